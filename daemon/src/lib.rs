@@ -1,0 +1,27 @@
+//! The Mortise daemon, as a library.
+//!
+//! In reading order: plain data ([`model`]), decisions without side effects ([`lifecycle`],
+//! [`routing`]), one folder per foreign crate that touches the world ([`manifest`], [`archive`],
+//! [`store`], [`secrets`], [`plugins`], [`functions`], [`egress`]), the [`engine`] that moves work,
+//! the [`actors`] that serialise lifecycles, and the edges ([`api`], [`cli`]). [`run`] puts them
+//! together. Dependencies point up this list only; `tests/tidy.rs` checks that.
+
+pub mod model;
+
+pub mod lifecycle;
+pub mod routing;
+
+pub mod archive;
+pub mod egress;
+pub mod functions;
+pub mod manifest;
+pub mod plugins;
+pub mod secrets;
+pub mod store;
+
+pub mod engine;
+
+pub mod actors;
+
+pub mod api;
+pub mod cli;

@@ -1,0 +1,42 @@
+//! What a plugin says about itself when it is loaded.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Name, version and types of one library.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Descriptor {
+    /// Name of the plugin, for reports; by custom the name of its crate.
+    pub name: String,
+    /// Version of the plugin, semantic versioning.
+    pub version: String,
+    /// Source types that it adds.
+    #[serde(default)]
+    pub sources: Vec<TypeDescriptor>,
+    /// Sink types that it adds.
+    #[serde(default)]
+    pub sinks: Vec<TypeDescriptor>,
+}
+
+/// One source type or sink type.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TypeDescriptor {
+    /// The `type` that manifests and integrations name, such as `timer-events`.
+    pub name: String,
+    /// Other names under which the same type is known.
+    #[serde(default)]
+    pub aliases: Vec<String>,
+    /// Name for people.
+    pub title: String,
+    /// One or two sentences for people.
+    #[serde(default)]
+    pub description: String,
+    /// JSON Schema (2020-12) of the type's config.
+    pub config_schema: Value,
+    /// Whether the type takes HTTP requests, and therefore gets a trigger URL.
+    #[serde(default)]
+    pub takes_http: bool,
+    /// Whether the type speaks a protocol of its own and wants a thread for `poll`.
+    #[serde(default)]
+    pub own_thread: bool,
+}

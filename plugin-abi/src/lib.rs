@@ -1,0 +1,133 @@
+//! All that the author of a Mortise plugin depends on.
+//!
+//! A plugin is one shared library that adds source types and sink types to the daemon. Its author
+//! writes ordinary Rust: a type that implements [`Plugin`], instances that implement [`Source`] or
+//! [`Sink`], and one line, `export_plugin!`. **Plugins decide, the daemon acts**: a plugin is
+//! handed documents (a request, a mail, a due time) and answers with documents (events, a response,
+//! an effect that it wants performed). It opens no ports, keeps no clock and stores nothing.
+//!
+//! What crosses the boundary is versioned JSON with raw bodies beside it; [`ffi_v1`] is the only
+//! file that knows the binary layout, and it never grows. Unknown fields of a document are ignored,
+//! new fields have defaults, so that old plugins work in new daemons and the other way round.
+//!
+//! The contract, checked by the contract tests of the daemon:
+//! - Calls are synchronous and come from any thread, several at once on one instance. Only calls
+//!   that carry a cursor ([`SourceInput::Tick`], [`SourceInput::Poll`]) are serialised per source.
+//! - Every call has a deadline. A call that overruns it is abandoned and its instance is marked
+//!   stuck: nothing can stop a thread from outside.
+//! - A panic is caught and becomes a fault of that call alone.
+//! - No globals, no panic hook, no logger, no signal handlers. Log with [`Host::log`].
+
+mod descriptor;
+mod export;
+mod fault;
+pub mod ffi_v1;
+mod sink;
+mod source;
+
+pub use descriptor::{Descriptor, TypeDescriptor};
+#[doc(hidden)]
+pub use export::glue;
+pub use fault::{Fault, FaultKind, Location, Problem};
+pub use sink::{Delivery, Receipt, SinkCall, SinkInput, SinkOutput};
+pub use source::{
+    Change, Effect, EffectOutcome, Event, HttpEffect, HttpRequest, HttpResponse, LogLine, MailInput,
+    Payload, Poll, ResponseBody, SourceCall, SourceInput, SourceOutput, Tick,
+};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What a library offers. Implemented once per plugin, on a type that carries no data.
+pub trait Plugin {
+    /// Name, version and types of this library. Called once, when the library is loaded.
+    fn descriptor() -> Descriptor;
+
+    /// Compiles `config` into a source of type `kind`, one of the names in the descriptor.
+    ///
+    /// The daemon has checked `config` against the type's schema. What the schema cannot say (a
+    /// policy that does not compile, a cron line that is no cron line) is refused here with a
+    /// fault of kind [`FaultKind::Config`] that lists every problem with line and column.
+    fn open_source(kind: &str, config: Value, host: Host) -> Result<Box<dyn Source>, Fault> {
+        let _ = (config, host);
+        Err(Fault::unsupported(format!("this plugin has no source type `{kind}`")))
+    }
+
+    /// Compiles `config` into a sink of type `kind`; the same rules as for sources.
+    fn open_sink(kind: &str, config: Value, host: Host) -> Result<Box<dyn Sink>, Fault> {
+        let _ = (config, host);
+        Err(Fault::unsupported(format!("this plugin has no sink type `{kind}`")))
+    }
+}
+
+/// One configured source. Called from several threads at once.
+pub trait Source: Send + Sync {
+    /// Turns one input into events. `body` is the raw request body or mail that belongs to it,
+    /// empty for inputs that have none.
+    fn call(&self, call: SourceCall, body: &[u8]) -> Result<SourceOutput, Fault>;
+
+    /// Called once, before the instance is dropped; returns soon and joins the plugin's threads.
+    fn stop(&self) {}
+}
+
+/// One configured sink. Called from several threads at once.
+pub trait Sink: Send + Sync {
+    /// Decides what is to be done for one delivery, and reads the outcome of that effect.
+    fn call(&self, call: SinkCall, body: &[u8]) -> Result<SinkOutput, Fault>;
+
+    /// Called once, before the instance is dropped; returns soon and joins the plugin's threads.
+    fn stop(&self) {}
+}
+
+/// Which kind of instance is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// A source of events.
+    Source,
+    /// A receiver of deliveries.
+    Sink,
+}
+
+/// How much a log line matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogLevel {
+    /// For the plugin's author.
+    Debug,
+    /// Normal operation.
+    Info,
+    /// Somebody should look at it in the morning.
+    Warn,
+    /// Work was lost or refused.
+    Error,
+}
+
+/// What a plugin may ask of the daemon at any time.
+#[derive(Clone)]
+pub struct Host {
+    log: std::sync::Arc<dyn Fn(LogLevel, &str) + Send + Sync>,
+}
+
+impl Host {
+    /// A host that hands log lines to `log`; also the way to test a plugin with plain calls.
+    pub fn new(log: impl Fn(LogLevel, &str) + Send + Sync + 'static) -> Host {
+        Host { log: std::sync::Arc::new(log) }
+    }
+
+    /// A host that drops log lines.
+    pub fn silent() -> Host {
+        Host::new(|_, _| {})
+    }
+
+    /// Writes one line to the log of the source or integration that this instance serves.
+    pub fn log(&self, level: LogLevel, message: &str) {
+        (self.log)(level, message);
+    }
+}
+
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Host")
+    }
+}

@@ -1,0 +1,255 @@
+//! The documents that a source is called with and answers with.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{LogLevel, Problem};
+
+/// One call of a source.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SourceCall {
+    /// Milliseconds of the Unix epoch at which the daemon made the call. A plugin reads no clock.
+    pub now_ms: u64,
+    /// How many milliseconds the call may take before it is abandoned.
+    pub deadline_ms: u64,
+    /// What happened.
+    pub input: SourceInput,
+}
+
+/// What happened. Written `{"http": {...}}`, `{"tick": {...}}`, and so on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceInput {
+    /// Says what is questionable about the configuration the instance was opened with. What makes
+    /// it unusable was already refused when it was opened. Answered with
+    /// [`SourceOutput::problems`].
+    Check {},
+    /// A request to the source's trigger URL; its raw body is the call's body.
+    Http(HttpRequest),
+    /// A mail to the source's address; the raw message is the call's body.
+    Mail(MailInput),
+    /// The wake-up that was asked for is due.
+    Tick(Tick),
+    /// An object changed.
+    Object(Change),
+    /// Somebody published to the source by hand; the payload is the call's body.
+    Published {
+        /// The event type that was asked for.
+        event_type: String,
+    },
+    /// For types with a thread of their own: wait for news until the deadline.
+    Poll(Poll),
+    /// The effect that an earlier answer asked for is done; the response body is the call's body.
+    Response {
+        /// The `state` of the effect, unchanged.
+        state: Value,
+        /// How it went.
+        outcome: EffectOutcome,
+    },
+}
+
+/// A request to the trigger URL.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpRequest {
+    /// Method, upper case.
+    pub method: String,
+    /// Query string without the `?`, not decoded.
+    #[serde(default)]
+    pub query_raw: String,
+    /// Headers in the order received, names in lower case, values as Latin-1 text.
+    #[serde(default)]
+    pub headers: Vec<(String, String)>,
+    /// Address of the peer, for logs.
+    #[serde(default)]
+    pub peer: String,
+}
+
+/// The envelope of a mail.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MailInput {
+    /// Envelope sender, empty for a bounce.
+    pub sender: String,
+    /// Envelope recipients that belong to this source.
+    pub recipients: Vec<String>,
+}
+
+/// A wake-up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tick {
+    /// When it was due, milliseconds of the Unix epoch.
+    pub due_ms: u64,
+    /// When the last one before it was due.
+    #[serde(default)]
+    pub last_ms: Option<u64>,
+    /// The cursor of the last answer that set one.
+    #[serde(default)]
+    pub cursor: Option<Value>,
+}
+
+/// A change of an object.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// `<object>_created`, `<object>_updated` or `<object>_deleted`.
+    pub event_type: String,
+    /// The object after the change; before it, when it was deleted.
+    pub object: Value,
+    /// The object before an update.
+    #[serde(default)]
+    pub old_object: Option<Value>,
+    /// Id of the user that `$user` stands for in filters.
+    #[serde(default)]
+    pub user_id: Option<String>,
+}
+
+/// A long poll.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Poll {
+    /// The cursor of the last answer that set one.
+    #[serde(default)]
+    pub cursor: Option<Value>,
+    /// At most so many events.
+    pub max_events: u32,
+}
+
+/// What a source answers. Events, wake-up and cursor are stored in one transaction.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SourceOutput {
+    /// Events to accept, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<Event>,
+    /// The answer to an HTTP request; 200 without a body when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response: Option<HttpResponse>,
+    /// When to be called with a tick next, milliseconds of the Unix epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_tick_ms: Option<u64>,
+    /// What the next tick or poll gets as its cursor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<Value>,
+    /// Something that the daemon is to do before it calls again with its outcome. Nothing else of
+    /// this answer is used then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effect: Option<Effect>,
+    /// Lines for the source's log, which its owner reads.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<LogLine>,
+    /// The answer to [`SourceInput::Check`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<Problem>,
+    /// Raw bodies that [`Payload::Body`], [`ResponseBody::Body`] and effects refer to by position.
+    /// They travel beside the document, not in it.
+    #[serde(skip)]
+    pub bodies: Vec<Vec<u8>>,
+}
+
+/// An event that a source emits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// What automations listen for, such as `timer.tick` or `custom:my-event`.
+    pub event_type: String,
+    /// The payload.
+    pub payload: Payload,
+    /// Events of one source with the same key are stored once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dedup_key: Option<String>,
+    /// Events with the same key run in order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync_id: Option<String>,
+}
+
+/// Where an event's payload is. It must be valid JSON.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Payload {
+    /// Here.
+    Json(Value),
+    /// In [`SourceOutput::bodies`], at this position.
+    Body(usize),
+    /// The body of the call, unchanged.
+    Input,
+}
+
+/// The answer to an HTTP request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HttpResponse {
+    /// Status code, 200 to 599.
+    pub status: u16,
+    /// Headers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<(String, String)>,
+    /// Body.
+    #[serde(default)]
+    pub body: ResponseBody,
+}
+
+/// The body of an HTTP response.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResponseBody {
+    /// The daemon's own: empty, or the ids of the stored events.
+    #[default]
+    Default,
+    /// `text/plain`, unless a header says otherwise.
+    Text(String),
+    /// `application/json`.
+    Json(Value),
+    /// In [`SourceOutput::bodies`], at this position.
+    Body(usize),
+}
+
+/// Something that the daemon does for a plugin, under its address guard and deadlines.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Effect {
+    /// Handed back with the outcome, so that the plugin needs no memory.
+    #[serde(default)]
+    pub state: Value,
+    /// How long it may take.
+    pub timeout_ms: u64,
+    /// An HTTP request. Later versions may know other effects; exactly one is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpEffect>,
+}
+
+/// An outgoing HTTP request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpEffect {
+    /// Method, upper case.
+    pub method: String,
+    /// Absolute URL, http or https.
+    pub url: String,
+    /// Headers.
+    #[serde(default)]
+    pub headers: Vec<(String, String)>,
+    /// Position of the body in the answer's bodies.
+    #[serde(default)]
+    pub body: Option<usize>,
+}
+
+/// How an effect went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EffectOutcome {
+    /// The peer answered; its body is the call's body.
+    Http {
+        /// Status code.
+        status: u16,
+        /// Headers, names in lower case.
+        headers: Vec<(String, String)>,
+    },
+    /// It could not be done: no connection, time-out, forbidden address.
+    Failed {
+        /// Why.
+        message: String,
+        /// Whether the same effect may work later.
+        transient: bool,
+    },
+}
+
+/// A line of a source's or integration's log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// How much it matters.
+    pub level: LogLevel,
+    /// What happened, without secrets.
+    pub message: String,
+}
