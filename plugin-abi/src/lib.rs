@@ -31,8 +31,8 @@ pub use export::glue;
 pub use fault::{Fault, FaultKind, Location, Problem};
 pub use sink::{Delivery, Receipt, SinkCall, SinkInput, SinkOutput};
 pub use source::{
-    Change, Effect, EffectOutcome, Event, HttpEffect, HttpRequest, HttpResponse, LogLine, MailInput,
-    Payload, Poll, ResponseBody, SourceCall, SourceInput, SourceOutput, Tick,
+    Change, Effect, EffectOutcome, Event, HttpEffect, HttpRequest, HttpResponse, LogLine,
+    MailInput, Payload, Poll, ResponseBody, SourceCall, SourceInput, SourceOutput, Tick,
 };
 
 use serde::{Deserialize, Serialize};

@@ -1,1 +1,15 @@
-//! To be written.
+//! What moves work: from an input to a durable event ([`intake`]), from a queued run to a function
+//! and its stored result ([`dispatcher`]), and what keeps the house in order ([`housekeeping`]).
+//!
+//! Must never: wait on an actor's mailbox; know HTTP or a wire format.
+
+pub mod changes;
+pub mod contexts;
+pub mod dispatcher;
+pub mod housekeeping;
+pub mod intake;
+pub mod invocation;
+mod queue;
+pub mod routes;
+pub mod source_log;
+pub mod versions;

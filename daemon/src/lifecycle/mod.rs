@@ -1,1 +1,7 @@
-//! To be written.
+//! What happens next, decided without doing it: no clock, no database, no actor, no network.
+//!
+//! Each file has a state, the events that can happen to it, and one `step` from the two to a next
+//! state with effects, or to a refusal that says why. Every case is named.
+
+pub mod run;
+pub mod snap_in;

@@ -1,1 +1,199 @@
-//! To be written.
+//! The database: the only folder that knows redb.
+//!
+//! [`schema`] lists the tables, [`records`] what is in them. Reading is a closure over
+//! [`ReadTables`], writing one over [`WriteTables`] that the [`writer`] runs, together with others,
+//! in one commit. The methods on those two, one file per subject, are all that can be done.
+//!
+//! Must never: run anything slow or foreign inside a transaction; answer before the commit; let a
+//! redb type out.
+
+mod access;
+mod blobs;
+mod database;
+mod error;
+mod events;
+mod migrate;
+mod outbox;
+mod packages;
+mod record;
+mod records;
+mod retention;
+mod runs;
+mod schema;
+mod snap_ins;
+mod tables;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::thread::JoinHandle;
+
+use redb::ReadableTable;
+use tokio::sync::oneshot;
+
+pub use blobs::BlobHash;
+pub use database::{BackendLocation, FileLocation, Location, Options};
+pub use error::StoreError;
+pub use events::{AcceptEvents, Acceptance, NewEvent, PlannedRun, StoredEvent};
+pub use outbox::PendingEffect;
+pub use packages::{NewVersion, PackageDeletion, VersionCreation};
+pub use records::{PackageRecord, SnapInRecord, SourceRecord, TokenRecord, VersionRecord};
+pub use retention::PruneCursor;
+pub use runs::{Claim, FinishedAttempt, OpenRun, Reopening, RunFilter, Settled};
+pub use snap_ins::{Creation, NewSnapIn, Transition};
+pub use tables::{Page, PageRequest, ReadTables, WriteTables};
+
+use crate::clock::Clock;
+use crate::model::id::IdSource;
+use database::Databases;
+use writer::WriterHandle;
+
+/// The open store. Cheap to share; dropping it waits until what was handed to the writer is done.
+pub struct Store {
+    databases: Arc<Databases>,
+    writer: Option<WriterHandle>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    reserve_bytes: u64,
+    low_on_space: AtomicBool,
+}
+
+impl Store {
+    /// Opens the database at `location`, creates or migrates it, and starts the writer.
+    ///
+    /// `reserve_bytes` are kept free for work in progress: when less is left, new events are
+    /// refused with [`StoreError::Full`] while what was accepted can still be finished.
+    pub fn open(
+        location: Box<dyn Location>,
+        options: Options,
+        reserve_bytes: u64,
+        clock: Clock,
+    ) -> Result<Store, StoreError> {
+        let databases = Arc::new(Databases::open(location, options)?);
+        migrate::migrate(&databases)?;
+        let last_id = databases.read(greatest_id)?;
+        let (writer, thread) = writer::start(databases.clone(), clock, IdSource::after(last_id))?;
+        let store = Store {
+            databases,
+            writer: Some(writer),
+            thread: Mutex::new(Some(thread)),
+            reserve_bytes,
+            low_on_space: AtomicBool::new(false),
+        };
+        store.check_space();
+        Ok(store)
+    }
+
+    /// Runs `look` on a picture of the last commit. Blocks for as long as that takes: short looks
+    /// only on threads that serve others.
+    pub fn read<A>(
+        &self,
+        look: impl FnOnce(&ReadTables) -> Result<A, StoreError>,
+    ) -> Result<A, StoreError> {
+        self.databases.read(look)
+    }
+
+    /// Runs `operation` in a transaction, and answers when that is on the disk.
+    ///
+    /// It may run more than once and must then do the same again. It is handed over at once,
+    /// whether or not the answer is awaited.
+    pub fn write<A: Send + 'static>(
+        &self,
+        operation: impl Fn(&mut WriteTables<'_>) -> Result<A, StoreError> + Send + 'static,
+    ) -> Answer<A> {
+        self.write_then(operation, |_| {})
+    }
+
+    /// Like [`Store::write`]; `committed` runs after the commit, in commit order, before the answer.
+    pub fn write_then<A: Send + 'static>(
+        &self,
+        operation: impl Fn(&mut WriteTables<'_>) -> Result<A, StoreError> + Send + 'static,
+        committed: impl FnOnce(&A) + Send + 'static,
+    ) -> Answer<A> {
+        Answer(self.writer.as_ref().map(|it| it.submit(operation, committed)))
+    }
+
+    /// Whether events may be accepted, as far as room on the disk goes.
+    pub fn has_room(&self) -> bool {
+        !self.low_on_space.load(Ordering::Relaxed)
+    }
+
+    /// Whether the database had to be given up and is not open again yet.
+    pub fn is_broken(&self) -> bool {
+        self.databases.is_broken()
+    }
+
+    /// Looks how much room is left. Called every second or so.
+    pub fn check_space(&self) {
+        let low = self.databases.free_bytes().is_some_and(|it| it < self.reserve_bytes);
+        if low != self.low_on_space.swap(low, Ordering::Relaxed) {
+            if low {
+                tracing::error!(
+                    reserve_bytes = self.reserve_bytes,
+                    "the disk is nearly full: new events are refused until there is room"
+                );
+            } else {
+                tracing::info!("there is room on the disk again: events are accepted");
+            }
+        }
+    }
+}
+
+/// What a write will be answered with.
+#[must_use = "without awaiting it nobody knows whether it is on the disk"]
+pub struct Answer<A>(Option<oneshot::Receiver<Result<A, StoreError>>>);
+
+impl<A> Answer<A> {
+    /// Blocks until it is there; for threads that serve nobody else.
+    pub fn wait(self) -> Result<A, StoreError> {
+        match self.0 {
+            Some(answer) => answer.blocking_recv().unwrap_or(Err(StoreError::Unavailable)),
+            None => Err(StoreError::Unavailable),
+        }
+    }
+}
+
+impl<A> Future for Answer<A> {
+    type Output = Result<A, StoreError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            Some(answer) => {
+                Pin::new(answer).poll(context).map(|it| it.unwrap_or(Err(StoreError::Unavailable)))
+            }
+            None => Poll::Ready(Err(StoreError::Unavailable)),
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // The last handle goes, the queue runs empty, the thread ends.
+        self.writer = None;
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("the store's writer thread panicked");
+        }
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("databases", &self.databases).finish_non_exhaustive()
+    }
+}
+
+fn greatest_id(tables: &ReadTables) -> Result<u128, StoreError> {
+    let mut greatest = 0;
+    for table in schema::BY_ID {
+        let table = tables.table(table)?;
+        greatest = greatest.max(table.last()?.map_or(0, |(key, _)| key.value()));
+    }
+    Ok(greatest)
+}

@@ -1,0 +1,240 @@
+//! The configuration: one struct, whose defaults are `default.toml`, which is also its manual.
+//!
+//! Read once in `main` and handed down as values; nothing else reads it or the environment.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+/// Every setting with its default and what it is for.
+pub const DEFAULTS: &str = include_str!("default.toml");
+
+/// All settings.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where the state is.
+    pub state_dir: PathBuf,
+    /// Where plugins are.
+    pub plugin_dirs: Vec<PathBuf>,
+    /// Whether this is for trying things out.
+    pub development: bool,
+    /// Listeners.
+    pub listen: Listen,
+    /// Bounds on what comes in.
+    pub limits: Limits,
+    /// The database.
+    pub store: StoreSettings,
+    /// Running functions.
+    pub functions: FunctionSettings,
+    /// Outgoing requests.
+    pub egress: EgressSettings,
+    /// Logging.
+    pub log: LogSettings,
+}
+
+/// Listeners.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listen {
+    /// TCP.
+    pub address: SocketAddr,
+    /// Unix socket; empty for none.
+    pub socket: PathBuf,
+    /// Who is an owner there, beside root.
+    pub owner_uids: Vec<u32>,
+    /// How the daemon is reached from outside; empty for the address.
+    pub public_url: String,
+    /// Threads that serve HTTP.
+    pub workers: usize,
+}
+
+/// Bounds on what comes in.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Bytes of a request body.
+    pub body_bytes: usize,
+    /// Bytes of an uploaded archive.
+    pub archive_bytes: usize,
+    /// Seconds for a request head.
+    pub request_head_seconds: u64,
+    /// Waiting runs of one snap-in.
+    pub queued_runs: usize,
+    /// Waiting plugin calls.
+    pub plugin_calls: usize,
+}
+
+/// The database.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreSettings {
+    /// Page cache.
+    pub cache_bytes: usize,
+    /// Disk space that is kept free.
+    pub reserve_bytes: u64,
+    /// Days that ended things are kept.
+    pub keep_days: u64,
+}
+
+/// Running functions.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FunctionSettings {
+    /// Whether a kernel without all protections may run none.
+    pub require_sandbox: bool,
+    /// Processes at the same time; 0 for twice the number of processors.
+    pub processes: usize,
+    /// Default time limit.
+    pub timeout_seconds: u32,
+    /// Default memory limit.
+    pub memory_mb: u32,
+    /// Default concurrency per function.
+    pub max_concurrency: u32,
+    /// Default interval between attempts.
+    pub retry_seconds: u32,
+}
+
+/// Outgoing requests.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EgressSettings {
+    /// Exceptions of the address guard.
+    pub allow: Vec<String>,
+}
+
+/// Logging.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogSettings {
+    /// What is logged.
+    pub level: String,
+    /// How.
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people, and for the journal.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {path}: {cause}")]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// It is not TOML, or says something that is not known or not possible.
+    #[error("{path}: {message}")]
+    Wrong {
+        /// Which file.
+        path: PathBuf,
+        /// Where and what.
+        message: String,
+    },
+}
+
+impl Config {
+    /// The defaults, overlaid with the file.
+    pub fn read(path: &Path) -> Result<Config, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|cause| ConfigError::Unreadable { path: path.to_owned(), cause })?;
+        Config::parse(&text)
+            .map_err(|message| ConfigError::Wrong { path: path.to_owned(), message })
+    }
+
+    /// The defaults, overlaid with `text`. An error says line and column of `text`.
+    pub fn parse(text: &str) -> Result<Config, String> {
+        // On its own first, so that errors point into the text that somebody wrote.
+        let overlay: toml::Table = toml::from_str(text).map_err(|it| it.to_string())?;
+        let mut settings: toml::Table =
+            toml::from_str(DEFAULTS).map_err(|it| format!("default.toml: {it}"))?;
+        overlay_table(&mut settings, overlay, "")?;
+        let config: Config = settings.try_into().map_err(|it: toml::de::Error| it.to_string())?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.listen.workers == 0 {
+            return Err("listen.workers is 0: at least one thread has to serve HTTP".to_owned());
+        }
+        if !self.state_dir.is_absolute() {
+            return Err(format!("state_dir `{}` is not absolute", self.state_dir.display()));
+        }
+        let url = self.listen.public_url.as_str();
+        if !url.is_empty() && !url.starts_with("http://") && !url.starts_with("https://") {
+            return Err(format!(
+                "listen.public_url `{url}` does not start with http:// or https://"
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn overlay_table(into: &mut toml::Table, from: toml::Table, prefix: &str) -> Result<(), String> {
+    for (key, value) in from {
+        let known = into.keys().cloned().collect::<Vec<_>>().join(", ");
+        let Some(slot) = into.get_mut(&key) else {
+            return Err(format!("unknown setting `{prefix}{key}`: there are {known}"));
+        };
+        match (slot, value) {
+            (toml::Value::Table(into), toml::Value::Table(from)) => {
+                overlay_table(into, from, &format!("{prefix}{key}."))?;
+            }
+            (toml::Value::Table(_), other) => {
+                return Err(format!("`{prefix}{key}` is a {}: expected a table", other.type_str()));
+            }
+            (slot, value) => {
+                if slot.type_str() != value.type_str() {
+                    return Err(format!(
+                        "`{prefix}{key}` is a {}: expected a {}",
+                        value.type_str(),
+                        slot.type_str()
+                    ));
+                }
+                *slot = value;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_a_configuration() {
+        let config = Config::parse("").expect("default.toml is complete");
+        assert_eq!(config.listen.address.to_string(), "127.0.0.1:8460");
+    }
+
+    #[test]
+    fn a_file_needs_only_what_differs_and_is_told_what_is_wrong() {
+        let config = Config::parse("[limits]\nbody_bytes = 10").expect("valid");
+        assert_eq!((config.limits.body_bytes, config.listen.workers), (10, 2));
+        for (text, expected) in [
+            ("[listen]\nadress = \"\"", "unknown setting `listen.adress`"),
+            ("state_dir = 3", "`state_dir` is a integer: expected a string"),
+            ("state_dir = \"here\"", "not absolute"),
+            ("[listen]\naddress = \"nowhere\"", "socket address"),
+            ("[listen", "line 1"),
+            ("[listen]\nworkers = 0", "at least one thread"),
+        ] {
+            let error = Config::parse(text).expect_err(text);
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The routing snapshot: what requests to trigger URLs find, without waiting for anybody.
+//!
+//! Invariant: a snapshot is published after the commit it reflects. Whoever planned with an older
+//! one is told so by the writer, which knows the generation, and plans again.
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use super::source_log::SourceLog;
+use crate::model::id::SourceId;
+use crate::plugins::SourceInstance;
+use crate::routing::Route;
+
+/// A source that takes events.
+#[derive(Clone)]
+pub struct OpenSource {
+    /// What its events lead to.
+    pub route: Route,
+    /// The plugin's instance.
+    pub instance: SourceInstance,
+    /// Where its owner reads what happened.
+    pub log: Arc<SourceLog>,
+    /// How many runs of its snap-in wait.
+    pub depth: Arc<AtomicUsize>,
+}
+
+type Snapshot = HashMap<Arc<str>, Arc<OpenSource>>;
+
+/// Every source that takes events, by the secret part of its trigger URL.
+pub struct Routes {
+    snapshot: ArcSwap<Snapshot>,
+    by_source: Mutex<HashMap<SourceId, Arc<str>>>,
+    published: watch::Sender<()>,
+}
+
+impl Routes {
+    /// None.
+    pub fn new() -> Routes {
+        Routes {
+            snapshot: ArcSwap::default(),
+            by_source: Mutex::default(),
+            published: watch::Sender::new(()),
+        }
+    }
+
+    /// The source with this token, if it takes events.
+    pub fn by_token(&self, token: &str) -> Option<Arc<OpenSource>> {
+        self.snapshot.load().get(token).cloned()
+    }
+
+    /// The source with this id, if it takes events.
+    pub fn by_id(&self, source: SourceId) -> Option<Arc<OpenSource>> {
+        let token =
+            self.by_source.lock().unwrap_or_else(PoisonError::into_inner).get(&source).cloned()?;
+        self.by_token(&token)
+    }
+
+    /// Opens a source, or replaces what its events lead to.
+    pub fn publish(&self, token: Arc<str>, source: OpenSource) {
+        let id = source.route.source;
+        self.change(|by_source, snapshot| {
+            by_source.insert(id, token.clone());
+            snapshot.insert(token, Arc::new(source));
+        });
+    }
+
+    /// Closes a source.
+    pub fn withdraw(&self, source: SourceId) {
+        self.change(|by_source, snapshot| {
+            if let Some(token) = by_source.remove(&source) {
+                snapshot.remove(&token);
+            }
+        });
+    }
+
+    /// How many sources are open.
+    pub fn count(&self) -> usize {
+        self.snapshot.load().len()
+    }
+
+    /// Waits until something else than `seen` is published for the token, for a while.
+    pub async fn newer_than(&self, token: &str, seen: &Arc<OpenSource>, patience: Duration) {
+        let mut published = self.published.subscribe();
+        let is_same =
+            || self.by_token(token).is_some_and(|now| Arc::ptr_eq(&now, seen));
+        let wait = async {
+            loop {
+                published.mark_unchanged();
+                if !is_same() || published.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        // Whether it has changed or not, the caller looks again.
+        let _ = tokio::time::timeout(patience, wait).await;
+    }
+
+    fn change(&self, change: impl FnOnce(&mut HashMap<SourceId, Arc<str>>, &mut Snapshot)) {
+        let mut by_source = self.by_source.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut snapshot = Snapshot::clone(&self.snapshot.load());
+        change(&mut by_source, &mut snapshot);
+        self.snapshot.store(Arc::new(snapshot));
+        drop(by_source);
+        self.published.send_replace(());
+    }
+}
+
+impl Default for Routes {
+    fn default() -> Routes {
+        Routes::new()
+    }
+}

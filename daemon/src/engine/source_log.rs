@@ -1,0 +1,76 @@
+//! The log of one source: the last things its owner should know, such as a policy that gave no
+//! answer. Bounded and in memory, because strangers cause these lines; the journal has them too.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use mortise_plugin::LogLevel;
+
+/// How many lines are kept per source.
+const MOST_LINES: usize = 100;
+/// Longer messages are cut.
+const LONGEST_MESSAGE: usize = 1000;
+
+/// One line, or several that said the same in a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceLogLine {
+    /// When it was last said, milliseconds of the Unix epoch.
+    pub at_ms: u64,
+    /// How much it matters.
+    pub level: LogLevel,
+    /// What happened.
+    pub message: String,
+    /// How often in a row.
+    pub times: u64,
+}
+
+/// The lines, oldest first.
+#[derive(Debug, Default)]
+pub struct SourceLog(Mutex<VecDeque<SourceLogLine>>);
+
+impl SourceLog {
+    /// Adds a line.
+    pub fn add(&self, at_ms: u64, level: LogLevel, message: &str) {
+        let message: String = message.chars().take(LONGEST_MESSAGE).collect();
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = lines.back_mut()
+            && last.level == level
+            && last.message == message
+        {
+            last.at_ms = at_ms;
+            last.times += 1;
+            return;
+        }
+        if lines.len() == MOST_LINES {
+            lines.pop_front();
+        }
+        lines.push_back(SourceLogLine { at_ms, level, message, times: 1 });
+    }
+
+    /// All lines that are kept.
+    pub fn lines(&self) -> Vec<SourceLogLine> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_bounded_and_counts_repetitions() {
+        let log = SourceLog::default();
+        for at_ms in 0..500 {
+            log.add(at_ms, LogLevel::Warn, "the same");
+        }
+        for at_ms in 0..500 {
+            log.add(at_ms, LogLevel::Warn, &format!("line {at_ms}"));
+        }
+        let lines = log.lines();
+        assert_eq!((lines.len(), lines[0].message.as_str()), (MOST_LINES, "line 400"));
+        log.add(1, LogLevel::Info, &"x".repeat(5000));
+        log.add(2, LogLevel::Info, &"x".repeat(5000));
+        let last = log.lines().pop().expect("added");
+        assert_eq!((last.times, last.message.len(), last.at_ms), (2, LONGEST_MESSAGE, 2));
+    }
+}

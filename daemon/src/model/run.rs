@@ -1,0 +1,191 @@
+//! A run: one invocation of a function, with its attempts, result and log.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::event::Cause;
+use super::id::{AutomationId, EventId, RunId, SnapInId, VersionId};
+
+/// What is kept of a run, beside its result and log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunHead {
+    /// The snap-in it belongs to.
+    pub snap_in: SnapInId,
+    /// The version that was current when it was queued; it stays with it.
+    pub version: VersionId,
+    /// Name of the function in that version.
+    pub function: String,
+    /// What it was queued for.
+    pub trigger: RunTrigger,
+    /// Where it is.
+    pub state: RunState,
+    /// When it was queued, milliseconds of the Unix epoch.
+    pub created_ms: u64,
+    /// When it came to an end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_ms: Option<u64>,
+    /// For a run that waits for another attempt: not before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before_ms: Option<u64>,
+    /// The ordering key, when its function asks for order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync_id: Option<String>,
+    /// Every attempt, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<Attempt>,
+    /// Attempts before the last manual retry; they do not count against the limits.
+    #[serde(default)]
+    pub forgiven: u32,
+    /// What caused it.
+    #[serde(default)]
+    pub cause: Cause,
+    /// The run that this one repeats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay_of: Option<RunId>,
+}
+
+/// What a run was queued for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunTrigger {
+    /// An automation matched an event.
+    Automation {
+        /// The automation.
+        automation: AutomationId,
+        /// The event.
+        event: EventId,
+    },
+    /// Somebody called the function and waits for the answer.
+    Call,
+    /// A lifecycle hook, such as `activate`.
+    Hook {
+        /// Which.
+        hook: String,
+    },
+}
+
+impl RunTrigger {
+    /// The event, if an event it was.
+    pub fn event(&self) -> Option<EventId> {
+        match self {
+            RunTrigger::Automation { event, .. } => Some(*event),
+            RunTrigger::Call | RunTrigger::Hook { .. } => None,
+        }
+    }
+}
+
+/// Where a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// Waits for its turn.
+    Queued,
+    /// An attempt has been claimed and may have started.
+    Running,
+    /// Waits for its next attempt.
+    Retrying,
+    /// The function returned.
+    Succeeded,
+    /// The function failed and may not be run again.
+    Failed,
+    /// All attempts were used up: a dead letter, kept until it is replayed or purged.
+    Dead,
+    /// Given up because somebody said so or its snap-in was deleted.
+    Cancelled,
+}
+
+impl RunState {
+    /// Whether nothing more will happen by itself.
+    pub fn is_final(self) -> bool {
+        match self {
+            RunState::Queued | RunState::Running | RunState::Retrying => false,
+            RunState::Succeeded | RunState::Failed | RunState::Dead | RunState::Cancelled => true,
+        }
+    }
+
+    /// The name that users see.
+    pub fn name(self) -> &'static str {
+        match self {
+            RunState::Queued => "queued",
+            RunState::Running => "running",
+            RunState::Retrying => "retrying",
+            RunState::Succeeded => "succeeded",
+            RunState::Failed => "failed",
+            RunState::Dead => "dead",
+            RunState::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// One attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// When it was claimed, milliseconds of the Unix epoch.
+    pub started_ms: u64,
+    /// When it ended; absent while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_ms: Option<u64>,
+    /// How it ended; absent while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<AttemptOutcome>,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptOutcome {
+    /// The function returned.
+    Succeeded,
+    /// The function failed by itself.
+    Failed(RunError),
+    /// The host cut it off: a crash, a kill, a restart.
+    Interrupted {
+        /// What happened.
+        reason: String,
+    },
+    /// Somebody cancelled the run.
+    Cancelled {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// How a function failed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct RunError {
+    /// `timeout`, `memory`, `thrown`, `not_found`, and so on.
+    pub kind: String,
+    /// Name of the thrown error's class, or empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// What was wrong.
+    pub message: String,
+    /// The stack, mapped back to the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stack: Option<String>,
+    /// Whether the function asked to be run again (`FunctionExecutionError`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retry: bool,
+}
+
+/// The large part of a run, stored behind its head.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct RunOutput {
+    /// What the function returned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Box<RawValue>>,
+    /// What it logged in its last attempt.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub logs: Vec<RunLogLine>,
+}
+
+/// A line of a run's log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct RunLogLine {
+    /// `debug`, `info`, `warn` or `error`.
+    pub level: String,
+    /// When, milliseconds of the Unix epoch.
+    pub at_ms: u64,
+    /// What.
+    pub message: String,
+}

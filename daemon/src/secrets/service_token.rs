@@ -1,0 +1,121 @@
+//! Service-account tokens: what a function gets to call the API with. Signed and stateless, limited
+//! to one snap-in, valid for 30 minutes (spec §2.2).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+
+use super::MasterKey;
+use super::master_key::mac;
+use crate::model::event::Cause;
+use crate::model::id::{RunId, ServiceAccountId, SnapInId};
+
+/// What all of them start with.
+const PREFIX: &str = "mst_";
+/// How long they live.
+const LIFETIME_MS: u64 = 30 * 60 * 1000;
+
+/// What a token says about who holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceClaims {
+    /// The identity.
+    pub service_account: ServiceAccountId,
+    /// The snap-in that it is limited to.
+    pub snap_in: SnapInId,
+    /// The run that it was made for, and where in a chain of causes that stands.
+    pub run: RunId,
+    /// The cause of the run.
+    pub cause: Cause,
+    /// Until when it is valid, milliseconds of the Unix epoch.
+    pub expires_ms: u64,
+}
+
+/// Why a token is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ServiceTokenError {
+    /// It was not made by this host, or was changed.
+    #[error("this is no valid token of this host")]
+    Invalid,
+    /// It was valid once.
+    #[error("the token has expired: service-account tokens live for 30 minutes")]
+    Expired,
+}
+
+/// Makes and reads service-account tokens.
+#[derive(Clone)]
+pub struct ServiceTokens {
+    key: [u8; 32],
+}
+
+impl ServiceTokens {
+    /// With a key derived from the host's.
+    pub fn new(master: &MasterKey) -> ServiceTokens {
+        ServiceTokens { key: master.derive("mortise service-account token v1") }
+    }
+
+    /// Whether a text looks like one of ours, so that a bad one gets an answer of its own.
+    pub fn looks_like_one(text: &str) -> bool {
+        text.starts_with(PREFIX)
+    }
+
+    /// A token for one run.
+    pub fn issue(
+        &self,
+        service_account: ServiceAccountId,
+        snap_in: SnapInId,
+        run: RunId,
+        cause: Cause,
+        now_ms: u64,
+    ) -> String {
+        let expires_ms = now_ms + LIFETIME_MS;
+        let claims = ServiceClaims { service_account, snap_in, run, cause, expires_ms };
+        let claims = serde_json::to_vec(&claims).expect("claims are plain data");
+        let tag = mac(&self.key, &claims);
+        format!("{PREFIX}{}.{}", URL_SAFE_NO_PAD.encode(claims), URL_SAFE_NO_PAD.encode(tag))
+    }
+
+    /// What a token says, if it is genuine and has not expired.
+    pub fn read(&self, token: &str, now_ms: u64) -> Result<ServiceClaims, ServiceTokenError> {
+        let invalid = ServiceTokenError::Invalid;
+        let (claims, tag) =
+            token.strip_prefix(PREFIX).and_then(|it| it.split_once('.')).ok_or(invalid)?;
+        let claims = URL_SAFE_NO_PAD.decode(claims).map_err(|_| invalid)?;
+        let tag = URL_SAFE_NO_PAD.decode(tag).map_err(|_| invalid)?;
+        let mut expected =
+            <Hmac<Sha256> as KeyInit>::new_from_slice(&self.key).map_err(|_| invalid)?;
+        expected.update(&claims);
+        // In constant time.
+        expected.verify_slice(&tag).map_err(|_| invalid)?;
+        let claims: ServiceClaims = serde_json::from_slice(&claims).map_err(|_| invalid)?;
+        if claims.expires_ms <= now_ms {
+            return Err(ServiceTokenError::Expired);
+        }
+        Ok(claims)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_genuine_and_fresh_tokens_are_read() {
+        let state = tempfile::tempdir().expect("tempdir");
+        let tokens = ServiceTokens::new(&MasterKey::load(None, state.path()).expect("made"));
+        let cause = Cause { run: None, hops: 3 };
+        let token = tokens.issue(ServiceAccountId(1), SnapInId(2), RunId(3), cause, 1000);
+        let claims = tokens.read(&token, 1000).expect("fresh");
+        assert_eq!((claims.snap_in, claims.cause), (SnapInId(2), cause));
+        let later = 1000 + LIFETIME_MS;
+        assert_eq!(tokens.read(&token, later), Err(ServiceTokenError::Expired));
+
+        let other = tempfile::tempdir().expect("tempdir");
+        let others = ServiceTokens::new(&MasterKey::load(None, other.path()).expect("made"));
+        assert_eq!(others.read(&token, 1000), Err(ServiceTokenError::Invalid));
+        for broken in ["", "mst_", "mst_.", &token[..token.len() - 1], &token.replace("mst_", "")] {
+            assert_eq!(tokens.read(broken, 1000), Err(ServiceTokenError::Invalid), "{broken}");
+        }
+    }
+}

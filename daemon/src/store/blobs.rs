@@ -1,0 +1,97 @@
+//! Blobs: archives and prepared code, as hashed rows of at most 256 KiB.
+//!
+//! Invariant: a blob's chunks are written before its row in `blobs`, and that before any row that
+//! refers to it. What nobody refers to is swept at start.
+
+use std::collections::HashSet;
+
+use redb::ReadableTable;
+use sha2::{Digest, Sha256};
+
+use super::tables::{ReadTables, WriteTables};
+use super::{StoreError, records::VersionRecord, schema};
+
+const CHUNK: usize = 256 * 1024;
+
+/// SHA-256 of a blob.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct BlobHash(pub [u8; 32]);
+
+impl BlobHash {
+    /// The hash of `bytes`.
+    pub fn of(bytes: &[u8]) -> BlobHash {
+        BlobHash(Sha256::digest(bytes).into())
+    }
+
+    /// Reads the hexadecimal form that records hold.
+    pub fn parse(text: &str) -> Result<BlobHash, StoreError> {
+        let mut hash = [0; 32];
+        hex::decode_to_slice(text, &mut hash)
+            .map_err(|_| StoreError::corrupt(format!("`{text}` is no blob hash")))?;
+        Ok(BlobHash(hash))
+    }
+}
+
+impl std::fmt::Debug for BlobHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::fmt::Display for BlobHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl WriteTables<'_> {
+    /// Stores `bytes` under their hash, unless they are there already.
+    pub fn put_blob(&mut self, hash: BlobHash, bytes: &[u8]) -> Result<(), StoreError> {
+        if self.blobs()?.get(&hash.0)?.is_some() {
+            return Ok(());
+        }
+        for (place, chunk) in (0u32..).zip(bytes.chunks(CHUNK)) {
+            self.blob_chunks()?.insert((&hash.0, place), chunk)?;
+        }
+        self.blobs()?.insert(&hash.0, bytes.len() as u64)?;
+        Ok(())
+    }
+
+    /// Removes every blob that no version refers to; answers how many.
+    pub fn sweep_blobs(&mut self) -> Result<usize, StoreError> {
+        let mut wanted = HashSet::new();
+        for row in self.versions()?.iter()? {
+            let version: VersionRecord = super::record::decode(row?.1.value())?;
+            if let Some(code) = version.code {
+                wanted.insert(BlobHash::parse(&code)?.0);
+            }
+        }
+        let mut orphans = 0;
+        self.blobs()?.retain(|hash, _| {
+            let keep = wanted.contains(hash);
+            orphans += usize::from(!keep);
+            keep
+        })?;
+        if orphans > 0 {
+            self.blob_chunks()?.retain(|(hash, _), _| wanted.contains(hash))?;
+        }
+        Ok(orphans)
+    }
+}
+
+impl ReadTables {
+    /// The blob with this hash.
+    pub fn blob(&self, hash: BlobHash) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(size) = self.table(schema::BLOBS)?.get(&hash.0)?.map(|it| it.value()) else {
+            return Ok(None);
+        };
+        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+        for row in self.table(schema::BLOB_CHUNKS)?.range((&hash.0, 0)..=(&hash.0, u32::MAX))? {
+            bytes.extend_from_slice(row?.1.value());
+        }
+        if bytes.len() as u64 != size {
+            return Err(StoreError::corrupt(format!("blob {hash} is incomplete")));
+        }
+        Ok(Some(bytes))
+    }
+}

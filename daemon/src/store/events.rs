@@ -1,0 +1,178 @@
+//! Accepting events: each with its runs, in one transaction (design §3, step 3).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use redb::ReadableTable;
+
+use super::record::{decode_with_tail, encode_with_tail};
+use super::runs::OpenRun;
+use super::tables::{Page, PageRequest, ReadTables, WriteTables};
+use super::{StoreError, schema};
+use crate::model::event::{Cause, EventHead};
+use crate::model::id::{AutomationId, EventId, RunId, SnapInId, SourceId, VersionId};
+use crate::model::run::{RunHead, RunState, RunTrigger};
+
+/// Events of one source, to be stored together.
+#[derive(Clone, Debug)]
+pub struct AcceptEvents {
+    /// The source.
+    pub source: SourceId,
+    /// The snap-in that it belongs to.
+    pub snap_in: SnapInId,
+    /// The generation of the route that `events[].runs` were planned with.
+    pub generation: u64,
+    /// What caused them.
+    pub cause: Cause,
+    /// The events, in order.
+    pub events: Vec<NewEvent>,
+}
+
+/// An event to be stored.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    /// Such as `custom:my-event`.
+    pub event_type: String,
+    /// Valid JSON, stored as it is.
+    pub payload: Bytes,
+    /// At most one event of the source has this key.
+    pub dedup_key: Option<String>,
+    /// Ordering key.
+    pub sync_id: Option<String>,
+    /// One run per automation that matches.
+    pub runs: Vec<PlannedRun>,
+}
+
+/// A run to be queued with its event.
+#[derive(Clone, Debug)]
+pub struct PlannedRun {
+    /// The automation that matched.
+    pub automation: AutomationId,
+    /// Its function.
+    pub function: Arc<str>,
+    /// The version that is current.
+    pub version: VersionId,
+    /// Whether the function asks for order by `sync_id`.
+    pub ordered: bool,
+}
+
+/// What became of [`AcceptEvents`].
+#[derive(Clone, Debug)]
+pub enum Acceptance {
+    /// All are on the disk, in the order given.
+    Stored(Vec<StoredEvent>),
+    /// The route has changed since they were planned with: plan again.
+    Stale,
+}
+
+/// A stored event.
+#[derive(Clone, Debug)]
+pub struct StoredEvent {
+    /// Its id; that of the first one, for a duplicate.
+    pub id: EventId,
+    /// Whether an event with its dedup key was there already. Nothing was stored then.
+    pub duplicate: bool,
+    /// The runs that were queued.
+    pub runs: Vec<OpenRun>,
+}
+
+impl WriteTables<'_> {
+    /// Stores events and queues their runs.
+    pub fn accept_events(&mut self, new: &AcceptEvents) -> Result<Acceptance, StoreError> {
+        let generation = self.route_generations()?.get(new.source.0)?.map(|it| it.value());
+        if generation != Some(new.generation) {
+            return Ok(Acceptance::Stale);
+        }
+        let mut stored = Vec::with_capacity(new.events.len());
+        for event in &new.events {
+            stored.push(self.accept_event(new, event)?);
+        }
+        Ok(Acceptance::Stored(stored))
+    }
+
+    fn accept_event(
+        &mut self,
+        new: &AcceptEvents,
+        event: &NewEvent,
+    ) -> Result<StoredEvent, StoreError> {
+        if let Some(key) = &event.dedup_key
+            && let Some(first) = self.dedup()?.get((new.source.0, key.as_str()))?
+        {
+            let id = EventId(first.value());
+            return Ok(StoredEvent { id, duplicate: true, runs: Vec::new() });
+        }
+        let id = EventId(self.new_id());
+        let mut runs = Vec::with_capacity(event.runs.len());
+        for planned in &event.runs {
+            runs.push(self.queue_run(new, event, id, planned)?);
+        }
+        let head = EventHead {
+            source: new.source,
+            snap_in: new.snap_in,
+            event_type: event.event_type.clone(),
+            received_ms: self.now_ms(),
+            dedup_key: event.dedup_key.clone(),
+            sync_id: event.sync_id.clone(),
+            cause: new.cause,
+            runs: runs.iter().map(|it| it.id).collect(),
+        };
+        self.events()?.insert(id.0, encode_with_tail(&head, &event.payload)?.as_slice())?;
+        if let Some(key) = &event.dedup_key {
+            self.dedup()?.insert((new.source.0, key.as_str()), id.0)?;
+        }
+        Ok(StoredEvent { id, duplicate: false, runs })
+    }
+
+    fn queue_run(
+        &mut self,
+        new: &AcceptEvents,
+        event: &NewEvent,
+        event_id: EventId,
+        planned: &PlannedRun,
+    ) -> Result<OpenRun, StoreError> {
+        let head = RunHead {
+            snap_in: new.snap_in,
+            version: planned.version,
+            function: planned.function.to_string(),
+            trigger: RunTrigger::Automation { automation: planned.automation, event: event_id },
+            state: RunState::Queued,
+            created_ms: self.now_ms(),
+            ended_ms: None,
+            not_before_ms: None,
+            sync_id: event.sync_id.clone().filter(|_| planned.ordered),
+            attempts: Vec::new(),
+            forgiven: 0,
+            cause: new.cause,
+            replay_of: None,
+        };
+        self.add_open_run(head)
+    }
+
+    /// Adds a run that has not ended.
+    pub(super) fn add_open_run(&mut self, head: RunHead) -> Result<OpenRun, StoreError> {
+        let id = RunId(self.new_id());
+        self.runs_open()?.insert(id.0, encode_with_tail(&head, &[])?.as_slice())?;
+        Ok(OpenRun { id, head })
+    }
+}
+
+impl ReadTables {
+    /// An event and its payload.
+    pub fn event(&self, id: EventId) -> Result<Option<(EventHead, Bytes)>, StoreError> {
+        let Some(row) = self.table(schema::EVENTS)?.get(id.0)? else { return Ok(None) };
+        let (head, payload) = decode_with_tail::<EventHead>(row.value())?;
+        Ok(Some((head, Bytes::copy_from_slice(payload))))
+    }
+
+    /// Events that `wanted` picks, with their payloads.
+    pub fn list_events(
+        &self,
+        page: PageRequest,
+        wanted: impl Fn(&EventHead) -> bool,
+    ) -> Result<Page<(EventId, EventHead, Bytes)>, StoreError> {
+        page.read(&self.table(schema::EVENTS)?, |id, value| {
+            let (head, payload) = decode_with_tail::<EventHead>(value)?;
+            Ok(wanted(&head).then(|| (EventId(id), head, Bytes::copy_from_slice(payload))))
+        })
+    }
+}

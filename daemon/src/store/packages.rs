@@ -1,0 +1,172 @@
+//! Packages and their versions.
+
+use redb::ReadableTable;
+
+use super::blobs::BlobHash;
+use super::records::{PackageRecord, SnapInRecord, VersionRecord};
+use super::tables::{Page, PageRequest, ReadTables, WriteTables, get, put};
+use super::{StoreError, record::decode, schema};
+use crate::model::id::{PackageId, SnapInId, VersionId};
+use crate::model::manifest::Manifest;
+use crate::model::snap_in::SnapInState;
+
+/// A version to be stored.
+#[derive(Clone, Debug)]
+pub struct NewVersion {
+    /// The package it is added to.
+    pub package: PackageId,
+    /// SHA-256 over manifest and files, hex.
+    pub content_hash: String,
+    /// The manifest as written.
+    pub manifest_text: String,
+    /// The manifest as understood.
+    pub manifest: Manifest,
+    /// The prepared code, stored already.
+    pub code: Option<BlobHash>,
+    /// What was questionable about it.
+    pub warnings: Vec<String>,
+    /// Name of the principal that creates it.
+    pub created_by: String,
+}
+
+/// How storing a version went.
+#[derive(Clone, Debug)]
+pub enum VersionCreation {
+    /// It is new.
+    Created(VersionId),
+    /// The package has a version with the same content.
+    Exists(VersionId),
+    /// There is no such package.
+    NoSuchPackage,
+}
+
+/// How deleting a package or version went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PackageDeletion {
+    /// It is gone.
+    Deleted,
+    /// There was none.
+    NoSuchThing,
+    /// It is in use by this snap-in.
+    InUse(SnapInId),
+    /// The package has versions, among them this one.
+    HasVersions(VersionId),
+}
+
+impl WriteTables<'_> {
+    /// Adds a package, or answers the one that has the slug.
+    pub fn create_package(
+        &mut self,
+        record: &PackageRecord,
+    ) -> Result<Result<PackageId, PackageId>, StoreError> {
+        if let Some(id) = self.package_slugs()?.get(record.slug.as_str())? {
+            return Ok(Err(PackageId(id.value())));
+        }
+        let id = self.new_id();
+        put(self.packages()?, id, record)?;
+        self.package_slugs()?.insert(record.slug.as_str(), id)?;
+        Ok(Ok(PackageId(id)))
+    }
+
+    /// Adds a version to a package.
+    pub fn create_version(&mut self, new: &NewVersion) -> Result<VersionCreation, StoreError> {
+        if self.packages()?.get(new.package.0)?.is_none() {
+            return Ok(VersionCreation::NoSuchPackage);
+        }
+        let mut number = 0;
+        for row in self.versions()?.iter()? {
+            let (id, value) = row?;
+            let other: VersionRecord = decode(value.value())?;
+            if other.package != new.package {
+                continue;
+            }
+            if other.content_hash == new.content_hash {
+                return Ok(VersionCreation::Exists(VersionId(id.value())));
+            }
+            number = number.max(other.number);
+        }
+        let record = VersionRecord {
+            package: new.package,
+            number: number + 1,
+            content_hash: new.content_hash.clone(),
+            manifest_text: new.manifest_text.clone(),
+            manifest: new.manifest.clone(),
+            code: new.code.map(|it| it.to_string()),
+            warnings: new.warnings.clone(),
+            created_ms: self.now_ms(),
+            created_by: new.created_by.clone(),
+        };
+        let id = self.new_id();
+        put(self.versions()?, id, &record)?;
+        Ok(VersionCreation::Created(VersionId(id)))
+    }
+
+    /// Removes a package that has no versions.
+    pub fn delete_package(&mut self, id: PackageId) -> Result<PackageDeletion, StoreError> {
+        let Some(package) = get::<PackageRecord>(self.packages()?, id.0)? else {
+            return Ok(PackageDeletion::NoSuchThing);
+        };
+        for row in self.versions()?.iter()? {
+            let (version, value) = row?;
+            if decode::<VersionRecord>(value.value())?.package == id {
+                return Ok(PackageDeletion::HasVersions(VersionId(version.value())));
+            }
+        }
+        self.packages()?.remove(id.0)?;
+        self.package_slugs()?.remove(package.slug.as_str())?;
+        Ok(PackageDeletion::Deleted)
+    }
+
+    /// Removes a version that no snap-in uses. Its code is swept at the next start.
+    pub fn delete_version(&mut self, id: VersionId) -> Result<PackageDeletion, StoreError> {
+        for row in self.snap_ins()?.iter()? {
+            let (snap_in, value) = row?;
+            let record: SnapInRecord = decode(value.value())?;
+            if record.version == id && record.state != SnapInState::Deleted {
+                return Ok(PackageDeletion::InUse(SnapInId(snap_in.value())));
+            }
+        }
+        let removed = self.versions()?.remove(id.0)?.is_some();
+        Ok(if removed { PackageDeletion::Deleted } else { PackageDeletion::NoSuchThing })
+    }
+}
+
+impl ReadTables {
+    /// A package.
+    pub fn package(&self, id: PackageId) -> Result<Option<PackageRecord>, StoreError> {
+        get(&self.table(schema::PACKAGES)?, id.0)
+    }
+
+    /// The package with a slug.
+    pub fn package_by_slug(&self, slug: &str) -> Result<Option<PackageId>, StoreError> {
+        Ok(self.table(schema::PACKAGE_SLUGS)?.get(slug)?.map(|it| PackageId(it.value())))
+    }
+
+    /// Packages, oldest first.
+    pub fn list_packages(
+        &self,
+        page: PageRequest,
+    ) -> Result<Page<(PackageId, PackageRecord)>, StoreError> {
+        page.read(&self.table(schema::PACKAGES)?, |id, value| {
+            Ok(Some((PackageId(id), decode(value)?)))
+        })
+    }
+
+    /// A version.
+    pub fn version(&self, id: VersionId) -> Result<Option<VersionRecord>, StoreError> {
+        get(&self.table(schema::VERSIONS)?, id.0)
+    }
+
+    /// Versions, of one package or of all.
+    pub fn list_versions(
+        &self,
+        package: Option<PackageId>,
+        page: PageRequest,
+    ) -> Result<Page<(VersionId, VersionRecord)>, StoreError> {
+        page.read(&self.table(schema::VERSIONS)?, |id, value| {
+            let record: VersionRecord = decode(value)?;
+            let wanted = package.is_none_or(|it| it == record.package);
+            Ok(wanted.then_some((VersionId(id), record)))
+        })
+    }
+}

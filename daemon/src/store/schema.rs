@@ -1,0 +1,63 @@
+//! The whole schema: every table, its key and its value. Nothing else.
+//!
+//! Values are records ([`super::record`]): a version byte and JSON, some with a raw tail. Keys of
+//! 128 bits are ids, which only grow, so that the large tables are appended to.
+
+use redb::TableDefinition;
+
+/// Version of this schema. A database that is newer is refused, an older one is migrated.
+pub const SCHEMA_VERSION: u64 = 1;
+
+/// A table of records by id.
+pub type RecordTable = TableDefinition<'static, u128, &'static [u8]>;
+/// A unique name and the id it belongs to.
+pub type NameTable = TableDefinition<'static, &'static str, u128>;
+
+/// Single values by name: the schema version.
+pub const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
+
+/// Packages by id.
+pub const PACKAGES: RecordTable = TableDefinition::new("packages");
+/// Packages by slug.
+pub const PACKAGE_SLUGS: NameTable = TableDefinition::new("package_slugs");
+/// Versions by id.
+pub const VERSIONS: RecordTable = TableDefinition::new("versions");
+
+/// Size in bytes of each blob, by SHA-256. Written after all of its chunks.
+pub const BLOBS: TableDefinition<&[u8; 32], u64> = TableDefinition::new("blobs");
+/// Chunks of blobs, at most 256 KiB each.
+pub const BLOB_CHUNKS: TableDefinition<(&[u8; 32], u32), &[u8]> =
+    TableDefinition::new("blob_chunks");
+
+/// Snap-ins by id.
+pub const SNAP_INS: RecordTable = TableDefinition::new("snap_ins");
+/// Snap-ins that are not deleted, by scope.
+pub const SNAP_IN_SCOPES: NameTable = TableDefinition::new("snap_in_scopes");
+/// A number per source that grows whenever what its events lead to changes.
+pub const ROUTE_GENERATIONS: TableDefinition<u128, u64> = TableDefinition::new("route_generations");
+/// Event sources by id.
+pub const SOURCES: RecordTable = TableDefinition::new("sources");
+/// Event sources by the secret part of their trigger URL.
+pub const SOURCE_TOKENS: NameTable = TableDefinition::new("source_tokens");
+
+/// Accepted events by id; the payload is the record's tail.
+pub const EVENTS: RecordTable = TableDefinition::new("events");
+/// The event that was stored for a source and dedup key.
+pub const DEDUP: TableDefinition<(u128, &str), u128> = TableDefinition::new("dedup");
+
+/// Runs that have not ended, by id.
+pub const RUNS_OPEN: RecordTable = TableDefinition::new("runs_open");
+/// Runs that have ended, by id; result and log are the record's tail.
+pub const RUNS_DONE: RecordTable = TableDefinition::new("runs_done");
+/// Ended runs that are dead letters.
+pub const DEAD_LETTERS: TableDefinition<u128, ()> = TableDefinition::new("dead_letters");
+
+/// Effects of lifecycle changes that have not been carried out yet.
+pub const OUTBOX: RecordTable = TableDefinition::new("outbox");
+
+/// API tokens by the SHA-256 of the token.
+pub const TOKENS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("tokens");
+
+/// Every table whose key is an id, to find the greatest id ever given out.
+pub const BY_ID: [RecordTable; 8] =
+    [PACKAGES, VERSIONS, SNAP_INS, SOURCES, EVENTS, RUNS_OPEN, RUNS_DONE, OUTBOX];

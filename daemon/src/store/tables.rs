@@ -1,0 +1,175 @@
+//! The tables of one transaction, opened on first use: a group commit of events touches four of
+//! them, and opening costs.
+
+use redb::{
+    Key, ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition, Value,
+    WriteTransaction,
+};
+
+use super::StoreError;
+use super::record::{Record, decode, encode};
+use super::schema;
+use crate::model::id::IdSource;
+use crate::random::RandomPool;
+
+macro_rules! tables {
+    ($($name:ident: $constant:ident<$key:ty, $value:ty>;)*) => {
+        /// The tables of a write transaction, and the source of new ids.
+        pub struct WriteTables<'txn> {
+            txn: &'txn WriteTransaction,
+            ids: &'txn mut IdSource,
+            random: &'txn mut RandomPool,
+            now_ms: u64,
+            $($name: Option<Table<'txn, $key, $value>>,)*
+        }
+
+        impl<'txn> WriteTables<'txn> {
+            /// No table is opened yet.
+            pub(super) fn new(
+                txn: &'txn WriteTransaction,
+                ids: &'txn mut IdSource,
+                random: &'txn mut RandomPool,
+                now_ms: u64,
+            ) -> WriteTables<'txn> {
+                WriteTables { txn, ids, random, now_ms, $($name: None,)* }
+            }
+
+            $(
+                #[doc = concat!("[`schema::", stringify!($constant), "`].")]
+                pub(super) fn $name(&mut self) -> Result<&mut Table<'txn, $key, $value>, StoreError> {
+                    if self.$name.is_none() {
+                        self.$name = Some(self.txn.open_table(schema::$constant)?);
+                    }
+                    self.$name.as_mut().ok_or(StoreError::Unavailable)
+                }
+            )*
+        }
+
+        /// Makes every table exist, so that reading one is never an error.
+        pub(super) fn create_all(txn: &WriteTransaction) -> Result<(), StoreError> {
+            $(txn.open_table(schema::$constant)?;)*
+            Ok(())
+        }
+    };
+}
+
+tables! {
+    packages: PACKAGES<u128, &'static [u8]>;
+    package_slugs: PACKAGE_SLUGS<&'static str, u128>;
+    versions: VERSIONS<u128, &'static [u8]>;
+    blobs: BLOBS<&'static [u8; 32], u64>;
+    blob_chunks: BLOB_CHUNKS<(&'static [u8; 32], u32), &'static [u8]>;
+    snap_ins: SNAP_INS<u128, &'static [u8]>;
+    snap_in_scopes: SNAP_IN_SCOPES<&'static str, u128>;
+    route_generations: ROUTE_GENERATIONS<u128, u64>;
+    sources: SOURCES<u128, &'static [u8]>;
+    source_tokens: SOURCE_TOKENS<&'static str, u128>;
+    events: EVENTS<u128, &'static [u8]>;
+    dedup: DEDUP<(u128, &'static str), u128>;
+    runs_open: RUNS_OPEN<u128, &'static [u8]>;
+    runs_done: RUNS_DONE<u128, &'static [u8]>;
+    dead_letters: DEAD_LETTERS<u128, ()>;
+    outbox: OUTBOX<u128, &'static [u8]>;
+    tokens: TOKENS<&'static [u8; 32], &'static [u8]>;
+}
+
+/// The tables of a read transaction: one unchanging picture of the database.
+pub struct ReadTables {
+    txn: ReadTransaction,
+}
+
+impl ReadTables {
+    pub(super) fn new(txn: ReadTransaction) -> ReadTables {
+        ReadTables { txn }
+    }
+
+    /// One of the tables.
+    pub(super) fn table<K: Key + 'static, V: Value + 'static>(
+        &self,
+        table: TableDefinition<'static, K, V>,
+    ) -> Result<ReadOnlyTable<K, V>, StoreError> {
+        Ok(self.txn.open_table(table)?)
+    }
+}
+
+impl WriteTables<'_> {
+    /// Milliseconds of the Unix epoch at which the transaction began.
+    pub fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// A new id, greater than every id ever given out.
+    pub fn new_id(&mut self) -> u128 {
+        self.ids.next(self.now_ms, self.random.next_u128())
+    }
+}
+
+/// Reads the record at `key`.
+pub(super) fn get<R: Record>(
+    table: &impl ReadableTable<u128, &'static [u8]>,
+    key: u128,
+) -> Result<Option<R>, StoreError> {
+    table.get(key)?.map(|it| decode(it.value())).transpose()
+}
+
+/// Writes the record at `key`.
+pub(super) fn put<R: Record>(
+    table: &mut Table<'_, u128, &'static [u8]>,
+    key: u128,
+    record: &R,
+) -> Result<(), StoreError> {
+    table.insert(key, encode(record)?.as_slice())?;
+    Ok(())
+}
+
+/// One page of a table's rows.
+#[derive(Clone, Debug)]
+pub struct Page<T> {
+    /// The rows that were asked for.
+    pub rows: Vec<T>,
+    /// Where the next page starts; absent at the end. A page may be short and still have a next
+    /// one, because the number of rows looked at is bounded too.
+    pub next: Option<u128>,
+}
+
+/// Which part of a table a page shows.
+#[derive(Clone, Copy, Debug)]
+pub struct PageRequest {
+    /// Continue from here: the `next` of the last page.
+    pub from: Option<u128>,
+    /// At most so many rows.
+    pub limit: usize,
+    /// Newest first.
+    pub newest_first: bool,
+}
+
+impl PageRequest {
+    /// How many rows are looked at for one page, so that a filter that matches little cannot keep
+    /// a read transaction open for long.
+    const MOST_LOOKED_AT: usize = 20_000;
+
+    /// Reads one page of the rows that `pick` wants.
+    pub(super) fn read<T>(
+        self,
+        table: &impl ReadableTable<u128, &'static [u8]>,
+        mut pick: impl FnMut(u128, &[u8]) -> Result<Option<T>, StoreError>,
+    ) -> Result<Page<T>, StoreError> {
+        let range = match (self.from, self.newest_first) {
+            (None, _) => table.range(0u128..)?,
+            (Some(from), true) => table.range(0..=from)?,
+            (Some(from), false) => table.range(from..)?,
+        };
+        let mut page = Page { rows: Vec::new(), next: None };
+        let rows: &mut dyn Iterator<Item = _> =
+            if self.newest_first { &mut range.rev() } else { &mut { range } };
+        for (looked_at, row) in rows.enumerate() {
+            let (key, value) = row?;
+            if page.rows.len() == self.limit || looked_at == PageRequest::MOST_LOOKED_AT {
+                page.next = Some(key.value());
+                break;
+            }
+            page.rows.extend(pick(key.value(), value.value())?);
+        }
+        Ok(page)
+    }
+}
