@@ -1,1 +1,68 @@
-//! To be written.
+//! A manifest's text to a [`Manifest`] and everything that is wrong with it, at once.
+//!
+//! Owns the YAML, both dialects (version 1 keys end up under their version 2 names), the checks
+//! that need nothing but the text, and the places in it. It must never do I/O or compile what
+//! belongs to others: cron, jq and Rego are checked by the plugins, which report through
+//! [`Places`]; whether a source type exists is the host's to say.
+//!
+//! What real manifests get wrong without meaning something else is accepted with a warning: flat
+//! lists where levels belong, a `filter` beside its `config`, keys of the other version, empty
+//! sections, unknown keys, `yes` for `true`. What would not do what it says is an error.
+//!
+//! YAML is that of version 1.2, core schema: see [`scalar`]. Aliases and `<<` work; an alias counts
+//! as what it stands for.
+
+mod bindings;
+mod fields;
+mod functions;
+mod inputs;
+mod instructions;
+mod keyrings;
+mod names;
+mod node;
+mod places;
+mod problem;
+mod scalar;
+mod sections;
+mod sources;
+mod suggest;
+mod values;
+mod yaml;
+
+#[cfg(test)]
+mod tests;
+
+pub use instructions::render_instructions;
+pub use places::Places;
+pub use problem::{Problem, Severity};
+
+use crate::model::manifest::Manifest;
+
+/// The longest manifest.
+pub const MAX_BYTES: usize = 1 << 20;
+/// The most values in one manifest, each alias counted as what it stands for.
+pub const MAX_NODES: usize = 100_000;
+/// The deepest nesting.
+pub const MAX_DEPTH: usize = 64;
+/// The longest list in a part that this module reads.
+pub const MAX_ITEMS: usize = 1000;
+
+/// What came out of a text.
+#[derive(Clone, Debug)]
+pub struct Parsed {
+    /// There only when no problem is an error.
+    pub manifest: Option<Manifest>,
+    /// In the order of the file.
+    pub problems: Vec<Problem>,
+    pub places: Places,
+}
+
+/// Reads a manifest.
+pub fn parse(text: &str) -> Parsed {
+    let mut r = fields::Reader::default();
+    let root = yaml::load(text, &mut r.problems);
+    let manifest = root.as_ref().and_then(|root| sections::read(&mut r, root));
+    names::check(&r.names, &mut r.problems);
+    let manifest = manifest.filter(|_| !r.problems.has_errors());
+    Parsed { manifest, problems: r.problems.into_sorted(), places: Places::new(root, r.moved) }
+}

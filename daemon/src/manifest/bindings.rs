@@ -1,0 +1,170 @@
+//! Reads what else calls functions (commands, snap-kit actions, components, configuration pages,
+//! operations, imports) and the tags.
+
+use crate::model::manifest::{
+    Command, CommandSurface, ConfigurationHandler, ConfigurationHandlers, Import, Level, Operation,
+    SnapComponent, SnapKitAction, Tag,
+};
+
+use super::fields::{Fields, Reader, read_json};
+use super::keyrings::keyring_body;
+use super::names::{NameRule, Space, define};
+use super::node::Node;
+
+pub(super) fn tag(r: &mut Reader, node: &Node, path: &str) -> Option<Tag> {
+    let mut fields = Fields::open(r, node, path)?;
+    let tag = Tag {
+        name: fields.name(r, "name", NameRule::Title, Space::Tag),
+        description: fields.text(r, "description"),
+    };
+    fields.finish(r);
+    Some(tag)
+}
+
+pub(super) fn command(r: &mut Reader, node: &Node, path: &str) -> Option<Command> {
+    let mut fields = Fields::open(r, node, path)?;
+    let name = fields.required_text(r, "name", "every command needs one").unwrap_or_default();
+    let namespace = fields
+        .required_text(r, "namespace", "a command is called by namespace and name")
+        .unwrap_or_default();
+    if !(name.is_empty() || namespace.is_empty()) {
+        let full_name = format!("{namespace} {name}");
+        let place = fields.value_place("name");
+        define(r, Space::Command, &full_name, place, &fields.path_of("name"));
+    }
+    let surfaces = fields.items(r, "surfaces");
+    let command = Command {
+        name,
+        namespace,
+        description: fields.text(r, "description"),
+        surfaces: surfaces.iter().filter_map(|(node, path)| surface(r, node, path)).collect(),
+        usage_hint: fields.text(r, "usage_hint"),
+        function: fields.reference(r, "function", Space::Function),
+    };
+    fields.finish(r);
+    Some(command)
+}
+
+fn surface(r: &mut Reader, node: &Node, path: &str) -> Option<CommandSurface> {
+    let mut fields = Fields::open(r, node, path)?;
+    let surface = CommandSurface {
+        surface: fields
+            .required_text(r, "surface", "it says where the command can be given")
+            .unwrap_or_default(),
+        object_types: fields.texts(r, "object_types"),
+    };
+    fields.finish(r);
+    Some(surface)
+}
+
+pub(super) fn snap_kit_action(r: &mut Reader, node: &Node, path: &str) -> Option<SnapKitAction> {
+    let mut fields = Fields::open(r, node, path)?;
+    let action = SnapKitAction {
+        name: fields.name(r, "name", NameRule::Label, Space::Action),
+        description: fields.text(r, "description"),
+        function: fields.reference(r, "function", Space::Function),
+    };
+    fields.finish(r);
+    Some(action)
+}
+
+pub(super) fn snap_component(r: &mut Reader, node: &Node, path: &str) -> Option<SnapComponent> {
+    let mut fields = Fields::open(r, node, path)?;
+    let component = SnapComponent {
+        name: fields.name(r, "name", NameRule::Label, Space::Component),
+        display_name: fields.text(r, "display_name"),
+        description: fields.text(r, "description"),
+        surface: fields.text(r, "surface"),
+        snap_kit_action_name: fields.optional_reference(r, "snap_kit_action_name", Space::Action),
+        initializer: fields.optional_reference(r, "initializer", Space::Function),
+        snap_kit_body: fields.json(r, "snap_kit_body"),
+    };
+    fields.finish(r);
+    Some(component)
+}
+
+pub(super) fn configuration_handler(r: &mut Reader, top: &mut Fields<'_>) -> ConfigurationHandlers {
+    let Some(mut levels) = top.fields(r, "configuration_handler") else {
+        return ConfigurationHandlers::default();
+    };
+    let mut read = |level: Level| {
+        let mut fields = levels.fields(r, level.key())?;
+        let handler = ConfigurationHandler {
+            initializer: fields.reference(r, "initializer", Space::Function),
+            snap_kit_action_name: fields.optional_reference(
+                r,
+                "snap_kit_action_name",
+                Space::Action,
+            ),
+        };
+        fields.finish(r);
+        Some(handler)
+    };
+    let handlers =
+        ConfigurationHandlers { organization: read(Level::Organization), user: read(Level::User) };
+    levels.finish(r);
+    handlers
+}
+
+pub(super) fn operation(r: &mut Reader, node: &Node, path: &str) -> Option<Operation> {
+    let mut fields = Fields::open(r, node, path)?;
+    let name = fields.required_text(r, "name", "every operation needs one").unwrap_or_default();
+    let slug_key = if fields.get("slug").is_some() { "slug" } else { "name" };
+    let slug = fields.text(r, "slug").unwrap_or_else(|| name.clone());
+    if !slug.is_empty() {
+        let place = fields.value_place(slug_key);
+        define(r, Space::Operation, &slug, place, &fields.path_of(slug_key));
+    }
+    let keyrings = fields.items(r, "keyrings");
+    let operation = Operation {
+        name,
+        slug,
+        display_name: fields.text(r, "display_name"),
+        description: fields.text(r, "description"),
+        function: fields.reference(r, "function", Space::Function),
+        operation_type: fields.choice(r, "type", &[("action", "action")]).map(str::to_owned),
+        keyrings: keyrings
+            .iter()
+            .filter_map(|(node, path)| keyring_body(r, node, path, Level::Organization, None))
+            .collect(),
+        input_fields: field_descriptors(r, &mut fields, "inputs"),
+        output_fields: field_descriptors(r, &mut fields, "outputs"),
+        default_timeout_seconds: default_timeout(r, &mut fields),
+    };
+    fields.finish(r);
+    Some(operation)
+}
+
+/// `inputs.fields` and `outputs.fields`.
+fn field_descriptors(
+    r: &mut Reader,
+    fields: &mut Fields<'_>,
+    key: &'static str,
+) -> Vec<serde_json::Value> {
+    let Some(mut ports) = fields.fields(r, key) else { return Vec::new() };
+    let items = ports.items(r, "fields");
+    ports.finish(r);
+    items.iter().filter_map(|(node, path)| read_json(r, node, path)).collect()
+}
+
+fn default_timeout(r: &mut Reader, fields: &mut Fields<'_>) -> Option<u32> {
+    let mut options = fields.fields(r, "execute_options")?;
+    let timeout = options.number(r, "default_timeout", 1..=86_400);
+    options.finish(r);
+    timeout
+}
+
+pub(super) fn import(r: &mut Reader, node: &Node, path: &str) -> Option<Import> {
+    let mut fields = Fields::open(r, node, path)?;
+    let import = Import {
+        slug: fields.name(r, "slug", NameRule::Label, Space::Import),
+        display_name: fields.text(r, "display_name"),
+        description: fields.text(r, "description"),
+        extractor_function: fields.reference(r, "extractor_function", Space::Function),
+        loader_function: fields.optional_reference(r, "loader_function", Space::Function),
+        allowed_connection_types: fields.texts(r, "allowed_connection_types"),
+        capabilities: fields.texts(r, "capabilities"),
+    };
+    fields.finish(r);
+    Some(import)
+}

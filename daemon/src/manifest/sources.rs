@@ -1,0 +1,75 @@
+//! Reads event sources. It never understands a config: that is the plugin's.
+
+use serde_json::Value;
+
+use crate::model::manifest::EventSource;
+
+use super::fields::{Fields, Reader};
+use super::instructions::unknown_fields;
+use super::names::{NameRule, Space};
+use super::node::Kind;
+use super::places::member;
+use super::problem::quoted;
+use super::sections::Leveled;
+
+pub(super) fn read(r: &mut Reader, entry: &Leveled<'_>) -> Option<EventSource> {
+    let mut fields = Fields::open(r, entry.node, &entry.path)?;
+    let name = fields.name(r, "name", NameRule::Label, Space::Source);
+    let kind = fields
+        .required_text(r, "type", "it says which plugin provides the events")
+        .unwrap_or_default();
+    let mut config = read_config(r, &mut fields);
+    adopt_filter(r, &mut fields, &mut config, entry);
+    let setup_instructions = fields.text(r, "setup_instructions");
+    let source = EventSource {
+        level: entry.level,
+        name,
+        display_name: fields.text(r, "display_name"),
+        description: fields.text(r, "description"),
+        kind,
+        connection: fields.optional_reference(r, "connection", Space::Keyring),
+        config,
+        setup_instructions,
+    };
+    warn_of_unknown_fields(r, &fields, &source);
+    fields.finish(r);
+    Some(source)
+}
+
+fn read_config(r: &mut Reader, fields: &mut Fields<'_>) -> Value {
+    let empty = || Value::Object(serde_json::Map::new());
+    let Some(node) = fields.get("config") else { return empty() };
+    if !matches!(node.kind, Kind::Map(_)) {
+        let message = format!("expected a mapping, found {}", node.describe());
+        r.problems.error(node.place, &fields.path_of("config"), message);
+        return empty();
+    }
+    fields.json(r, "config").unwrap_or_else(empty)
+}
+
+/// Real manifests have `filter` beside `config` instead of inside it.
+fn adopt_filter(r: &mut Reader, fields: &mut Fields<'_>, config: &mut Value, entry: &Leveled<'_>) {
+    let Some(filter) = fields.json(r, "filter") else { return };
+    let (place, path) = (fields.key_place("filter"), fields.path_of("filter"));
+    let Value::Object(config) = config else { return };
+    if config.contains_key("filter") {
+        let message = "belongs into `config`, which has one too; this one was left out";
+        r.problems.warn(place, &path, message);
+        return;
+    }
+    config.insert("filter".to_owned(), filter);
+    let canonical = member(&member(&entry.canonical, "config"), "filter");
+    r.moved.insert(canonical, path.clone());
+    r.problems.warn(place, &path, "belongs into `config`, and was taken as if it were there");
+}
+
+/// A placeholder that nothing fills is shown to the user as it stands.
+fn warn_of_unknown_fields(r: &mut Reader, fields: &Fields<'_>, source: &EventSource) {
+    let Some(template) = &source.setup_instructions else { return };
+    for field in unknown_fields(template, &source.config) {
+        let message = format!("{} is no field of this source and stays as it is", quoted(&field));
+        let place = fields.value_place("setup_instructions");
+        let allowed = ["source.name", "source.trigger_url", "source.config.FIELD"];
+        r.problems.warn_allowing(place, &fields.path_of("setup_instructions"), message, allowed);
+    }
+}
