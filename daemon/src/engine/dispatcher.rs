@@ -44,8 +44,17 @@ pub struct StartedAttempt {
     pub run: RunId,
     /// The run as it was claimed.
     pub head: RunHead,
-    /// The event's payload, when it was at hand.
-    pub payload: Option<Bytes>,
+    /// The event, when it was at hand.
+    pub event: Option<EventAtHand>,
+}
+
+/// An event that need not be read back.
+#[derive(Clone, Debug)]
+pub struct EventAtHand {
+    /// Its type.
+    pub event_type: Arc<str>,
+    /// Its payload.
+    pub payload: Bytes,
 }
 
 /// How an attempt went.
@@ -59,13 +68,13 @@ pub struct Execution {
     pub policy: RetryPolicy,
 }
 
-/// A queued run with its payload, when that is at hand.
+/// A queued run with its event, when that is at hand.
 #[derive(Clone, Debug)]
 pub struct QueuedRun {
     /// The run.
     pub run: OpenRun,
-    /// The event's payload.
-    pub payload: Option<Bytes>,
+    /// The event.
+    pub event: Option<EventAtHand>,
 }
 
 enum Command {
@@ -121,7 +130,7 @@ impl Dispatcher {
             depths: depths.clone(),
             quiet_waiters: Vec::new(),
             stopping: None,
-            payloads: 0,
+            events_at_hand: 0,
         };
         runtime.spawn(state.run(inbox));
         Dispatcher { commands, depths }
@@ -188,12 +197,12 @@ struct State {
     depths: Depths,
     quiet_waiters: Vec<(SnapInId, oneshot::Sender<()>)>,
     stopping: Option<oneshot::Sender<()>>,
-    /// How many waiting tickets hold their payload.
-    payloads: usize,
+    /// How many waiting tickets hold their event.
+    events_at_hand: usize,
 }
 
-/// How many waiting runs keep their payload in memory; the others read it from the store.
-const MOST_PAYLOADS: usize = 4096;
+/// How many waiting runs keep their event in memory; the others read it from the store.
+const MOST_EVENTS_AT_HAND: usize = 4096;
 /// The largest payload that is kept in memory while its run waits.
 const LARGEST_KEPT_PAYLOAD: usize = 16 * 1024;
 /// How long a run waits whose claim the store did not take.
@@ -228,8 +237,8 @@ impl State {
     fn hear(&mut self, command: Command) {
         match command {
             Command::Queued(runs) => {
-                for QueuedRun { run, payload } in runs {
-                    self.enqueue(run, payload);
+                for QueuedRun { run, event } in runs {
+                    self.enqueue(run, event);
                 }
             }
             Command::SetOpen(snap_in, open) => self.queue.set_open(snap_in, open),
@@ -268,12 +277,12 @@ impl State {
         }
     }
 
-    fn enqueue(&mut self, run: OpenRun, payload: Option<Bytes>) {
+    fn enqueue(&mut self, run: OpenRun, event: Option<EventAtHand>) {
         let OpenRun { id, head } = run;
-        let payload = payload.filter(|it| {
-            it.len() <= LARGEST_KEPT_PAYLOAD && self.payloads < MOST_PAYLOADS
+        let event = event.filter(|it| {
+            it.payload.len() <= LARGEST_KEPT_PAYLOAD && self.events_at_hand < MOST_EVENTS_AT_HAND
         });
-        self.payloads += usize::from(payload.is_some());
+        self.events_at_hand += usize::from(event.is_some());
         let snap_in = head.snap_in;
         let ticket = Ticket {
             run: id,
@@ -282,8 +291,7 @@ impl State {
             limit: self.execute.concurrency(head.version, &head.function),
             function: head.function.into(),
             sync_id: head.sync_id.map(Into::into),
-            event: head.trigger.event(),
-            payload,
+            event,
         };
         match head.not_before_ms {
             Some(at_ms) => self.queue.push_later(ticket, at_ms),
@@ -305,7 +313,7 @@ impl State {
         while self.queue.all_started() < self.most_started
             && let Some(ticket) = self.queue.take()
         {
-            self.payloads -= usize::from(ticket.payload.is_some());
+            self.events_at_hand -= usize::from(ticket.event.is_some());
             self.note_depth(ticket.snap_in);
             tickets.push(ticket);
         }
@@ -362,7 +370,7 @@ fn start(
         let _ = commands.send(Command::Claimed(run, Ok(claim)));
         return;
     };
-    let attempt = StartedAttempt { run, head, payload: ticket.payload };
+    let attempt = StartedAttempt { run, head, event: ticket.event };
     let execution = execute.execute(attempt);
     let (commands, store) = (commands.clone(), store.clone());
     tokio::spawn(async move {
@@ -412,7 +420,7 @@ pub async fn recover(store: &Store) -> Result<Vec<QueuedRun>, StoreError> {
             .await?;
     }
     let open = store.read(|tables| tables.open_runs())?;
-    Ok(open.into_iter().map(|run| QueuedRun { run, payload: None }).collect())
+    Ok(open.into_iter().map(|run| QueuedRun { run, event: None }).collect())
 }
 
 fn interrupted(run: RunId) -> FinishedAttempt {

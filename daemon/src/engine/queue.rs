@@ -14,9 +14,8 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-use crate::model::id::{EventId, RunId, SnapInId, VersionId};
+use super::dispatcher::EventAtHand;
+use crate::model::id::{RunId, SnapInId, VersionId};
 
 /// A run that waits, with what is needed to start it.
 #[derive(Clone, Debug)]
@@ -28,9 +27,8 @@ pub(super) struct Ticket {
     pub(super) sync_id: Option<Arc<str>>,
     /// How many attempts of the function may be under way.
     pub(super) limit: u32,
-    pub(super) event: Option<EventId>,
-    /// The event's payload, when it was at hand; else it is read from the store.
-    pub(super) payload: Option<Bytes>,
+    /// The event, when it was at hand; else it is read from the store.
+    pub(super) event: Option<EventAtHand>,
 }
 
 type FunctionKey = (VersionId, Arc<str>);

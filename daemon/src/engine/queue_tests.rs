@@ -15,7 +15,6 @@ fn ticket(run: u128, snap_in: u128, function: &str, sync_id: Option<&str>, limit
         sync_id: sync_id.map(Into::into),
         limit,
         event: None,
-        payload: None,
     }
 }
 

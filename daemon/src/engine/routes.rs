@@ -83,11 +83,11 @@ impl Routes {
         self.snapshot.load().len()
     }
 
-    /// Waits until something else than `seen` is published for the token, for a while.
-    pub async fn newer_than(&self, token: &str, seen: &Arc<OpenSource>, patience: Duration) {
+    /// Waits until something else than `seen` is published for its source, for a while.
+    pub async fn newer_than(&self, seen: &Arc<OpenSource>, patience: Duration) {
         let mut published = self.published.subscribe();
-        let is_same =
-            || self.by_token(token).is_some_and(|now| Arc::ptr_eq(&now, seen));
+        let id = seen.route.source;
+        let is_same = || self.by_id(id).is_some_and(|now| Arc::ptr_eq(&now, seen));
         let wait = async {
             loop {
                 published.mark_unchanged();

@@ -1,0 +1,50 @@
+//! What is done now and then: looking how much room is left, pruning what is old enough.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use crate::clock::Clock;
+use crate::store::{PruneCursor, Store, StoreError};
+
+/// How often the room on the disk is looked at.
+const LOOK_AT_SPACE: Duration = Duration::from_secs(1);
+/// How often old rows are looked for.
+const PRUNE: Duration = Duration::from_secs(10 * 60);
+/// Rows that one transaction looks at, so that it delays nobody.
+const CHUNK: usize = 500;
+
+/// Looks at the room on the disk for ever.
+pub async fn watch_space(store: Arc<Store>) {
+    let mut ticks = tokio::time::interval(LOOK_AT_SPACE);
+    loop {
+        ticks.tick().await;
+        store.check_space();
+    }
+}
+
+/// Prunes for ever.
+pub async fn keep_pruned(store: Arc<Store>, clock: Clock, keep_days: u64) {
+    let mut ticks = tokio::time::interval(PRUNE);
+    loop {
+        ticks.tick().await;
+        let keep_ms = keep_days.saturating_mul(24 * 60 * 60 * 1000);
+        let before_ms = clock.now_ms().saturating_sub(keep_ms);
+        match prune_before(&store, before_ms).await {
+            Ok(()) => info!(keep_days, "pruned what is old enough"),
+            Err(error) => warn!(%error, "pruning failed and is tried again later"),
+        }
+    }
+}
+
+/// Removes every event and ended run from before `before_ms` that nothing needs any more.
+pub async fn prune_before(store: &Store, before_ms: u64) -> Result<(), StoreError> {
+    let mut cursor = PruneCursor::default();
+    while let Some(next) =
+        store.write(move |tables| tables.prune(before_ms, cursor, CHUNK)).await?
+    {
+        cursor = next;
+    }
+    Ok(())
+}

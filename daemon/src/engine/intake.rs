@@ -1,0 +1,296 @@
+//! Intake: an input at a source becomes durable events, and only then an answer (design §3, 1–3).
+//!
+//! This is the hot path. It reads a snapshot, calls the plugin, hands one operation to the writer
+//! and waits for the commit; it never waits on an actor. When the routes have changed meanwhile the
+//! writer says so, nothing was stored, and the whole way is gone again with the new ones.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use mortise_plugin::{
+    Event, HttpRequest, HttpResponse, LogLevel, Payload, SourceCall, SourceInput, SourceOutput,
+};
+use serde::de::IgnoredAny;
+
+use super::dispatcher::{Dispatcher, EventAtHand, QueuedRun};
+use super::routes::{OpenSource, Routes};
+use crate::clock::Clock;
+use crate::model::event::Cause;
+use crate::model::id::{EventId, SourceId};
+use crate::plugins::{CallError, EffectLimits, PerformEffect, call_with_effects};
+use crate::store::{Acceptance, AcceptEvents, NewEvent, PlannedRun, Store, StoreError};
+
+/// What a plugin may take for one input.
+const CALL_DEADLINE: Duration = Duration::from_secs(2);
+/// Effects that a plugin may ask for on the way to one answer.
+const EFFECTS: EffectLimits = EffectLimits { rounds: 4, deadline: Duration::from_secs(10) };
+/// How often the way is gone again when routes change.
+const MOST_ROUNDS: usize = 5;
+/// How long a changed route may take to be published.
+const PUBLICATION: Duration = Duration::from_millis(500);
+
+/// What came of an input.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    /// The source that took it.
+    pub source: SourceId,
+    /// The events that it led to, in order; with whether each was stored before.
+    pub events: Vec<(EventId, bool)>,
+    /// The plugin's own answer, for an HTTP request.
+    pub response: Option<HttpResponse>,
+    /// Bodies that the answer refers to.
+    pub bodies: Vec<Vec<u8>>,
+}
+
+/// Why nothing was taken. Nothing of the input was stored.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum IntakeError {
+    /// No source with that token or id takes events: unknown, paused, blocked, or not activated.
+    #[error("no event source takes requests here")]
+    NoSuchSource,
+    /// Too many runs wait.
+    #[error("{waiting} runs of this snap-in are waiting already; try again later")]
+    QueueFull {
+        /// How many.
+        waiting: usize,
+    },
+    /// Too many requests wait for plugins.
+    #[error("too many requests are being worked on; try again later")]
+    Busy,
+    /// The plugin did not answer in time, or failed in a way that may pass.
+    #[error("the source could not answer: {0}")]
+    Unavailable(String),
+    /// The source is wrong, not the request: its policy failed, its answer was unusable.
+    #[error("the source failed: {0}")]
+    Broken(String),
+    /// The plugin does not take this kind of input.
+    #[error("the source does not take this: {0}")]
+    Unsupported(String),
+    /// The store did not take it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Takes inputs in.
+pub struct Intake {
+    /// What is open.
+    pub routes: Arc<Routes>,
+    /// Where events go.
+    pub store: Arc<Store>,
+    /// Who is told of queued runs.
+    pub dispatcher: Dispatcher,
+    /// Who performs what plugins ask for.
+    pub effects: Arc<dyn PerformEffect>,
+    /// Wall time.
+    pub clock: Clock,
+    /// Runs of one snap-in that may wait.
+    pub most_queued: usize,
+}
+
+impl Intake {
+    /// Takes a request to a trigger URL.
+    pub async fn http(
+        &self,
+        token: &str,
+        request: HttpRequest,
+        body: Bytes,
+        cause: Cause,
+    ) -> Result<Taken, IntakeError> {
+        let find = || self.routes.by_token(token);
+        self.take(find, &SourceInput::Http(request), &body, cause).await
+    }
+
+    /// Takes a payload that somebody publishes by hand.
+    pub async fn publish(
+        &self,
+        source: SourceId,
+        event_type: String,
+        payload: Bytes,
+        cause: Cause,
+    ) -> Result<Taken, IntakeError> {
+        let find = || self.routes.by_id(source);
+        self.take(find, &SourceInput::Published { event_type }, &payload, cause).await
+    }
+
+    async fn take(
+        &self,
+        find: impl Fn() -> Option<Arc<OpenSource>>,
+        input: &SourceInput,
+        body: &Bytes,
+        cause: Cause,
+    ) -> Result<Taken, IntakeError> {
+        for _ in 0..MOST_ROUNDS {
+            let source = find().ok_or(IntakeError::NoSuchSource)?;
+            self.check_bounds(&source)?;
+            let output = self.call(&source, input.clone(), body.clone()).await?;
+            let route = &source.route;
+            let events = planned(&source, &output, body).map_err(|problem| {
+                source.log.add(self.clock.now_ms(), LogLevel::Error, &problem);
+                IntakeError::Broken(problem)
+            })?;
+            if events.is_empty() {
+                return Ok(taken(route.source, Vec::new(), output));
+            }
+            match self.accept(&source, events, cause).await? {
+                Acceptance::Stored(stored) => {
+                    let events = stored.iter().map(|it| (it.id, it.duplicate)).collect();
+                    return Ok(taken(route.source, events, output));
+                }
+                Acceptance::Stale => self.routes.newer_than(&source, PUBLICATION).await,
+            }
+        }
+        Err(IntakeError::Unavailable("its snap-in is being changed; try again".to_owned()))
+    }
+
+    fn check_bounds(&self, source: &OpenSource) -> Result<(), IntakeError> {
+        if !self.store.has_room() {
+            return Err(StoreError::Full.into());
+        }
+        let waiting = source.depth.load(Ordering::Relaxed);
+        if waiting >= self.most_queued {
+            return Err(IntakeError::QueueFull { waiting });
+        }
+        Ok(())
+    }
+
+    async fn call(
+        &self,
+        source: &OpenSource,
+        input: SourceInput,
+        body: Bytes,
+    ) -> Result<SourceOutput, IntakeError> {
+        let now_ms = self.clock.now_ms();
+        let deadline_ms = u64::try_from(CALL_DEADLINE.as_millis()).unwrap_or(u64::MAX);
+        let call = SourceCall { now_ms, deadline_ms, input };
+        let answer =
+            call_with_effects(&source.instance, call, body, self.effects.as_ref(), EFFECTS).await;
+        match answer {
+            Ok(output) => {
+                for line in &output.log {
+                    source.log.add(now_ms, line.level, &line.message);
+                    tracing::info!(source = %source.route.source, message = %line.message, "source log");
+                }
+                Ok(output)
+            }
+            Err(error) => {
+                if !matches!(error, CallError::Busy) {
+                    let message = format!("a request could not be answered: {error}");
+                    source.log.add(now_ms, LogLevel::Error, &message);
+                    tracing::warn!(source = %source.route.source, %error, "a plugin call failed");
+                }
+                Err(failed(error))
+            }
+        }
+    }
+
+    async fn accept(
+        &self,
+        source: &OpenSource,
+        events: Vec<NewEvent>,
+        cause: Cause,
+    ) -> Result<Acceptance, StoreError> {
+        let route = &source.route;
+        let at_hand: Vec<_> = events
+            .iter()
+            .map(|it| EventAtHand {
+                event_type: it.event_type.as_str().into(),
+                payload: it.payload.clone(),
+            })
+            .collect();
+        let new = AcceptEvents {
+            source: route.source,
+            snap_in: route.snap_in,
+            generation: route.generation,
+            cause,
+            events,
+        };
+        let dispatcher = self.dispatcher.clone();
+        self.store
+            .write_then(
+                move |tables| tables.accept_events(&new),
+                move |acceptance| {
+                    let Acceptance::Stored(stored) = acceptance else { return };
+                    let mut queued = Vec::new();
+                    for (event, at_hand) in stored.iter().zip(at_hand) {
+                        queued.extend(event.runs.iter().map(|run| QueuedRun {
+                            run: run.clone(),
+                            event: Some(at_hand.clone()),
+                        }));
+                    }
+                    dispatcher.queued(queued);
+                },
+            )
+            .await
+    }
+}
+
+fn taken(source: SourceId, events: Vec<(EventId, bool)>, output: SourceOutput) -> Taken {
+    Taken { source, events, response: output.response, bodies: output.bodies }
+}
+
+/// What the plugin's events lead to. An error says what is wrong with the plugin's answer.
+fn planned(
+    source: &OpenSource,
+    output: &SourceOutput,
+    body: &Bytes,
+) -> Result<Vec<NewEvent>, String> {
+    let route = &source.route;
+    let mut events = Vec::with_capacity(output.events.len());
+    for event in &output.events {
+        let runs = route
+            .matches(&event.event_type)
+            .map(|it| PlannedRun {
+                automation: it.automation,
+                function: it.function,
+                version: route.version,
+                ordered: it.ordered,
+            })
+            .collect();
+        events.push(NewEvent {
+            event_type: event.event_type.clone(),
+            payload: payload_of(event, output, body)?,
+            dedup_key: event.dedup_key.clone(),
+            sync_id: event.sync_id.clone(),
+            runs,
+        });
+    }
+    Ok(events)
+}
+
+fn payload_of(event: &Event, output: &SourceOutput, body: &Bytes) -> Result<Bytes, String> {
+    let payload = match &event.payload {
+        Payload::Json(value) => return Ok(Bytes::from(value.to_string())),
+        Payload::Input => body.clone(),
+        Payload::Body(place) => output
+            .bodies
+            .get(*place)
+            .map(|it| Bytes::copy_from_slice(it))
+            .ok_or_else(|| format!("event `{}` refers to body {place}, which is not there", event.event_type))?,
+    };
+    // Everything after this relies on it: the payload is pasted into the function's event.
+    serde_json::from_slice::<IgnoredAny>(&payload)
+        .map_err(|it| format!("the payload of event `{}` is no JSON: {it}", event.event_type))?;
+    Ok(payload)
+}
+
+fn failed(error: CallError) -> IntakeError {
+    use mortise_plugin::FaultKind;
+    match error {
+        CallError::Busy => IntakeError::Busy,
+        CallError::Stuck | CallError::Deadline(_) | CallError::OverallDeadline(_) => {
+            IntakeError::Unavailable(error.to_string())
+        }
+        CallError::BadAnswer(_) | CallError::TooManyEffects(_) => {
+            IntakeError::Broken(error.to_string())
+        }
+        CallError::Fault(fault) => match fault.kind {
+            FaultKind::Transient => IntakeError::Unavailable(fault.message),
+            FaultKind::Unsupported => IntakeError::Unsupported(fault.message),
+            FaultKind::Config | FaultKind::Permanent | FaultKind::Panicked | FaultKind::Unknown => {
+                IntakeError::Broken(fault.message)
+            }
+        },
+    }
+}

@@ -1,0 +1,360 @@
+//! From a claimed attempt to a function call and back: builds the event object of spec §2.2, asks
+//! the runtime, and puts what came of it in the terms of a run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::contexts::{Contexts, SnapInContext, VersionContext};
+use super::dispatcher::{Execute, Execution, StartedAttempt};
+use crate::clock::Clock;
+use crate::config::FunctionSettings;
+use crate::functions::{
+    CodeSource, Failure, FailureKind, Invocation, Outcome, RunReport, Runners,
+};
+use crate::lifecycle::run::RetryPolicy;
+use crate::model::http::EgressRules;
+use crate::model::id::{RunId, VersionId};
+use crate::model::manifest::{Function, Level};
+use crate::model::run::{AttemptOutcome, RunError, RunHead, RunLogLine, RunOutput, RunTrigger};
+use crate::secrets::ServiceTokens;
+use crate::store::{BlobHash, Store, StoreError};
+
+/// Calls functions.
+#[derive(Clone)]
+pub struct Invoker(Arc<Parts>);
+
+/// What an [`Invoker`] needs.
+pub struct Parts {
+    /// Payloads that were not at hand.
+    pub store: Arc<Store>,
+    /// Manifests and code.
+    pub contexts: Arc<Contexts>,
+    /// The runtime.
+    pub runners: Runners,
+    /// Tokens for functions.
+    pub tokens: ServiceTokens,
+    /// Wall time.
+    pub clock: Clock,
+    /// Defaults.
+    pub settings: FunctionSettings,
+    /// Where functions may send requests.
+    pub egress: EgressRules,
+    /// `execution_metadata.devrev_endpoint`, without a slash at its end.
+    pub endpoint: String,
+}
+
+/// One call of a function.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The run; also the request id that the function sees.
+    pub run: RunId,
+    /// The run's record.
+    pub head: RunHead,
+    /// The payload, valid JSON.
+    pub payload: Bytes,
+    /// The event type that the function sees.
+    pub event_type: String,
+    /// What caused the call: an automation's or a source's id, or empty.
+    pub source_id: String,
+}
+
+impl Invoker {
+    /// With everything it needs.
+    pub fn new(parts: Parts) -> Invoker {
+        Invoker(Arc::new(parts))
+    }
+
+    /// Calls a function and says what came of it. Never fails: what goes wrong is an outcome.
+    pub async fn call(&self, call: Call) -> Execution {
+        self.0.call(call).await.unwrap_or_else(|error| {
+            // The store will work again: the attempt was not the function's.
+            not_started(AttemptOutcome::Interrupted { reason: error.to_string() })
+        })
+    }
+
+    /// Ends the processes of a snap-in that functions no more.
+    pub async fn retire(&self, snap_in: crate::model::id::SnapInId) {
+        self.0.runners.retire(snap_in).await;
+    }
+}
+
+impl Execute for Invoker {
+    fn execute(&self, attempt: StartedAttempt) -> BoxFuture<'static, Execution> {
+        let this = self.clone();
+        async move {
+            match this.0.event_of(&attempt) {
+                Ok(Ok((event_type, payload))) => {
+                    let source_id = match &attempt.head.trigger {
+                        RunTrigger::Automation { automation, .. } => automation.to_string(),
+                        RunTrigger::Call | RunTrigger::Hook { .. } => String::new(),
+                    };
+                    let StartedAttempt { run, head, .. } = attempt;
+                    this.call(Call { run, head, payload, event_type, source_id }).await
+                }
+                Ok(Err(outcome)) => not_started(outcome),
+                Err(error) => {
+                    not_started(AttemptOutcome::Interrupted { reason: error.to_string() })
+                }
+            }
+        }
+        .boxed()
+    }
+
+    fn concurrency(&self, version: VersionId, function: &str) -> u32 {
+        let default = self.0.settings.max_concurrency;
+        match self.0.contexts.version(version) {
+            Ok(Some(context)) => context
+                .manifest
+                .function(function)
+                .and_then(|it| it.max_concurrency)
+                .unwrap_or(default),
+            Ok(None) | Err(_) => default,
+        }
+    }
+}
+
+impl Parts {
+    /// Type and payload of the event that a run is for.
+    fn event_of(
+        &self,
+        attempt: &StartedAttempt,
+    ) -> Result<Result<(String, Bytes), AttemptOutcome>, StoreError> {
+        if let Some(at_hand) = &attempt.event {
+            return Ok(Ok((at_hand.event_type.to_string(), at_hand.payload.clone())));
+        }
+        let Some(event) = attempt.head.trigger.event() else {
+            return Ok(Ok((String::new(), Bytes::from_static(b"{}"))));
+        };
+        Ok(match self.store.read(|tables| tables.event(event))? {
+            Some((head, payload)) => Ok((head.event_type, payload)),
+            None => Err(failed("not_found", format!("its event {event} is not there any more"))),
+        })
+    }
+
+    async fn call(&self, call: Call) -> Result<Execution, StoreError> {
+        let head = &call.head;
+        let Some(version) = self.contexts.version(head.version)? else {
+            let message = format!("version {} is not there any more", head.version);
+            return Ok(not_started(failed("not_found", message)));
+        };
+        let Some(snap_in) = self.contexts.snap_in(head.snap_in)? else {
+            let message = format!("snap-in {} is not there any more", head.snap_in);
+            return Ok(not_started(failed("not_found", message)));
+        };
+        let Some((function, code)) = version.manifest.function(&head.function).zip(version.code)
+        else {
+            let message = format!("version {} has no function `{}`", head.version, head.function);
+            return Ok(not_started(failed("not_found", message)));
+        };
+        let policy = self.policy(function);
+        let event = self.event_object(&call, &version, &snap_in);
+        let started_ms = self.clock.now_ms();
+        let report = self
+            .runners
+            .invoke(Invocation {
+                run_id: call.run.to_string(),
+                snap_in: head.snap_in,
+                version: head.version,
+                code: Arc::new(StoredCode { contexts: self.contexts.clone(), hash: code }),
+                function: head.function.clone(),
+                event,
+                timeout: self.timeout(function),
+                memory_bytes: self.memory_bytes(function),
+                fresh: function.fresh_context,
+                egress: self.egress.clone(),
+            })
+            .await;
+        Ok(executed(report, policy, started_ms))
+    }
+
+    fn policy(&self, function: &Function) -> RetryPolicy {
+        let seconds = function.retry.min_interval.unwrap_or(self.settings.retry_seconds);
+        RetryPolicy {
+            max_retries: function.retry.max_retries.unwrap_or(0),
+            min_interval_ms: u64::from(seconds) * 1000,
+        }
+    }
+
+    fn timeout(&self, function: &Function) -> Duration {
+        let seconds = function.timeout_seconds.unwrap_or(self.settings.timeout_seconds);
+        Duration::from_secs(seconds.max(1).into())
+    }
+
+    fn memory_bytes(&self, function: &Function) -> u64 {
+        u64::from(function.memory_mb.unwrap_or(self.settings.memory_mb).max(1)) << 20
+    }
+
+    fn event_object(
+        &self,
+        call: &Call,
+        version: &VersionContext,
+        snap_in: &SnapInContext,
+    ) -> Bytes {
+        let head = &call.head;
+        let record = &snap_in.record;
+        let token = self.tokens.issue(
+            record.service_account,
+            head.snap_in,
+            call.run,
+            head.cause,
+            self.clock.now_ms(),
+        );
+        let automation_id = match &head.trigger {
+            RunTrigger::Automation { automation, .. } => automation.to_string(),
+            RunTrigger::Call | RunTrigger::Hook { .. } => String::new(),
+        };
+        let global_values = version
+            .manifest
+            .inputs
+            .iter()
+            .filter(|it| it.level == Level::Organization)
+            .filter_map(|it| Some((it.name.clone(), it.default_value.clone()?)))
+            .collect();
+        let event = FunctionEvent {
+            payload: raw(&call.payload),
+            context: EventContext {
+                dev_oid: "org_local",
+                source_id: &call.source_id,
+                snap_in_id: head.snap_in.to_string(),
+                snap_in_version_id: head.version.to_string(),
+                service_account_id: record.service_account.to_string(),
+                automation_id,
+                secrets: EventSecrets { service_account_token: token },
+            },
+            execution_metadata: ExecutionMetadata {
+                request_id: call.run.to_string(),
+                function_name: &head.function,
+                event_type: &call.event_type,
+                devrev_endpoint: &self.endpoint,
+            },
+            input_data: InputData {
+                global_values,
+                event_sources: snap_in
+                    .sources
+                    .iter()
+                    .map(|(name, id)| (name.clone(), id.to_string().into()))
+                    .collect(),
+                keyrings: Object::new(),
+                resources: Resources { keyrings: Object::new(), tags: Object::new() },
+            },
+        };
+        Bytes::from(serde_json::to_vec(&event).expect("an event object is plain data"))
+    }
+}
+
+/// The code of a version in the store, read when a process needs it.
+struct StoredCode {
+    contexts: Arc<Contexts>,
+    hash: BlobHash,
+}
+
+impl CodeSource for StoredCode {
+    fn load(&self) -> BoxFuture<'_, Result<Bytes, String>> {
+        async {
+            self.contexts.code(self.hash).map(Bytes::from).map_err(|error| error.to_string())
+        }
+        .boxed()
+    }
+}
+
+fn executed(report: RunReport, policy: RetryPolicy, started_ms: u64) -> Execution {
+    let logs = report
+        .logs
+        .into_iter()
+        .map(|it| RunLogLine {
+            level: it.level.name().to_owned(),
+            at_ms: started_ms + it.at_ms,
+            message: it.message,
+        })
+        .collect();
+    let (outcome, result) = match report.outcome {
+        Outcome::Succeeded { result } => (AttemptOutcome::Succeeded, Some(result)),
+        Outcome::Failed(failure) => (AttemptOutcome::Failed(run_error(failure)), None),
+        Outcome::Interrupted { reason } => (AttemptOutcome::Interrupted { reason }, None),
+    };
+    Execution { outcome, output: RunOutput { result, logs }, policy }
+}
+
+fn run_error(failure: Failure) -> RunError {
+    RunError {
+        kind: failure.kind.name().to_owned(),
+        name: failure.name,
+        message: failure.message,
+        stack: failure.stack,
+        retry: failure.kind == FailureKind::Thrown && failure.retry == Some(true),
+    }
+}
+
+fn failed(kind: &str, message: String) -> AttemptOutcome {
+    AttemptOutcome::Failed(RunError { kind: kind.to_owned(), message, ..RunError::default() })
+}
+
+fn not_started(outcome: AttemptOutcome) -> Execution {
+    Execution {
+        outcome,
+        output: RunOutput::default(),
+        policy: RetryPolicy { max_retries: 0, min_interval_ms: 0 },
+    }
+}
+
+type Object = serde_json::Map<String, serde_json::Value>;
+
+/// The payload as it was stored: nothing is parsed and written again.
+fn raw(payload: &Bytes) -> Box<RawValue> {
+    std::str::from_utf8(payload)
+        .ok()
+        .and_then(|it| RawValue::from_string(it.to_owned()).ok())
+        .unwrap_or_default()
+}
+
+#[derive(Serialize)]
+struct FunctionEvent<'a> {
+    payload: Box<RawValue>,
+    context: EventContext<'a>,
+    execution_metadata: ExecutionMetadata<'a>,
+    input_data: InputData,
+}
+
+#[derive(Serialize)]
+struct EventContext<'a> {
+    dev_oid: &'a str,
+    source_id: &'a str,
+    snap_in_id: String,
+    snap_in_version_id: String,
+    service_account_id: String,
+    automation_id: String,
+    secrets: EventSecrets,
+}
+
+#[derive(Serialize)]
+struct EventSecrets {
+    service_account_token: String,
+}
+
+#[derive(Serialize)]
+struct ExecutionMetadata<'a> {
+    request_id: String,
+    function_name: &'a str,
+    event_type: &'a str,
+    devrev_endpoint: &'a str,
+}
+
+#[derive(Serialize)]
+struct InputData {
+    global_values: Object,
+    event_sources: Object,
+    keyrings: Object,
+    resources: Resources,
+}
+
+#[derive(Serialize)]
+struct Resources {
+    keyrings: Object,
+    tags: Object,
+}

@@ -1,0 +1,290 @@
+//! Names of modules: which file of the archive a specifier means, which file is the main one, and
+//! where a function of a given name lives.
+//!
+//! Follows Node.js for CommonJS and TypeScript for extensions: `./a` may be `a.ts`, `a.js`, `a.json`
+//! or `a/index.*`, and `./a.js` may be `a.ts`. Packages are looked for in `node_modules` of the
+//! archive. Nothing outside the archive is ever looked at.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{Code, CodeFile, CodeProblem, FileKind, problem};
+
+const EXTENSIONS: [&str; 7] = ["ts", "js", "mts", "mjs", "cts", "cjs", "json"];
+
+/// Why a specifier means no file of the archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unresolved {
+    /// A relative path without a file.
+    NoFile,
+    /// A package that is not in the archive.
+    NoPackage,
+}
+
+/// The path without `.` and `..` and leading slashes; `None` if it leaves the archive.
+pub(super) fn normal_path(path: &str) -> Option<String> {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop()?;
+            }
+            _ => parts.push(part),
+        }
+    }
+    (!parts.is_empty()).then(|| parts.join("/"))
+}
+
+fn folder_of(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+fn join(folder: &str, rest: &str) -> Option<String> {
+    normal_path(&format!("{folder}/{rest}"))
+}
+
+/// What each package.json of the archive says about the kind of its modules.
+pub(super) struct ModuleTypes {
+    by_folder: BTreeMap<String, FileKind>,
+}
+
+pub(super) fn module_types(
+    texts: &BTreeMap<String, String>,
+    problems: &mut Vec<CodeProblem>,
+) -> ModuleTypes {
+    let mut by_folder = BTreeMap::new();
+    for (path, text) in texts {
+        let folder = folder_of(path);
+        if path.rsplit('/').next() != Some("package.json") {
+            continue;
+        }
+        let package: Value = serde_json::from_str(text).unwrap_or_default();
+        match package.get("type").and_then(Value::as_str) {
+            Some("module") => {
+                by_folder.insert(folder.to_owned(), FileKind::Module);
+            }
+            Some("commonjs") => {
+                by_folder.insert(folder.to_owned(), FileKind::CommonJs);
+            }
+            Some(other) => problems.push(problem(
+                path,
+                &format!("`type` is `{other}`: expected `module` or `commonjs`"),
+            )),
+            None => {}
+        }
+    }
+    ModuleTypes { by_folder }
+}
+
+impl ModuleTypes {
+    /// The kind that extension and package.json give a file; `None` lets its syntax decide.
+    pub(super) fn kind_of(&self, path: &str) -> Option<FileKind> {
+        match path.rsplit_once('.')?.1 {
+            "mjs" | "mts" => return Some(FileKind::Module),
+            "cjs" | "cts" => return Some(FileKind::CommonJs),
+            _ => {}
+        }
+        let mut folder = folder_of(path);
+        loop {
+            if let Some(kind) = self.by_folder.get(folder) {
+                return Some(*kind);
+            }
+            // A package in node_modules does not inherit from the one around it.
+            if folder.is_empty() || folder_of(folder).ends_with("node_modules") {
+                return None;
+            }
+            folder = folder_of(folder);
+        }
+    }
+}
+
+/// The main module: what package.json names, or its source when it was not built, or the usual
+/// places.
+pub(super) fn find_main(files: &BTreeMap<String, CodeFile>) -> Option<String> {
+    let package: Value = files
+        .get("package.json")
+        .and_then(|it| serde_json::from_str(&it.text).ok())
+        .unwrap_or_default();
+    if let Some(main) = package.get("main").and_then(Value::as_str)
+        && let Some(main) = normal_path(main)
+    {
+        if let Some(found) = find_file(files, &main) {
+            return Some(found);
+        }
+        // Not built: the TypeScript that it would have been built from.
+        let source = main.strip_prefix("dist/").or(main.strip_prefix("build/"));
+        if let Some(found) = source.and_then(|it| find_file(files, &format!("src/{it}"))) {
+            return Some(found);
+        }
+    }
+    ["dist/index", "index", "src/index", "main", "src/main"]
+        .into_iter()
+        .find_map(|it| find_file(files, it))
+        .filter(|it| files.get(it).is_some_and(|file| file.kind != FileKind::Json))
+}
+
+/// A path as it is, with an extension, as TypeScript source, or as a folder with an index.
+fn find_file(files: &BTreeMap<String, CodeFile>, path: &str) -> Option<String> {
+    if files.contains_key(path) {
+        return Some(path.to_owned());
+    }
+    for (built, source) in [(".js", ".ts"), (".mjs", ".mts"), (".cjs", ".cts")] {
+        if let Some(stem) = path.strip_suffix(built)
+            && files.contains_key(&format!("{stem}{source}"))
+        {
+            return Some(format!("{stem}{source}"));
+        }
+    }
+    for stem in [path.to_owned(), format!("{path}/index")] {
+        for extension in EXTENSIONS {
+            let candidate = format!("{stem}.{extension}");
+            if files.contains_key(&candidate) {
+                return Some(candidate);
+            }
+        }
+    }
+    None
+}
+
+pub(super) fn resolve<'a>(
+    code: &'a Code,
+    base: &str,
+    specifier: &str,
+) -> Result<&'a str, Unresolved> {
+    let specifier = specifier.strip_prefix("file://").unwrap_or(specifier);
+    let is_path = ["./", "../", "/"].iter().any(|it| specifier.starts_with(it))
+        || [".", ".."].contains(&specifier);
+    if is_path {
+        let folder = if specifier.starts_with('/') { "" } else { folder_of(base) };
+        let found = match join(folder, specifier) {
+            Some(path) => find_package_file(code, &path),
+            // The root folder itself.
+            None => find_file(&code.files, "index"),
+        };
+        return key_of(code, found).ok_or(Unresolved::NoFile);
+    }
+    let mut folder = folder_of(base);
+    loop {
+        let found = join(folder, &format!("node_modules/{specifier}"))
+            .and_then(|path| find_in_package(code, folder, specifier, &path));
+        if let Some(found) = key_of(code, found) {
+            return Ok(found);
+        }
+        if folder.is_empty() {
+            return Err(Unresolved::NoPackage);
+        }
+        folder = folder_of(folder);
+    }
+}
+
+fn key_of(code: &Code, path: Option<String>) -> Option<&str> {
+    path.and_then(|it| code.files.get_key_value(&it)).map(|(key, _)| key.as_str())
+}
+
+/// A file, or a folder whose package.json names its main module.
+fn find_package_file(code: &Code, path: &str) -> Option<String> {
+    if code.files.contains_key(path) {
+        return Some(path.to_owned());
+    }
+    let package = package_of(code, path);
+    let main = package.as_ref().and_then(|it| it.get("main")).and_then(Value::as_str);
+    main.and_then(|main| join(path, main))
+        .and_then(|main| find_file(&code.files, &main))
+        .or_else(|| find_file(&code.files, path))
+}
+
+fn package_of(code: &Code, folder: &str) -> Option<Value> {
+    let file = code.files.get(&format!("{folder}/package.json"))?;
+    serde_json::from_str(&file.text).ok()
+}
+
+/// A package of `node_modules`, or a file inside one.
+fn find_in_package(code: &Code, folder: &str, specifier: &str, path: &str) -> Option<String> {
+    let name_parts = if specifier.starts_with('@') { 2 } else { 1 };
+    let name = specifier.splitn(name_parts + 1, '/').take(name_parts).collect::<Vec<_>>().join("/");
+    let package_folder = join(folder, &format!("node_modules/{name}"))?;
+    let inside = specifier.get(name.len()..).unwrap_or_default();
+    if let Some(exports) = package_of(code, &package_folder).as_ref().and_then(|it| it.get("exports"))
+    {
+        let target = exported(exports, &format!(".{inside}"))?;
+        return join(&package_folder, target).and_then(|it| find_file(&code.files, &it));
+    }
+    find_package_file(code, path)
+}
+
+/// The target of one subpath in a package's `exports`: a text, or the first condition that fits.
+fn exported<'a>(exports: &'a Value, subpath: &str) -> Option<&'a str> {
+    fn target(value: &Value) -> Option<&str> {
+        match value {
+            Value::String(path) => Some(path),
+            Value::Object(conditions) => ["require", "node", "import", "default"]
+                .iter()
+                .find_map(|it| conditions.get(*it).and_then(target)),
+            Value::Array(choices) => choices.iter().find_map(target),
+            _ => None,
+        }
+    }
+    match exports {
+        Value::Object(paths) if paths.keys().any(|it| it.starts_with('.')) => {
+            target(paths.get(subpath)?)
+        }
+        _ if subpath == "." => target(exports),
+        _ => None,
+    }
+}
+
+pub(super) fn modules_named<'a>(code: &'a Code, name: &str) -> Vec<&'a str> {
+    let mut found: Vec<&str> = Vec::new();
+    if name.is_empty() || name.split('/').any(|it| it.is_empty() || it.starts_with('.')) {
+        return found;
+    }
+    for folder in function_folders(code) {
+        let candidate = join(&folder, name).and_then(|it| find_file(&code.files, &it));
+        if let Some(key) = key_of(code, candidate)
+            && !found.contains(&key)
+            && code.files.get(key).is_some_and(|it| it.kind != FileKind::Json)
+        {
+            found.push(key);
+        }
+    }
+    found
+}
+
+/// Where modules of functions lie: beside the main module first, then at the root.
+fn function_folders(code: &Code) -> Vec<String> {
+    let beside = code.main().map(folder_of).unwrap_or_default();
+    let mut folders = Vec::new();
+    for folder in [beside, "", "dist", "src"] {
+        for folder in [format!("{folder}/functions"), folder.to_owned()] {
+            let folder = normal_path(&folder).unwrap_or_default();
+            if !folders.contains(&folder) {
+                folders.push(folder);
+            }
+        }
+    }
+    folders
+}
+
+pub(super) fn function_names(code: &Code) -> Vec<&str> {
+    let mut names: Vec<&str> = Vec::new();
+    for folder in function_folders(code).iter().filter(|it| it.ends_with("functions")) {
+        for (path, file) in &code.files {
+            let Some(rest) = path.strip_prefix(folder.as_str()).and_then(|it| it.strip_prefix('/'))
+            else {
+                continue;
+            };
+            let name = match rest.split_once('/') {
+                Some((name, inside)) if inside.starts_with("index.") => name,
+                Some(_) => continue,
+                None => rest.rsplit_once('.').map_or(rest, |(stem, _)| stem),
+            };
+            let is_test = name.ends_with(".test") || name.ends_with(".spec");
+            if file.kind != FileKind::Json && !is_test && !names.contains(&name) {
+                names.push(name);
+            }
+        }
+    }
+    names
+}

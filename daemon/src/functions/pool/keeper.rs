@@ -1,0 +1,130 @@
+//! The thread that starts and reaps runner processes.
+//!
+//! One thread for all of them, because the kernel ends a runner when the *thread* that started it
+//! ends, and threads of a runtime come and go. It lives until the pool and all processes are gone.
+
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+
+use tokio::sync::oneshot;
+
+use crate::functions::runner::SUBCOMMAND;
+
+/// What every runner is started with.
+#[derive(Clone, Debug)]
+pub(super) struct Program {
+    pub path: PathBuf,
+    pub address_space: u64,
+}
+
+/// A process that was just started and has not spoken yet.
+pub(super) struct Started {
+    pub child: Child,
+    pub socket: UnixStream,
+    pub errors: std::io::PipeReader,
+}
+
+#[derive(Clone)]
+pub(super) struct Keeper {
+    orders: mpsc::Sender<Order>,
+}
+
+enum Order {
+    Start(oneshot::Sender<std::io::Result<Started>>),
+    Reap(Child, Option<oneshot::Sender<std::io::Result<ExitStatus>>>),
+}
+
+impl Keeper {
+    pub(super) fn start_thread(program: Program) -> std::io::Result<Keeper> {
+        let (orders, incoming) = mpsc::channel();
+        std::thread::Builder::new().name("runner-keeper".to_owned()).spawn(move || {
+            while let Ok(order) = incoming.recv() {
+                carry_out(&program, order);
+            }
+        })?;
+        Ok(Keeper { orders })
+    }
+
+    pub(super) async fn start(&self) -> std::io::Result<Started> {
+        let (sender, receiver) = oneshot::channel();
+        let ended = || std::io::Error::other("the thread that starts runners has ended");
+        self.orders.send(Order::Start(sender)).map_err(|_| ended())?;
+        receiver.await.map_err(|_| ended())?
+    }
+
+    /// Ends a process and tells how it ended. It may have ended before, by itself.
+    pub(super) async fn end(&self, child: Child) -> std::io::Result<ExitStatus> {
+        let (sender, receiver) = oneshot::channel();
+        let ended = || std::io::Error::other("the thread that starts runners has ended");
+        self.orders.send(Order::Reap(child, Some(sender))).map_err(|_| ended())?;
+        receiver.await.map_err(|_| ended())?
+    }
+
+    /// Ends a process whose end nobody asks about.
+    pub(super) fn end_later(&self, child: Child) {
+        // Without the thread the whole pool is gone, and with the thread its processes.
+        let _sent = self.orders.send(Order::Reap(child, None));
+    }
+}
+
+fn carry_out(program: &Program, order: Order) {
+    match order {
+        Order::Start(reply) => {
+            // Nobody waits any more: what was started is ended by the drop of its socket.
+            if let Err(Ok(mut started)) = reply.send(start(program)) {
+                let _killed = started.child.kill();
+                let _reaped = started.child.wait();
+            }
+        }
+        Order::Reap(mut child, reply) => {
+            // A process that has ended by itself keeps its status until it is waited for.
+            let status = match child.try_wait() {
+                Ok(Some(status)) => Ok(status),
+                Ok(None) | Err(_) => child.kill().and_then(|()| child.wait()),
+            };
+            if let Some(reply) = reply {
+                let _heard = reply.send(status);
+            }
+        }
+    }
+}
+
+fn start(program: &Program) -> std::io::Result<Started> {
+    let (socket, theirs) = UnixStream::pair()?;
+    socket.set_nonblocking(true)?;
+    let (errors, their_errors) = std::io::pipe()?;
+    // A runner never waits for somebody to read its last words, nor we for it to speak.
+    rustix::io::ioctl_fionbio(&errors, true)?;
+    rustix::io::ioctl_fionbio(&their_errors, true)?;
+    let child = Command::new(&program.path)
+        .arg(SUBCOMMAND)
+        .arg(std::process::id().to_string())
+        .arg(program.address_space.to_string())
+        .env_clear()
+        .env("TZ", "UTC")
+        .current_dir("/")
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(Stdio::null())
+        .stderr(Stdio::from(their_errors))
+        .process_group(0)
+        .spawn()?;
+    Ok(Started { child, socket, errors })
+}
+
+/// What a process said on standard error, at most a page of it.
+pub(super) fn last_words(errors: &mut std::io::PipeReader) -> String {
+    let mut bytes = [0; 4096];
+    let mut length = 0;
+    while let Some(rest) = bytes.get_mut(length..)
+        && !rest.is_empty()
+        && let Ok(read @ 1..) = errors.read(rest)
+    {
+        length += read;
+    }
+    String::from_utf8_lossy(&bytes[..length]).trim().to_owned()
+}

@@ -1,0 +1,368 @@
+//! Hands runs to runner processes and brings their reports back.
+//!
+//! Owns the number of processes, who may have one, and their ends. A process serves one
+//! installation for its life and one run at a time. Must never wait without a bound: starting has a
+//! deadline, a run has its own and is killed soon after it, and the line of those who wait is
+//! limited.
+
+mod keeper;
+mod places;
+mod process;
+mod redact;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::time::Instant;
+
+use self::keeper::{Keeper, Program};
+use self::places::{Answer, Given, Grant, Places, Ticketed};
+use self::process::Process;
+use super::outcome::{Failure, FailureKind, LogLine, Outcome, RunReport};
+use super::sandbox::SandboxReport;
+use crate::model::http::{EgressRules, OutgoingRequest, OutgoingResponse};
+use crate::model::id::{SnapInId, VersionId};
+
+/// How the pool is set up.
+#[derive(Clone, Debug)]
+pub struct PoolOptions {
+    /// The binary whose `runner` subcommand is started.
+    pub program: PathBuf,
+    /// Processes at once, at least 2.
+    pub most_processes: usize,
+    /// Runs that may wait for a process.
+    pub most_waiting: usize,
+    /// Refuse to run code when the kernel does not enforce the whole sandbox.
+    pub require_sandbox: bool,
+    /// An idle process is ended after this time.
+    pub idle_time: Duration,
+    /// The most that a result may have, in bytes.
+    pub output_bytes: u64,
+    /// The address space that no process can exceed, whatever a function's own limit.
+    pub address_space_bytes: u64,
+}
+
+impl Default for PoolOptions {
+    fn default() -> PoolOptions {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        PoolOptions {
+            program: PathBuf::from("/proc/self/exe"),
+            most_processes: (processors * 2).max(2),
+            most_waiting: 10_000,
+            require_sandbox: true,
+            idle_time: Duration::from_secs(60),
+            output_bytes: 1024 * 1024,
+            address_space_bytes: 8 * 1024 * 1024 * 1024,
+        }
+    }
+}
+
+/// One run to be made.
+pub struct Invocation {
+    /// The run's id, for logs and for what its requests are accounted to.
+    pub run_id: String,
+    /// Whose run it is; no other installation ever shares its process.
+    pub snap_in: SnapInId,
+    /// Which code.
+    pub version: VersionId,
+    /// Where that code is, if a process lacks it.
+    pub code: Arc<dyn CodeSource>,
+    /// The name of the function.
+    pub function: String,
+    /// The event, a JSON object; the function is called with an array of it.
+    pub event: Bytes,
+    /// The most that the run may take.
+    pub timeout: Duration,
+    /// The most memory that JavaScript may use in the run.
+    pub memory_bytes: u64,
+    /// Use a context that no other run has used or will use.
+    pub fresh: bool,
+    /// Where the run's requests may go.
+    pub egress: EgressRules,
+    /// Texts to be masked in logs and errors.
+    pub secrets: Arc<[String]>,
+    /// Hears log lines while the run is on; they are in the report as well.
+    pub on_log: Option<LogListener>,
+}
+
+/// Hears log lines as they come; must not block.
+pub type LogListener = Arc<dyn Fn(&[LogLine]) + Send + Sync>;
+
+/// Gives out the prepared code of a version ([`super::code::Code::to_bytes`]).
+pub trait CodeSource: Send + Sync {
+    /// Reads the code; the error is for the run's record.
+    fn load(&self) -> BoxFuture<'_, Result<Arc<Vec<u8>>, String>>;
+}
+
+/// Makes the requests of functions: the daemon's egress, seen from here.
+pub trait Fetch: Send + Sync {
+    /// Makes one request of a run under its rules. The error is for the function to read: no
+    /// secrets, no addresses that the rules hide.
+    fn fetch<'a>(
+        &'a self,
+        invocation: &'a Invocation,
+        request: OutgoingRequest,
+    ) -> BoxFuture<'a, Result<OutgoingResponse, String>>;
+}
+
+/// What the pool is doing, for status pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct PoolStatus {
+    /// Processes with a run.
+    pub busy: usize,
+    /// Processes without one.
+    pub idle: usize,
+    /// Runs that wait for a process.
+    pub waiting: usize,
+}
+
+/// The runner processes of the daemon.
+pub struct Pool {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    options: PoolOptions,
+    keeper: Keeper,
+    fetch: Arc<dyn Fetch>,
+    places: Mutex<Places<Process>>,
+    // Processes talk through the runtime that made the pool, whoever invokes them.
+    runtime: tokio::runtime::Handle,
+    given_back: Notify,
+    stop: watch::Sender<bool>,
+}
+
+impl Pool {
+    /// Sets the pool up; starts no process yet. Must be called within a tokio runtime, which has to
+    /// live as long as the pool.
+    pub fn new(options: PoolOptions, fetch: Arc<dyn Fetch>) -> std::io::Result<Pool> {
+        let program = Program {
+            path: options.program.clone(),
+            address_space: options.address_space_bytes,
+        };
+        let shared = Arc::new(Shared {
+            keeper: Keeper::start_thread(program)?,
+            fetch,
+            places: Mutex::new(Places::new(options.most_processes.max(2), options.most_waiting)),
+            runtime: tokio::runtime::Handle::current(),
+            given_back: Notify::new(),
+            stop: watch::Sender::new(false),
+            options,
+        });
+        shared.runtime.spawn(sweep(Arc::downgrade(&shared), shared.options.idle_time));
+        Ok(Pool { shared })
+    }
+
+    /// Starts one process to see what the kernel enforces on it, filters of the service included.
+    pub async fn probe(&self) -> Result<SandboxReport, String> {
+        let process = self.shared.start(SnapInId(0)).await.map_err(|error| error.to_string())?;
+        Ok(process.sandbox().clone())
+    }
+
+    /// Makes one run, waiting for a process if need be. Dropping the future ends the run.
+    pub async fn invoke(&self, invocation: Invocation) -> RunReport {
+        let mut lease = match self.shared.lease(&invocation).await {
+            Ok(lease) => lease,
+            Err(outcome) => {
+                return RunReport { outcome, logs: Vec::new(), duration: Duration::ZERO };
+            }
+        };
+        let began = Instant::now();
+        let (outcome, logs) = lease.run(&invocation).await;
+        RunReport { outcome, logs, duration: began.elapsed() }
+    }
+
+    /// Ends the processes of a snap-in that has left ACTIVE, changed its version or is deleted;
+    /// runs that are on are finished first.
+    pub fn retire(&self, snap_in: SnapInId) {
+        let ended = self.shared.places().retire(snap_in);
+        drop(ended);
+    }
+
+    /// Takes no more runs, waits until `patience` is over for those that are on, and cuts off the
+    /// rest, which report that they were interrupted.
+    pub async fn shutdown(&self, patience: Duration) {
+        let ended = self.shared.places().close();
+        drop(ended);
+        if tokio::time::timeout(patience, self.shared.quiet()).await.is_err() {
+            self.shared.stop.send_replace(true);
+            self.shared.quiet().await;
+        }
+    }
+
+    /// What the pool is doing now.
+    pub fn status(&self) -> PoolStatus {
+        let (busy, idle, waiting) = self.shared.places().counts();
+        PoolStatus { busy, idle, waiting }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let ended = self.shared.places().close();
+        drop(ended);
+        self.shared.stop.send_replace(true);
+    }
+}
+
+/// Ends processes that have been idle for long.
+async fn sweep(pool: Weak<Shared>, idle_time: Duration) {
+    let period = (idle_time / 2).max(Duration::from_millis(10));
+    loop {
+        tokio::time::sleep(period).await;
+        let Some(pool) = pool.upgrade() else { return };
+        let before = Instant::now().checked_sub(idle_time);
+        let ended = before.map(|before| pool.places().take_idle_since(before));
+        drop(ended);
+    }
+}
+
+impl Shared {
+    fn places(&self) -> MutexGuard<'_, Places<Process>> {
+        // Bookkeeping is complete at every point where it could panic.
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn start(&self, snap_in: SnapInId) -> std::io::Result<Process> {
+        let start = Process::start(&self.keeper, snap_in);
+        // Entered on every poll, so that the socket and its timers belong to the pool's runtime.
+        let mut start = std::pin::pin!(start);
+        std::future::poll_fn(|context| {
+            let _entered = self.runtime.enter();
+            start.as_mut().poll(context)
+        })
+        .await
+    }
+
+    async fn lease(self: &Arc<Shared>, invocation: &Invocation) -> Result<Lease, Outcome> {
+        let (snap_in, version) = (invocation.snap_in, invocation.version);
+        let interrupted = |reason: &str| Outcome::Interrupted { reason: reason.to_owned() };
+        let (ticket, answer) = self.places().ask(snap_in, version, Instant::now());
+        let (ticket, grant) = match answer {
+            Answer::Granted(grant) => (ticket, grant),
+            Answer::Closed => return Err(interrupted("the daemon is shutting down")),
+            Answer::Full => return Err(interrupted("too many runs wait for a process")),
+            Answer::Wait(receiver) => {
+                let mut waiting = Waiting { pool: self, receiver };
+                match (&mut waiting.receiver).await {
+                    Ok(Ticketed { ticket, grant }) => (ticket, grant),
+                    Err(_) => return Err(interrupted("the daemon is shutting down")),
+                }
+            }
+        };
+        Ok(Lease::new(Arc::clone(self), snap_in, ticket, grant))
+    }
+
+    async fn quiet(&self) {
+        loop {
+            let given_back = self.given_back.notified();
+            if self.places().busy() == 0 {
+                return;
+            }
+            given_back.await;
+        }
+    }
+
+    fn give_back(self: &Arc<Shared>, ticket: u64, process: Option<Process>) {
+        let given = self.places().give_back(ticket, process, Instant::now());
+        let Given { hand_over, end } = given;
+        drop(end);
+        if let Some((waiter, ticketed)) = hand_over
+            && let Err(Ticketed { ticket, grant }) = waiter.send(ticketed)
+        {
+            // It gave up in this very moment: the next one, then.
+            self.give_back(ticket, grant.into_process());
+        }
+        self.given_back.notify_waiters();
+    }
+}
+
+/// A place in the line. A grant that arrives in the moment in which its future is dropped is given
+/// back.
+struct Waiting<'a> {
+    pool: &'a Arc<Shared>,
+    receiver: oneshot::Receiver<Ticketed<Process>>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.receiver.close();
+        if let Ok(Ticketed { ticket, grant }) = self.receiver.try_recv() {
+            self.pool.give_back(ticket, grant.into_process());
+        }
+    }
+}
+
+/// A place, given back when dropped, together with its process if that is fit for another run.
+struct Lease {
+    pool: Arc<Shared>,
+    snap_in: SnapInId,
+    ticket: u64,
+    process: Option<Process>,
+}
+
+impl Lease {
+    fn new(pool: Arc<Shared>, snap_in: SnapInId, ticket: u64, grant: Grant<Process>) -> Lease {
+        Lease { pool, snap_in, ticket, process: grant.into_process() }
+    }
+
+    async fn run(&mut self, invocation: &Invocation) -> (Outcome, Vec<LogLine>) {
+        let process = match self.ready_process().await {
+            Ok(process) => process,
+            Err(outcome) => return (outcome, Vec::new()),
+        };
+        let code = if places::Occupant::version(process) == Some(invocation.version) {
+            None
+        } else {
+            match invocation.code.load().await {
+                Ok(code) => Some(code),
+                Err(error) => {
+                    let reason = format!("the version's code cannot be read: {error}");
+                    return (Outcome::Interrupted { reason }, Vec::new());
+                }
+            }
+        };
+        let pool = &self.pool;
+        let Some(process) = &mut self.process else {
+            let reason = "the runner process is gone".to_owned();
+            return (Outcome::Interrupted { reason }, Vec::new());
+        };
+        let code = code.as_ref().map(|it| it.as_slice());
+        let stop = pool.stop.subscribe();
+        process.run(invocation, code, pool.options.output_bytes, pool.fetch.as_ref(), stop).await
+    }
+
+    /// A process in which code may run: the one at hand if it is still alive, or a new one.
+    async fn ready_process(&mut self) -> Result<&mut Process, Outcome> {
+        let process = match self.process.take().filter(Process::is_ready) {
+            Some(process) => process,
+            None => self.pool.start(self.snap_in).await.map_err(|error| {
+                tracing::error!(%error, "no runner process");
+                Outcome::Interrupted { reason: format!("no runner process: {error}") }
+            })?,
+        };
+        let report = process.sandbox();
+        if self.pool.options.require_sandbox && !report.is_full() {
+            return Err(Outcome::Failed(Failure::new(
+                FailureKind::Refused,
+                format!(
+                    "functions do not run here because the kernel does not enforce the whole \
+                     sandbox ({}); fix that, or set `require_sandbox = false` to run them with less",
+                    report.missing.join("; ")
+                ),
+            )));
+        }
+        Ok(self.process.insert(process))
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let process = self.process.take().filter(Process::is_reusable);
+        self.pool.give_back(self.ticket, process);
+    }
+}

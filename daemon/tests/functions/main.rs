@@ -1,0 +1,11 @@
+//! Functions as their users see them: real code in real runner processes.
+//!
+//! Every test goes through the pool with the built binary; nothing is faked but the network.
+
+mod contract;
+mod failures;
+mod harness;
+mod hosting;
+mod modules;
+mod network;
+mod platform;
