@@ -9,7 +9,7 @@
 //! lists where levels belong, a `filter` beside its `config`, keys of the other version, empty
 //! sections, unknown keys, `yes` for `true`. What would not do what it says is an error.
 //!
-//! YAML is that of version 1.2, core schema: see [`scalar`]. Aliases and `<<` work; an alias counts
+//! YAML is that of version 1.2, core schema: see `scalar.rs`. Aliases and `<<` work; an alias counts
 //! as what it stands for.
 
 mod bindings;

@@ -12,6 +12,8 @@ pub(super) const SCHEDULE: &str = include_str!("samples/schedule.yaml");
 pub(super) const EVERYTHING: &str = include_str!("samples/everything.yaml");
 pub(super) const VERSION_1: &str = include_str!("samples/version1.yaml");
 
+const EXAMPLE: &str = include_str!("../../../../contrib/examples/hello-webhook/manifest.yaml");
+
 #[track_caller]
 fn read(text: &str) -> Manifest {
     let manifest = check(text, "").expect("no problems, so a manifest");
@@ -38,6 +40,20 @@ fn the_signed_webhook() {
     let automation = manifest.automations_of("custom-webhook").next().unwrap();
     assert_eq!(automation.event_types, ["custom:my-event"]);
     assert_eq!(manifest.function(&automation.function).unwrap().runtime, Runtime::Auto);
+}
+
+#[test]
+fn the_example_for_newcomers() {
+    let manifest = read(EXAMPLE);
+    assert_eq!(manifest.automations[0].event_types, ["custom:my-event"]);
+    let instructions = super::super::render_instructions(
+        manifest.event_sources[0].setup_instructions.as_deref().unwrap(),
+        "custom-webhook",
+        "https://host/hooks/t",
+        &manifest.event_sources[0].config,
+    );
+    assert!(instructions.contains("`https://host/hooks/t`"));
+    assert!(!instructions.contains("{{"));
 }
 
 #[test]
