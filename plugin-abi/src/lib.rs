@@ -199,10 +199,12 @@ pub enum LogLevel {
     Error,
 }
 
+type LogFunction = dyn Fn(LogLevel, &str) + Send + Sync;
+
 /// What a plugin may ask of the daemon at any time.
 #[derive(Clone)]
 pub struct Host {
-    log: std::sync::Arc<dyn Fn(LogLevel, &str) + Send + Sync>,
+    log: std::sync::Arc<LogFunction>,
 }
 
 impl Host {
