@@ -1,1 +1,116 @@
-//! To be written.
+//! The actors: the only folder that knows actix's.
+//!
+//! One actor per snap-in serialises its lifecycle: message → [`crate::lifecycle`] → one transaction
+//! → answer. One actor per source holds the plugin's instance and keeps the source's route published
+//! while its snap-in wants it. The [`Registry`] finds them, and builds one again whose actor died.
+//!
+//! Must never: decide anything (that is `lifecycle`); wait in a mailbox for anything but the store,
+//! and that with a deadline; keep state that is not in the store. What takes time is an *effect*: it
+//! runs outside the mailbox and comes back as a message ([`effects`]).
+
+mod effects;
+mod registry;
+mod snap_in;
+mod source;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub use registry::{Find, Registry};
+pub use snap_in::{Ask, AskError, SetSourceStatus, SnapIn};
+
+use crate::clock::Clock;
+use crate::engine::changes::Changes;
+use crate::engine::contexts::Contexts;
+use crate::engine::dispatcher::Dispatcher;
+use crate::engine::invocation::Invoker;
+use crate::engine::routes::Routes;
+use crate::engine::source_log::SourceLogs;
+use crate::model::id::EffectId;
+use crate::plugins::PluginHost;
+use crate::store::Store;
+
+/// What every actor needs.
+#[derive(Clone)]
+pub struct Services(Arc<Parts>);
+
+/// The parts of [`Services`].
+pub struct Parts {
+    /// All state.
+    pub store: Arc<Store>,
+    /// Manifests and code.
+    pub contexts: Arc<Contexts>,
+    /// Where open sources are published.
+    pub routes: Arc<Routes>,
+    /// Source types.
+    pub plugins: Arc<PluginHost>,
+    /// Who starts runs.
+    pub dispatcher: Dispatcher,
+    /// Who calls hooks.
+    pub invoker: Arc<dyn CallHook>,
+    /// Rung after every change of state.
+    pub changes: Changes,
+    /// Logs of sources.
+    pub source_logs: Arc<SourceLogs>,
+    /// Wall time.
+    pub clock: Clock,
+    /// Effects that a task of this process is carrying out.
+    pub under_way: EffectsUnderWay,
+}
+
+impl Services {
+    /// Shares the parts.
+    pub fn new(parts: Parts) -> Services {
+        Services(Arc::new(parts))
+    }
+}
+
+impl std::ops::Deref for Services {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// Calls the hooks of a snap-in, and ends its processes.
+pub trait CallHook: Send + Sync + 'static {
+    /// Calls one function of a snap-in as a hook; an error is for people.
+    fn call_hook(
+        &self,
+        call: crate::engine::invocation::Call,
+    ) -> futures_util::future::BoxFuture<'static, crate::engine::dispatcher::Execution>;
+    /// Ends the processes of a snap-in that functions no more.
+    fn retire(&self, snap_in: crate::model::id::SnapInId);
+}
+
+impl CallHook for Invoker {
+    fn call_hook(
+        &self,
+        call: crate::engine::invocation::Call,
+    ) -> futures_util::future::BoxFuture<'static, crate::engine::dispatcher::Execution> {
+        let this = self.clone();
+        Box::pin(async move { this.call(call).await })
+    }
+
+    fn retire(&self, snap_in: crate::model::id::SnapInId) {
+        Invoker::retire(self, snap_in);
+    }
+}
+
+/// The effects that are being carried out, so that an actor that is built again repeats none.
+#[derive(Clone, Debug, Default)]
+pub struct EffectsUnderWay(Arc<Mutex<HashSet<EffectId>>>);
+
+impl EffectsUnderWay {
+    /// Whether nobody carried it out yet; from now on, somebody does.
+    fn begin(&self, effect: EffectId) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(effect)
+    }
+
+    fn end(&self, effect: EffectId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&effect);
+    }
+}

@@ -14,12 +14,11 @@ use super::contexts::{Contexts, SnapInContext, VersionContext};
 use super::dispatcher::{Execute, Execution, StartedAttempt};
 use crate::clock::Clock;
 use crate::config::FunctionSettings;
-use crate::functions::{
-    CodeSource, Failure, FailureKind, Invocation, Outcome, RunReport, Runners,
-};
+use crate::functions::outcome::{Failure, FailureKind, LogLevel, Outcome, RunReport};
+use crate::functions::pool::{CodeSource, Invocation, Pool};
 use crate::lifecycle::run::RetryPolicy;
 use crate::model::http::EgressRules;
-use crate::model::id::{RunId, VersionId};
+use crate::model::id::{RunId, SnapInId, VersionId};
 use crate::model::manifest::{Function, Level};
 use crate::model::run::{AttemptOutcome, RunError, RunHead, RunLogLine, RunOutput, RunTrigger};
 use crate::secrets::ServiceTokens;
@@ -36,7 +35,7 @@ pub struct Parts {
     /// Manifests and code.
     pub contexts: Arc<Contexts>,
     /// The runtime.
-    pub runners: Runners,
+    pub runners: Arc<Pool>,
     /// Tokens for functions.
     pub tokens: ServiceTokens,
     /// Wall time.
@@ -79,8 +78,8 @@ impl Invoker {
     }
 
     /// Ends the processes of a snap-in that functions no more.
-    pub async fn retire(&self, snap_in: crate::model::id::SnapInId) {
-        self.0.runners.retire(snap_in).await;
+    pub fn retire(&self, snap_in: SnapInId) {
+        self.0.runners.retire(snap_in);
     }
 }
 
@@ -153,7 +152,14 @@ impl Parts {
             return Ok(not_started(failed("not_found", message)));
         };
         let policy = self.policy(function);
-        let event = self.event_object(&call, &version, &snap_in);
+        let token = self.tokens.issue(
+            snap_in.record.service_account,
+            head.snap_in,
+            call.run,
+            head.cause,
+            self.clock.now_ms(),
+        );
+        let event = self.event_object(&call, &version, &snap_in, &token);
         let started_ms = self.clock.now_ms();
         let report = self
             .runners
@@ -168,6 +174,8 @@ impl Parts {
                 memory_bytes: self.memory_bytes(function),
                 fresh: function.fresh_context,
                 egress: self.egress.clone(),
+                secrets: Arc::from([token]),
+                on_log: None,
             })
             .await;
         Ok(executed(report, policy, started_ms))
@@ -195,16 +203,9 @@ impl Parts {
         call: &Call,
         version: &VersionContext,
         snap_in: &SnapInContext,
+        token: &str,
     ) -> Bytes {
         let head = &call.head;
-        let record = &snap_in.record;
-        let token = self.tokens.issue(
-            record.service_account,
-            head.snap_in,
-            call.run,
-            head.cause,
-            self.clock.now_ms(),
-        );
         let automation_id = match &head.trigger {
             RunTrigger::Automation { automation, .. } => automation.to_string(),
             RunTrigger::Call | RunTrigger::Hook { .. } => String::new(),
@@ -223,7 +224,7 @@ impl Parts {
                 source_id: &call.source_id,
                 snap_in_id: head.snap_in.to_string(),
                 snap_in_version_id: head.version.to_string(),
-                service_account_id: record.service_account.to_string(),
+                service_account_id: snap_in.record.service_account.to_string(),
                 automation_id,
                 secrets: EventSecrets { service_account_token: token },
             },
@@ -255,9 +256,9 @@ struct StoredCode {
 }
 
 impl CodeSource for StoredCode {
-    fn load(&self) -> BoxFuture<'_, Result<Bytes, String>> {
+    fn load(&self) -> BoxFuture<'_, Result<Arc<Vec<u8>>, String>> {
         async {
-            self.contexts.code(self.hash).map(Bytes::from).map_err(|error| error.to_string())
+            self.contexts.code(self.hash).map(Arc::new).map_err(|error| error.to_string())
         }
         .boxed()
     }
@@ -268,7 +269,7 @@ fn executed(report: RunReport, policy: RetryPolicy, started_ms: u64) -> Executio
         .logs
         .into_iter()
         .map(|it| RunLogLine {
-            level: it.level.name().to_owned(),
+            level: level_name(it.level).to_owned(),
             at_ms: started_ms + it.at_ms,
             message: it.message,
         })
@@ -283,11 +284,36 @@ fn executed(report: RunReport, policy: RetryPolicy, started_ms: u64) -> Executio
 
 fn run_error(failure: Failure) -> RunError {
     RunError {
-        kind: failure.kind.name().to_owned(),
+        kind: kind_name(failure.kind).to_owned(),
         name: failure.name,
         message: failure.message,
         stack: failure.stack,
         retry: failure.kind == FailureKind::Thrown && failure.retry == Some(true),
+    }
+}
+
+fn level_name(level: LogLevel) -> &'static str {
+    match level {
+        LogLevel::Debug => "debug",
+        LogLevel::Info => "info",
+        LogLevel::Warn => "warn",
+        LogLevel::Error => "error",
+    }
+}
+
+fn kind_name(kind: FailureKind) -> &'static str {
+    match kind {
+        FailureKind::Thrown => "thrown",
+        FailureKind::Timeout => "timeout",
+        FailureKind::Memory => "memory",
+        FailureKind::StackOverflow => "stack_overflow",
+        FailureKind::NotFound => "not_found",
+        FailureKind::Load => "load",
+        FailureKind::NeverSettled => "never_settled",
+        FailureKind::BadOutput => "bad_output",
+        FailureKind::OutputTooLarge => "output_too_large",
+        FailureKind::Crashed => "crashed",
+        FailureKind::Refused => "refused",
     }
 }
 
@@ -329,12 +355,12 @@ struct EventContext<'a> {
     snap_in_version_id: String,
     service_account_id: String,
     automation_id: String,
-    secrets: EventSecrets,
+    secrets: EventSecrets<'a>,
 }
 
 #[derive(Serialize)]
-struct EventSecrets {
-    service_account_token: String,
+struct EventSecrets<'a> {
+    service_account_token: &'a str,
 }
 
 #[derive(Serialize)]

@@ -61,19 +61,22 @@ impl Routes {
     }
 
     /// Opens a source, or replaces what its events lead to.
-    pub fn publish(&self, token: Arc<str>, source: OpenSource) {
+    pub fn publish(&self, token: Arc<str>, source: Arc<OpenSource>) {
         let id = source.route.source;
         self.change(|by_source, snapshot| {
             by_source.insert(id, token.clone());
-            snapshot.insert(token, Arc::new(source));
+            snapshot.insert(token, source);
         });
     }
 
-    /// Closes a source.
-    pub fn withdraw(&self, source: SourceId) {
+    /// Closes a source, unless something newer than `published` was published for it.
+    pub fn withdraw(&self, published: &Arc<OpenSource>) {
+        let id = published.route.source;
         self.change(|by_source, snapshot| {
-            if let Some(token) = by_source.remove(&source) {
+            let Some(token) = by_source.get(&id).cloned() else { return };
+            if snapshot.get(&token).is_some_and(|it| Arc::ptr_eq(it, published)) {
                 snapshot.remove(&token);
+                by_source.remove(&id);
             }
         });
     }

@@ -1,10 +1,13 @@
 //! The log of one source: the last things its owner should know, such as a policy that gave no
 //! answer. Bounded and in memory, because strangers cause these lines; the journal has them too.
 
-use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use mortise_plugin::LogLevel;
+use tokio::sync::watch;
+
+use crate::model::id::SourceId;
 
 /// How many lines are kept per source.
 const MOST_LINES: usize = 100;
@@ -50,6 +53,59 @@ impl SourceLog {
     /// All lines that are kept.
     pub fn lines(&self) -> Vec<SourceLogLine> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+}
+
+/// Where a source stands with opening.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OpenState {
+    /// It takes no events, and is not meant to.
+    Closed,
+    /// Its plugin is compiling its configuration.
+    Opening,
+    /// It takes events.
+    Open,
+    /// It cannot take events, for this reason.
+    Failed(String),
+}
+
+/// What is kept per source in memory, beside its actor: it outlives the actor's death.
+#[derive(Debug, Default)]
+pub struct SourceLogs(Mutex<HashMap<SourceId, Kept>>);
+
+#[derive(Debug)]
+struct Kept {
+    log: Arc<SourceLog>,
+    state: Arc<watch::Sender<OpenState>>,
+}
+
+impl SourceLogs {
+    /// The log of a source.
+    pub fn of(&self, source: SourceId) -> Arc<SourceLog> {
+        self.with(source, |it| it.log.clone())
+    }
+
+    /// Where a source stands, now and from now on. One that nobody has started yet is opening.
+    pub fn open_state(&self, source: SourceId) -> watch::Receiver<OpenState> {
+        self.with(source, |it| it.state.subscribe())
+    }
+
+    /// For the source's actor, which says where it stands.
+    pub fn open_state_sender(&self, source: SourceId) -> Arc<watch::Sender<OpenState>> {
+        self.with(source, |it| it.state.clone())
+    }
+
+    /// A source is gone for good.
+    pub fn forget(&self, source: SourceId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&source);
+    }
+
+    fn with<T>(&self, source: SourceId, look: impl FnOnce(&Kept) -> T) -> T {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        look(all.entry(source).or_insert_with(|| Kept {
+            log: Arc::default(),
+            state: Arc::new(watch::Sender::new(OpenState::Opening)),
+        }))
     }
 }
 

@@ -1,0 +1,303 @@
+//! The actor of one snap-in. Its mailbox serialises the lifecycle: every handler is synchronous or
+//! atomic, and every wait in one has a deadline.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use actix::WeakAddr;
+use actix::prelude::*;
+use tracing::{error, info, warn};
+
+use super::Services;
+use super::effects;
+use super::registry::{Ended, Registry};
+use super::source::{OpenState, Source, Update, Wanted};
+use crate::lifecycle::snap_in::{Effect, Event, Refusal};
+use crate::model::id::{EffectId, SnapInId, SourceId};
+use crate::model::snap_in::{SnapInState, SourceStatus};
+use crate::store::{SnapInRecord, SourceRecord, StoreError, Transition};
+
+/// How long the store may take for one transition.
+const STORE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The actor of one snap-in.
+pub struct SnapIn {
+    id: SnapInId,
+    record: SnapInRecord,
+    services: Services,
+    registry: WeakAddr<Registry>,
+    sources: HashMap<SourceId, Addr<Source>>,
+}
+
+/// Something happens to the snap-in, or is asked of it.
+#[derive(Message)]
+#[rtype(result = "Result<SnapInRecord, AskError>")]
+pub struct Ask {
+    /// What.
+    pub event: Event,
+    /// The effect whose outcome it is.
+    pub done: Option<EffectId>,
+}
+
+/// Pauses a source, resumes it, or blocks it.
+#[derive(Message)]
+#[rtype(result = "Result<SourceRecord, AskError>")]
+pub struct SetSourceStatus {
+    /// Which.
+    pub source: SourceId,
+    /// To what.
+    pub status: SourceStatus,
+    /// Why, when it is blocked.
+    pub reason: Option<String>,
+}
+
+/// A source's actor has died.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct SourceEnded(pub(super) SourceId);
+
+/// Makes the actor panic; for tests of what happens then.
+#[cfg(test)]
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Panic;
+
+/// Why nothing happened.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AskError {
+    /// The lifecycle does not allow it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// It was deleted.
+    #[error("there is no such snap-in")]
+    NoSuchSnapIn,
+    /// It has no such source.
+    #[error("there is no such event source")]
+    NoSuchSource,
+    /// The store did not take it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The store took too long; it may still happen.
+    #[error("the database did not answer within {} s; look again what became of it", STORE_DEADLINE.as_secs())]
+    TimedOut,
+}
+
+impl SnapIn {
+    pub(super) fn new(
+        id: SnapInId,
+        record: SnapInRecord,
+        services: Services,
+        registry: WeakAddr<Registry>,
+    ) -> SnapIn {
+        SnapIn { id, record, services, registry, sources: HashMap::new() }
+    }
+
+    /// Brings sources and dispatcher in line with the state that is stored.
+    fn follow_state(&mut self, generations: &[(SourceId, u64)], ctx: &mut Context<SnapIn>) {
+        self.services.contexts.forget(self.id);
+        for (source, generation) in generations {
+            self.update_source(*source, *generation, ctx);
+        }
+        let state = &self.record.state;
+        self.services.dispatcher.set_open(self.id, state.runs_start());
+        match state {
+            SnapInState::Inactive | SnapInState::Error { .. } | SnapInState::Deleted => {
+                self.services.invoker.retire(self.id);
+            }
+            SnapInState::Draft
+            | SnapInState::Activating
+            | SnapInState::Active
+            | SnapInState::Deactivating { .. } => {}
+        }
+        self.services.changes.ring();
+    }
+
+    /// Tells a source what is wanted of it now, starting its actor if there is none.
+    fn update_source(&mut self, source: SourceId, generation: u64, ctx: &mut Context<SnapIn>) {
+        let wanted = match self.wanted(source, generation) {
+            Ok(wanted) => wanted,
+            Err(error) => {
+                error!(snap_in = %self.id, %source, %error, "a source cannot be brought in line");
+                return;
+            }
+        };
+        if wanted.is_some() {
+            // Before anybody waits for it: what it said the last time is not about this.
+            self.services.source_logs.open_state_sender(source).send_if_modified(|it| {
+                let opens = !matches!(it, OpenState::Open);
+                if opens {
+                    *it = OpenState::Opening;
+                }
+                opens
+            });
+        }
+        let known = self.sources.get(&source).filter(|it| it.connected()).cloned();
+        let address = known.unwrap_or_else(|| {
+            let myself = ctx.address().downgrade();
+            let address = Source::new(source, self.id, self.services.clone(), myself).start();
+            self.sources.insert(source, address.clone());
+            address
+        });
+        // The handler is synchronous and its mailbox holds updates only, which come one by one
+        // from here; when it is full nevertheless the source is stuck, and built again.
+        if let Err(error) = address.try_send(Update { wanted }) {
+            warn!(snap_in = %self.id, %source, %error, "a source's actor takes no more");
+            self.sources.remove(&source);
+            ctx.notify(SourceEnded(source));
+        }
+    }
+
+    fn wanted(&self, source: SourceId, generation: u64) -> Result<Option<Wanted>, StoreError> {
+        if !self.record.state.sources_open() {
+            return Ok(None);
+        }
+        let Some(record) = self.services.store.read(|tables| tables.source(source))? else {
+            return Ok(None);
+        };
+        let Some(version) = self.services.contexts.version(self.record.version)? else {
+            return Ok(None);
+        };
+        let takes_events = match record.status {
+            SourceStatus::Active => true,
+            SourceStatus::Paused | SourceStatus::Blocked => false,
+        };
+        Ok(takes_events.then(|| Wanted {
+            record,
+            version_id: self.record.version,
+            version,
+            automations: self.record.automations.clone(),
+            generation,
+        }))
+    }
+
+    /// What its sources say about themselves, for the effect that waits for them.
+    fn open_states(&self) -> Vec<(SourceId, tokio::sync::watch::Receiver<OpenState>)> {
+        self.record
+            .sources
+            .iter()
+            .map(|it| (*it, self.services.source_logs.open_state(*it)))
+            .collect()
+    }
+
+    fn begin_effects(&self, found: Vec<(EffectId, Effect)>, ctx: &mut Context<SnapIn>) {
+        for (id, effect) in found {
+            if self.services.under_way.begin(id) {
+                effects::begin(
+                    effects::Task {
+                        id,
+                        effect,
+                        snap_in: self.id,
+                        record: self.record.clone(),
+                        sources: self.open_states(),
+                        services: self.services.clone(),
+                        registry: self.registry.clone(),
+                    },
+                    ctx,
+                );
+            }
+        }
+    }
+}
+
+impl Actor for SnapIn {
+    type Context = Context<SnapIn>;
+
+    fn started(&mut self, ctx: &mut Context<SnapIn>) {
+        let found = self.services.store.read(|tables| {
+            let mut generations = Vec::with_capacity(self.record.sources.len());
+            for source in &self.record.sources {
+                generations.push((*source, tables.route_generation(*source)?));
+            }
+            Ok((generations, tables.pending_effects()?))
+        });
+        match found {
+            Ok((generations, pending)) => {
+                self.follow_state(&generations, ctx);
+                let mine = pending.into_iter().filter(|it| it.snap_in == self.id);
+                self.begin_effects(mine.map(|it| (it.id, it.effect)).collect(), ctx);
+            }
+            Err(error) => error!(snap_in = %self.id, %error, "a snap-in cannot be started"),
+        }
+    }
+
+    fn stopped(&mut self, _ctx: &mut Context<SnapIn>) {
+        if let Some(registry) = self.registry.upgrade() {
+            let panicked = std::thread::panicking();
+            // When the registry is too busy to hear it, it notices at the next question.
+            let _ = registry.try_send(Ended { id: self.id, panicked });
+        }
+    }
+}
+
+impl Handler<Ask> for SnapIn {
+    type Result = AtomicResponse<SnapIn, Result<SnapInRecord, AskError>>;
+
+    fn handle(&mut self, Ask { event, done }: Ask, _ctx: &mut Context<SnapIn>) -> Self::Result {
+        let id = self.id;
+        let asked = event.clone();
+        let step = self.services.store.write(move |tables| tables.step_snap_in(id, &event, done));
+        let step = tokio::time::timeout(STORE_DEADLINE, step);
+        AtomicResponse::new(Box::pin(step.into_actor(self).map(move |result, this, ctx| {
+            match result.map_err(|_| AskError::TimedOut)?? {
+                Transition::Moved { record, generations, effects } => {
+                    info!(
+                        snap_in = %this.id,
+                        from = this.record.state.name(),
+                        to = record.state.name(),
+                        ?asked,
+                        "a snap-in changed its state"
+                    );
+                    this.record = record;
+                    this.follow_state(&generations, ctx);
+                    this.begin_effects(effects, ctx);
+                    if this.record.state == SnapInState::Deleted {
+                        ctx.stop();
+                    }
+                    Ok(this.record.clone())
+                }
+                Transition::Refused(refusal) => Err(refusal.into()),
+                Transition::NoSuchSnapIn => Err(AskError::NoSuchSnapIn),
+            }
+        })))
+    }
+}
+
+impl Handler<SetSourceStatus> for SnapIn {
+    type Result = AtomicResponse<SnapIn, Result<SourceRecord, AskError>>;
+
+    fn handle(&mut self, message: SetSourceStatus, _ctx: &mut Context<SnapIn>) -> Self::Result {
+        let SetSourceStatus { source, status, reason } = message;
+        let write = self
+            .services
+            .store
+            .write(move |tables| tables.set_source_status(source, status, reason.as_deref()));
+        let write = tokio::time::timeout(STORE_DEADLINE, write);
+        AtomicResponse::new(Box::pin(write.into_actor(self).map(move |result, this, ctx| {
+            let changed = result.map_err(|_| AskError::TimedOut)??;
+            let (record, generation) = changed.ok_or(AskError::NoSuchSource)?;
+            this.update_source(source, generation, ctx);
+            this.services.changes.ring();
+            Ok(record)
+        })))
+    }
+}
+
+impl Handler<SourceEnded> for SnapIn {
+    type Result = ();
+
+    fn handle(&mut self, SourceEnded(source): SourceEnded, ctx: &mut Context<SnapIn>) {
+        match self.services.store.read(|tables| tables.route_generation(source)) {
+            Ok(generation) => self.update_source(source, generation, ctx),
+            Err(error) => error!(%source, %error, "a source that died cannot be started again"),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Handler<Panic> for SnapIn {
+    type Result = ();
+
+    fn handle(&mut self, _: Panic, _ctx: &mut Context<SnapIn>) {
+        panic!("a test asked for it");
+    }
+}

@@ -1,0 +1,198 @@
+//! Making a version: manifest and files are checked whole, and only what is right is stored.
+
+use std::sync::Arc;
+
+use mortise_plugin::Role;
+
+use crate::archive::{ArchiveFile, content_hash};
+use crate::functions::code::{self, Code};
+use crate::manifest::{self, Parsed, Problem, Severity};
+use crate::model::id::PackageId;
+use crate::model::manifest::{Manifest, Runtime};
+use crate::plugins::{OpenError, PluginHost};
+use crate::store::{BlobHash, NewVersion, Store, StoreError, VersionCreation};
+
+/// Something to make a version of.
+#[derive(Clone, Debug)]
+pub struct Upload {
+    /// The package it is added to.
+    pub package: PackageId,
+    /// The manifest, YAML.
+    pub manifest: String,
+    /// The files of its archive.
+    pub files: Vec<ArchiveFile>,
+    /// Name of the principal that uploads it.
+    pub uploaded_by: String,
+}
+
+/// What became of an upload.
+#[derive(Clone, Debug)]
+pub enum Uploaded {
+    /// It is a version now, or was one already.
+    Version {
+        /// How storing it went.
+        creation: VersionCreation,
+        /// What was questionable.
+        warnings: Vec<Problem>,
+    },
+    /// It cannot be one.
+    Refused {
+        /// Everything that is wrong, in the manifest and in the files.
+        problems: Vec<Problem>,
+    },
+}
+
+/// Checks a manifest and the configuration of its sources: everything that can be said about it
+/// without its files. Answers the manifest only when there is no error.
+pub async fn check_manifest(
+    text: &str,
+    plugins: &PluginHost,
+    now_ms: u64,
+) -> (Option<Manifest>, Vec<Problem>) {
+    let Parsed { manifest, mut problems, places } = manifest::parse(text);
+    let Some(manifest) = manifest else { return (None, problems) };
+    let mut broken = false;
+    for source in &manifest.event_sources {
+        let path = manifest.event_source_path(&source.name).unwrap_or_default();
+        let report = plugins.check(Role::Source, &source.kind, &source.config, now_ms).await;
+        let (errors, warnings) = match report {
+            Ok(report) => (report.errors, report.warnings),
+            Err(error) => {
+                let place = match error {
+                    OpenError::UnknownType { .. } => "type",
+                    OpenError::Config { .. } | OpenError::Call(_) | OpenError::ThreadsLost { .. } => {
+                        "config"
+                    }
+                };
+                let path = format!("{path}.{place}");
+                let message = error.to_string();
+                problems.push(places.problem(Severity::Error, &path, None, &message));
+                broken = true;
+                continue;
+            }
+        };
+        broken |= !errors.is_empty();
+        for (severity, found) in [(Severity::Error, errors), (Severity::Warning, warnings)] {
+            for problem in found {
+                let path = inner_path(&path, &problem.path);
+                let inner = problem.location.map(|it| (it.line, it.column));
+                problems.push(places.problem(severity, &path, inner, &problem.message));
+            }
+        }
+    }
+    problems.sort_by_key(|it| (it.line, it.column));
+    ((!broken).then_some(manifest), problems)
+}
+
+/// The path of a plugin's problem, which knows only the config, within the manifest.
+fn inner_path(source: &str, path: &str) -> String {
+    match path.strip_prefix('/') {
+        _ if path.is_empty() => format!("{source}.config"),
+        // A JSON pointer, as schema checks give.
+        Some(pointer) => format!("{source}.config.{}", pointer.replace('/', ".")),
+        None => format!("{source}.config.{path}"),
+    }
+}
+
+/// Checks an upload and stores it when nothing is wrong with it.
+pub async fn create(
+    upload: Upload,
+    plugins: &PluginHost,
+    store: &Store,
+    now_ms: u64,
+) -> Result<Uploaded, StoreError> {
+    let (manifest, mut problems) = check_manifest(&upload.manifest, plugins, now_ms).await;
+    let code = prepare(&upload, manifest.as_ref(), &mut problems);
+    let (Some(manifest), Some(code)) = (manifest, code) else {
+        return Ok(Uploaded::Refused { problems });
+    };
+    let code = match code {
+        Some(code) => Some(store_code(store, code.to_bytes()).await?),
+        None => None,
+    };
+    let warnings = problems;
+    let new = NewVersion {
+        package: upload.package,
+        content_hash: hash_of(&upload),
+        manifest_text: upload.manifest,
+        manifest,
+        code,
+        warnings: warnings.iter().map(Problem::to_string).collect(),
+        created_by: upload.uploaded_by,
+    };
+    let creation = store.write(move |tables| tables.create_version(&new)).await?;
+    Ok(Uploaded::Version { creation, warnings })
+}
+
+/// The prepared code; the outer nothing means that it is wrong, the inner that there is none.
+fn prepare(
+    upload: &Upload,
+    manifest: Option<&Manifest>,
+    problems: &mut Vec<Problem>,
+) -> Option<Option<Code>> {
+    let error = |path: &str, line, column, message: String| Problem {
+        severity: Severity::Error,
+        line,
+        column,
+        path: path.to_owned(),
+        message,
+        allowed: Vec::new(),
+    };
+    let functions = manifest.map(|it| it.functions.as_slice()).unwrap_or_default();
+    let mut right = true;
+    for function in functions {
+        match function.runtime {
+            Runtime::Auto | Runtime::Quickjs => {}
+            Runtime::Node | Runtime::Process | Runtime::Remote => {
+                right = false;
+                problems.push(error(
+                    "functions",
+                    1,
+                    1,
+                    format!(
+                        "function `{}` asks for a runtime that this daemon does not have; it has \
+                         quickjs",
+                        function.name
+                    ),
+                ));
+            }
+        }
+    }
+    if upload.files.is_empty() {
+        if let Some(function) = functions.first() {
+            let message = format!(
+                "the manifest declares function `{}`, but no files were given: send the archive \
+                 with its code",
+                function.name
+            );
+            problems.push(error("functions", 1, 1, message));
+            return None;
+        }
+        return right.then_some(None);
+    }
+    let files = upload.files.iter().map(|it| (it.path.clone(), it.bytes.to_vec())).collect();
+    match code::prepare(files) {
+        Ok(code) => right.then_some(Some(code)),
+        Err(found) => {
+            problems.extend(
+                found.into_iter().map(|it| error(&it.file, it.line, it.column, it.message)),
+            );
+            None
+        }
+    }
+}
+
+async fn store_code(store: &Store, bytes: Vec<u8>) -> Result<BlobHash, StoreError> {
+    let hash = BlobHash::of(&bytes);
+    let bytes: Arc<[u8]> = bytes.into();
+    store.write(move |tables| tables.put_blob(hash, &bytes)).await?;
+    Ok(hash)
+}
+
+fn hash_of(upload: &Upload) -> String {
+    use sha2::{Digest, Sha256};
+    let mut hash = Sha256::new();
+    hash.update(Sha256::digest(&upload.manifest));
+    hash.update(content_hash(&upload.files));
+    hex::encode(hash.finalize())
+}
