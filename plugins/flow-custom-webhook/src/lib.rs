@@ -1,1 +1,69 @@
-//! placeholder
+//! The source type `flow-custom-webhook`: a Rego policy decides about each request.
+//!
+//! The policy sees the request (`input.request`) and its parameters (`input.parameters`) and gives
+//! `output`: an event to publish, an answer to the caller, or both. It authenticates the caller,
+//! answers handshakes and shapes the event, in the language that existing snap-ins use for it.
+//!
+//! This crate reads requests, runs policies under limits and checks what they give. It does no
+//! I/O, reads no clock and keeps nothing between requests but compiled policies.
+//!
+//! | module | owns |
+//! |---|---|
+//! | `config`, `source` | what is configured; one request in, one decision out |
+//! | `policy`, `dialect`, `check`, `diagnose` | compiling, evaluating, and what is wrong with a policy |
+//! | `input`, `output`, `query`, `json`, `render` | documents in and out |
+//! | `builtins`, `crypto`, `encoding`, `guards`, `bytes` | functions that policies call |
+
+mod builtins;
+mod bytes;
+mod check;
+mod config;
+mod crypto;
+mod diagnose;
+mod dialect;
+mod encoding;
+mod guards;
+mod input;
+mod json;
+mod output;
+mod policy;
+mod query;
+mod render;
+mod source;
+
+use mortise_plugin::{Descriptor, Fault, Host, Plugin, Source, TypeDescriptor};
+use serde_json::Value;
+
+/// The name of the source type.
+pub const KIND: &str = "flow-custom-webhook";
+
+/// The plugin.
+pub struct CustomWebhook;
+
+impl Plugin for CustomWebhook {
+    fn descriptor() -> Descriptor {
+        Descriptor {
+            name: env!("CARGO_PKG_NAME").to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            sources: vec![TypeDescriptor {
+                name: KIND.to_owned(),
+                aliases: Vec::new(),
+                title: "Custom webhook".to_owned(),
+                description: "A webhook with a URL of its own. A Rego policy authenticates each \
+                              request and shapes the event."
+                    .to_owned(),
+                config_schema: config::schema(),
+                takes_http: true,
+                own_thread: false,
+            }],
+            sinks: Vec::new(),
+        }
+    }
+
+    fn open_source(kind: &str, config: Value, host: Host) -> Result<Box<dyn Source>, Fault> {
+        if kind != KIND {
+            return Err(Fault::unsupported(format!("this plugin has no source type `{kind}`")));
+        }
+        Ok(Box::new(config::open(&config, host)?))
+    }
+}

@@ -1,0 +1,437 @@
+//! Whole requests through whole policies.
+
+use std::sync::{Arc, Mutex};
+
+use mortise_plugin::{Fault, FaultKind, Plugin};
+use serde_json::Value;
+
+use super::*;
+use crate::{CustomWebhook, KIND};
+
+/// The policy of the seed, with its own layout and comment.
+pub(crate) const SEED: &str = r#"package rego
+payload_as_string := base64.decode(input.request.body_raw) ## body_raw is a base64 encoded string
+expected_signature := crypto.hmac.sha256(payload_as_string, input.parameters.secret)
+output = {"event": event, "event_key": event_key} {
+input.request.method == "POST"
+expected_signature == input.request.headers["X-Signature-256"]
+event := input.request.body
+event_key := "my-event"
+} else = {"response": response} {
+response := {
+"status_code": 401,
+"body": "Unauthenticated"
+}
+}
+"#;
+
+const SIGNATURE: &str = "f1809d5135917b311644058cf1994c5ff4898ad20dbf6e282c1433e6be4e2fe1";
+const HELLO: &[u8] = b"{\"hello\":\"world\"}";
+
+struct Opened {
+    source: Box<dyn Source>,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+fn open(policy: &str) -> Opened {
+    open_with(json!({
+        "policy": policy,
+        "parameters": { "secret": "EnterYourRandomSecretHere" },
+    }))
+    .unwrap_or_else(|fault| panic!("{fault:?}"))
+}
+
+fn open_with(config: Value) -> Result<Opened, Fault> {
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let lines = Arc::clone(&log);
+    let host = Host::new(move |_, line| lines.lock().unwrap().push(line.to_owned()));
+    Ok(Opened { source: CustomWebhook::open_source(KIND, config, host)?, log })
+}
+
+fn post(headers: &[(&str, &str)]) -> SourceCall {
+    request("POST", headers)
+}
+
+fn request(method: &str, headers: &[(&str, &str)]) -> SourceCall {
+    SourceCall {
+        now_ms: 1_700_000_000_000,
+        deadline_ms: 5000,
+        input: SourceInput::Http(HttpRequest {
+            method: method.to_owned(),
+            query_raw: "q=1".to_owned(),
+            headers: headers.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect(),
+            peer: "192.0.2.7".to_owned(),
+        }),
+    }
+}
+
+impl Opened {
+    fn call(&self, call: SourceCall, body: &[u8]) -> SourceOutput {
+        self.source.call(call, body).unwrap()
+    }
+
+    /// The one event and its payload as text.
+    fn event(&self, call: SourceCall, body: &[u8]) -> (Event, String) {
+        let output = self.call(call, body);
+        assert_eq!(output.events.len(), 1, "{output:?}");
+        let payload = match &output.events[0].payload {
+            Payload::Input => String::from_utf8(body.to_vec()).unwrap(),
+            Payload::Body(at) => String::from_utf8(output.bodies[*at].clone()).unwrap(),
+            Payload::Json(value) => value.to_string(),
+        };
+        (output.events[0].clone(), payload)
+    }
+
+    /// The status of a request that publishes nothing, and the log.
+    fn refused(&self, call: SourceCall, body: &[u8]) -> (u16, String) {
+        let output = self.call(call, body);
+        assert_eq!(output.events, []);
+        let lines: Vec<String> = output.log.into_iter().map(|line| line.message).collect();
+        (output.response.map_or(200, |response| response.status), lines.join("\n"))
+    }
+}
+
+fn problems(policy: &str) -> Vec<Problem> {
+    let Err(fault) = open_with(json!({ "policy": policy })) else { panic!("it compiles") };
+    assert_eq!(fault.kind, FaultKind::Config);
+    assert!(!fault.problems.is_empty());
+    fault.problems
+}
+
+fn problem(policy: &str) -> String {
+    let problem = problems(policy).remove(0);
+    assert_eq!(problem.path, "policy");
+    crate::diagnose::sentence(&problem)
+}
+
+#[test]
+fn the_seeds_example() {
+    let seed = open(SEED);
+    let signed = [("content-type", "application/json"), ("x-signature-256", SIGNATURE)];
+    let output = seed.call(post(&signed), HELLO);
+    assert_eq!(
+        output,
+        SourceOutput {
+            events: vec![Event {
+                event_type: "custom:my-event".to_owned(),
+                payload: Payload::Input,
+                dedup_key: None,
+                sync_id: None,
+            }],
+            ..SourceOutput::default()
+        }
+    );
+
+    let unauthenticated = HttpResponse {
+        status: 401,
+        headers: Vec::new(),
+        body: ResponseBody::Text("Unauthenticated".to_owned()),
+    };
+    for call in [
+        post(&[("x-signature-256", &SIGNATURE.replace('f', "e"))]),
+        post(&[]),
+        request("GET", &signed),
+    ] {
+        let output = seed.call(call, HELLO);
+        assert_eq!(output.events, []);
+        assert_eq!(output.response, Some(unauthenticated.clone()));
+    }
+    assert_eq!(seed.refused(post(&signed), b"{\"hello\":\"worlds\"}").0, 401);
+}
+
+#[test]
+fn the_seeds_curl_sends_a_form_and_its_signature_matches() {
+    let form =
+        [("content-type", "application/x-www-form-urlencoded"), ("x-signature-256", SIGNATURE)];
+    let (event, payload) = open(SEED).event(post(&form), HELLO);
+    assert_eq!(event.event_type, "custom:my-event");
+    assert_eq!(payload, "{\"{\\\"hello\\\":\\\"world\\\"}\":[\"\"]}");
+}
+
+#[test]
+fn a_body_that_is_not_text_is_signed_right() {
+    use hmac::{KeyInit, Mac};
+    let seed = open(SEED);
+    let body: Vec<u8> = (0..=255).rev().collect();
+    let mut mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(b"EnterYourRandomSecretHere").unwrap();
+    mac.update(&body);
+    let signature = hex::encode(mac.finalize().into_bytes());
+    let call = post(&[("content-type", "application/octet-stream"), ("x-signature-256", &signature)]);
+    // The signature holds; there is no event because such a body is null.
+    assert_eq!(seed.refused(call.clone(), &body), (200, String::new()));
+    assert_eq!(seed.refused(call, &body[1..]).0, 401);
+}
+
+#[test]
+fn slack_answers_its_handshake() {
+    let slack = open(
+        r#"package rego
+import future.keywords.if
+
+body := input.request.body
+is_challenge if { is_object(body); body.type == "url_verification" }
+
+output := {"response": {"body": {"challenge": body.challenge}}} if is_challenge
+output := {"event": body, "event_key": "slack", "sync_id": body.channel} if {
+    is_object(body)
+    not is_challenge
+}
+output := {"response": {"status_code": 400, "headers": {"X-Why": "no object"}}} if not is_object(body)
+"#,
+    );
+    let json = [("content-type", "application/json")];
+    let output = slack.call(post(&json), b"{\"type\":\"url_verification\",\"challenge\":\"c\"}");
+    let response = output.response.unwrap();
+    assert_eq!(response.status, 200);
+    assert_eq!(response.headers, [("Content-Type".to_owned(), "application/json".to_owned())]);
+    assert_eq!(response.body, ResponseBody::Body(0));
+    assert_eq!(output.bodies, [b"{\"challenge\":\"c\"}".to_vec()]);
+
+    let (event, payload) = slack.event(post(&json), b"{\"channel\":\"C1\",\"n\":1.50}");
+    assert_eq!(event.sync_id.as_deref(), Some("C1"));
+    assert_eq!(payload, "{\"channel\":\"C1\",\"n\":1.50}");
+    assert_eq!(slack.refused(post(&json), b"[]").0, 400);
+}
+
+#[test]
+fn all_dialects_are_read() {
+    for policy in [
+        "package rego\noutput = {\"event\": 1, \"event_key\": \"k\"} { true }",
+        "package rego\noutput = {\"event\": 1, \"event_key\": \"k\"}",
+        "package rego\nimport rego.v1\noutput := {\"event\": 1, \"event_key\": \"k\"} if { true }",
+        "package rego\nimport future.keywords\noutput := {\"event\": 1, \"event_key\": k} if {\n some k in [\"k\"] }",
+        "package rego\noutput := {\"event\": 1, \"event_key\": \"k\"} if { every x in [1] { x > 0 } }",
+        "package rego\ndefault output := {\"event\": 1, \"event_key\": \"k\"}\noutput := 1 if input.x",
+        "package rego\nf(x) = y { y := x }\noutput = {\"event\": f(1), \"event_key\": data.rego.f(\"k\")}",
+    ] {
+        let (event, payload) = open(policy).event(post(&[]), b"");
+        assert_eq!((event.event_type.as_str(), payload.as_str()), ("custom:k", "1"), "{policy}");
+    }
+}
+
+#[test]
+fn compile_errors_have_a_place() {
+    for (policy, expected) in [
+        ("package rego\noutput = {", "line 2, column 11: "),
+        ("package rego\nimport rego.v1\noutput := 1 if {\n  x +\n}", "line 5, column 1: "),
+        ("package rego\noutput = x {\n  y := 1\n}", "line 2, column 10: use of undefined variable"),
+        ("package other\noutput = 1", "line 1, column 1: the package must be `rego`, not `other`"),
+        ("package rego.sub\noutput = 1", "line 1, column 1: the package must be `rego`"),
+        ("package rego\nresult = 1", "the policy has no rule `output`"),
+        ("package rego\noutput(x) = x", "the policy has no rule `output`"),
+        (
+            "package rego\noutput = x {\n  x := http.send({})\n}",
+            "line 3, column 8: function `http.send` is not offered",
+        ),
+        ("package rego\noutput = io.jwt.decode(1)", "line 2, column 10: function `io.jwt.decode`"),
+        ("package rego\noutput = hashed(1)", "line 2, column 10: function `hashed` is not"),
+        ("package rego\noutput = crypto.sha256(1, 2, 3)", "line 2, column 10: `crypto.sha256` takes"),
+        (
+            "package rego\nf(x) = y { y := g(x) }\ng(x) = f(x)\noutput = f(1)",
+            "line 2, column 17: function `f` calls itself",
+        ),
+        ("", ""),
+    ] {
+        let problem = problem(policy);
+        assert!(problem.starts_with(expected), "{policy}\n{problem}");
+    }
+}
+
+#[test]
+fn the_reading_that_came_further_is_reported() {
+    // Valid v1 up to its last line, v0 up to its second.
+    let v1 = "package rego\noutput := x if {\n  x := input.y\n}\noops oops";
+    assert!(problem(v1).starts_with("line 5"), "{}", problem(v1));
+    let v0 = "package rego\noutput = x {\n  x := input.y\n}\noops oops";
+    assert!(problem(v0).starts_with("line 5"), "{}", problem(v0));
+}
+
+#[test]
+fn every_problem_is_reported() {
+    let found = problems("package other\nx = http.send({})\ny = opa.runtime()");
+    assert_eq!(found.len(), 4, "{found:?}");
+}
+
+#[test]
+fn undefined_output_answers_400_and_says_why() {
+    let source = open("package rego\noutput = {\"event\": 1, \"event_key\": \"k\"} { base64.decode(input.request.headers[\"X-A\"]) }");
+    let (status, log) = source.refused(post(&[("x-a", "s3cret!")]), b"");
+    assert_eq!(status, 400);
+    assert_eq!(
+        log,
+        "the policy gave no output for this request; `base64.decode` is undefined: not base64: \
+         wrong character at 6 (POST from 192.0.2.7)"
+    );
+}
+
+#[test]
+fn a_wrong_output_answers_500_and_publishes_nothing() {
+    for (output, expected) in [
+        ("1", "`output` must be an object"),
+        ("{\"event\": 1}", "`event_key` must be a non-empty string"),
+        ("{\"event\": 1, \"event_key\": \"\"}", "`event_key` must be a non-empty string"),
+        ("{\"event\": 1, \"event_key\": 7}", "`event_key` must be a string"),
+        ("{\"event\": 1, \"event_key\": \"k\", \"sync_id\": 7}", "`sync_id` must be a string"),
+        ("{\"response\": []}", "`response` must be an object"),
+        ("{\"response\": {\"status_code\": 199}}", "`response.status_code` must be"),
+        ("{\"response\": {\"status_code\": 600}}", "`response.status_code` must be"),
+        ("{\"response\": {\"status_code\": \"200\"}}", "`response.status_code` must be"),
+        ("{\"response\": {\"headers\": {\"a\": 1}}}", "`response.headers` must be an object of"),
+        ("{\"response\": {\"headers\": {\"a b\": \"1\"}}}", "`response.headers` has a name"),
+        ("{\"response\": {\"headers\": {\"a\": \"1\\r\\nb: 2\"}}}", "`response.headers[\"a\"]` has"),
+    ] {
+        let (status, log) = open(&format!("package rego\noutput = {output}")).refused(post(&[]), b"");
+        assert_eq!(status, 500, "{output}");
+        assert!(log.starts_with(&format!("the policy failed: {expected}")), "{output}: {log}");
+    }
+}
+
+#[test]
+fn nothing_to_do_is_fine() {
+    for output in ["{}", "{\"event\": null, \"event_key\": 1}", "{\"response\": null}"] {
+        let output = open(&format!("package rego\noutput = {output}")).call(post(&[]), b"");
+        assert_eq!(output, SourceOutput::default());
+    }
+}
+
+#[test]
+fn event_and_response_go_together() {
+    let source = open("package rego\noutput = {\"event\": {\"got\": input.request.body}, \"event_key\": \"k\", \"response\": {\"status_code\": 202, \"body\": \"ok\", \"headers\": {\"Connection\": \"close\", \"X-A\": \"b\"}}}");
+    let output = source.call(post(&[]), b"{\"n\": 123456789012345678901234567890}");
+    assert_eq!(output.bodies, [b"{\"got\":{\"n\":123456789012345678901234567890}}".to_vec()]);
+    let response = output.response.unwrap();
+    assert_eq!(response.status, 202);
+    assert_eq!(response.headers, [("X-A".to_owned(), "b".to_owned())]);
+    assert_eq!(output.log.len(), 1);
+}
+
+#[test]
+fn conflicting_rules_answer_500() {
+    let source = open("package rego\noutput = {\"response\": {\"body\": \"s3cret\"}} { true }\noutput = {} { true }");
+    let (status, log) = source.refused(post(&[]), b"");
+    assert_eq!(status, 500);
+    assert!(log.contains("line 3, column 1: rule conflicts"), "{log}");
+    assert!(!log.contains("s3cret"), "{log}");
+    let again = source.refused(post(&[]), b"");
+    assert_eq!(again, (status, log));
+}
+
+#[test]
+fn broken_and_deep_json_answers_400() {
+    let seed = open(SEED);
+    let json = [("content-type", "application/json; charset=utf-8")];
+    let (status, log) = seed.refused(post(&json), b"{\"hello\":");
+    assert_eq!(status, 400);
+    assert!(log.starts_with("the body is not taken as JSON: end of text"), "{log}");
+    assert_eq!(seed.refused(post(&json), "[".repeat(100_000).as_bytes()).0, 400);
+    assert_eq!(seed.refused(post(&[]), "[".repeat(100_000).as_bytes()).0, 400);
+}
+
+#[test]
+fn prints_and_time_reach_the_policy() {
+    let source = open("package rego\noutput = {\"event\": time.now_ns(), \"event_key\": \"k\"} { print(\"seen\", input.request.method) }");
+    let output = source.call(post(&[]), b"");
+    assert_eq!(output.bodies, [b"1700000000000000000".to_vec()]);
+    assert!(output.log[0].message.ends_with("seen POST"), "{:?}", output.log);
+}
+
+#[test]
+fn policies_that_explode_are_stopped() {
+    let range = "x := numbers.range(1, 2000)";
+    for policy in [
+        // More steps than time.
+        format!("package rego\n{range}\noutput = {{\"event\": count([1 | a := x[_]; b := x[_]; c := x[_]; a + b == c]), \"event_key\": \"k\"}}"),
+        format!("package rego\nimport rego.v1\n{range}\nf(a) := count([1 | some b in x; some c in x; b + c == a])\noutput := {{\"event\": [f(a) | some a in x], \"event_key\": \"k\"}}"),
+        // More memory than is given.
+        "package rego\noutput = {\"event\": numbers.range(1, 1000000000000), \"event_key\": \"k\"}".to_owned(),
+        "package rego\noutput = {\"event\": sprintf(\"%9999999999d\", [1]), \"event_key\": \"k\"}".to_owned(),
+    ] {
+        let source = open(&policy);
+        let start = std::time::Instant::now();
+        let fault = source.source.call(post(&[]), b"").unwrap_err();
+        assert_eq!(fault.kind, FaultKind::Transient, "{policy}");
+        assert!(fault.message.starts_with("policy ran out of time"), "{fault}");
+        assert!(start.elapsed() < Duration::from_secs(2), "{policy}");
+        assert!(source.log.lock().unwrap()[0].starts_with("the policy ran out of time or memory"));
+    }
+}
+
+#[test]
+fn text_that_doubles_is_stopped() {
+    use std::fmt::Write;
+    for (step, start) in [
+        ("concat(\"\", [x, x])", "\"aaaaaaaa\""),
+        ("replace(x, \"a\", \"aa\")", "\"aaaaaaaa\""),
+        ("sprintf(\"%s%s\", [x, x])", "\"aaaaaaaa\""),
+        ("array.concat(x, x)", "[1, 2]"),
+        ("json.marshal([x, x])", "\"\\\"\\\"\""),
+        ("base64.encode(x)", "\"aaaaaaaa\""),
+        ("regex.replace(x, \"a\", \"aa\")", "\"aaaaaaaa\""),
+        ("strings.replace_n({\"a\": \"aa\"}, x)", "\"aaaaaaaa\""),
+    ] {
+        let mut policy = format!("package rego\nx0 := {start}\n");
+        for n in 1..=48 {
+            let step = step.replace('x', &format!("x{}", n - 1)).replace(&format!("rege{}", ""), "rege");
+            let step = step.replace(&format!("regex{}", n - 1), "regex");
+            writeln!(policy, "x{n} := {step}").unwrap();
+        }
+        policy.push_str("output = {\"event\": count(x48), \"event_key\": \"k\"}\n");
+        let source = open(&policy);
+        let fault = source.source.call(post(&[]), b"").unwrap_err();
+        assert_eq!(fault.kind, FaultKind::Transient, "{step}");
+    }
+}
+
+#[test]
+fn an_event_that_unfolds_is_refused() {
+    use std::fmt::Write;
+    let mut policy = "package rego\nx0 := [1]\n".to_owned();
+    for n in 1..=40 {
+        writeln!(policy, "x{n} := [x{0}, x{0}]", n - 1).unwrap();
+    }
+    policy.push_str("output = {\"event\": x40, \"event_key\": \"k\"}\n");
+    let (status, log) = open(&policy).refused(post(&[]), b"");
+    assert_eq!(status, 500);
+    assert!(log.contains("`event` is larger than 16 MiB"), "{log}");
+}
+
+#[test]
+fn unknown_keys_are_warned_about() {
+    let source =
+        open_with(json!({ "policy": SEED, "filter": { "jq_query": "true" } })).unwrap();
+    let check = SourceCall { now_ms: 0, deadline_ms: 100, input: SourceInput::Check {} };
+    let problems = source.call(check, b"").problems;
+    assert_eq!(problems.len(), 1);
+    assert_eq!(problems[0].path, "filter");
+}
+
+#[test]
+fn publishing_by_hand() {
+    let seed = open(SEED);
+    let call = |event_type: &str| SourceCall {
+        now_ms: 0,
+        deadline_ms: 100,
+        input: SourceInput::Published { event_type: event_type.to_owned() },
+    };
+    assert_eq!(seed.event(call("custom:k"), b"{}").0.event_type, "custom:k");
+    assert_eq!(seed.event(call("k"), b"{}").0.event_type, "custom:k");
+    assert!(seed.source.call(call("k"), b"{").is_err());
+}
+
+#[test]
+fn sixteen_threads_share_a_source() {
+    let seed = open(SEED);
+    std::thread::scope(|scope| {
+        for thread in 0..16 {
+            let seed = &seed;
+            scope.spawn(move || {
+                for i in 0..50 {
+                    let good = (thread + i) % 2 == 0;
+                    let signature = if good { SIGNATURE } else { "wrong" };
+                    let output = seed.source.call(post(&[("x-signature-256", signature)]), HELLO);
+                    assert_eq!(output.unwrap().events.len(), usize::from(good));
+                }
+            });
+        }
+    });
+}
