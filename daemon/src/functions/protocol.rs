@@ -55,7 +55,16 @@ pub(super) enum FromRunner {
     /// Console output of a run that is still going.
     Logs(Vec<LogLine>),
     /// The run is over; the body is its result, when there is no failure.
-    Done { failure: Option<Failure>, logs: Vec<LogLine> },
+    Done { failure: Option<Failure>, logs: Vec<LogLine>, after: AfterRun },
+}
+
+/// What a runner is good for after a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum AfterRun {
+    /// The next run.
+    Ready,
+    /// Nothing: it holds too much that it cannot let go of. The pool ends it.
+    Spent,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

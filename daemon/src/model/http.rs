@@ -123,9 +123,7 @@ impl Destination {
                 let host = host.to_ascii_lowercase();
                 host.strip_suffix(parent.as_str()).is_some_and(|rest| rest.ends_with('.'))
             }
-            Place::Network { .. } => {
-                host.parse().is_ok_and(|address| self.holds(address, port))
-            }
+            Place::Network { .. } => host.parse().is_ok_and(|address| self.holds(address, port)),
         }
     }
 

@@ -79,15 +79,29 @@ async fn functions_are_found_in_the_documented_order() {
     let run = "exports.run = () => 'module';";
     let main = |text: &'static str| ("index.js", text);
     let module = ("functions/f.js", run);
-    assert_eq!(call(&[main("exports.functionFactory = { f: () => 'factory' }"), module], "f", "{}").await, r#""factory""#);
+    assert_eq!(
+        call(&[main("exports.functionFactory = { f: () => 'factory' }"), module], "f", "{}").await,
+        r#""factory""#
+    );
     assert_eq!(call(&[main("exports.f = () => 'export'"), module], "f", "{}").await, r#""module""#);
     assert_eq!(call(&[main("exports.f = () => 'export'")], "f", "{}").await, r#""export""#);
     assert_eq!(call(&[main("exports.run = () => 'run'")], "f", "{}").await, r#""run""#);
     assert_eq!(call(&[main("module.exports = () => 'itself'")], "f", "{}").await, r#""itself""#);
-    assert_eq!(call(&[("index.mjs", "export default () => 'default'")], "f", "{}").await, r#""default""#);
-    assert_eq!(call(&[("functions/f.ts", "export const run = () => 'alone'")], "f", "{}").await, r#""alone""#);
     assert_eq!(
-        call(&[main("exports.functionFactory = { f: { run() { return this.me; }, me: 7 } }")], "f", "{}").await,
+        call(&[("index.mjs", "export default () => 'default'")], "f", "{}").await,
+        r#""default""#
+    );
+    assert_eq!(
+        call(&[("functions/f.ts", "export const run = () => 'alone'")], "f", "{}").await,
+        r#""alone""#
+    );
+    assert_eq!(
+        call(
+            &[main("exports.functionFactory = { f: { run() { return this.me; }, me: 7 } }")],
+            "f",
+            "{}"
+        )
+        .await,
         "7"
     );
 }
@@ -99,7 +113,10 @@ async fn results_are_json() {
         ("exports.run = () => null", "null"),
         ("exports.run = async () => {}", "null"),
         ("exports.run = () => 'é\\n\\ud800'", r#""é\n\ud800""#),
-        ("exports.run = () => ({ a: undefined, b: new Date(0), c: () => 1 })", r#"{"b":"1970-01-01T00:00:00.000Z"}"#),
+        (
+            "exports.run = () => ({ a: undefined, b: new Date(0), c: () => 1 })",
+            r#"{"b":"1970-01-01T00:00:00.000Z"}"#,
+        ),
         ("exports.run = () => ({ then(resolve) { resolve(5) } })", "5"),
         ("exports.run = () => NaN", "null"),
     ] {
@@ -124,7 +141,10 @@ async fn what_is_no_json_or_too_much_fails_and_says_why() {
 
 #[tokio::test]
 async fn a_context_is_kept_warm_unless_it_must_not() {
-    let files = [("index.js", "let n = 0; exports.run = (e) => { n++; if (e[0].fail) throw 1; if (e[0].timer) setTimeout(() => {}, 1000); return n }")];
+    let files = [(
+        "index.js",
+        "let n = 0; exports.run = (e) => { n++; if (e[0].fail) throw 1; if (e[0].timer) setTimeout(() => {}, 1000); return n }",
+    )];
     let (pool, code) = (pool(), stored(&files));
     let call = async |event: &'static str, fresh: bool| {
         let mut invocation = invocation(&code);

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,11 +14,14 @@ use mortise::functions::pool::{CodeSource, Fetch, Invocation, Pool, PoolOptions}
 use mortise::model::http::{EgressRules, OutgoingRequest, OutgoingResponse};
 use mortise::model::id::{SnapInId, VersionId};
 
-pub(crate) struct Stored(Arc<Vec<u8>>);
+pub(crate) struct Stored {
+    version: VersionId,
+    code: Arc<Vec<u8>>,
+}
 
 impl CodeSource for Stored {
     fn load(&self) -> BoxFuture<'_, Result<Arc<Vec<u8>>, String>> {
-        let code = Arc::clone(&self.0);
+        let code = Arc::clone(&self.code);
         async move { Ok(code) }.boxed()
     }
 }
@@ -36,14 +40,15 @@ impl Fetch for NoFetch {
 }
 
 pub(crate) fn options() -> PoolOptions {
-    PoolOptions {
-        program: PathBuf::from(env!("CARGO_BIN_EXE_mortise")),
-        ..PoolOptions::default()
-    }
+    PoolOptions { program: PathBuf::from(env!("CARGO_BIN_EXE_mortise")), ..PoolOptions::default() }
+}
+
+pub(crate) fn no_fetch() -> Arc<dyn Fetch> {
+    Arc::new(NoFetch)
 }
 
 pub(crate) fn pool() -> Pool {
-    Pool::new(options(), Arc::new(NoFetch)).expect("a pool")
+    Pool::new(options(), no_fetch()).expect("a pool")
 }
 
 pub(crate) fn code(files: &[(&str, &str)]) -> Code {
@@ -52,7 +57,9 @@ pub(crate) fn code(files: &[(&str, &str)]) -> Code {
 }
 
 pub(crate) fn stored(files: &[(&str, &str)]) -> Arc<Stored> {
-    Arc::new(Stored(Arc::new(code(files).to_bytes())))
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let version = VersionId(NEXT.fetch_add(1, Ordering::Relaxed).into());
+    Arc::new(Stored { version, code: Arc::new(code(files).to_bytes()) })
 }
 
 /// An invocation of `run` of snap-in 1 with an empty event.
@@ -60,7 +67,7 @@ pub(crate) fn invocation(code: &Arc<Stored>) -> Invocation {
     Invocation {
         run_id: "run_test".to_owned(),
         snap_in: SnapInId(1),
-        version: VersionId(Arc::as_ptr(code) as usize as u128),
+        version: code.version,
         code: Arc::clone(code) as Arc<dyn CodeSource>,
         function: "run".to_owned(),
         event: Bytes::from_static(b"{}"),

@@ -99,10 +99,9 @@ mod tests {
     #[test]
     fn finds_the_token_before_a_place() {
         let tokens = [(0, 0, 2, 4), (0, 10, 3, 0), (2, 5, 100_000, 7), (3, 0, 1, 1)];
-        let map = LineMap::new(tokens.into_iter().map(|(a, b, c, d)| Token {
-            generated: (a, b),
-            source: (c, d),
-        }));
+        let map = LineMap::new(
+            tokens.into_iter().map(|(a, b, c, d)| Token { generated: (a, b), source: (c, d) }),
+        );
         assert_eq!(map.source_of(0, 3), Some((2, 4)));
         assert_eq!(map.source_of(0, 99), Some((3, 0)));
         assert_eq!(map.source_of(1, 0), None);

@@ -206,7 +206,8 @@ fn find_in_package(code: &Code, folder: &str, specifier: &str, path: &str) -> Op
     let name = specifier.splitn(name_parts + 1, '/').take(name_parts).collect::<Vec<_>>().join("/");
     let package_folder = join(folder, &format!("node_modules/{name}"))?;
     let inside = specifier.get(name.len()..).unwrap_or_default();
-    if let Some(exports) = package_of(code, &package_folder).as_ref().and_then(|it| it.get("exports"))
+    if let Some(exports) =
+        package_of(code, &package_folder).as_ref().and_then(|it| it.get("exports"))
     {
         let target = exported(exports, &format!(".{inside}"))?;
         return join(&package_folder, target).and_then(|it| find_file(&code.files, &it));

@@ -87,7 +87,11 @@ fn module_kinds_follow_extension_package_and_syntax() {
     assert_eq!(kind("node_modules/dep/index.js"), Some(FileKind::CommonJs));
     assert_eq!(kind("types.d.ts"), None);
     let text = |path: &str| code.file(path).expect(path).text.as_str();
-    assert!(text("g.ts").starts_with("const {require} = import.meta.commonjs;"), "{}", text("g.ts"));
+    assert!(
+        text("g.ts").starts_with("const {require} = import.meta.commonjs;"),
+        "{}",
+        text("g.ts")
+    );
     assert!(text("g2.ts").starts_with("const {__dirname}"), "{}", text("g2.ts"));
     assert!(text("f.ts").contains("module.exports = "), "{}", text("f.ts"));
 }

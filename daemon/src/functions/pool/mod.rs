@@ -140,10 +140,8 @@ impl Pool {
     /// Sets the pool up; starts no process yet. Must be called within a tokio runtime, which has to
     /// live as long as the pool.
     pub fn new(options: PoolOptions, fetch: Arc<dyn Fetch>) -> std::io::Result<Pool> {
-        let program = Program {
-            path: options.program.clone(),
-            address_space: options.address_space_bytes,
-        };
+        let program =
+            Program { path: options.program.clone(), address_space: options.address_space_bytes };
         let shared = Arc::new(Shared {
             keeper: Keeper::start_thread(program)?,
             fetch,

@@ -167,7 +167,8 @@ impl<P: Occupant> Places<P> {
             Some(process) if busy.retired || self.closed => (None, Some(process)),
             process => (process, None),
         };
-        let own_waiter = process.is_some() && now.saturating_duration_since(busy.slice_began) < SLICE;
+        let own_waiter =
+            process.is_some() && now.saturating_duration_since(busy.slice_began) < SLICE;
         let waiter = match own_waiter.then(|| self.next_of(busy.snap_in)).flatten() {
             Some(waiter) => Some((busy.snap_in, waiter, busy.slice_began)),
             None => self.next_turn().map(|(snap_in, waiter)| (snap_in, waiter, now)),

@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::future::{AbortHandle, Abortable, Aborted, BoxFuture};
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use rustix::net::RecvFlags;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
@@ -23,7 +24,7 @@ use super::redact::Redactor;
 use super::{Fetch, Invocation};
 use crate::functions::outcome::{Failure, FailureKind, LogLine, Outcome};
 use crate::functions::protocol::{
-    self, FetchAnswer, FetchHeader, FromRunner, PROTOCOL, RunHeader, ToRunner,
+    self, AfterRun, FetchAnswer, FetchHeader, FromRunner, PROTOCOL, RunHeader, ToRunner,
 };
 use crate::functions::runner::GRACE;
 use crate::functions::sandbox::SandboxReport;
@@ -118,10 +119,12 @@ impl Process {
 
     /// Whether it can take a run: alive, and nothing of an earlier run unsaid.
     pub(super) fn is_ready(&self) -> bool {
-        let mut byte = [0];
-        let silent = matches!(self.socket.try_read(&mut byte),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock);
-        self.between_runs && self.incoming.is_empty() && silent
+        // Asked of the kernel itself: the runtime hears of an end only when it next polls.
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let heard = rustix::net::recv(&self.socket, &mut [0; 1], flags);
+        self.between_runs
+            && self.incoming.is_empty()
+            && heard.is_err_and(|error| error == rustix::io::Errno::AGAIN)
     }
 
     /// Whether it may serve another run.
@@ -166,8 +169,8 @@ impl Process {
         let end = conversation.hold(&mut self.socket, &mut self.incoming, stop).await;
         let Conversation { logs, redactor, .. } = conversation;
         let outcome = match end {
-            Ok(outcome) => {
-                self.between_runs = true;
+            Ok((outcome, after)) => {
+                self.between_runs = after == AfterRun::Ready;
                 outcome
             }
             Err(Break::TimedOut) => Outcome::Failed(Failure::new(
@@ -278,7 +281,7 @@ impl Conversation<'_> {
         socket: &mut UnixStream,
         incoming: &mut BytesMut,
         mut stop: watch::Receiver<bool>,
-    ) -> Result<Outcome, Break> {
+    ) -> Result<(Outcome, AfterRun), Break> {
         // Nearly always all of it, without a round through the event loop.
         if let Ok(written) = socket.try_write(&self.outgoing) {
             self.outgoing.advance(written);
@@ -315,7 +318,11 @@ impl Conversation<'_> {
         }
     }
 
-    fn hear(&mut self, header: FromRunner, body: Bytes) -> Result<Option<Outcome>, Break> {
+    fn hear(
+        &mut self,
+        header: FromRunner,
+        body: Bytes,
+    ) -> Result<Option<(Outcome, AfterRun)>, Break> {
         match header {
             FromRunner::Hello { .. } => Err(Break::Lost),
             FromRunner::Logs(lines) => {
@@ -334,12 +341,13 @@ impl Conversation<'_> {
                 }
                 Ok(None)
             }
-            FromRunner::Done { failure, logs } => {
+            FromRunner::Done { failure, logs, after } => {
                 self.log(logs);
-                match failure {
-                    Some(failure) => Ok(Some(Outcome::Failed(failure))),
-                    None => result_of(body).map(Some),
-                }
+                let outcome = match failure {
+                    Some(failure) => Outcome::Failed(failure),
+                    None => result_of(body)?,
+                };
+                Ok(Some((outcome, after)))
             }
         }
     }

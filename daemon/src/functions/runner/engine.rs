@@ -4,18 +4,26 @@
 //! Whatever the function does, [`Engine::run`] comes back soon after the deadline: JavaScript is
 //! broken off by the interrupt handler, waits end by time-out, and what neither reaches (one long
 //! call into native code) the pool ends by killing the process.
+//!
+//! An engine is never torn down, only [forgotten](Engine::forget): QuickJS aborts the process when
+//! anything is left that it cannot collect, and the Web APIs of llrt leave circles that it cannot
+//! (an unfinished stream is enough). The runner counts what is left behind and ends in time.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
+use std::mem::ManuallyDrop;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use rquickjs::{AsyncContext, AsyncRuntime, CatchResultExt, CaughtError, Ctx, Function, Object, Value};
+use rquickjs::{
+    AsyncContext, AsyncRuntime, CatchResultExt, CaughtError, Ctx, Function, Object, Value,
+};
 use tokio::time::Instant;
 
-use super::host::{Gone, Host, complain};
+use super::budget::{Budget, BudgetAllocator};
+use super::host::{Gone, Host};
 use super::log::RunLog;
 use super::modules::{ArchiveLoader, ArchiveResolver, Hooks, hook};
 use super::shared::Shared;
@@ -28,9 +36,9 @@ use crate::functions::protocol::{FetchAnswer, RunHeader, ToRunner};
 const STACK_BYTES: usize = 2 * 1024 * 1024;
 
 pub(super) struct Engine {
-    // Dropped in this order.
-    context: AsyncContext,
-    runtime: AsyncRuntime,
+    // Never dropped, see above.
+    context: ManuallyDrop<AsyncContext>,
+    runtime: ManuallyDrop<AsyncRuntime>,
     shared: Rc<Shared>,
     runs: Cell<u32>,
 }
@@ -42,6 +50,7 @@ pub(super) struct EngineRun {
 }
 
 /// Whether a further run may use the same context.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum EngineEnd {
     Reusable,
     Spent,
@@ -66,6 +75,7 @@ impl Engine {
             outcome: RefCell::default(),
             output_bytes: Cell::new(0),
             memory_bytes: Cell::new(memory_bytes),
+            budget: Budget::new(memory_bytes),
             next_fetch: Cell::new(0),
             fetches: Cell::new(0),
             unhandled: RefCell::default(),
@@ -79,9 +89,9 @@ impl Engine {
     }
 
     fn build(shared: Rc<Shared>) -> Result<Engine, Option<String>> {
-        let runtime = AsyncRuntime::new().map_err(|_| None)?;
-        let limit = usize::try_from(shared.memory_bytes.get()).unwrap_or(usize::MAX);
-        at_once(runtime.set_memory_limit(limit));
+        let allocator = BudgetAllocator(Rc::clone(&shared.budget));
+        let runtime = AsyncRuntime::new_with_alloc(allocator).map_err(|_| None)?;
+        let runtime = ManuallyDrop::new(runtime);
         at_once(runtime.set_max_stack_size(STACK_BYTES));
         let it = Rc::clone(&shared);
         at_once(runtime.set_interrupt_handler(Some(Box::new(move || it.must_stop()))));
@@ -91,11 +101,12 @@ impl Engine {
                 track_rejection(&it, &ctx, &promise, &reason, is_handled);
             },
         ))));
-        at_once(runtime.set_loader(
-            ArchiveResolver(Rc::clone(&shared)),
-            ArchiveLoader(Rc::clone(&shared)),
-        ));
+        at_once(
+            runtime
+                .set_loader(ArchiveResolver(Rc::clone(&shared)), ArchiveLoader(Rc::clone(&shared))),
+        );
         let context = at_once(AsyncContext::full(&runtime)).map_err(|_| None)?;
+        let context = ManuallyDrop::new(context);
         at_once(context.with(|ctx| {
             prepare(&ctx, &shared).catch(&ctx).map_err(|error| match error {
                 CaughtError::Exception(error) => error.message(),
@@ -103,6 +114,13 @@ impl Engine {
             })
         }))?;
         Ok(Engine { context, runtime, shared, runs: Cell::new(0) })
+    }
+
+    /// Leaves it where it is; its memory stays in use.
+    pub(super) fn forget(self) {
+        let Engine { context: _, runtime: _, shared, runs: _ } = self;
+        // What the engine's handlers hold of it stays as well.
+        drop(shared);
     }
 
     /// How many runs it has had.
@@ -121,10 +139,8 @@ impl Engine {
         shared.outcome.replace(None);
         shared.output_bytes.set(header.output_bytes);
         shared.unhandled.borrow_mut().clear();
-        if shared.memory_bytes.replace(header.memory_bytes) != header.memory_bytes {
-            let limit = usize::try_from(header.memory_bytes).unwrap_or(usize::MAX);
-            at_once(self.runtime.set_memory_limit(limit));
-        }
+        shared.memory_bytes.set(header.memory_bytes);
+        shared.budget.begin_run(header.memory_bytes);
         self.enter(|ctx| {
             let event: Value = ctx.json_parse(event)?;
             let start = hook(ctx, |hooks| &hooks.start)?;
@@ -242,9 +258,8 @@ impl Engine {
     }
 
     fn end_without_hope(&self) {
-        let usage = at_once(self.runtime.memory_usage());
-        let used = u64::try_from(usage.malloc_size).unwrap_or_default();
-        let failure = if used >= self.shared.memory_bytes.get() / 8 * 7 {
+        // Without memory, the engine loses jobs.
+        let failure = if self.shared.budget.is_exceeded() {
             errors::out_of_memory(&self.shared)
         } else {
             Failure::new(
@@ -281,8 +296,7 @@ impl Engine {
             && fetches == 0
             && shared.timers.borrow().is_empty()
             && !at_once(self.runtime.is_job_pending());
-        let end =
-            if result.is_ok() && is_quiet { EngineEnd::Reusable } else { EngineEnd::Spent };
+        let end = if result.is_ok() && is_quiet { EngineEnd::Reusable } else { EngineEnd::Spent };
         EngineRun { result, logs: log.finish(), end }
     }
 }
@@ -328,16 +342,6 @@ fn at_once<F: Future>(future: F) -> F::Output {
     loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             return output;
-        }
-    }
-}
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        // Tearing down runs no JavaScript, but its handler would be asked.
-        self.shared.deadline.set(None);
-        if std::thread::panicking() {
-            complain("a JavaScript engine was dropped by a panic");
         }
     }
 }

@@ -23,10 +23,8 @@ pub(super) fn describe<'js>(ctx: &Ctx<'js>, shared: &Shared, thrown: &Value<'js>
     let mut failure = Failure::new(kind, String::new());
     match thrown.as_object() {
         Some(object) => describe_object(ctx, shared, object, &mut failure),
-        None if thrown.is_null() && shared.memory_bytes.get() > 0 => {
-            // Also what the engine throws when there is no memory left for an error.
-            failure.message = "null was thrown".to_owned();
-        }
+        // What the engine throws when there is no memory left even for an error.
+        None if thrown.is_null() && shared.budget.is_exceeded() => return out_of_memory(shared),
         None => {
             failure.message = match text_of(thrown) {
                 Some(text) if thrown.is_string() => text,
@@ -48,7 +46,10 @@ pub(super) fn describe<'js>(ctx: &Ctx<'js>, shared: &Shared, thrown: &Value<'js>
 
 pub(super) fn out_of_memory(shared: &Shared) -> Failure {
     let limit = shared.memory_bytes.get() / 1024;
-    Failure::new(FailureKind::Memory, format!("the function used more than its {limit} KiB of memory"))
+    Failure::new(
+        FailureKind::Memory,
+        format!("the function used more than its {limit} KiB of memory"),
+    )
 }
 
 fn not_found(mut names: Vec<String>) -> Failure {
@@ -62,7 +63,12 @@ fn not_found(mut names: Vec<String>) -> Failure {
     Failure::new(FailureKind::NotFound, format!("the version has no such function; {available}"))
 }
 
-fn describe_object<'js>(ctx: &Ctx<'js>, shared: &Shared, object: &Object<'js>, failure: &mut Failure) {
+fn describe_object<'js>(
+    ctx: &Ctx<'js>,
+    shared: &Shared,
+    object: &Object<'js>,
+    failure: &mut Failure,
+) {
     let message = property(ctx, object, "message").and_then(|it| text_of(&it));
     let name = property(ctx, object, "name").and_then(|it| text_of(&it)).or_else(|| {
         let constructor = property(ctx, object, "constructor")?.into_object()?;
@@ -121,10 +127,7 @@ fn text_of(value: &Value<'_>) -> Option<String> {
     if value.is_null() {
         return Some("null".to_owned());
     }
-    value
-        .as_bool()
-        .map(|it| it.to_string())
-        .or_else(|| value.as_number().map(|it| it.to_string()))
+    value.as_bool().map(|it| it.to_string()).or_else(|| value.as_number().map(|it| it.to_string()))
 }
 
 fn shorten(mut text: String) -> String {
@@ -140,7 +143,8 @@ fn shorten(mut text: String) -> String {
 pub(super) fn in_source_terms(code: &Code, stack: &str) -> String {
     let mut lines = Vec::new();
     for line in stack.lines() {
-        if line.contains("(mortise:") || line.contains("at mortise:") || line.ends_with("(native)") {
+        if line.contains("(mortise:") || line.contains("at mortise:") || line.ends_with("(native)")
+        {
             continue;
         }
         lines.push(match place_in(line).and_then(|place| source_place(code, &place)) {

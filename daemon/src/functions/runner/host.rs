@@ -3,7 +3,6 @@
 //! Writes block: the pool reads whenever a run is on. Reads block only in [`Host::receive`].
 
 use std::cell::RefCell;
-use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
@@ -114,10 +113,4 @@ impl Host {
             Err(_) => Err(Gone),
         }
     }
-}
-
-/// Says a last word on standard error, of which the pool reads the tail when a process ends.
-pub(super) fn complain(message: &str) {
-    // Nobody can be told when that fails.
-    let _unheard = writeln!(std::io::stderr(), "{message}");
 }

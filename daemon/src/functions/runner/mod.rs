@@ -11,6 +11,7 @@
 //!                                └──────────────────────────────────────────────────┘
 //! ```
 
+mod budget;
 mod builtins;
 mod engine;
 mod errors;
@@ -25,15 +26,18 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
-use self::engine::{Engine, EngineEnd};
+use self::engine::{Engine, EngineEnd, EngineRun};
 use self::host::{Gone, Host};
 use super::code::Code;
-use super::outcome::{Failure, FailureKind};
-use super::protocol::{FromRunner, PROTOCOL, RunHeader, ToRunner};
+use super::outcome::{Failure, FailureKind, LogLine};
+use super::protocol::{AfterRun, FromRunner, PROTOCOL, RunHeader, ToRunner};
 use super::sandbox;
 
 /// A warm context is thrown away after so many runs, so that what they leave behind is bounded.
 const RUNS_PER_CONTEXT: u32 = 1000;
+
+/// A process in which engines were used up ends once so much memory is in use after a run.
+const MEMORY_LEFT_BEHIND: u64 = 48 * 1024 * 1024;
 
 /// The name of the hidden subcommand, before its two arguments: the parent's process id and the
 /// most address space in bytes.
@@ -64,6 +68,7 @@ pub fn main() -> ExitCode {
         host,
         code: None,
         engine: None,
+        forgotten: 0,
         base_address_space: sandbox.address_space_in_use,
         memory_bytes: 0,
     };
@@ -77,6 +82,8 @@ struct Runner {
     host: Rc<Host>,
     code: Option<Rc<Code>>,
     engine: Option<Engine>,
+    /// Engines that were used up; their memory is still in use.
+    forgotten: u32,
     base_address_space: u64,
     memory_bytes: u64,
 }
@@ -88,7 +95,9 @@ impl Runner {
             let (frame, body) = self.host.receive()?;
             match frame {
                 ToRunner::Code => {
-                    self.engine = None;
+                    if let Some(engine) = self.engine.take() {
+                        self.forget(engine);
+                    }
                     self.code = Code::from_bytes(&body).ok().map(Rc::new);
                 }
                 ToRunner::Run(header) => self.run(&header, body)?,
@@ -100,13 +109,20 @@ impl Runner {
 
     fn run(&mut self, header: &RunHeader, event: Vec<u8>) -> Result<(), Gone> {
         self.limit_memory(header.memory_bytes);
-        let engine = match self.engine.take().filter(|_| !header.fresh) {
-            Some(engine) => Ok(engine),
-            None => self.new_engine(header.memory_bytes),
-        };
-        let engine = match engine {
-            Ok(engine) => engine,
-            Err(failure) => return self.done(Err(failure), Vec::new()),
+        if header.fresh
+            && let Some(engine) = self.engine.take()
+        {
+            self.forget(engine);
+        }
+        let engine = match self.engine.take() {
+            Some(engine) => engine,
+            None => match self.new_engine(header.memory_bytes) {
+                Ok(engine) => engine,
+                Err(failure) => {
+                    self.done(Err(failure), Vec::new(), AfterRun::Spent);
+                    return Ok(());
+                }
+            },
         };
         // A panic is a fault of ours or of a library; it costs this process and this run only.
         let run = std::panic::AssertUnwindSafe(|| engine.run(header, event));
@@ -115,19 +131,33 @@ impl Runner {
                 FailureKind::Crashed,
                 "the JavaScript engine failed; the function's process was ended",
             );
-            self.done(Err(failure), Vec::new())?;
-            self.host.flush()?;
-            std::process::exit(70);
+            self.done(Err(failure), Vec::new(), AfterRun::Spent);
+            engine.forget();
+            return Ok(());
         };
-        let run = run?;
-        let keep = matches!(run.end, EngineEnd::Reusable) && !header.fresh;
-        self.done(run.result, run.logs)?;
-        // Answered first: tearing a context down takes time that the caller need not wait for.
-        self.host.flush()?;
-        if keep && engine.runs() < RUNS_PER_CONTEXT {
+        let EngineRun { result, logs, end } = run?;
+        let is_kept =
+            end == EngineEnd::Reusable && !header.fresh && engine.runs() < RUNS_PER_CONTEXT;
+        if is_kept {
             self.engine = Some(engine);
+        } else {
+            self.forget(engine);
         }
+        self.done(result, logs, self.after_run());
         Ok(())
+    }
+
+    fn forget(&mut self, engine: Engine) {
+        engine.forget();
+        self.forgotten += 1;
+    }
+
+    fn after_run(&self) -> AfterRun {
+        if self.forgotten > 0 && memory_in_use() > MEMORY_LEFT_BEHIND {
+            AfterRun::Spent
+        } else {
+            AfterRun::Ready
+        }
     }
 
     fn new_engine(&self, memory_bytes: u64) -> Result<Engine, Failure> {
@@ -140,20 +170,12 @@ impl Runner {
         Engine::new(Rc::clone(code), Rc::clone(&self.host), memory_bytes)
     }
 
-    fn done(
-        &self,
-        result: Result<String, Failure>,
-        logs: Vec<super::outcome::LogLine>,
-    ) -> Result<(), Gone> {
-        match result {
-            Ok(result) => {
-                self.host.queue(&FromRunner::Done { failure: None, logs }, result.as_bytes());
-            }
-            Err(failure) => {
-                self.host.queue(&FromRunner::Done { failure: Some(failure), logs }, &[]);
-            }
-        }
-        Ok(())
+    fn done(&self, result: Result<String, Failure>, logs: Vec<LogLine>, after: AfterRun) {
+        let (failure, result) = match result {
+            Ok(result) => (None, result),
+            Err(failure) => (Some(failure), String::new()),
+        };
+        self.host.queue(&FromRunner::Done { failure, logs, after }, result.as_bytes());
     }
 
     /// The engine bounds what JavaScript allocates; this bounds what libraries allocate for it,
@@ -162,10 +184,24 @@ impl Runner {
         if self.memory_bytes != memory_bytes {
             self.memory_bytes = memory_bytes;
             const SLACK: u64 = 64 * 1024 * 1024;
-            let limit = memory_bytes.saturating_mul(2).saturating_add(SLACK);
+            let limit = memory_bytes.saturating_mul(2).saturating_add(SLACK + MEMORY_LEFT_BEHIND);
             sandbox::limit_address_space(self.base_address_space.saturating_add(limit));
         }
     }
+}
+
+/// Bytes that the allocator has given out, to the engines and to everything else.
+#[cfg(target_env = "gnu")]
+fn memory_in_use() -> u64 {
+    // SAFETY: only reads the allocator's own counters, under its lock.
+    let counters = unsafe { libc::mallinfo2() };
+    (counters.uordblks + counters.hblkhd) as u64
+}
+
+/// Without a way to tell, every engine that was used up ends its process.
+#[cfg(not(target_env = "gnu"))]
+fn memory_in_use() -> u64 {
+    u64::MAX
 }
 
 /// How long after its deadline a run may take to notice by itself before the pool kills it.

@@ -44,7 +44,11 @@ pub(super) fn kind(code: &Code, name: &str) -> Option<&'static str> {
 }
 
 /// The full name of what `specifier` means to the module `base`, or a message for its author.
-pub(super) fn resolve(code: &Code, base: &str, specifier: &str) -> std::result::Result<String, String> {
+pub(super) fn resolve(
+    code: &Code,
+    base: &str,
+    specifier: &str,
+) -> std::result::Result<String, String> {
     let bare = specifier.strip_prefix("node:").unwrap_or(specifier);
     if builtins::AVAILABLE.contains(&bare) {
         return Ok(format!("node:{bare}"));
@@ -138,11 +142,7 @@ fn commonjs_names<'js>(ctx: &Ctx<'js>, name: &str, folder: &str) -> Result<Objec
     Ok(names)
 }
 
-fn bridge<'js>(
-    ctx: &Ctx<'js>,
-    name: &str,
-    exports: Value<'js>,
-) -> Result<Module<'js, Declared>> {
+fn bridge<'js>(ctx: &Ctx<'js>, name: &str, exports: Value<'js>) -> Result<Module<'js, Declared>> {
     let mut source = String::from("const it = import.meta.exports;\n");
     let mut default = "it";
     if let Some(object) = exports.as_object() {

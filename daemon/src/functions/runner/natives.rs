@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use rquickjs::context::EvalOptions;
 use rquickjs::function::{Func, Function, Opt};
-use rquickjs::{
-    ArrayBuffer, Ctx, Exception, Module, Object, Promise, Result, TypedArray, Value,
-};
+use rquickjs::{ArrayBuffer, Ctx, Exception, Module, Object, Promise, Result, TypedArray, Value};
 use tokio::time::Instant;
 
 use super::errors::{self, WRAPPER};
@@ -26,7 +24,8 @@ pub(super) fn make<'js>(ctx: &Ctx<'js>, shared: &Rc<Shared>) -> Result<Object<'j
     add_timers(&native, shared)?;
     add_log(&native, shared)?;
     add_fetch(ctx, &native, shared)?;
-    native.set("arch", Func::from(|| if cfg!(target_arch = "x86_64") { "x64" } else { "arm64" }))?;
+    native
+        .set("arch", Func::from(|| if cfg!(target_arch = "x86_64") { "x64" } else { "arm64" }))?;
     Ok(native)
 }
 

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use tokio::time::Instant;
 
+use super::budget::Budget;
 use super::host::Host;
 use super::log::RunLog;
 use super::timers::Timers;
@@ -34,6 +35,7 @@ pub(super) struct Shared {
     pub outcome: RefCell<Option<Result<String, Failure>>>,
     pub output_bytes: Cell<u64>,
     pub memory_bytes: Cell<u64>,
+    pub budget: Rc<Budget>,
     pub next_fetch: Cell<u64>,
     /// Fetches of this run without an answer yet.
     pub fetches: Cell<usize>,

@@ -141,7 +141,8 @@ fn restrict_with_landlock(report: &mut SandboxReport) {
                     match status.landlock {
                         LandlockStatus::NotImplemented => "not in this kernel",
                         LandlockStatus::NotEnabled => "disabled when this kernel was booted",
-                        LandlockStatus::Available { .. } => "refused, such as by a system call \
+                        LandlockStatus::Available { .. } =>
+                            "refused, such as by a system call \
                             filter of the service",
                     }
                 )),

@@ -77,7 +77,11 @@
       EventEmitter.defaultMaxListeners ??= 10;
       return EventEmitter;
     },
-    path: () => native.builtin('path'),
+    path() {
+      const path = native.builtin('path');
+      path.posix = path;
+      return path;
+    },
     perf_hooks: () => ({ performance }),
     process: () => process,
     'stream/web': () => ({ ReadableStream, WritableStream, CountQueuingStrategy,
