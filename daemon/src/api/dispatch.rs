@@ -1,0 +1,168 @@
+//! From an HTTP request to a handler of the route table, and back.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use actix_web::http::Method;
+use actix_web::{HttpRequest, HttpResponse, web};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::access::admit;
+use super::error::{ApiError, Code};
+use super::rights::{Caller, Right};
+use super::{Api, routes};
+
+type Answer = Pin<Box<dyn Future<Output = Result<Vec<u8>, ApiError>>>>;
+
+/// One call of the API.
+pub(super) struct Route {
+    /// Its path below `/api/v1/`.
+    pub(super) name: &'static str,
+    /// What the caller needs.
+    pub(super) right: Right,
+    /// Whether it only reads, and may therefore come as GET too.
+    pub(super) reads: bool,
+    /// One line for documents.
+    pub(super) summary: &'static str,
+    /// Whether the body may be as large as an archive.
+    pub(super) large: bool,
+    pub(super) request: fn(&mut SchemaGenerator) -> Schema,
+    pub(super) response: fn(&mut SchemaGenerator) -> Schema,
+    call: Box<dyn Fn(Arc<Api>, Caller, Input) -> Answer + Send + Sync>,
+}
+
+/// The parameters of a call, before they are understood.
+pub(super) enum Input {
+    Query(String),
+    Body(web::Bytes),
+}
+
+impl Input {
+    fn read<Q: DeserializeOwned>(&self) -> Result<Q, ApiError> {
+        match self {
+            Input::Query(query) => web::Query::<Q>::from_query(query)
+                .map(web::Query::into_inner)
+                .map_err(|error| ApiError::new(Code::BadRequest, error.to_string())),
+            Input::Body(body) => {
+                let body: &[u8] = if body.is_empty() { b"{}" } else { body };
+                serde_json::from_slice(body).map_err(|error| {
+                    let code = match error.classify() {
+                        serde_json::error::Category::Data => Code::BadRequest,
+                        serde_json::error::Category::Io
+                        | serde_json::error::Category::Syntax
+                        | serde_json::error::Category::Eof => Code::InvalidJson,
+                    };
+                    ApiError::new(code, error.to_string())
+                })
+            }
+        }
+    }
+}
+
+/// A call that only reads.
+pub(super) fn read<Q, A, F>(
+    name: &'static str,
+    right: Right,
+    summary: &'static str,
+    handler: fn(Arc<Api>, Caller, Q) -> F,
+) -> Route
+where
+    Q: DeserializeOwned + JsonSchema + 'static,
+    A: Serialize + JsonSchema + 'static,
+    F: Future<Output = Result<A, ApiError>> + 'static,
+{
+    Route { reads: true, ..write(name, right, summary, handler) }
+}
+
+/// A call that changes something.
+pub(super) fn write<Q, A, F>(
+    name: &'static str,
+    right: Right,
+    summary: &'static str,
+    handler: fn(Arc<Api>, Caller, Q) -> F,
+) -> Route
+where
+    Q: DeserializeOwned + JsonSchema + 'static,
+    A: Serialize + JsonSchema + 'static,
+    F: Future<Output = Result<A, ApiError>> + 'static,
+{
+    Route {
+        name,
+        right,
+        reads: false,
+        summary,
+        large: false,
+        request: |generator| generator.subschema_for::<Q>(),
+        response: |generator| generator.subschema_for::<A>(),
+        call: Box::new(move |api, caller, input| {
+            Box::pin(async move {
+                let query = input.read::<Q>()?;
+                let answer = handler(api, caller, query).await?;
+                serde_json::to_vec(&answer)
+                    .map_err(|error| ApiError::new(Code::Internal, error.to_string()))
+            })
+        }),
+    }
+}
+
+/// Serves `/api/v1/{name}`.
+pub(super) async fn serve(
+    api: web::Data<Api>,
+    table: web::Data<routes::Table>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> HttpResponse {
+    match call(api.into_inner(), &table, &request, payload).await {
+        Ok(body) => HttpResponse::Ok().content_type("application/json").body(body),
+        Err(error) => error.respond(),
+    }
+}
+
+async fn call(
+    api: Arc<Api>,
+    table: &routes::Table,
+    request: &HttpRequest,
+    payload: web::Payload,
+) -> Result<Vec<u8>, ApiError> {
+    let name = request.match_info().query("name");
+    let route = table.find(name).ok_or_else(|| {
+        let message =
+            format!("there is no call `{name}`; /api/v1/openapi.json lists those that there are");
+        ApiError::new(Code::NotFound, message)
+    })?;
+    let caller = admit(&api, request, route.right)?;
+    let input = if request.method() == Method::GET && route.reads {
+        Input::Query(request.query_string().to_owned())
+    } else if request.method() == Method::POST {
+        let limit = if route.large {
+            // Base 64 makes four bytes of three, and the manifest comes with it.
+            api.limits.archive_bytes / 3 * 4 + api.limits.body_bytes
+        } else {
+            api.limits.body_bytes
+        };
+        Input::Body(read_body(payload, limit).await?)
+    } else {
+        let allowed: &[&str] = if route.reads { &["GET", "POST"] } else { &["POST"] };
+        let message = format!("`{name}` is not called with {}", request.method());
+        return Err(ApiError::new(Code::MethodNotAllowed, message).allowing(allowed));
+    };
+    (route.call)(api, caller, input).await
+}
+
+/// The whole body, if it is not too large.
+pub(super) async fn read_body(
+    payload: web::Payload,
+    limit: usize,
+) -> Result<web::Bytes, ApiError> {
+    match payload.to_bytes_limited(limit).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(error)) => Err(ApiError::new(Code::BadRequest, format!("the body broke off: {error}"))),
+        Err(_) => {
+            let message = format!("the body is larger than the {limit} bytes that are allowed");
+            Err(ApiError::new(Code::TooLarge, message))
+        }
+    }
+}

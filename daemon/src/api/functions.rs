@@ -1,0 +1,114 @@
+//! `functions.call`: a function is called, and the caller waits for what it returns. One commit,
+//! with the result, and no queued row.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::error::{ApiError, Code};
+use super::rights::Caller;
+use super::{Api, snap_ins};
+use crate::engine::invocation::Call as FunctionCall;
+use crate::model::id::{IdSource, RunId};
+use crate::model::run::{
+    Attempt, AttemptOutcome, RunError, RunHead, RunLogLine, RunState, RunTrigger,
+};
+use crate::random::RandomPool;
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Call {
+    /// Id or scope; it has to be ACTIVE.
+    snap_in: String,
+    /// Name of the function.
+    function: String,
+    /// The payload that it gets; `{}` when absent.
+    #[serde(default)]
+    payload: Option<Box<RawValue>>,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Called {
+    run: String,
+    state: RunState,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<RunError>,
+    logs: Vec<RunLogLine>,
+}
+
+/// Ids of runs that are called: they are needed before there is a transaction.
+static RUN_IDS: Mutex<Option<(IdSource, RandomPool)>> = Mutex::new(None);
+
+fn new_run_id(now_ms: u64) -> RunId {
+    let mut ids = RUN_IDS.lock().unwrap_or_else(PoisonError::into_inner);
+    let (ids, random) = ids.get_or_insert_with(|| (IdSource::after(0), RandomPool::new()));
+    RunId(ids.next(now_ms, random.next_u128()))
+}
+
+pub(super) async fn call(api: Arc<Api>, caller: Caller, call: Call) -> Result<Called, ApiError> {
+    let (snap_in, record) = snap_ins::find(&api, &caller, &call.snap_in)?;
+    if !record.state.runs_start() {
+        let message =
+            format!("the snap-in is {}: functions run only while it is ACTIVE", record.state.name());
+        return Err(ApiError::new(Code::Conflict, message));
+    }
+    if !api.services.store.has_room() {
+        return Err(crate::store::StoreError::Full.into());
+    }
+    let version = api.services.contexts.version(record.version)?;
+    let known = version.as_ref().is_some_and(|it| it.manifest.function(&call.function).is_some());
+    if !known {
+        return Err(ApiError::not_found("function", &call.function));
+    }
+    let started_ms = api.services.clock.now_ms();
+    let run = new_run_id(started_ms);
+    let mut head = RunHead {
+        snap_in,
+        version: record.version,
+        function: call.function,
+        trigger: RunTrigger::Call,
+        state: RunState::Running,
+        created_ms: started_ms,
+        ended_ms: None,
+        not_before_ms: None,
+        sync_id: None,
+        attempts: Vec::new(),
+        forgiven: 0,
+        cause: caller.cause,
+        replay_of: None,
+    };
+    let payload = match call.payload {
+        Some(payload) => String::from(Box::<str>::from(payload)).into(),
+        None => bytes::Bytes::from_static(b"{}"),
+    };
+    let execution = api
+        .invoker
+        .call(FunctionCall {
+            run,
+            head: head.clone(),
+            payload,
+            event_type: String::new(),
+            source_id: String::new(),
+        })
+        .await;
+    let (state, error) = match &execution.outcome {
+        AttemptOutcome::Succeeded => (RunState::Succeeded, None),
+        AttemptOutcome::Failed(error) => (RunState::Failed, Some(error.clone())),
+        AttemptOutcome::Interrupted { reason } | AttemptOutcome::Cancelled { reason } => {
+            let (kind, message) = ("interrupted".to_owned(), reason.clone());
+            (RunState::Failed, Some(RunError { kind, message, ..RunError::default() }))
+        }
+    };
+    let ended_ms = Some(api.services.clock.now_ms());
+    head.state = state;
+    head.ended_ms = ended_ms;
+    head.attempts = vec![Attempt { started_ms, ended_ms, outcome: Some(execution.outcome) }];
+    let output = execution.output;
+    let (result, logs) = (output.result.clone(), output.logs.clone());
+    api.services.store.write(move |tables| tables.record_run(run, &head, &output)).await?;
+    Ok(Called { run: run.to_string(), state, result, error, logs })
+}

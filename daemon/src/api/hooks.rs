@@ -1,0 +1,115 @@
+//! Trigger URLs: `/hooks/<token>`. The hot path: no token of the API, no actor, no parsing here.
+
+use actix_web::http::{Method, StatusCode};
+use actix_web::{HttpRequest, HttpResponse, web};
+use mortise_plugin::{HttpRequest as SourceRequest, ResponseBody};
+use serde_json::json;
+
+use super::Api;
+use super::access::{CAUSE_HEADER, cause_of};
+use super::dispatch::read_body;
+use super::error::{ApiError, Code};
+use crate::engine::intake::Taken;
+
+/// Ids of the events that a request led to.
+const EVENT_ID_HEADER: &str = "mortise-event-id";
+
+/// Serves a request to a trigger URL.
+pub(super) async fn serve(
+    api: web::Data<Api>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> HttpResponse {
+    take(&api, &request, payload).await.unwrap_or_else(|error| error.respond())
+}
+
+async fn take(
+    api: &Api,
+    request: &HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    if request.method() != Method::POST && request.method() != Method::GET {
+        let message = format!("trigger URLs take GET and POST, not {}", request.method());
+        return Err(ApiError::new(Code::MethodNotAllowed, message).allowing(&["GET", "POST"]));
+    }
+    let body = read_body(payload, api.limits.body_bytes).await?;
+    let cause = cause_of(api, request)?;
+    let token = request.match_info().query("token");
+    let taken = api.intake.http(token, source_request(request), body, cause).await?;
+    respond(taken)
+}
+
+fn source_request(request: &HttpRequest) -> SourceRequest {
+    let headers = request
+        .headers()
+        .iter()
+        .filter(|(name, _)| name.as_str() != CAUSE_HEADER)
+        .map(|(name, value)| {
+            // Header values are bytes; as Latin-1 none is lost.
+            let value = value.as_bytes().iter().map(|it| char::from(*it)).collect();
+            (name.as_str().to_owned(), value)
+        })
+        .collect();
+    SourceRequest {
+        method: request.method().as_str().to_owned(),
+        query_raw: request.query_string().to_owned(),
+        headers,
+        peer: request.peer_addr().map(|it| it.ip().to_string()).unwrap_or_default(),
+    }
+}
+
+fn respond(taken: Taken) -> Result<HttpResponse, ApiError> {
+    let ids: Vec<_> = taken.events.iter().map(|(id, _)| id.to_string()).collect();
+    let Some(answer) = taken.response else {
+        let mut response = HttpResponse::Ok();
+        response.content_type("application/json");
+        return Ok(response.body(default_body(&taken.events)));
+    };
+    let status = StatusCode::from_u16(answer.status).map_err(|_| broken("its status is none"))?;
+    let mut response = HttpResponse::build(status);
+    let mut has_type = false;
+    for (name, value) in &answer.headers {
+        has_type |= name.eq_ignore_ascii_case("content-type");
+        response.append_header((name.as_str(), value.as_str()));
+    }
+    if !ids.is_empty() {
+        response.insert_header((EVENT_ID_HEADER, ids.join(",")));
+    }
+    let mut typed = |content_type: &str| {
+        if !has_type {
+            response.content_type(content_type);
+        }
+    };
+    let body = match answer.body {
+        ResponseBody::Default if taken.events.is_empty() => return Ok(response.finish()),
+        ResponseBody::Default => {
+            typed("application/json");
+            default_body(&taken.events).into_bytes()
+        }
+        ResponseBody::Text(text) => {
+            typed("text/plain; charset=utf-8");
+            text.into_bytes()
+        }
+        ResponseBody::Json(value) => {
+            typed("application/json");
+            value.to_string().into_bytes()
+        }
+        ResponseBody::Body(place) => {
+            let bodies = taken.bodies.into_iter();
+            bodies.skip(place).next().ok_or_else(|| broken("its body is not there"))?
+        }
+    };
+    Ok(response.body(body))
+}
+
+fn default_body(events: &[(crate::model::id::EventId, bool)]) -> String {
+    let events: Vec<_> = events
+        .iter()
+        .map(|(id, duplicate)| json!({ "id": id.to_string(), "duplicate": duplicate }))
+        .collect();
+    json!({ "events": events }).to_string()
+}
+
+fn broken(what: &str) -> ApiError {
+    ApiError::new(Code::SourceFailed, format!("the event source's answer is unusable: {what}"))
+}

@@ -1,0 +1,121 @@
+//! Who calls, and what he may do. Every route names the right that it needs; here is who has it.
+//!
+//! For now there are owners of the host, and the service accounts of snap-ins, which may do a few
+//! things to their own snap-in and nothing else.
+
+use crate::model::event::Cause;
+use crate::model::id::{ServiceAccountId, SnapInId};
+
+/// What a route needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// See packages and versions.
+    ReadPackages,
+    /// Create and delete packages and versions.
+    WritePackages,
+    /// See snap-ins and their sources.
+    ReadSnapIns,
+    /// Install, activate, deactivate and delete snap-ins; pause their sources.
+    WriteSnapIns,
+    /// Publish events to a source by hand.
+    PublishEvents,
+    /// See events.
+    ReadEvents,
+    /// See runs and their logs.
+    ReadRuns,
+    /// Retry, cancel, replay and purge runs; call functions.
+    WriteRuns,
+    /// See how the daemon is.
+    ReadSystem,
+}
+
+impl Right {
+    /// Its name in documents.
+    pub fn name(self) -> &'static str {
+        match self {
+            Right::ReadPackages => "packages.read",
+            Right::WritePackages => "packages.write",
+            Right::ReadSnapIns => "snap-ins.read",
+            Right::WriteSnapIns => "snap-ins.write",
+            Right::PublishEvents => "events.publish",
+            Right::ReadEvents => "events.read",
+            Right::ReadRuns => "runs.read",
+            Right::WriteRuns => "runs.write",
+            Right::ReadSystem => "system.read",
+        }
+    }
+}
+
+/// Who calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Principal {
+    /// An owner of the host: an API token, or a user on the Unix socket.
+    Owner {
+        /// For the record.
+        name: String,
+    },
+    /// A function of a snap-in, by its service-account token.
+    ServiceAccount {
+        /// The identity.
+        id: ServiceAccountId,
+        /// The snap-in that it is limited to.
+        snap_in: SnapInId,
+    },
+}
+
+/// On what a right is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Everything.
+    All,
+    /// Only this snap-in.
+    SnapIn(SnapInId),
+}
+
+/// A caller who may make the call, as far as its route goes.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Who.
+    pub principal: Principal,
+    /// On what.
+    pub reach: Reach,
+    /// What caused the call, when a run did.
+    pub cause: Cause,
+}
+
+impl Principal {
+    /// On what this principal has a right, if on anything.
+    pub fn reach(&self, right: Right) -> Option<Reach> {
+        match self {
+            Principal::Owner { .. } => Some(Reach::All),
+            Principal::ServiceAccount { snap_in, .. } => match right {
+                Right::ReadSnapIns | Right::PublishEvents => Some(Reach::SnapIn(*snap_in)),
+                Right::ReadPackages
+                | Right::WritePackages
+                | Right::WriteSnapIns
+                | Right::ReadEvents
+                | Right::ReadRuns
+                | Right::WriteRuns
+                | Right::ReadSystem => None,
+            },
+        }
+    }
+
+    /// For records and logs.
+    pub fn name(&self) -> String {
+        match self {
+            Principal::Owner { name } => name.clone(),
+            Principal::ServiceAccount { id, .. } => id.to_string(),
+        }
+    }
+}
+
+impl Caller {
+    /// Whether the call may be about this snap-in.
+    pub fn reaches(&self, snap_in: SnapInId) -> bool {
+        match self.reach {
+            Reach::All => true,
+            Reach::SnapIn(own) => own == snap_in,
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The table of all calls: name, right, handler. Nothing is served under `/api/v1/` that is not
+//! here, and the OpenAPI document is made from it.
+
+use super::dispatch::{Route, read, write};
+use super::rights::Right;
+use super::{
+    dead_letters, event_sources, events, functions, packages, runs, snap_ins, system, versions,
+};
+
+/// Every call of the API.
+pub(super) struct Table(Vec<Route>);
+
+impl Table {
+    pub(super) fn new() -> Table {
+        use Right as R;
+        let mut routes = vec![
+            write("packages.create", R::WritePackages, "Creates a package", packages::create),
+            read("packages.get", R::ReadPackages, "Shows a package", packages::get),
+            read("packages.list", R::ReadPackages, "Lists packages, oldest first", packages::list),
+            write("packages.delete", R::WritePackages, "Deletes a package that has no versions", packages::delete),
+            write("versions.validate", R::ReadPackages, "Says everything that is wrong with a manifest", versions::validate),
+            Route {
+                large: true,
+                ..write("versions.create", R::WritePackages, "Creates a version from a manifest and an archive", versions::create)
+            },
+            read("versions.get", R::ReadPackages, "Shows a version", versions::get),
+            read("versions.list", R::ReadPackages, "Lists versions, oldest first", versions::list),
+            write("versions.delete", R::WritePackages, "Deletes a version that no snap-in uses", versions::delete),
+            write("snap-ins.create", R::WriteSnapIns, "Installs a version, in DRAFT", snap_ins::create),
+            read("snap-ins.get", R::ReadSnapIns, "Shows a snap-in", snap_ins::get),
+            read("snap-ins.list", R::ReadSnapIns, "Lists snap-ins, oldest first", snap_ins::list),
+            write("snap-ins.activate", R::WriteSnapIns, "Activates a snap-in", snap_ins::activate),
+            write("snap-ins.deactivate", R::WriteSnapIns, "Deactivates a snap-in", snap_ins::deactivate),
+            write("snap-ins.delete", R::WriteSnapIns, "Deletes a snap-in", snap_ins::delete),
+            read("event-sources.get", R::ReadSnapIns, "Shows an event source and its trigger URL", event_sources::get),
+            read("event-sources.list", R::ReadSnapIns, "Lists event sources, oldest first", event_sources::list),
+            read("event-sources.logs", R::ReadSnapIns, "Shows what an event source had to say lately", event_sources::logs),
+            write("event-sources.pause", R::WriteSnapIns, "Pauses an event source", event_sources::pause),
+            write("event-sources.resume", R::WriteSnapIns, "Resumes an event source", event_sources::resume),
+            write("event-sources.publish", R::PublishEvents, "Publishes an event by hand", event_sources::publish),
+            read("events.get", R::ReadEvents, "Shows an event", events::get),
+            read("events.list", R::ReadEvents, "Lists events, newest first", events::list),
+            read("runs.get", R::ReadRuns, "Shows a run, waiting for its end if asked to", runs::get),
+            read("runs.list", R::ReadRuns, "Lists runs, newest first", runs::list),
+            read("runs.logs", R::ReadRuns, "Shows what a run logged", runs::logs),
+            write("runs.retry", R::WriteRuns, "Tries a run again that failed, or now rather than later", runs::retry),
+            write("runs.cancel", R::WriteRuns, "Gives a run up", runs::cancel),
+            write("runs.replay", R::WriteRuns, "Queues a new run for the event of an old one", runs::replay),
+            read("dead-letters.list", R::ReadRuns, "Lists runs that used up their attempts, oldest first", dead_letters::list),
+            write("dead-letters.replay", R::WriteRuns, "Tries dead letters again", dead_letters::replay),
+            write("dead-letters.purge", R::WriteRuns, "Forgets dead letters", dead_letters::purge),
+            write("functions.call", R::WriteRuns, "Calls a function and waits for its result", functions::call),
+            read("system.status", R::ReadSystem, "Shows how the daemon is", system::status),
+            read("system.plugins", R::ReadSystem, "Shows plugins, their types, and what was refused", system::plugins),
+        ];
+        routes.sort_by_key(|it| it.name);
+        Table(routes)
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<&Route> {
+        let place = self.0.binary_search_by_key(&name, |it| it.name).ok()?;
+        self.0.get(place)
+    }
+
+    pub(super) fn all(&self) -> &[Route] {
+        &self.0
+    }
+}

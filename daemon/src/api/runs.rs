@@ -1,0 +1,294 @@
+//! `runs.*`: invocations of functions, with their attempts, results and logs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::error::{ApiError, Code};
+use super::lists::{Paging, cursor, parse_id, time};
+use super::rights::Caller;
+use super::{Api, snap_ins};
+use crate::engine::dispatcher::QueuedRun;
+use crate::model::id::RunId;
+use crate::model::run::{
+    AttemptOutcome, RunError, RunHead, RunLogLine, RunOutput, RunState, RunTrigger,
+};
+use crate::model::snap_in::SnapInState;
+use crate::store::{Reopening, RunFilter};
+
+/// One invocation of a function.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Run {
+    id: String,
+    snap_in: String,
+    version: String,
+    function: String,
+    state: RunState,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    automation: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hook: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sync_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replay_of: Option<String>,
+    created_date: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended_date: Option<String>,
+    /// When the next attempt is due.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_attempt_date: Option<String>,
+    attempts: Vec<RunAttempt>,
+    /// What the function returned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<Box<RawValue>>,
+    /// How the last attempt failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<RunError>,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(super) struct RunAttempt {
+    started_date: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration_ms: Option<u64>,
+    /// `running`, `succeeded`, `failed`, `interrupted` or `cancelled`.
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(super) struct OneRun {
+    run: Run,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(super) struct ManyRuns {
+    pub(super) runs: Vec<Run>,
+    pub(super) next_cursor: Option<String>,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Logs {
+    /// In the order of writing.
+    logs: Vec<RunLogLine>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Which {
+    id: String,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Get {
+    id: String,
+    /// Wait up to so many seconds, 60 at most, until it has ended.
+    #[serde(default)]
+    wait_seconds: u32,
+}
+
+#[derive(Deserialize, JsonSchema)]
+pub(super) struct List {
+    /// Only those of this snap-in: id or scope.
+    #[serde(default)]
+    pub(super) snap_in: Option<String>,
+    /// Only those of this function.
+    #[serde(default)]
+    pub(super) function: Option<String>,
+    /// Only those in this state.
+    #[serde(default)]
+    state: Option<RunState>,
+    #[serde(flatten)]
+    pub(super) paging: Paging,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Cancel {
+    id: String,
+    /// Told to whoever looks at the run.
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+pub(super) fn run(id: RunId, head: RunHead, output: RunOutput) -> Run {
+    let (mut event, mut automation, mut hook) = (None, None, None);
+    match head.trigger {
+        RunTrigger::Automation { automation: by, event: of } => {
+            event = Some(of.to_string());
+            automation = Some(by.to_string());
+        }
+        RunTrigger::Call => {}
+        RunTrigger::Hook { hook: which } => hook = Some(which),
+    }
+    let error = head.attempts.last().and_then(|it| match &it.outcome {
+        Some(AttemptOutcome::Failed(error)) => Some(error.clone()),
+        _ => None,
+    });
+    let attempts = head.attempts.iter().map(|it| {
+        let (outcome, reason) = match &it.outcome {
+            None => ("running", None),
+            Some(AttemptOutcome::Succeeded) => ("succeeded", None),
+            Some(AttemptOutcome::Failed(error)) => ("failed", Some(error.message.clone())),
+            Some(AttemptOutcome::Interrupted { reason }) => ("interrupted", Some(reason.clone())),
+            Some(AttemptOutcome::Cancelled { reason }) => ("cancelled", Some(reason.clone())),
+        };
+        RunAttempt {
+            started_date: time(it.started_ms),
+            duration_ms: it.ended_ms.map(|end| end.saturating_sub(it.started_ms)),
+            outcome,
+            reason,
+        }
+    });
+    Run {
+        id: id.to_string(),
+        snap_in: head.snap_in.to_string(),
+        version: head.version.to_string(),
+        state: head.state,
+        event,
+        automation,
+        hook,
+        sync_id: head.sync_id,
+        replay_of: head.replay_of.map(|it| it.to_string()),
+        created_date: time(head.created_ms),
+        ended_date: head.ended_ms.map(time),
+        next_attempt_date: head.not_before_ms.map(time),
+        attempts: attempts.collect(),
+        function: head.function,
+        result: output.result,
+        error,
+    }
+}
+
+fn find(api: &Api, text: &str) -> Result<(RunId, RunHead, RunOutput), ApiError> {
+    let id: RunId = parse_id("id", text)?;
+    let found = api.services.store.read(|tables| tables.run(id))?;
+    let (head, output) = found.ok_or_else(|| ApiError::not_found("run", text))?;
+    Ok((id, head, output))
+}
+
+pub(super) async fn get(api: Arc<Api>, _: Caller, get: Get) -> Result<OneRun, ApiError> {
+    let patience = Duration::from_secs(get.wait_seconds.min(snap_ins::LONGEST_WAIT_SECONDS).into());
+    let look = || {
+        let (id, head, output) = find(&api, &get.id)?;
+        let is_final = head.state.is_final();
+        Ok::<_, ApiError>((OneRun { run: run(id, head, output) }, is_final))
+    };
+    api.services.changes.wait_for(patience, look).await
+}
+
+pub(super) async fn logs(api: Arc<Api>, _: Caller, which: Which) -> Result<Logs, ApiError> {
+    Ok(Logs { logs: find(&api, &which.id)?.2.logs })
+}
+
+/// What a list of runs is narrowed to.
+pub(super) fn filter(api: &Api, caller: &Caller, list: &List) -> Result<RunFilter, ApiError> {
+    let snap_in = match &list.snap_in {
+        Some(text) => Some(snap_ins::find(api, caller, text)?.0),
+        None => None,
+    };
+    let states = list.state.into_iter().collect();
+    Ok(RunFilter { snap_in, states, function: list.function.clone() })
+}
+
+pub(super) async fn list(api: Arc<Api>, caller: Caller, list: List) -> Result<ManyRuns, ApiError> {
+    let filter = filter(&api, &caller, &list)?;
+    let page = list.paging.newest_first()?;
+    let page = api.services.store.read(|tables| tables.list_runs(&filter, page))?;
+    let rows = page.rows.into_iter();
+    let runs = rows.map(|it| run(it.id, it.head, RunOutput::default())).collect();
+    Ok(ManyRuns { runs, next_cursor: cursor(page.next) })
+}
+
+pub(super) async fn retry(api: Arc<Api>, _: Caller, which: Which) -> Result<OneRun, ApiError> {
+    let id = parse_id("id", &which.id)?;
+    let (id, head) = reopen(&api, id).await?;
+    Ok(OneRun { run: run(id, head, RunOutput::default()) })
+}
+
+/// Queues a run again that has failed, or hurries one that waits.
+pub(super) async fn reopen(api: &Api, id: RunId) -> Result<(RunId, RunHead), ApiError> {
+    match api.services.store.write(move |tables| tables.retry_run(id)).await? {
+        Reopening::Queued(open) => {
+            api.services.dispatcher.hurry(open.clone());
+            Ok((open.id, open.head))
+        }
+        Reopening::NotIn(state) => {
+            let message = format!(
+                "run {id} is {}: only runs of automations that failed, are dead, were cancelled or \
+                 wait for their next attempt can be retried",
+                state.name()
+            );
+            Err(ApiError::new(Code::Conflict, message))
+        }
+        Reopening::NoSuchRun => Err(ApiError::not_found("run", &id.to_string())),
+    }
+}
+
+pub(super) async fn cancel(api: Arc<Api>, caller: Caller, cancel: Cancel) -> Result<OneRun, ApiError> {
+    let (id, head, _) = find(&api, &cancel.id)?;
+    let reason = cancel.reason.unwrap_or_else(|| format!("cancelled by {}", caller.principal.name()));
+    let state = api.services.store.write(move |tables| tables.cancel_run(id, &reason)).await?;
+    match state {
+        Some(RunState::Cancelled) => {
+            api.services.dispatcher.cancelled(head.snap_in, vec![id]);
+            let (id, head, output) = find(&api, &cancel.id)?;
+            Ok(OneRun { run: run(id, head, output) })
+        }
+        Some(state) => {
+            let message = format!("run {id} is {} already", state.name());
+            Err(ApiError::new(Code::Conflict, message))
+        }
+        None => Err(ApiError::not_found("run", &cancel.id)),
+    }
+}
+
+pub(super) async fn replay(api: Arc<Api>, _: Caller, which: Which) -> Result<OneRun, ApiError> {
+    let (id, head, _) = find(&api, &which.id)?;
+    if head.trigger.event().is_none() {
+        let message = "only runs of automations can be replayed: the others have no event";
+        return Err(ApiError::new(Code::Conflict, message));
+    }
+    let found = api.services.store.read(|tables| {
+        let Some(snap_in) = tables.snap_in(head.snap_in)? else { return Ok(None) };
+        Ok(tables.version(snap_in.version)?.map(|version| (snap_in, version)))
+    })?;
+    let (snap_in, version) =
+        found.filter(|(it, _)| it.state != SnapInState::Deleted).ok_or_else(|| {
+            ApiError::new(Code::Conflict, "the snap-in of this run was deleted")
+        })?;
+    let Some(function) = version.manifest.function(&head.function) else {
+        let message =
+            format!("the installed version has no function `{}` any more", head.function);
+        return Err(ApiError::new(Code::Conflict, message));
+    };
+    let new = RunHead {
+        version: snap_in.version,
+        sync_id: head.sync_id.filter(|_| function.supports_synchronization),
+        state: RunState::Queued,
+        ended_ms: None,
+        not_before_ms: None,
+        attempts: Vec::new(),
+        forgiven: 0,
+        replay_of: Some(id),
+        ..head
+    };
+    let dispatcher = api.services.dispatcher.clone();
+    let queued = api
+        .services
+        .store
+        .write_then(
+            move |tables| tables.queue_new_run(&new),
+            move |open| dispatcher.queued(vec![QueuedRun { run: open.clone(), event: None }]),
+        )
+        .await?;
+    Ok(OneRun { run: run(queued.id, queued.head, RunOutput::default()) })
+}

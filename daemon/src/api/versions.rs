@@ -1,0 +1,262 @@
+//! `versions.*`: manifests with their code.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::error::{ApiError, Code};
+use super::lists::{Paging, cursor, parse_id, time};
+use super::rights::Caller;
+use super::{Api, packages};
+use crate::archive::{ArchiveFile, Limits, read_archive};
+use crate::engine::versions::{Upload, Uploaded, check_manifest};
+use crate::manifest::{Problem, Severity};
+use crate::model::id::VersionId;
+use crate::store::{VersionCreation, VersionRecord};
+
+/// The manifest of an archive, when none is given beside it.
+const MANIFEST_NAMES: [&str; 2] = ["manifest.yaml", "manifest.yml"];
+
+/// A version.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Version {
+    id: String,
+    package: String,
+    /// Counts from 1 within the package.
+    number: u32,
+    state: &'static str,
+    /// SHA-256 over manifest and files.
+    content_hash: String,
+    functions: Vec<String>,
+    event_sources: Vec<String>,
+    automations: usize,
+    warnings: Vec<String>,
+    created_date: String,
+    created_by: String,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(super) struct OneVersion {
+    version: Version,
+    /// Whether the package had a version with this content already; then this is it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    existed: bool,
+    /// The manifest as it was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    manifest: Option<String>,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(super) struct ManyVersions {
+    versions: Vec<Version>,
+    next_cursor: Option<String>,
+}
+
+/// Nothing to say: it is done.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Done {}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Create {
+    /// Id or slug.
+    package: String,
+    /// The manifest, YAML. When absent, manifest.yaml of the archive.
+    #[serde(default)]
+    manifest: Option<String>,
+    /// A tar, tar.gz or zip archive of the code, in base 64.
+    #[serde(default)]
+    archive: Option<String>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Validate {
+    /// The manifest, YAML.
+    manifest: String,
+}
+
+/// Something that is wrong, or questionable.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Finding {
+    /// `error` or `warning`.
+    severity: &'static str,
+    line: u32,
+    column: u32,
+    /// Such as `automations[0].source`.
+    path: String,
+    message: String,
+    /// What would be right.
+    allowed: Vec<String>,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Validation {
+    /// Whether a version can be made of it.
+    valid: bool,
+    /// Everything there is to say, in the order of the file.
+    problems: Vec<Finding>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Which {
+    id: String,
+}
+
+#[derive(Deserialize, JsonSchema)]
+pub(super) struct List {
+    /// Only those of this package: id or slug.
+    #[serde(default)]
+    package: Option<String>,
+    #[serde(flatten)]
+    paging: Paging,
+}
+
+fn version(id: VersionId, record: &VersionRecord) -> Version {
+    let manifest = &record.manifest;
+    Version {
+        id: id.to_string(),
+        package: record.package.to_string(),
+        number: record.number,
+        state: "ready",
+        content_hash: record.content_hash.clone(),
+        functions: manifest.functions.iter().map(|it| it.name.clone()).collect(),
+        event_sources: manifest.event_sources.iter().map(|it| it.name.clone()).collect(),
+        automations: manifest.automations.len(),
+        warnings: record.warnings.clone(),
+        created_date: time(record.created_ms),
+        created_by: record.created_by.clone(),
+    }
+}
+
+fn finding(problem: &Problem) -> Finding {
+    Finding {
+        severity: match problem.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        },
+        line: problem.line,
+        column: problem.column,
+        path: problem.path.clone(),
+        message: problem.message.clone(),
+        allowed: problem.allowed.clone(),
+    }
+}
+
+fn find(api: &Api, text: &str) -> Result<(VersionId, VersionRecord), ApiError> {
+    let id: VersionId = parse_id("id", text)?;
+    let record = api.services.store.read(|tables| tables.version(id))?;
+    Ok((id, record.ok_or_else(|| ApiError::not_found("version", text))?))
+}
+
+pub(super) async fn validate(
+    api: Arc<Api>,
+    _: Caller,
+    validate: Validate,
+) -> Result<Validation, ApiError> {
+    let services = &api.services;
+    let now_ms = services.clock.now_ms();
+    let (manifest, problems) =
+        check_manifest(&validate.manifest, &services.plugins, now_ms).await;
+    Ok(Validation {
+        valid: manifest.is_some(),
+        problems: problems.iter().map(finding).collect(),
+    })
+}
+
+pub(super) async fn create(
+    api: Arc<Api>,
+    caller: Caller,
+    create: Create,
+) -> Result<OneVersion, ApiError> {
+    let (package, _) = packages::find(&api, &create.package)?;
+    let files = match create.archive {
+        Some(archive) => unpack(&api, archive).await?,
+        None => Vec::new(),
+    };
+    let manifest = match create.manifest {
+        Some(manifest) => manifest,
+        None => manifest_of(&files)?,
+    };
+    let services = &api.services;
+    let upload = Upload { package, manifest, files, uploaded_by: caller.principal.name() };
+    let uploaded = crate::engine::versions::create(
+        upload,
+        &services.plugins,
+        &services.store,
+        services.clock.now_ms(),
+    )
+    .await?;
+    match uploaded {
+        Uploaded::Refused { problems } => {
+            let errors = problems.iter().filter(|it| it.severity == Severity::Error).count();
+            let message = format!("the version has {errors} error(s)");
+            Err(ApiError::problems(message, &problems))
+        }
+        Uploaded::Version { creation, .. } => match creation {
+            VersionCreation::Created(id) => one(&api, id, false),
+            VersionCreation::Exists(id) => one(&api, id, true),
+            VersionCreation::NoSuchPackage => Err(ApiError::not_found("package", &create.package)),
+        },
+    }
+}
+
+fn one(api: &Api, id: VersionId, existed: bool) -> Result<OneVersion, ApiError> {
+    let (id, record) = find(api, &id.to_string())?;
+    Ok(OneVersion { version: version(id, &record), existed, manifest: None })
+}
+
+async fn unpack(api: &Api, archive: String) -> Result<Vec<ArchiveFile>, ApiError> {
+    let limit = api.limits.archive_bytes;
+    let work = move || {
+        let bytes = STANDARD.decode(archive).map_err(|error| {
+            ApiError::field("archive", format!("the archive is no base 64: {error}"))
+        })?;
+        if bytes.len() > limit {
+            let message = format!("the archive is larger than the {limit} bytes that are allowed");
+            return Err(ApiError::new(Code::TooLarge, message));
+        }
+        read_archive(&bytes, &Limits::default())
+            .map_err(|error| ApiError::new(Code::Invalid, error.to_string()))
+    };
+    // Unpacking takes a while; the thread serves others meanwhile.
+    actix_web::web::block(work).await.map_err(|_| ApiError::busy("the unpacking of the archive"))?
+}
+
+fn manifest_of(files: &[ArchiveFile]) -> Result<String, ApiError> {
+    let found = files.iter().find(|it| MANIFEST_NAMES.contains(&it.path.as_str()));
+    let found = found.ok_or_else(|| {
+        let message = "send a manifest, or an archive with a manifest.yaml at its top";
+        ApiError::field("manifest", message)
+    })?;
+    String::from_utf8(found.bytes.to_vec())
+        .map_err(|_| ApiError::new(Code::Invalid, format!("{} is not UTF-8", found.path)))
+}
+
+pub(super) async fn get(api: Arc<Api>, _: Caller, which: Which) -> Result<OneVersion, ApiError> {
+    let (id, record) = find(&api, &which.id)?;
+    let version = version(id, &record);
+    Ok(OneVersion { version, existed: false, manifest: Some(record.manifest_text) })
+}
+
+pub(super) async fn list(api: Arc<Api>, _: Caller, list: List) -> Result<ManyVersions, ApiError> {
+    let package = match &list.package {
+        Some(text) => Some(packages::find(&api, text)?.0),
+        None => None,
+    };
+    let page = list.paging.oldest_first()?;
+    let page = api.services.store.read(|tables| tables.list_versions(package, page))?;
+    let versions = page.rows.iter().map(|(id, it)| version(*id, it)).collect();
+    Ok(ManyVersions { versions, next_cursor: cursor(page.next) })
+}
+
+pub(super) async fn delete(api: Arc<Api>, _: Caller, which: Which) -> Result<Done, ApiError> {
+    let id: VersionId = parse_id("id", &which.id)?;
+    let done = api.services.store.write(move |tables| tables.delete_version(id)).await?;
+    api.services.contexts.forget_version(id);
+    packages::deletion(done, "version", &which.id)
+}
