@@ -239,7 +239,7 @@ impl PluginHost {
             max_answer_bytes: self.settings.max_answer_bytes,
             close_deadline: self.settings.close_deadline,
         };
-        let lane = Arc::new(self.pool.lane());
+        let lane = Arc::new(self.pool.lane(name));
         let (sender, receiver) = oneshot::channel();
         let ticket = lane.push(Box::new({
             let (module, config, kind) = (found.module, config.clone(), kind.clone());

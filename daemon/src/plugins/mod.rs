@@ -27,6 +27,8 @@ mod instance;
 mod library;
 mod loader;
 mod pool;
+#[cfg(test)]
+mod pool_tests;
 mod report;
 mod role;
 mod schema;

@@ -125,6 +125,8 @@ struct Job {
 
 #[derive(Default)]
 struct LaneState {
+    /// For the log.
+    name: Arc<str>,
     jobs: VecDeque<Job>,
     running: usize,
     /// Waits in `ready`.
@@ -236,6 +238,7 @@ fn work(shared: &Arc<Shared>) {
             if back_from_the_lost {
                 lane.stuck -= 1;
                 lane.returned += 1;
+                tracing::info!(instance = %lane.name, "a stuck plugin call has returned");
             }
             if lane.closed && lane.running == 0 && lane.jobs.is_empty() {
                 state.lanes.remove(&id);
@@ -273,12 +276,12 @@ impl Pool {
         Pool { shared }
     }
 
-    /// A new lane.
-    pub(super) fn lane(&self) -> Lane {
+    /// A new lane; `name` is for the log.
+    pub(super) fn lane(&self, name: &str) -> Lane {
         let mut state = self.shared.lock();
         let id = state.next_lane;
         state.next_lane += 1;
-        state.lanes.insert(id, LaneState::default());
+        state.lanes.insert(id, LaneState { name: Arc::from(name), ..LaneState::default() });
         Lane { shared: Arc::clone(&self.shared), id }
     }
 
@@ -413,10 +416,12 @@ impl LaneWatcher {
         }
         // Those who wait in the lane would wait for nothing.
         let mut discarded = VecDeque::new();
+        let mut name = Arc::from("");
         if let Some(lane) = state.lanes.get_mut(&self.id) {
             lane.stuck += 1;
             lane.abandoned += 1;
             discarded = std::mem::take(&mut lane.jobs);
+            name = Arc::clone(&lane.name);
         }
         state.queued -= discarded.len();
         let left = state.threads;
@@ -424,6 +429,10 @@ impl LaneWatcher {
         for job in &discarded {
             job.ticket.advance(QUEUED, DISCARDED);
         }
+        tracing::warn!(
+            instance = %name,
+            "a plugin call overran its deadline, the instance is stuck until it returns"
+        );
         if lost > self.shared.limits.lost_threads {
             tracing::error!(
                 lost,
