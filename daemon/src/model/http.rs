@@ -62,8 +62,8 @@ pub struct OutgoingResponse {
 
 /// Where the requests of one sender may go.
 ///
-/// Without rules every public and private address may be reached, and the addresses of this host,
-/// its links and cloud metadata services may not.
+/// Without rules every public and private address may be reached; loopback, link-local, multicast and
+/// reserved addresses and cloud metadata services may not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EgressRules {

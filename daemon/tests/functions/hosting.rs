@@ -282,3 +282,37 @@ async fn the_kernel_agrees_about_the_sandbox() {
     let open = std::fs::read_dir(format!("/proc/{id}/fd")).expect("descriptors").count();
     assert_eq!(open, 3);
 }
+
+/// Figures, not a test: `cargo test --release --test functions -- --ignored --nocapture rate`.
+#[tokio::test]
+#[ignore = "measures, and wants a quiet machine"]
+async fn rate() {
+    let source = "exports.run = async (events) => ({ got: events[0].payload.n })";
+    let code = stored(&[("index.js", source)]);
+    let make = |fresh: bool| {
+        let mut invocation = invocation(&code);
+        invocation.event =
+            format!(r#"{{"payload":{{"n":1,"text":"{}"}}}}"#, "x".repeat(1000)).into();
+        invocation.fresh = fresh;
+        invocation
+    };
+    for (what, callers, calls, fresh) in
+        [("warm", 1, 5_000, false), ("warm", 16, 2_000, false), ("fresh", 16, 100, true)]
+    {
+        let pool = Arc::new(Pool::new(options(), no_fetch()).expect("a pool"));
+        let began = Instant::now();
+        join_all((0..callers).map(|_| async {
+            for _ in 0..calls {
+                result(&pool.invoke(make(fresh)).await);
+            }
+        }))
+        .await;
+        let rate = f64::from(callers * calls) / began.elapsed().as_secs_f64();
+        println!("{what}, {callers} callers: {rate:.0} calls/s");
+    }
+    let began = Instant::now();
+    for _ in 0..50 {
+        result(&pool().invoke(make(false)).await);
+    }
+    println!("first call, process start included: {:?}", began.elapsed() / 50);
+}

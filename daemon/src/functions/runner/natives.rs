@@ -208,13 +208,13 @@ fn add_log<'js>(native: &Object<'js>, shared: &Rc<Shared>) -> Result<()> {
 
 fn add_fetch<'js>(ctx: &Ctx<'js>, native: &Object<'js>, shared: &Rc<Shared>) -> Result<()> {
     let it = Rc::clone(shared);
-    let fetch = move |ctx: Ctx<'js>, request: String, body: Opt<TypedArray<'js, u8>>| {
+    let fetch = move |ctx: Ctx<'js>, request: String, body: Option<TypedArray<'js, u8>>| {
         let request: FetchHeader = serde_json::from_str(&request)
             .map_err(|error| Exception::throw_type(&ctx, &format!("no request: {error}")))?;
         let id = it.next_fetch.get() + 1;
         it.next_fetch.set(id);
         it.fetches.set(it.fetches.get() + 1);
-        let body = body.0.as_ref().and_then(TypedArray::as_bytes).unwrap_or_default();
+        let body = body.as_ref().and_then(TypedArray::as_bytes).unwrap_or_default();
         // Goes out with the next wait: a promise cannot settle before that anyway.
         it.host.queue(&FromRunner::Fetch { id, request }, body);
         Ok::<_, rquickjs::Error>(id)

@@ -1,0 +1,172 @@
+//! The HTTP clients: one for each set of rules and port, so that a connection that one sender was
+//! allowed to open is never used by another that was not.
+//!
+//! Names are resolved when a connection is opened, by a resolver that checks every address and
+//! gives only checked ones: there is no second look-up that could answer differently.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use reqwest::{Client, Url};
+
+use super::guard::{self, Refusal};
+use super::{EgressError, host_of};
+use crate::model::http::{EgressRules, Headers};
+
+const MOST_CLIENTS: usize = 64;
+const AGENT: &str = concat!("mortise/", env!("CARGO_PKG_VERSION"));
+
+pub(super) struct Clients {
+    connect_timeout: Duration,
+    tls: OnceLock<rustls::ClientConfig>,
+    clients: Mutex<HashMap<(Arc<EgressRules>, u16), Client>>,
+}
+
+impl Clients {
+    pub(super) fn new(connect_timeout: Duration) -> Clients {
+        Clients { connect_timeout, tls: OnceLock::new(), clients: Mutex::default() }
+    }
+
+    pub(super) fn for_rules(
+        &self,
+        rules: &Arc<EgressRules>,
+        port: u16,
+    ) -> Result<Client, EgressError> {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(&(Arc::clone(rules), port)) {
+            return Ok(client.clone());
+        }
+        let client = Client::builder()
+            .tls_backend_preconfigured(self.tls.get_or_init(tls).clone())
+            .dns_resolver(Arc::new(Checked { rules: Arc::clone(rules), port }))
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .no_proxy()
+            .referer(false)
+            .connect_timeout(self.connect_timeout)
+            .pool_idle_timeout(Duration::from_secs(30))
+            .pool_max_idle_per_host(8)
+            .http1_max_headers(200)
+            .build()
+            .map_err(|error| EgressError::Failed {
+                host: "the HTTP client".to_owned(),
+                reason: chain(&error),
+            })?;
+        if clients.len() >= MOST_CLIENTS {
+            clients.clear();
+        }
+        clients.insert((Arc::clone(rules), port), client.clone());
+        Ok(client)
+    }
+}
+
+/// Trusts what the host trusts. Without any certificates, plain HTTP still works.
+fn tls() -> rustls::ClientConfig {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = rustls::RootCertStore::empty();
+    let (added, _ignored) = roots.add_parsable_certificates(found.certs);
+    if added == 0 {
+        tracing::warn!(
+            errors = ?found.errors,
+            "no CA certificates on this host: https requests will fail; install ca-certificates"
+        );
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring supports the default versions of TLS")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config
+}
+
+struct Checked {
+    rules: Arc<EgressRules>,
+    port: u16,
+}
+
+impl Resolve for Checked {
+    fn resolve(&self, name: Name) -> Resolving {
+        let (rules, port) = (Arc::clone(&self.rules), self.port);
+        Box::pin(async move {
+            let host = name.as_str().to_owned();
+            let found = tokio::net::lookup_host((host.as_str(), port)).await?;
+            let addresses: Vec<SocketAddr> = found.collect();
+            // One bad address makes the name bad: which one is used is not ours to choose.
+            for address in &addresses {
+                guard::check_address(&rules, &host, address.ip(), port)?;
+            }
+            let addresses: Addrs = Box::new(addresses.into_iter());
+            Ok(addresses)
+        })
+    }
+}
+
+/// The sender's headers without those that belong to the connection.
+pub(super) fn header_map(headers: &Headers) -> Result<HeaderMap, EgressError> {
+    const OURS: [&str; 11] = [
+        "accept-encoding",
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    let mut map = HeaderMap::with_capacity(headers.len() + 1);
+    for (name, value) in headers {
+        let invalid = || {
+            // The value may be a secret; the name is what its author can find it by.
+            let name: String = name.chars().take(64).collect();
+            EgressError::InvalidRequest(format!("the header `{name}` is no HTTP header"))
+        };
+        let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid())?;
+        if OURS.contains(&parsed.as_str()) {
+            continue;
+        }
+        let mut value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| invalid())?;
+        value.set_sensitive(true);
+        map.append(parsed, value);
+    }
+    if !map.contains_key(USER_AGENT) {
+        map.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+    }
+    Ok(map)
+}
+
+/// The error without its URL, which may hold secrets; a refusal as what it is.
+pub(super) fn explain(error: reqwest::Error, url: &Url) -> EgressError {
+    let error = error.without_url();
+    let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
+    while let Some(it) = cause {
+        if let Some(refusal) = it.downcast_ref::<Refusal>() {
+            return refusal.clone().into();
+        }
+        cause = it.source();
+    }
+    EgressError::Failed { host: host_of(url), reason: chain(&error) }
+}
+
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(it) = cause {
+        let next = it.to_string();
+        if !text.contains(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = it.source();
+    }
+    text
+}
