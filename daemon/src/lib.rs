@@ -27,4 +27,7 @@ pub mod engine;
 pub mod actors;
 
 pub mod api;
+
+pub mod run;
+
 pub mod cli;

@@ -70,6 +70,7 @@ pub(super) struct Publish {
     /// As automations name it, such as `custom:my-event`.
     event_type: String,
     /// Any JSON.
+    #[schemars(with = "serde_json::Value")]
     payload: Box<RawValue>,
 }
 

@@ -36,6 +36,7 @@ pub(super) struct Event {
     runs: Vec<String>,
     payload_bytes: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<serde_json::Value>")]
     payload: Option<Box<RawValue>>,
 }
 

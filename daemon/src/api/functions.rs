@@ -26,6 +26,7 @@ pub(super) struct Call {
     function: String,
     /// The payload that it gets; `{}` when absent.
     #[serde(default)]
+    #[schemars(with = "Option<serde_json::Value>")]
     payload: Option<Box<RawValue>>,
 }
 
@@ -34,6 +35,7 @@ pub(super) struct Called {
     run: String,
     state: RunState,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<serde_json::Value>")]
     result: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<RunError>,

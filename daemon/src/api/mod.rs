@@ -63,7 +63,7 @@ pub struct Api {
     /// How the daemon is reached from outside, without a slash at its end.
     pub public_url: String,
     /// Whether the daemon is ready, and what it says about itself.
-    pub status: Arc<crate::api::system::Status>,
+    pub status: Arc<Status>,
 }
 
 pub use system::Status;

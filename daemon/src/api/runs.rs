@@ -46,6 +46,7 @@ pub(super) struct Run {
     attempts: Vec<RunAttempt>,
     /// What the function returned.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<serde_json::Value>")]
     result: Option<Box<RawValue>>,
     /// How the last attempt failed.
     #[serde(skip_serializing_if = "Option::is_none")]

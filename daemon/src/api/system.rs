@@ -76,7 +76,7 @@ pub(super) async fn plugins(api: Arc<Api>, _: Caller, _: Nothing) -> Result<Plug
         .map(|it| Plugin {
             path: it.path.display().to_string(),
             loaded: matches!(it.outcome, LoadOutcome::Loaded { .. }),
-            detail: it.outcome.to_string(),
+            detail: detail(&it.outcome),
         })
         .collect();
     Ok(Plugins { plugins })
@@ -100,4 +100,14 @@ pub(super) async fn readyz(api: web::Data<Api>) -> HttpResponse {
         return HttpResponse::Ok().content_type("text/plain").body("ready\n");
     };
     ApiError::new(Code::Unavailable, problem).respond()
+}
+
+fn detail(outcome: &LoadOutcome) -> String {
+    match outcome {
+        LoadOutcome::Loaded { name, version, sources, sinks } => {
+            let types: Vec<_> = sources.iter().chain(sinks).map(String::as_str).collect();
+            format!("{name} {version}: {}", types.join(", "))
+        }
+        LoadOutcome::Refused { reason } => reason.clone(),
+    }
 }

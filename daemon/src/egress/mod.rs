@@ -97,6 +97,18 @@ pub enum EgressError {
     },
 }
 
+impl EgressError {
+    /// Whether the same request may work later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            EgressError::TimedOut { .. } | EgressError::Failed { .. } => true,
+            EgressError::InvalidRequest(_)
+            | EgressError::Refused(_)
+            | EgressError::TooLarge { .. } => false,
+        }
+    }
+}
+
 /// The way out.
 pub struct Egress {
     options: EgressOptions,

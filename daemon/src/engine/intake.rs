@@ -16,6 +16,7 @@ use serde::de::IgnoredAny;
 
 use super::dispatcher::{Dispatcher, EventAtHand, QueuedRun};
 use super::routes::{OpenSource, Routes};
+use super::source_log::{OpenState, SourceLogs};
 use crate::clock::Clock;
 use crate::model::event::Cause;
 use crate::model::id::{EventId, SourceId};
@@ -77,6 +78,8 @@ pub enum IntakeError {
 pub struct Intake {
     /// What is open.
     pub routes: Arc<Routes>,
+    /// Where sources stand that are not open.
+    pub source_logs: Arc<SourceLogs>,
     /// Where events go.
     pub store: Arc<Store>,
     /// Who is told of queued runs.
@@ -99,7 +102,10 @@ impl Intake {
         cause: Cause,
     ) -> Result<Taken, IntakeError> {
         let find = || self.routes.by_token(token);
-        self.take(find, &SourceInput::Http(request), &body, cause).await
+        match self.take(find, &SourceInput::Http(request), &body, cause).await {
+            Err(IntakeError::NoSuchSource) => Err(self.why_closed(token)?),
+            other => other,
+        }
     }
 
     /// Takes a payload that somebody publishes by hand.
@@ -112,6 +118,20 @@ impl Intake {
     ) -> Result<Taken, IntakeError> {
         let find = || self.routes.by_id(source);
         self.take(find, &SourceInput::Published { event_type }, &payload, cause).await
+    }
+
+    /// Whether a source that is not open will be in a moment: a sender that is told 404 may give up
+    /// for good. Right after a start, policies are still being compiled.
+    fn why_closed(&self, token: &str) -> Result<IntakeError, StoreError> {
+        let found = self.store.read(|tables| tables.open_source_by_token(token))?;
+        let Some(source) = found else { return Ok(IntakeError::NoSuchSource) };
+        let state = self.source_logs.open_state(source).borrow().clone();
+        Ok(match state {
+            OpenState::Opening | OpenState::Open => {
+                IntakeError::Unavailable("it is being opened; try again".to_owned())
+            }
+            OpenState::Closed | OpenState::Failed(_) => IntakeError::NoSuchSource,
+        })
     }
 
     async fn take(

@@ -147,16 +147,6 @@ impl Store {
 #[must_use = "without awaiting it nobody knows whether it is on the disk"]
 pub struct Answer<A>(Option<oneshot::Receiver<Result<A, StoreError>>>);
 
-impl<A> Answer<A> {
-    /// Blocks until it is there; for threads that serve nobody else.
-    pub fn wait(self) -> Result<A, StoreError> {
-        match self.0 {
-            Some(answer) => answer.blocking_recv().unwrap_or(Err(StoreError::Unavailable)),
-            None => Err(StoreError::Unavailable),
-        }
-    }
-}
-
 impl<A> Future for Answer<A> {
     type Output = Result<A, StoreError>;
 

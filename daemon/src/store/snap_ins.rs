@@ -236,6 +236,18 @@ impl ReadTables {
         get(&self.table(schema::SOURCES)?, id.0)
     }
 
+    /// The source with a trigger token, if it and its snap-in are meant to take events now.
+    pub fn open_source_by_token(&self, token: &str) -> Result<Option<SourceId>, StoreError> {
+        let Some(id) = self.table(schema::SOURCE_TOKENS)?.get(token)?.map(|it| it.value()) else {
+            return Ok(None);
+        };
+        let Some(source) = self.source(SourceId(id))? else { return Ok(None) };
+        let snap_in = self.snap_in(source.snap_in)?;
+        let open = source.status == SourceStatus::Active
+            && snap_in.is_some_and(|it| it.state.sources_open());
+        Ok(open.then_some(SourceId(id)))
+    }
+
     /// Event sources, of one snap-in or of all.
     pub fn list_sources(
         &self,

@@ -1,0 +1,384 @@
+//! The composition root: puts the parts together, and takes them apart in order.
+//!
+//! Start: state directory and key, plugins, database, recovery, sockets, actors, READY. Stop: no new
+//! requests, running functions finish for a while, the rest is interrupted and tried again after the
+//! next start, the writer runs empty.
+
+mod bridges;
+
+use std::net::IpAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info, warn};
+
+use crate::actors::{self, EffectsUnderWay, Registry, Services};
+use crate::api::{self, Api, Bound, Status};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::egress::{Egress, EgressOptions};
+use crate::engine::changes::Changes;
+use crate::engine::contexts::Contexts;
+use crate::engine::dispatcher::{self, Dispatcher};
+use crate::engine::intake::Intake;
+use crate::engine::invocation::{self, Invoker};
+use crate::engine::routes::Routes;
+use crate::engine::housekeeping;
+use crate::engine::source_log::SourceLogs;
+use crate::functions::pool::{Pool, PoolOptions};
+use crate::model::http::EgressRules;
+use crate::plugins::{LoadOutcome, PluginHost, PluginSettings, Trust};
+use crate::random::secret_text;
+use crate::secrets::{MasterKey, ServiceTokens};
+use crate::store::{FileLocation, Options, Store, StoreError, TokenRecord};
+use bridges::{EgressFetch, LocalRequests, PluginEffects};
+
+/// How long running functions may take to finish when the daemon stops.
+const DRAIN: Duration = Duration::from_secs(20);
+/// Attempts that may be claimed at the same time, for each process that runs functions.
+const STARTED_PER_PROCESS: usize = 16;
+/// Name of the database in the state directory.
+pub const DATABASE: &str = "mortise.redb";
+/// Name of the file with the first token, in the state directory.
+pub const ADMIN_TOKEN: &str = "admin.token";
+
+/// What `main` found in the environment.
+#[derive(Clone, Debug, Default)]
+pub struct Environment {
+    /// systemd's `$CREDENTIALS_DIRECTORY`.
+    pub credentials: Option<PathBuf>,
+}
+
+/// Runs the daemon until it is told to stop. An error says why it could not start.
+pub fn run(config: Config, environment: &Environment) -> Result<(), String> {
+    // Two threads: the dispatcher and its tasks on one, the talk with runner processes on either.
+    let engine = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("engine")
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start threads: {error}"))?;
+    let outcome = actix::System::new().block_on(serve(config, environment, engine.handle().clone()));
+    engine.shutdown_timeout(Duration::from_secs(2));
+    outcome
+}
+
+async fn serve(
+    config: Config,
+    environment: &Environment,
+    engine: tokio::runtime::Handle,
+) -> Result<(), String> {
+    let clock = Clock::System;
+    // Heard from here on, so that a stop during a long start is not missed.
+    let mut stop = StopSignals::listen()?;
+    make_state_dir(&config.state_dir)?;
+    let key = MasterKey::load(environment.credentials.as_deref(), &config.state_dir)
+        .map_err(|error| error.to_string())?;
+    let tokens = ServiceTokens::new(&key);
+    let plugins = Arc::new(load_plugins(&config).await?);
+    let store = Arc::new(open_store(&config, &clock).await?);
+    make_first_token(&store, &config.state_dir, &clock).await?;
+    let socket = Some(config.listen.socket.as_path()).filter(|it| !it.as_os_str().is_empty());
+    let (listeners, bound) = api::bind(config.listen.address, socket)?;
+    let public_url = public_url(&config, &bound);
+
+    let egress = Arc::new(make_egress(&config, &public_url, &bound)?);
+    let pool = Arc::new(make_pool(&config, &engine, &egress, &public_url)?);
+    let contexts = Arc::new(Contexts::new(store.clone()));
+    let processes = processes(&config);
+    let invoker = Invoker::new(invocation::Parts {
+        store: store.clone(),
+        contexts: contexts.clone(),
+        runners: pool.clone(),
+        tokens: tokens.clone(),
+        clock: clock.clone(),
+        settings: config.functions.clone(),
+        egress: EgressRules::default(),
+        endpoint: format!("{public_url}/api/v1"),
+    });
+    let changes = Changes::new();
+    let dispatcher = Dispatcher::start(
+        &engine,
+        store.clone(),
+        Arc::new(invoker.clone()),
+        changes.clone(),
+        clock.clone(),
+        processes * STARTED_PER_PROCESS,
+    );
+    let status = Arc::new(Status::default());
+    look_at_sandbox(&pool, &status, config.functions.require_sandbox).await;
+    let unfinished = dispatcher::recover(&store).await.map_err(|error| error.to_string())?;
+    let waiting = unfinished.len();
+    dispatcher.queued(unfinished);
+
+    let routes = Arc::new(Routes::new());
+    let source_logs = Arc::new(SourceLogs::default());
+    let services = Services::new(actors::Parts {
+        store: store.clone(),
+        contexts,
+        routes: routes.clone(),
+        plugins,
+        dispatcher: dispatcher.clone(),
+        invoker: Arc::new(invoker.clone()),
+        changes,
+        source_logs: source_logs.clone(),
+        clock: clock.clone(),
+        under_way: EffectsUnderWay::default(),
+    });
+    let registry = Registry::start(services.clone());
+    let intake = Intake {
+        routes,
+        source_logs,
+        store: store.clone(),
+        dispatcher: dispatcher.clone(),
+        effects: Arc::new(PluginEffects(egress)),
+        clock: clock.clone(),
+        most_queued: config.limits.queued_runs,
+    };
+    let api = Arc::new(Api {
+        services,
+        registry,
+        intake,
+        invoker,
+        tokens,
+        limits: config.limits.clone(),
+        owner_uids: config.listen.owner_uids.clone(),
+        public_url: public_url.clone(),
+        status: status.clone(),
+    });
+    let server = listeners
+        .serve(api, config.listen.workers)
+        .map_err(|error| format!("cannot serve: {error}"))?;
+    let handle = server.handle();
+    let server = actix::spawn(server);
+    engine.spawn(housekeeping::watch_space(store.clone()));
+    engine.spawn(housekeeping::keep_pruned(store.clone(), clock, config.store.keep_days));
+    status.set_ready(true);
+    let socket = bound.socket.as_deref().map(|it| it.display().to_string()).unwrap_or_default();
+    info!(address = %bound.address, socket, public_url, waiting, "ready");
+    let said = format!("serving on {}", bound.address);
+    tell_systemd(&[NotifyState::Ready, NotifyState::Status(&said)]);
+
+    let signal = stop.received().await;
+    info!(signal, "stopping: running functions have {} s to finish", DRAIN.as_secs());
+    tell_systemd(&[NotifyState::Stopping, NotifyState::Status("finishing running functions")]);
+    status.set_ready(false);
+    handle.stop(true).await;
+    if let Ok(Err(error)) = server.await {
+        warn!(%error, "the server ended with an error");
+    }
+    if tokio::time::timeout(DRAIN, dispatcher.stop()).await.is_err() {
+        warn!("functions are still running; they are cut off and tried again after the next start");
+    }
+    pool.shutdown(Duration::ZERO).await;
+    // What was cut off is being stored.
+    if tokio::time::timeout(Duration::from_secs(5), dispatcher.stop()).await.is_err() {
+        warn!("the ends of some runs are not stored; they count as interrupted");
+    }
+    if let Some(path) = &bound.socket {
+        // A leftover is replaced by the next start.
+        let _ = std::fs::remove_file(path);
+    }
+    info!("stopped");
+    Ok(())
+}
+
+fn make_state_dir(path: &Path) -> Result<(), String> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| format!("cannot make the state directory {}: {error}", path.display()))
+}
+
+async fn load_plugins(config: &Config) -> Result<PluginHost, String> {
+    let trust = if config.development {
+        Trust::RootAndUser { uid: rustix::process::geteuid().as_raw() }
+    } else {
+        Trust::Root
+    };
+    let mut settings = PluginSettings::new(config.plugin_dirs.clone(), trust);
+    settings.pool.queued = config.limits.plugin_calls;
+    let plugins = tokio::task::spawn_blocking(move || PluginHost::load(settings))
+        .await
+        .map_err(|error| format!("loading plugins failed: {error}"))?;
+    for report in plugins.load_reports() {
+        let path = report.path.display();
+        match &report.outcome {
+            LoadOutcome::Loaded { name, version, sources, sinks } => {
+                info!(%path, name, version, ?sources, ?sinks, "a plugin was loaded");
+            }
+            LoadOutcome::Refused { reason } => warn!(%path, reason, "a plugin was refused"),
+        }
+    }
+    Ok(plugins)
+}
+
+async fn open_store(config: &Config, clock: &Clock) -> Result<Store, String> {
+    let path = config.state_dir.join(DATABASE);
+    let shown = path.display().to_string();
+    let options = Options { cache_bytes: config.store.cache_bytes };
+    let location = Box::new(FileLocation(path));
+    let store = Store::open(location, options, config.store.reserve_bytes, clock.clone())
+        .map_err(|error| format!("cannot open the database {shown}: {error}"))?;
+    // Nothing refers to blobs of uploads that a crash cut off.
+    match store.write(|tables| tables.sweep_blobs()).await {
+        Ok(0) => {}
+        Ok(orphans) => info!(orphans, "removed blobs that nothing refers to"),
+        Err(StoreError::Full) => warn!("the disk is full: nothing can be stored until there is room"),
+        Err(error) => return Err(format!("cannot write to the database {shown}: {error}")),
+    }
+    Ok(store)
+}
+
+/// Makes the first API token and writes it to a file that only the daemon's user can read.
+async fn make_first_token(store: &Store, state: &Path, clock: &Clock) -> Result<(), String> {
+    if !store.read(|tables| tables.has_no_tokens()).map_err(|error| error.to_string())? {
+        return Ok(());
+    }
+    let token = format!("mta_{}", secret_text());
+    let path = state.join(ADMIN_TOKEN);
+    // The file first: a token that is stored but was never written down is lost.
+    write_private(&path, &token)
+        .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    let record = TokenRecord { name: "admin".to_owned(), created_ms: clock.now_ms() };
+    let stored = token.clone();
+    store
+        .write(move |tables| tables.add_token(&stored, &record))
+        .await
+        .map_err(|error| format!("cannot store the first token: {error}"))?;
+    info!(path = %path.display(), "made the first API token");
+    Ok(())
+}
+
+fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let draft = path.with_extension("token.new");
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&draft)?;
+    file.write_all(text.as_bytes())?;
+    file.write_all(b"\n")?;
+    file.sync_all()?;
+    std::fs::rename(draft, path)
+}
+
+fn public_url(config: &Config, bound: &Bound) -> String {
+    match config.listen.public_url.trim_end_matches('/') {
+        "" => format!("http://{}", bound.address),
+        url => url.to_owned(),
+    }
+}
+
+fn make_egress(config: &Config, public_url: &str, bound: &Bound) -> Result<Egress, String> {
+    let mut internal = Vec::with_capacity(config.egress.allow.len());
+    for text in &config.egress.allow {
+        let allowed =
+            text.parse().map_err(|error| format!("egress.allow `{text}`: {error}"))?;
+        internal.push(allowed);
+    }
+    let options = EgressOptions {
+        internal,
+        own_endpoint: Some(public_url.to_owned()),
+        ..EgressOptions::default()
+    };
+    let egress = Egress::new(options).map_err(|error| error.to_string())?;
+    let mut own_address = bound.address;
+    if own_address.ip().is_unspecified() {
+        own_address.set_ip(match own_address.ip() {
+            IpAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    egress.set_local_api(Arc::new(LocalRequests::new(public_url, own_address)?));
+    Ok(egress)
+}
+
+fn make_pool(
+    config: &Config,
+    engine: &tokio::runtime::Handle,
+    egress: &Arc<Egress>,
+    public_url: &str,
+) -> Result<Pool, String> {
+    let options = PoolOptions {
+        most_processes: processes(config),
+        require_sandbox: config.functions.require_sandbox,
+        ..PoolOptions::default()
+    };
+    let fetch = Arc::new(EgressFetch { egress: egress.clone(), own: public_url.to_owned() });
+    let _entered = engine.enter();
+    Pool::new(options, fetch).map_err(|error| format!("cannot start functions' processes: {error}"))
+}
+
+fn processes(config: &Config) -> usize {
+    match config.functions.processes {
+        0 => std::thread::available_parallelism().map_or(2, usize::from) * 2,
+        given => given,
+    }
+}
+
+/// Finds out what the kernel enforces, and says what it does not.
+async fn look_at_sandbox(pool: &Pool, status: &Status, required: bool) {
+    let missing = match pool.probe().await {
+        Ok(report) => {
+            for lack in &report.missing {
+                warn!(lack, "the sandbox of functions lacks a protection");
+            }
+            if report.is_full() { Vec::new() } else { report.missing }
+        }
+        Err(error) => vec![format!("no process for functions can be started: {error}")],
+    };
+    if !missing.is_empty() {
+        if required {
+            error!(?missing, "no function will run: the sandbox is not whole (require_sandbox)");
+        } else {
+            warn!(?missing, "functions run although the sandbox is not whole");
+        }
+    }
+    *status.sandbox_missing.lock().unwrap_or_else(PoisonError::into_inner) = missing;
+}
+
+fn tell_systemd(state: &[NotifyState<'_>]) {
+    // Without systemd there is nobody to tell; at the end its socket may have gone before us.
+    if let Err(error) = sd_notify::notify(state) {
+        warn!(%error, "systemd could not be told");
+    }
+}
+
+/// SIGTERM and SIGINT stop the daemon; SIGHUP must not kill it.
+struct StopSignals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+    hang_up: tokio::signal::unix::Signal,
+}
+
+impl StopSignals {
+    fn listen() -> Result<StopSignals, String> {
+        let listen = |kind| signal(kind).map_err(|error| format!("cannot hear signals: {error}"));
+        Ok(StopSignals {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hang_up: listen(SignalKind::hangup())?,
+        })
+    }
+
+    async fn received(&mut self) -> &'static str {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.interrupt.recv() => return "SIGINT",
+                _ = self.hang_up.recv() => {
+                    info!("the configuration is read at start only: restart the daemon to change it");
+                }
+            }
+        }
+    }
+}
