@@ -28,7 +28,7 @@ pub(super) struct Route {
     /// One line for documents.
     pub(super) summary: &'static str,
     /// Whether the body may be as large as an archive.
-    pub(super) large: bool,
+    large: bool,
     pub(super) request: fn(&mut SchemaGenerator) -> Schema,
     pub(super) response: fn(&mut SchemaGenerator) -> Schema,
     call: Box<dyn Fn(Arc<Api>, Caller, Input) -> Answer + Send + Sync>,
@@ -38,6 +38,13 @@ pub(super) struct Route {
 pub(super) enum Input {
     Query(String),
     Body(web::Bytes),
+}
+
+impl Route {
+    /// Allows a body as large as an archive.
+    pub(super) fn with_archive(self) -> Route {
+        Route { large: true, ..self }
+    }
 }
 
 impl Input {

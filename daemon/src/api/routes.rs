@@ -19,10 +19,7 @@ impl Table {
             read("packages.list", R::ReadPackages, "Lists packages, oldest first", packages::list),
             write("packages.delete", R::WritePackages, "Deletes a package that has no versions", packages::delete),
             write("versions.validate", R::ReadPackages, "Says everything that is wrong with a manifest", versions::validate),
-            Route {
-                large: true,
-                ..write("versions.create", R::WritePackages, "Creates a version from a manifest and an archive", versions::create)
-            },
+            write("versions.create", R::WritePackages, "Creates a version from a manifest and an archive", versions::create).with_archive(),
             read("versions.get", R::ReadPackages, "Shows a version", versions::get),
             read("versions.list", R::ReadPackages, "Lists versions, oldest first", versions::list),
             write("versions.delete", R::WritePackages, "Deletes a version that no snap-in uses", versions::delete),
