@@ -1,7 +1,7 @@
 //! Every HTTP request that leaves the daemon: for functions, for webhooks, for sinks.
 //!
 //! Owns reqwest, and with it connections, TLS and the names of other hosts. No request leaves
-//! without passing [`guard`]: the host as written, every address it resolves to, and the same again
+//! without passing the guard: the host as written, every address it resolves to, and the same again
 //! for every redirect. A connection is opened only to an address that was checked, in the same
 //! breath. Must never take a proxy or anything else from the environment, and never put a URL or a
 //! header into an error: they hold secrets.

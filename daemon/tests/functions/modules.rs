@@ -131,3 +131,29 @@ async fn every_builtin_module_loads_both_ways() {
     );
     assert_eq!(value(&[("index.js", &source)]).await, r#""all""#);
 }
+
+#[tokio::test]
+async fn newer_syntax_runs() {
+    let data = ("a.json", "[1]");
+    for (file, source, expected) in [
+        ("index.mjs", "import x from './a.json' with { type: 'json' }; export const run = () => x", "[1]"),
+        ("index.ts", "import x from './a.json' with { type: 'json' }; export const run = () => x", "[1]"),
+        ("index.mjs", "export { default as y } from './a.json' with { type: 'json' }; export const run = () => 'é'", "\"é\""),
+        (
+            "index.ts",
+            "const log: string[] = [];
+             const c = (name: string) => (...args: any[]) => { log.push(name + args.length) };
+             @c('class') class A { @c('field') x = 1; @c('method') m(@c('param') p: string) { return p } }
+             export const run = () => [log, new A().m('p')]",
+            r#"[["field3","param3","method3","class1"],"p"]"#,
+        ),
+        (
+            "index.js",
+            "class A { static #p = 1; static { this.q = this.#p } }
+             exports.run = () => [A.q, [3, 1].toSorted(), Object.groupBy([1], () => 'a'), 'a'.at(-1), 1_000]",
+            r#"[1,[1,3],{"a":[1]},"a",1000]"#,
+        ),
+    ] {
+        assert_eq!(value(&[(file, source), data]).await, expected, "{source}");
+    }
+}

@@ -13,7 +13,10 @@ use oxc::diagnostics::{Diagnostics, Severity};
 use oxc::parser::{ParseOptions, Parser};
 use oxc::semantic::{Scoping, SemanticBuilder};
 use oxc::span::SourceType;
-use oxc::transformer::{EnvOptions, Module, TransformOptions, Transformer, TypeScriptOptions};
+use oxc::transformer::{
+    DecoratorOptions, EnvOptions, HelperLoaderMode, HelperLoaderOptions, Module, TransformOptions,
+    Transformer, TypeScriptOptions,
+};
 
 use super::{CodeFile, CodeProblem, FileKind, LineMap, lines};
 
@@ -116,7 +119,29 @@ fn prepare_javascript(
     } else {
         FileKind::CommonJs
     });
-    Some(CodeFile { kind, text: text.to_owned(), lines: None })
+    Some(CodeFile { kind, text: without_attributes(text, &parsed.program), lines: None })
+}
+
+/// The text with blanks instead of import attributes (`with { type: "json" }`), which the engine
+/// does not know. They say nothing here: a module's kind is known from its name.
+fn without_attributes(text: &str, program: &Program<'_>) -> String {
+    let mut bytes = text.as_bytes().to_vec();
+    for statement in &program.body {
+        let (source, attributes) = match statement {
+            Statement::ImportDeclaration(it) => (&it.source, &it.with_clause),
+            Statement::ExportFromDeclaration(it) => (&it.source, &it.with_clause),
+            Statement::ExportAllDeclaration(it) => (&it.source, &it.with_clause),
+            _ => continue,
+        };
+        if let Some(attributes) = attributes {
+            let range = source.span.end as usize..attributes.span.end as usize;
+            for byte in bytes[range].iter_mut().filter(|it| **it != b'\n') {
+                *byte = b' ';
+            }
+        }
+    }
+    // What was blanked begins and ends between tokens, so it was whole characters.
+    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
 }
 
 fn prepare_typescript(
@@ -134,6 +159,7 @@ fn prepare_typescript(
         return None;
     }
     let mut program = parsed.program;
+    drop_attributes(&mut program);
     let kind = typescript_kind(&program, parsed.module_record.has_module_syntax, kind);
     let checked = SemanticBuilder::new()
         .with_check_syntax_error(true)
@@ -151,6 +177,12 @@ fn prepare_typescript(
         },
         // Only `import x = require()` and `export =` heed this: they become CommonJS.
         env: EnvOptions { module: Module::CommonJS, ..EnvOptions::default() },
+        // The decorators of TypeScript's `experimentalDecorators`; their helpers are in helpers.js.
+        decorator: DecoratorOptions { legacy: true, ..DecoratorOptions::default() },
+        helper_loader: HelperLoaderOptions {
+            mode: HelperLoaderMode::External,
+            ..HelperLoaderOptions::default()
+        },
         ..TransformOptions::default()
     };
     let transformed = Transformer::new(&allocator, Path::new(path), &options)
@@ -177,6 +209,18 @@ fn prepare_typescript(
     });
     // The prelude stands on the first line, so that no line moves.
     Some(CodeFile { kind, text: format!("{prelude}{}", printed.code), lines })
+}
+
+/// As [`without_attributes`], in the tree that is printed anew.
+fn drop_attributes(program: &mut Program<'_>) {
+    for statement in &mut program.body {
+        match statement {
+            Statement::ImportDeclaration(it) => it.with_clause = None,
+            Statement::ExportFromDeclaration(it) => it.with_clause = None,
+            Statement::ExportAllDeclaration(it) => it.with_clause = None,
+            _ => {}
+        }
+    }
 }
 
 /// TypeScript is written in the syntax of ES modules even where CommonJS is meant, so the syntax

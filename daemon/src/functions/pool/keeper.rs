@@ -24,9 +24,27 @@ pub(super) struct Program {
 
 /// A process that was just started and has not spoken yet.
 pub(super) struct Started {
-    pub child: Child,
+    pub child: Unclaimed,
     pub socket: UnixStream,
     pub errors: std::io::PipeReader,
+}
+
+/// A process that nobody has taken charge of; ended and reaped if nobody ever does.
+pub(super) struct Unclaimed(Option<Child>);
+
+impl Unclaimed {
+    pub(super) fn claim(mut self) -> Option<Child> {
+        self.0.take()
+    }
+}
+
+impl Drop for Unclaimed {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            let _killed = child.kill();
+            let _reaped = child.wait();
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -75,11 +93,8 @@ impl Keeper {
 fn carry_out(program: &Program, order: Order) {
     match order {
         Order::Start(reply) => {
-            // Nobody waits any more: what was started is ended by the drop of its socket.
-            if let Err(Ok(mut started)) = reply.send(start(program)) {
-                let _killed = started.child.kill();
-                let _reaped = started.child.wait();
-            }
+            // If nobody waits any more, it is ended by being dropped.
+            let _heard = reply.send(start(program));
         }
         Order::Reap(mut child, reply) => {
             // A process that has ended by itself keeps its status until it is waited for.
@@ -113,7 +128,7 @@ fn start(program: &Program) -> std::io::Result<Started> {
         .stderr(Stdio::from(their_errors))
         .process_group(0)
         .spawn()?;
-    Ok(Started { child, socket, errors })
+    Ok(Started { child: Unclaimed(Some(child)), socket, errors })
 }
 
 /// What a process said on standard error, at most a page of it.

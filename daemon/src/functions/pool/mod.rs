@@ -5,6 +5,8 @@
 //! deadline, a run has its own and is killed soon after it, and the line of those who wait is
 //! limited.
 
+mod conversation;
+mod invocation;
 mod keeper;
 mod places;
 mod process;
@@ -14,18 +16,16 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 
+pub use self::invocation::{CodeSource, Fetch, Invocation, LogListener};
 use self::keeper::{Keeper, Program};
 use self::places::{Answer, Given, Grant, Places, Ticketed};
 use self::process::Process;
 use super::outcome::{Failure, FailureKind, LogLine, Outcome, RunReport};
 use super::sandbox::SandboxReport;
-use crate::model::http::{EgressRules, OutgoingRequest, OutgoingResponse};
-use crate::model::id::{SnapInId, VersionId};
+use crate::model::id::SnapInId;
 
 /// How the pool is set up.
 #[derive(Clone, Debug)]
@@ -59,54 +59,6 @@ impl Default for PoolOptions {
             address_space_bytes: 8 * 1024 * 1024 * 1024,
         }
     }
-}
-
-/// One run to be made.
-pub struct Invocation {
-    /// The run's id, for logs and for what its requests are accounted to.
-    pub run_id: String,
-    /// Whose run it is; no other installation ever shares its process.
-    pub snap_in: SnapInId,
-    /// Which code.
-    pub version: VersionId,
-    /// Where that code is, if a process lacks it.
-    pub code: Arc<dyn CodeSource>,
-    /// The name of the function.
-    pub function: String,
-    /// The event, a JSON object; the function is called with an array of it.
-    pub event: Bytes,
-    /// The most that the run may take.
-    pub timeout: Duration,
-    /// The most memory that JavaScript may use in the run.
-    pub memory_bytes: u64,
-    /// Use a context that no other run has used or will use.
-    pub fresh: bool,
-    /// Where the run's requests may go.
-    pub egress: EgressRules,
-    /// Texts to be masked in logs and errors.
-    pub secrets: Arc<[String]>,
-    /// Hears log lines while the run is on; they are in the report as well.
-    pub on_log: Option<LogListener>,
-}
-
-/// Hears log lines as they come; must not block.
-pub type LogListener = Arc<dyn Fn(&[LogLine]) + Send + Sync>;
-
-/// Gives out the prepared code of a version ([`super::code::Code::to_bytes`]).
-pub trait CodeSource: Send + Sync {
-    /// Reads the code; the error is for the run's record.
-    fn load(&self) -> BoxFuture<'_, Result<Arc<Vec<u8>>, String>>;
-}
-
-/// Makes the requests of functions: the daemon's egress, seen from here.
-pub trait Fetch: Send + Sync {
-    /// Makes one request of a run under its rules. The error is for the function to read: no
-    /// secrets, no addresses that the rules hide.
-    fn fetch<'a>(
-        &'a self,
-        invocation: &'a Invocation,
-        request: OutgoingRequest,
-    ) -> BoxFuture<'a, Result<OutgoingResponse, String>>;
 }
 
 /// What the pool is doing, for status pages.

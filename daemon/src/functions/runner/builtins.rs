@@ -71,6 +71,7 @@ pub(super) fn script(name: &str) -> Option<&'static str> {
         "clone" => Some(include_str!("js/clone.js")),
         "console" => Some(include_str!("js/console.js")),
         "fetch" => Some(include_str!("js/fetch.js")),
+        "helpers" => Some(include_str!("js/helpers.js")),
         "process" => Some(include_str!("js/process.js")),
         _ => None,
     }

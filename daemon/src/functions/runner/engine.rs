@@ -170,6 +170,10 @@ impl Engine {
             }
             if let Some(id) = self.take_due_timer(now) {
                 self.enter(|ctx| hook(ctx, |hooks| &hooks.fire)?.call::<_, ()>((id,)));
+                // Timers that are always due must not keep answers from being heard.
+                if shared.fetches.get() > 0 {
+                    self.listen(Duration::ZERO)?;
+                }
                 continue;
             }
             if shared.fetches.get() == 0 && shared.timers.borrow().held() == 0 {
@@ -187,14 +191,19 @@ impl Engine {
     fn wait(&self, now: Instant, deadline: Instant) -> Result<(), Gone> {
         let shared = &self.shared;
         shared.send_logs_if_due(now);
-        shared.host.flush()?;
         let log_due = shared.log.borrow().due();
         let timer_due = shared.timers.borrow().next_due();
         let until = [log_due, timer_due].into_iter().flatten().fold(deadline, Instant::min);
         // Rounded up, so that what is waited for is due when the wait is over.
-        let timeout = until.saturating_duration_since(now) + Duration::from_micros(50);
-        let Some((frame, body)) = shared.host.receive_within(Some(timeout))? else { return Ok(()) };
-        if let ToRunner::Fetched { id, answer } = frame {
+        self.listen(until.saturating_duration_since(now) + Duration::from_micros(50))
+    }
+
+    /// Sends what is queued and takes in one frame if it comes in time.
+    fn listen(&self, timeout: Duration) -> Result<(), Gone> {
+        self.shared.host.flush()?;
+        if let Some((frame, body)) = self.shared.host.receive_within(timeout)?
+            && let ToRunner::Fetched { id, answer } = frame
+        {
             self.settle_fetch(id, &answer, body);
         }
         Ok(())
@@ -251,7 +260,7 @@ impl Engine {
             }
             jobs += 1;
             // Jobs may be too short for the interrupt handler to be asked at all.
-            if jobs % JOBS_PER_LOOK == 0 && self.shared.must_stop() {
+            if jobs.is_multiple_of(JOBS_PER_LOOK) && self.shared.must_stop() {
                 return;
             }
         }

@@ -66,20 +66,20 @@ impl Host {
         }
     }
 
-    /// Waits for the next frame until `timeout` is over; `None` for no limit.
+    /// Waits for the next frame until `timeout` is over.
     pub(super) fn receive_within(
         &self,
-        timeout: Option<Duration>,
+        timeout: Duration,
     ) -> Result<Option<(ToRunner, Vec<u8>)>, Gone> {
         if let Some(frame) = self.take_frame()? {
             return Ok(Some(frame));
         }
-        let timeout = timeout.map(|it| Timespec {
-            tv_sec: i64::try_from(it.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: it.subsec_nanos().into(),
-        });
+        let timeout = Timespec {
+            tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: timeout.subsec_nanos().into(),
+        };
         let mut sockets = [PollFd::from_borrowed_fd(self.socket(), PollFlags::IN)];
-        match rustix::event::poll(&mut sockets, timeout.as_ref()) {
+        match rustix::event::poll(&mut sockets, Some(&timeout)) {
             Ok(0) | Err(rustix::io::Errno::INTR) => Ok(None),
             Ok(_) => {
                 self.read()?;

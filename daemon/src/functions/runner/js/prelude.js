@@ -281,6 +281,7 @@
   });
   script('console', ['console']);
   script('process', ['process']);
+  script('helpers', ['babelHelpers']);
   script('clone', ['structuredClone']);
   script('fetch', ['fetch', 'Headers', 'Request', 'Response', 'FormData']);
   Object.defineProperty(globalThis, 'global', {

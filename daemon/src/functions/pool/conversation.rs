@@ -1,0 +1,213 @@
+//! What pool and runner say to each other during one run, requests and log lines included.
+//!
+//! Reads and writes at once: a runner that sends a large request while a large answer is on its way
+//! to it must not lock up both.
+
+use std::collections::{HashMap, VecDeque};
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::future::{AbortHandle, Abortable, Aborted, BoxFuture};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::redact::Redactor;
+use super::{Fetch, Invocation};
+use crate::functions::outcome::{LogLine, Outcome};
+use crate::functions::protocol::{self, AfterRun, FetchAnswer, FetchHeader, FromRunner, ToRunner};
+use crate::functions::runner::GRACE;
+use crate::model::http::{OutgoingRequest, OutgoingResponse};
+
+/// Requests of one run under way at once; the others wait.
+const FETCHES_AT_ONCE: usize = 16;
+/// A runner bounds its log itself; more than this means that it does not.
+const MOST_LOG_LINES: usize = 2000;
+
+/// Why a run broke off in a way that ends its process.
+pub(super) enum Break {
+    /// The process is gone or said something that is no frame.
+    Lost,
+    TimedOut,
+    ShuttingDown,
+}
+
+pub(super) struct Conversation<'a> {
+    invocation: &'a Invocation,
+    fetch: &'a dyn Fetch,
+    redactor: Redactor<'a>,
+    deadline: Instant,
+    outgoing: BytesMut,
+    logs: Vec<LogLine>,
+    fetches: FuturesUnordered<BoxFuture<'a, (u64, Result<FetchResult, Aborted>)>>,
+    waiting: VecDeque<(u64, FetchHeader, Bytes)>,
+    handles: HashMap<u64, AbortHandle>,
+}
+
+type FetchResult = Result<OutgoingResponse, String>;
+
+impl<'a> Conversation<'a> {
+    /// One that begins with `outgoing`: the code, if need be, and the run.
+    pub(super) fn new(
+        invocation: &'a Invocation,
+        fetch: &'a dyn Fetch,
+        outgoing: Vec<u8>,
+    ) -> Conversation<'a> {
+        Conversation {
+            invocation,
+            fetch,
+            redactor: Redactor::new(&invocation.secrets),
+            deadline: Instant::now() + invocation.timeout,
+            outgoing: Bytes::from(outgoing).into(),
+            logs: Vec::new(),
+            fetches: FuturesUnordered::new(),
+            waiting: VecDeque::new(),
+            handles: HashMap::new(),
+        }
+    }
+
+    /// What was logged, and what masks secrets in the rest.
+    pub(super) fn into_parts(self) -> (Vec<LogLine>, Redactor<'a>) {
+        (self.logs, self.redactor)
+    }
+
+    /// Talks until the run is over.
+    pub(super) async fn hold(
+        &mut self,
+        socket: &mut UnixStream,
+        incoming: &mut BytesMut,
+        mut stop: watch::Receiver<bool>,
+    ) -> Result<(Outcome, AfterRun), Break> {
+        // Nearly always all of it, without a round through the event loop.
+        if let Ok(written) = socket.try_write(&self.outgoing) {
+            self.outgoing.advance(written);
+        }
+        let kill_at = tokio::time::sleep_until(self.deadline + GRACE);
+        tokio::pin!(kill_at);
+        let (mut reader, mut writer) = socket.split();
+        loop {
+            while let Some((header, body)) = take_frame(incoming)? {
+                if let Some(outcome) = self.hear(header, body)? {
+                    return Ok(outcome);
+                }
+            }
+            tokio::select! {
+                biased;
+                read = reader.read_buf(incoming) => {
+                    if !matches!(read, Ok(1..)) {
+                        return Err(Break::Lost);
+                    }
+                }
+                written = writer.write_buf(&mut self.outgoing), if !self.outgoing.is_empty() => {
+                    written.map_err(|_| Break::Lost)?;
+                }
+                Some((id, result)) = self.fetches.next(), if !self.fetches.is_empty() => {
+                    self.answer(id, result);
+                }
+                () = &mut kill_at => return Err(Break::TimedOut),
+                changed = stop.wait_for(|it| *it) => {
+                    // Without the pool there is nobody to run for.
+                    drop(changed);
+                    return Err(Break::ShuttingDown);
+                }
+            }
+        }
+    }
+
+    fn hear(
+        &mut self,
+        header: FromRunner,
+        body: Bytes,
+    ) -> Result<Option<(Outcome, AfterRun)>, Break> {
+        match header {
+            FromRunner::Hello { .. } => Err(Break::Lost),
+            FromRunner::Logs(lines) => {
+                self.log(lines);
+                Ok(None)
+            }
+            FromRunner::Fetch { id, request } => {
+                self.waiting.push_back((id, request, body));
+                self.start_fetches();
+                Ok(None)
+            }
+            FromRunner::Abandon { id } => {
+                self.waiting.retain(|(it, _, _)| *it != id);
+                if let Some(handle) = self.handles.remove(&id) {
+                    handle.abort();
+                }
+                Ok(None)
+            }
+            FromRunner::Done { failure, logs, after } => {
+                self.log(logs);
+                let outcome = match failure {
+                    Some(failure) => Outcome::Failed(failure),
+                    None => result_of(body)?,
+                };
+                Ok(Some((outcome, after)))
+            }
+        }
+    }
+
+    fn log(&mut self, mut lines: Vec<LogLine>) {
+        lines.truncate(MOST_LOG_LINES.saturating_sub(self.logs.len()));
+        for line in &mut lines {
+            self.redactor.text(&mut line.message);
+        }
+        if let Some(follow) = &self.invocation.on_log
+            && !lines.is_empty()
+        {
+            follow(&lines);
+        }
+        self.logs.append(&mut lines);
+    }
+
+    fn start_fetches(&mut self) {
+        while self.handles.len() < FETCHES_AT_ONCE
+            && let Some((id, request, body)) = self.waiting.pop_front()
+        {
+            let request = OutgoingRequest {
+                method: request.method,
+                url: request.url,
+                headers: request.headers,
+                body,
+                timeout: self.deadline.saturating_duration_since(Instant::now()),
+                redirects: request.redirects,
+            };
+            let (handle, registration) = AbortHandle::new_pair();
+            self.handles.insert(id, handle);
+            let sent = Abortable::new(self.fetch.fetch(self.invocation, request), registration);
+            self.fetches.push(Box::pin(async move { (id, sent.await) }));
+        }
+    }
+
+    fn answer(&mut self, id: u64, result: Result<FetchResult, Aborted>) {
+        self.handles.remove(&id);
+        let (answer, body) = match result {
+            Err(Aborted) => return self.start_fetches(),
+            Ok(Ok(OutgoingResponse { status, url, redirected, headers, body })) => {
+                (FetchAnswer::Response { status, url, redirected, headers }, body)
+            }
+            Ok(Err(message)) => (FetchAnswer::Failed { message }, Bytes::new()),
+        };
+        let mut frame = Vec::with_capacity(body.len() + 1024);
+        protocol::write_frame(&mut frame, &ToRunner::Fetched { id, answer }, &body);
+        self.outgoing.extend_from_slice(&frame);
+        self.start_fetches();
+    }
+}
+
+fn take_frame(incoming: &mut BytesMut) -> Result<Option<(FromRunner, Bytes)>, Break> {
+    let Some(frame) = protocol::read_frame::<FromRunner>(incoming).map_err(|_| Break::Lost)? else {
+        return Ok(None);
+    };
+    let whole = incoming.split_to(frame.length).freeze();
+    Ok(Some((frame.header, whole.slice(frame.body))))
+}
+
+fn result_of(body: Bytes) -> Result<Outcome, Break> {
+    // Checked, not trusted: what comes out of a runner ends up in answers and in the store.
+    let text = String::from_utf8(body.into()).map_err(|_| Break::Lost)?;
+    let result = serde_json::value::RawValue::from_string(text).map_err(|_| Break::Lost)?;
+    Ok(Outcome::Succeeded { result })
+}

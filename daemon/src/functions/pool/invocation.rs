@@ -1,0 +1,59 @@
+//! What the pool is given for one run, and what it needs of the rest of the daemon for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+
+use crate::functions::outcome::LogLine;
+use crate::model::http::{EgressRules, OutgoingRequest, OutgoingResponse};
+use crate::model::id::{SnapInId, VersionId};
+
+/// One run to be made.
+pub struct Invocation {
+    /// The run's id, for logs and for what its requests are accounted to.
+    pub run_id: String,
+    /// Whose run it is; no other installation ever shares its process.
+    pub snap_in: SnapInId,
+    /// Which code.
+    pub version: VersionId,
+    /// Where that code is, if a process lacks it.
+    pub code: Arc<dyn CodeSource>,
+    /// The name of the function.
+    pub function: String,
+    /// The event, a JSON object; the function is called with an array of it.
+    pub event: Bytes,
+    /// The most that the run may take.
+    pub timeout: Duration,
+    /// The most memory that JavaScript may use in the run.
+    pub memory_bytes: u64,
+    /// Use a context that no other run has used or will use.
+    pub fresh: bool,
+    /// Where the run's requests may go.
+    pub egress: EgressRules,
+    /// Texts to be masked in logs and errors.
+    pub secrets: Arc<[String]>,
+    /// Hears log lines while the run is on; they are in the report as well.
+    pub on_log: Option<LogListener>,
+}
+
+/// Hears log lines as they come; must not block.
+pub type LogListener = Arc<dyn Fn(&[LogLine]) + Send + Sync>;
+
+/// Gives out the prepared code of a version ([`Code::to_bytes`](crate::functions::code::Code::to_bytes)).
+pub trait CodeSource: Send + Sync {
+    /// Reads the code; the error is for the run's record.
+    fn load(&self) -> BoxFuture<'_, Result<Arc<Vec<u8>>, String>>;
+}
+
+/// Makes the requests of functions: the daemon's egress, seen from here.
+pub trait Fetch: Send + Sync {
+    /// Makes one request of a run under its rules. The error is for the function to read: no
+    /// secrets, no addresses that the rules hide.
+    fn fetch<'a>(
+        &'a self,
+        invocation: &'a Invocation,
+        request: OutgoingRequest,
+    ) -> BoxFuture<'a, Result<OutgoingResponse, String>>;
+}
