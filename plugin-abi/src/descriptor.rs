@@ -31,7 +31,8 @@ pub struct TypeDescriptor {
     /// One or two sentences for people.
     #[serde(default)]
     pub description: String,
-    /// JSON Schema (2020-12) of the type's config.
+    /// JSON Schema (2020-12) of the type's config. Its `examples` are shown to people, and the
+    /// contract tests open an instance with each of them.
     pub config_schema: Value,
     /// Whether the type takes HTTP requests, and therefore gets a trigger URL.
     #[serde(default)]

@@ -17,6 +17,102 @@
 //!   stuck: nothing can stop a thread from outside.
 //! - A panic is caught and becomes a fault of that call alone.
 //! - No globals, no panic hook, no logger, no signal handlers. Log with [`Host::log`].
+//! - A library is never unloaded: a new version of a plugin is picked up when the daemon restarts.
+//!
+//! # A complete plugin
+//!
+//! `Cargo.toml`: `crate-type = ["cdylib", "rlib"]`, dependencies `mortise-plugin` and `serde_json`.
+//!
+//! ```
+//! use mortise_plugin::{
+//!     Descriptor, Event, Fault, Host, Payload, Plugin, Problem, Source, SourceCall, SourceInput,
+//!     SourceOutput, TypeDescriptor,
+//! };
+//! use serde_json::{Value, json};
+//!
+//! /// Every request becomes an event of one configured type.
+//! struct Doorbell {
+//!     event_type: String,
+//! }
+//!
+//! impl Source for Doorbell {
+//!     fn call(&self, call: SourceCall, body: &[u8]) -> Result<SourceOutput, Fault> {
+//!         match call.input {
+//!             SourceInput::Check {} => Ok(SourceOutput::default()),
+//!             SourceInput::Http(request) => {
+//!                 let payload = json!({ "from": request.peer, "bytes": body.len() });
+//!                 Ok(SourceOutput {
+//!                     events: vec![Event {
+//!                         event_type: self.event_type.clone(),
+//!                         payload: Payload::Json(payload),
+//!                         dedup_key: None,
+//!                         sync_id: None,
+//!                     }],
+//!                     ..SourceOutput::default()
+//!                 })
+//!             }
+//!             _ => Err(Fault::unsupported("a doorbell takes requests only")),
+//!         }
+//!     }
+//! }
+//!
+//! struct Doorbells;
+//!
+//! impl Plugin for Doorbells {
+//!     fn descriptor() -> Descriptor {
+//!         Descriptor {
+//!             name: "doorbell".to_owned(),
+//!             version: "1.0.0".to_owned(),
+//!             sources: vec![TypeDescriptor {
+//!                 name: "doorbell".to_owned(),
+//!                 aliases: vec![],
+//!                 title: "Doorbell".to_owned(),
+//!                 description: "Turns each request into an event.".to_owned(),
+//!                 config_schema: json!({
+//!                     "type": "object",
+//!                     "properties": { "event_type": { "type": "string" } },
+//!                     "required": ["event_type"],
+//!                     "additionalProperties": false,
+//!                     "examples": [{ "event_type": "custom:ring" }]
+//!                 }),
+//!                 takes_http: true,
+//!                 own_thread: false,
+//!             }],
+//!             sinks: vec![],
+//!         }
+//!     }
+//!
+//!     fn open_source(kind: &str, config: Value, _host: Host) -> Result<Box<dyn Source>, Fault> {
+//!         match (kind, config["event_type"].as_str()) {
+//!             ("doorbell", Some(name)) if name.starts_with("custom:") => {
+//!                 Ok(Box::new(Doorbell { event_type: name.to_owned() }))
+//!             }
+//!             ("doorbell", _) => Err(Fault::config(
+//!                 "the configuration is wrong",
+//!                 vec![Problem {
+//!                     path: "event_type".to_owned(),
+//!                     message: "must start with `custom:`".to_owned(),
+//!                     location: None,
+//!                 }],
+//!             )),
+//!             (other, _) => Err(Fault::unsupported(format!("no source type `{other}`"))),
+//!         }
+//!     }
+//! }
+//!
+//! mortise_plugin::export_plugin!(Doorbells);
+//!
+//! // A plain call tests it, without a daemon.
+//! let config = json!({ "event_type": "custom:ring" });
+//! let source = Doorbells::open_source("doorbell", config, Host::silent()).unwrap();
+//! let request = serde_json::from_value(json!({ "method": "POST", "peer": "192.0.2.1" })).unwrap();
+//! let call =
+//!     SourceCall { now_ms: 0, deadline_ms: 1000, input: SourceInput::Http(request) };
+//! let output = source.call(call, b"ding").unwrap();
+//! assert_eq!(output.events[0].event_type, "custom:ring");
+//! ```
+
+#![warn(missing_docs)]
 
 mod descriptor;
 mod export;
@@ -31,8 +127,8 @@ pub use export::glue;
 pub use fault::{Fault, FaultKind, Location, Problem};
 pub use sink::{Delivery, Receipt, SinkCall, SinkInput, SinkOutput};
 pub use source::{
-    Change, Effect, EffectOutcome, Event, HttpEffect, HttpRequest, HttpResponse, LogLine, MailInput,
-    Payload, Poll, ResponseBody, SourceCall, SourceInput, SourceOutput, Tick,
+    Change, Effect, EffectOutcome, Event, HttpEffect, HttpRequest, HttpResponse, LogLine,
+    MailInput, Payload, Poll, ResponseBody, SourceCall, SourceInput, SourceOutput, Tick,
 };
 
 use serde::{Deserialize, Serialize};
@@ -103,10 +199,12 @@ pub enum LogLevel {
     Error,
 }
 
+type LogFunction = dyn Fn(LogLevel, &str) + Send + Sync;
+
 /// What a plugin may ask of the daemon at any time.
 #[derive(Clone)]
 pub struct Host {
-    log: std::sync::Arc<dyn Fn(LogLevel, &str) + Send + Sync>,
+    log: std::sync::Arc<LogFunction>,
 }
 
 impl Host {

@@ -192,7 +192,8 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_id() {
-        for text in ["", "evt_", "run_00000000000000000000000000", "evt_0000000000000000000000000u"] {
+        for text in ["", "evt_", "run_00000000000000000000000000", "evt_0000000000000000000000000u"]
+        {
             assert!(text.parse::<EventId>().is_err(), "{text}");
         }
         let error = "x".repeat(1000).parse::<EventId>().expect_err("no prefix").to_string();
