@@ -1,25 +1,27 @@
 //! What a policy must be before it is run: package `rego`, a rule `output`, only functions that
-//! are offered, and no way to exhaust the stack.
+//! are offered, no variable without a value.
 //!
-//! regorus looks functions up when they are called and evaluates by recursion on the caller's
-//! stack, which nothing can catch when it overflows. So a policy is read here in full: unknown
-//! functions are refused with their place, and so are functions that call themselves (as OPA does)
-//! and rules that build on one another too deeply. Names are taken at face value: a variable with
-//! the name of a rule counts as a use of it, which can only make the depth look greater.
+//! regorus looks functions and most variables up when they are needed, so that a typing error
+//! would show with the first request. Here the policy is read in full and every name is resolved,
+//! as OPA does when it compiles. Scopes inside one rule are not told apart: a variable that gets a
+//! value anywhere in its rule has one.
+//!
+//! What is used by what goes to [`crate::graph`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
 
 use mortise_plugin::Problem;
-use regorus::unstable::{BUILTINS as STOCK, Expr, Literal, Module, Query, Ref, Rule, RuleHead, Span};
+use regorus::unstable::{
+    AssignOp, BUILTINS as STOCK, Expr, Import, Literal, Module, Query, Ref, Rule, RuleHead, Span,
+};
 
 use crate::builtins;
 use crate::diagnose::{problem, problem_at};
+use crate::graph::{self, Node};
 
 /// How deep the expressions of one rule may be nested; a chain of operators counts each.
 const MAX_NESTING: usize = 64;
-
-/// How deep rules and functions may build on one another, counted in levels of expressions.
-const MAX_DEPTH: usize = 256;
 
 /// Builtins of regorus that are not offered, and why.
 const WITHHELD: &[(&str, &str)] =
@@ -48,19 +50,22 @@ pub(crate) fn check(module: &Module) -> Vec<Problem> {
     let mut reader = Reader {
         functions: heads().filter(|head| head.function).map(|head| head.name).collect(),
         rules: heads().map(|head| head.name).collect(),
+        imports: module.imports.iter().filter_map(alias).collect(),
         graph: BTreeMap::new(),
         current: "",
+        bound: BTreeSet::new(),
+        used: Vec::new(),
+        binding: false,
         problems,
     };
     for (rule, head) in &rules {
         reader.current = head.name;
+        reader.node().plain &= head.plain;
         reader.rule(rule);
+        reader.resolve();
     }
     let Reader { graph, mut problems, .. } = reader;
-    problems.extend(recursion(&graph));
-    if problems.is_empty() {
-        problems.extend(depth(&graph));
-    }
+    problems.extend(graph::problems(&graph));
     problems
 }
 
@@ -68,6 +73,8 @@ pub(crate) fn check(module: &Module) -> Vec<Problem> {
 struct Head<'m> {
     name: &'m str,
     function: bool,
+    /// The head is the name alone, not a path such as `a.b`.
+    plain: bool,
 }
 
 impl<'m> Head<'m> {
@@ -78,23 +85,24 @@ impl<'m> Head<'m> {
             Rule::Spec { head: RuleHead::Func { refr, .. }, .. } => (refr, true),
             Rule::Default { refr, args, .. } => (refr, !args.is_empty()),
         };
-        Some(Head { name: root(refr)?, function })
+        let plain = !matches!(&**refr, Expr::RefDot { .. });
+        Some(Head { name: root(refr)?, function, plain })
     }
-}
-
-/// What is known about one rule or function.
-#[derive(Default)]
-struct Node<'m> {
-    nesting: usize,
-    uses: BTreeSet<&'m str>,
-    calls: BTreeMap<&'m str, &'m Span>,
 }
 
 struct Reader<'m> {
     functions: BTreeSet<&'m str>,
     rules: BTreeSet<&'m str>,
+    imports: BTreeSet<&'m str>,
     graph: BTreeMap<&'m str, Node<'m>>,
+    /// The rule that is read.
     current: &'m str,
+    /// Its variables that get a value somewhere in it.
+    bound: BTreeSet<&'m str>,
+    /// All names that it uses.
+    used: Vec<&'m Span>,
+    /// Whether a variable that is met now may get its value there.
+    binding: bool,
     problems: Vec<Problem>,
 }
 
@@ -103,8 +111,27 @@ impl<'m> Reader<'m> {
         self.graph.entry(self.current).or_default()
     }
 
+    /// Finds out what the names of the rule just read stand for.
+    fn resolve(&mut self) {
+        let bound = mem::take(&mut self.bound);
+        for span in mem::take(&mut self.used) {
+            let name = span.text();
+            if bound.contains(name) || self.imports.contains(name) {
+                continue;
+            }
+            if self.rules.contains(name) {
+                self.node().uses.insert(name, span);
+            } else if !["_", "input", "data"].contains(&name) {
+                let message = format!(
+                    "variable `{name}` has no value: it is neither a rule nor \
+                                       set in this one"
+                );
+                self.problems.push(problem_at(span, message));
+            }
+        }
+    }
+
     fn rule(&mut self, rule: &'m Rule) {
-        self.node();
         match rule {
             Rule::Spec { head, bodies, .. } => {
                 match head {
@@ -118,7 +145,7 @@ impl<'m> Reader<'m> {
                     }
                     RuleHead::Func { refr, args, assign, .. } => {
                         self.head(refr);
-                        self.all(args, 1);
+                        self.bind(args, 1);
                         self.all(assign.iter().map(|assign| &assign.value), 1);
                     }
                 }
@@ -135,7 +162,7 @@ impl<'m> Reader<'m> {
                 }
             }
             Rule::Default { args, value, .. } => {
-                self.all(args, 1);
+                self.bind(args, 1);
                 self.expr(value, 1);
             }
         }
@@ -159,25 +186,34 @@ impl<'m> Reader<'m> {
     fn query(&mut self, query: &'m Query, depth: usize) {
         for statement in &query.stmts {
             match &statement.literal {
-                Literal::SomeVars { .. } => {}
+                Literal::SomeVars { vars, .. } => self.bound.extend(vars.iter().map(Span::text)),
                 Literal::SomeIn { key, value, collection, .. } => {
-                    self.all(key, depth);
-                    self.all([value, collection], depth);
+                    self.bind(key, depth);
+                    self.bind([value], depth);
+                    self.expr(collection, depth);
                 }
                 Literal::Expr { expr, .. } | Literal::NotExpr { expr, .. } => {
                     self.expr(expr, depth);
                 }
-                Literal::Every { domain, query, .. } => {
+                Literal::Every { key, value, domain, query, .. } => {
+                    self.bound.extend(key.iter().map(Span::text));
+                    self.bound.insert(value.text());
                     self.expr(domain, depth);
                     self.query(query, depth + 1);
                 }
             }
             for with in &statement.with_mods {
-                // A function put in the place of another may be called from anywhere below.
-                if let Some(name) = root(&with.r#as)
-                    && self.functions.contains(name)
-                {
-                    self.node().calls.insert(name, &with.span);
+                // What is replaced is no variable, and neither is a function that replaces it. Such
+                // a function may be called from anywhere below.
+                self.bound.extend(root(&with.refr));
+                match root(&with.r#as) {
+                    Some(name) if self.functions.contains(name) => {
+                        self.node().uses.insert(name, &with.span);
+                    }
+                    Some(name) if path(&with.r#as).is_some_and(|path| is_function(&path)) => {
+                        self.bound.insert(name);
+                    }
+                    _ => {}
                 }
                 self.all([&with.refr, &with.r#as], depth);
             }
@@ -188,6 +224,20 @@ impl<'m> Reader<'m> {
         for expr in exprs {
             self.expr(expr, depth);
         }
+    }
+
+    /// Reads a place where variables may get their values.
+    fn bind(&mut self, exprs: impl IntoIterator<Item = &'m Ref<Expr>>, depth: usize) {
+        let outer = mem::replace(&mut self.binding, true);
+        self.all(exprs, depth);
+        self.binding = outer;
+    }
+
+    /// Reads a place where variables need a value, inside one where they may get it.
+    fn need(&mut self, exprs: impl IntoIterator<Item = &'m Ref<Expr>>, depth: usize) {
+        let outer = mem::replace(&mut self.binding, false);
+        self.all(exprs, depth);
+        self.binding = outer;
     }
 
     fn expr(&mut self, expr: &'m Ref<Expr>, depth: usize) {
@@ -210,7 +260,10 @@ impl<'m> Reader<'m> {
             | Expr::Number { .. }
             | Expr::Bool { .. }
             | Expr::Null { .. } => {}
-            Expr::Var { span, .. } => self.uses(span.text()),
+            Expr::Var { span, .. } if self.binding => {
+                self.bound.insert(span.text());
+            }
+            Expr::Var { span, .. } => self.used.push(span),
             Expr::Array { items, .. } | Expr::Set { items, .. } => self.all(items, depth),
             Expr::Object { fields, .. } => {
                 for (_, key, value) in fields {
@@ -225,32 +278,40 @@ impl<'m> Reader<'m> {
                 self.all([key, value], depth);
                 self.query(query, depth);
             }
-            Expr::Call { span, fcn, params, .. } => {
-                self.call(span, fcn, params.len());
-                self.all(params, depth);
+            Expr::Call { fcn, params, .. } => {
+                self.call(start(fcn), fcn, params.len());
+                match params.split_last() {
+                    // The last operand may be where the result goes: `walk(x, [path, value])`.
+                    Some((last, others)) if !others.is_empty() => {
+                        self.need(others, depth);
+                        self.bind([last], depth);
+                    }
+                    _ => self.need(params, depth),
+                }
             }
             Expr::UnaryExpr { expr, .. } => self.expr(expr, depth),
             Expr::RefDot { refr, field: (field, _), .. } => {
-                if path(refr).as_deref() == Some("data.rego") {
-                    self.uses(field.text());
+                if path(refr).as_deref() == Some("data.rego") && self.rules.contains(field.text()) {
+                    self.node().uses.insert(field.text(), field);
                 }
-                self.expr(refr, depth);
+                self.need([refr], depth);
             }
-            Expr::RefBrack { refr, index, .. } => self.all([refr, index], depth),
+            Expr::RefBrack { refr, index, .. } => {
+                self.need([refr], depth);
+                self.bind([index], depth);
+            }
             Expr::BinExpr { lhs, rhs, .. }
             | Expr::BoolExpr { lhs, rhs, .. }
-            | Expr::ArithExpr { lhs, rhs, .. }
-            | Expr::AssignExpr { lhs, rhs, .. } => self.all([lhs, rhs], depth),
+            | Expr::ArithExpr { lhs, rhs, .. } => self.need([lhs, rhs], depth),
+            Expr::AssignExpr { op: AssignOp::Eq, lhs, rhs, .. } => self.bind([lhs, rhs], depth),
+            Expr::AssignExpr { op: AssignOp::ColEq, lhs, rhs, .. } => {
+                self.bind([lhs], depth);
+                self.need([rhs], depth);
+            }
             Expr::Membership { key, value, collection, .. } => {
                 self.all(key, depth);
                 self.all([value, collection], depth);
             }
-        }
-    }
-
-    fn uses(&mut self, name: &'m str) {
-        if let Some(name) = self.rules.get(name).copied() {
-            self.node().uses.insert(name);
         }
     }
 
@@ -261,8 +322,7 @@ impl<'m> Reader<'m> {
         };
         let local = path.strip_prefix("data.rego.").unwrap_or(&path);
         if let Some(name) = self.functions.get(local).copied() {
-            self.node().uses.insert(name);
-            self.node().calls.insert(name, span);
+            self.node().uses.insert(name, span);
             return;
         }
         if let Some(builtin) = builtins::all().find(|builtin| builtin.name == path) {
@@ -279,10 +339,14 @@ impl<'m> Reader<'m> {
         if let Some((_, reason)) = WITHHELD.iter().find(|(name, _)| *name == path) {
             let message = format!("function `{path}` is not offered: {reason}");
             self.problems.push(problem_at(span, message));
-        } else if !STOCK.contains_key(path.as_str()) && path != "print" {
+        } else if !is_function(&path) {
             self.problems.push(problem_at(span, unknown_function(&path)));
         }
     }
+}
+
+fn is_function(path: &str) -> bool {
+    STOCK.contains_key(path) || path == "print" || builtins::all().any(|b| b.name == path)
 }
 
 fn unknown_function(path: &str) -> String {
@@ -297,64 +361,13 @@ fn unknown_function(path: &str) -> String {
     format!("function `{path}` is not offered: {offered}")
 }
 
-/// Functions that call themselves, directly or through others.
-fn recursion(graph: &BTreeMap<&str, Node<'_>>) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    for (name, node) in graph {
-        let mut seen = BTreeSet::new();
-        let mut open: Vec<&str> = node.calls.keys().copied().collect();
-        while let Some(callee) = open.pop() {
-            if callee == *name {
-                let message = format!("function `{name}` calls itself, which Rego does not allow");
-                let span = node.calls.values().next();
-                problems.extend(span.map(|span| problem_at(span, message)));
-                break;
-            }
-            if seen.insert(callee) {
-                open.extend(graph.get(callee).iter().flat_map(|node| node.calls.keys().copied()));
-            }
-        }
+/// The name under which an import is known.
+fn alias(import: &Import) -> Option<&str> {
+    match (&import.r#as, &*import.refr) {
+        (Some(alias), _) => Some(alias.text()),
+        (None, Expr::RefDot { field: (field, _), .. }) => Some(field.text()),
+        _ => None,
     }
-    problems
-}
-
-/// Rules that build on one another so deeply that the stack might not suffice.
-fn depth(graph: &BTreeMap<&str, Node<'_>>) -> Option<Problem> {
-    let mut known = BTreeMap::new();
-    let mut deepest = ("", 0);
-    for name in graph.keys() {
-        let depth = depth_below(name, graph, &mut known);
-        if depth > deepest.1 {
-            deepest = (name, depth);
-        }
-    }
-    let (name, depth) = deepest;
-    (depth > MAX_DEPTH).then(|| {
-        problem(format!(
-            "rule `{name}` builds on other rules too deeply: all levels of expressions below it \
-             together may be {MAX_DEPTH}, but there are {depth}"
-        ))
-    })
-}
-
-/// Levels of expressions below a rule. A rule in progress counts nothing: true cycles are seen by
-/// regorus, and others are only names that two rules share with variables.
-fn depth_below<'m>(
-    name: &'m str,
-    graph: &BTreeMap<&'m str, Node<'m>>,
-    known: &mut BTreeMap<&'m str, usize>,
-) -> usize {
-    if let Some(depth) = known.get(name) {
-        return *depth;
-    }
-    let Some(node) = graph.get(name) else { return 0 };
-    known.insert(name, 0);
-    let mut below = 0;
-    for used in &node.uses {
-        below = below.max(depth_below(used, graph, known));
-    }
-    known.insert(name, node.nesting + below);
-    node.nesting + below
 }
 
 /// `a.b.c` for a plain reference of a sensible length.
@@ -385,6 +398,15 @@ fn path(expr: &Ref<Expr>) -> Option<String> {
     None
 }
 
+/// Where a reference starts; its own span is that of its last dot.
+fn start(expr: &Ref<Expr>) -> &Span {
+    let mut expr = expr;
+    while let Expr::RefDot { refr, .. } | Expr::RefBrack { refr, .. } = &**expr {
+        expr = refr;
+    }
+    expr.span()
+}
+
 /// The name that a reference starts with; for `data.rego.x` that is `x`.
 fn root(expr: &Ref<Expr>) -> Option<&str> {
     let mut expr = expr;
@@ -407,7 +429,3 @@ fn root(expr: &Ref<Expr>) -> Option<&str> {
         }
     }
 }
-
-#[cfg(test)]
-#[path = "check_tests.rs"]
-mod tests;

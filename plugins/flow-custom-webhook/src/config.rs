@@ -66,8 +66,10 @@ fn warnings(config: &Value) -> Vec<Problem> {
     unknown
         .map(|key| Problem {
             path: key.clone(),
-            message: format!("`{key}` is not known here and does nothing: known are `policy` and \
-                              `parameters`"),
+            message: format!(
+                "`{key}` is not known here and does nothing: known are `policy` and \
+                              `parameters`"
+            ),
             location: None,
         })
         .collect()

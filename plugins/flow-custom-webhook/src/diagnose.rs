@@ -57,7 +57,7 @@ fn find_message(drawn: &str) -> String {
     };
     let line = message.lines().find(|line| !line.trim().is_empty()).unwrap_or("unknown error");
     let mut line = line.trim();
-    for quoted in [" Got `", " Got ", "function produced multiple outputs "] {
+    for quoted in [" Got ", " (path ", "function produced multiple outputs "] {
         if let Some(at) = line.find(quoted) {
             let keep = if quoted.starts_with(' ') { at } else { at + quoted.len() };
             line = line[..keep].trim_end();
@@ -82,10 +82,9 @@ mod tests {
     #[test]
     fn values_are_not_quoted() {
         let drawn = "\n--> policy:1:1\n |\nerror: `add` expects numeric argument. Got `\"s3cret\"`";
-        assert_eq!(
-            from_error(&anyhow::anyhow!(drawn)).message,
-            "`add` expects numeric argument"
-        );
+        assert_eq!(from_error(&anyhow::anyhow!(drawn)).message, "`add` expects numeric argument");
+        let scopes = "error: var x is unsafe (path [\"x\"], scopes [{\"token\": \"s3cret\"}])";
+        assert_eq!(from_error(&anyhow::anyhow!(format!("\n{scopes}"))).message, "var x is unsafe");
         assert_eq!(from_error(&anyhow::anyhow!("plain")).message, "plain");
     }
 }

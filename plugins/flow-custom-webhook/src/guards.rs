@@ -74,9 +74,7 @@ pub(crate) const BUILTINS: &[Builtin] = &[
         let (input, old, new) = (string(o, 0)?, string(o, 1)?, string(o, 2)?);
         text("replace", o, input.len() + input.matches(old).count() * new.len())
     }),
-    guard("split", 2, |o| {
-        elements("split", o, string(o, 0)?.matches(string(o, 1)?).count())
-    }),
+    guard("split", 2, |o| elements("split", o, string(o, 0)?.matches(string(o, 1)?).count())),
     guard("sprintf", 2, sprintf),
     guard("strings.any_prefix_match", 2, |o| pairs("strings.any_prefix_match", o)),
     guard("strings.any_suffix_match", 2, |o| pairs("strings.any_suffix_match", o)),

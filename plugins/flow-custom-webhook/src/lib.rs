@@ -10,7 +10,7 @@
 //! | module | owns |
 //! |---|---|
 //! | `config`, `source` | what is configured; one request in, one decision out |
-//! | `policy`, `dialect`, `check`, `diagnose` | compiling, evaluating, and what is wrong with a policy |
+//! | `policy`, `lexical`, `check`, `graph`, `diagnose` | compiling, evaluating, and what is wrong with a policy |
 //! | `input`, `output`, `query`, `json`, `render` | documents in and out |
 //! | `builtins`, `crypto`, `encoding`, `guards`, `bytes` | functions that policies call |
 
@@ -20,11 +20,12 @@ mod check;
 mod config;
 mod crypto;
 mod diagnose;
-mod dialect;
 mod encoding;
+mod graph;
 mod guards;
 mod input;
 mod json;
+mod lexical;
 mod output;
 mod policy;
 mod query;

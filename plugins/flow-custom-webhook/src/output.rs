@@ -17,8 +17,15 @@ const MAX_KEY: usize = 256;
 /// Most response headers.
 const MAX_HEADERS: usize = 64;
 /// Headers that belong to the connection, which is the daemon's.
-const DAEMONS_HEADERS: &[&str] =
-    &["connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"];
+const DAEMONS_HEADERS: &[&str] = &[
+    "connection",
+    "content-length",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
 
 /// What a policy decided.
 #[derive(Debug, Default, PartialEq)]
@@ -161,7 +168,3 @@ fn is_same(a: &Value, b: &Value) -> bool {
         _ => false,
     }
 }
-
-#[cfg(test)]
-#[path = "output_tests.rs"]
-mod tests;

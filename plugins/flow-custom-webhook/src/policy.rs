@@ -3,7 +3,7 @@
 //! Which dialect of Rego a policy is written in is found out, not configured: it is read as Rego
 //! v0, the dialect of the platform whose policies run here unmodified, with `import rego.v1` and
 //! `import future.keywords` honoured; only if that fails, or if it uses a keyword of v1 without an
-//! import ([`crate::dialect`]), as Rego v1. So a policy that is valid in both means what it has
+//! import ([`crate::lexical`]), as Rego v1. So a policy that is valid in both means what it has
 //! always meant. If it is valid in neither, the reading that came further is reported.
 //!
 //! Invariant: an engine that failed is thrown away, never used again: regorus leaves state behind
@@ -19,7 +19,7 @@ use regorus::{Engine, LimitError, PolicyLengthConfig, Value};
 
 use crate::builtins::{self, Notes};
 use crate::diagnose::{FILE, from_error, problem, sentence};
-use crate::{bytes, check, dialect};
+use crate::{bytes, check, lexical};
 
 /// Longest policy in bytes.
 pub(crate) const MAX_POLICY: usize = 256 << 10;
@@ -81,6 +81,9 @@ impl Policy {
                            reserved for bytes that are not text";
             return Err(vec![problem(message)]);
         }
+        if let Some(problem) = lexical::too_costly(text) {
+            return Err(vec![problem]);
+        }
         let pristine = std::thread::scope(|scope| {
             std::thread::Builder::new()
                 .name("rego compiler".to_owned())
@@ -96,11 +99,9 @@ impl Policy {
     /// Evaluates `output` for one input; `now_ms` is the time that the policy sees.
     pub(crate) fn evaluate(&self, input: Value, now_ms: u64, limit: Duration) -> Evaluation {
         let mut engine = self.take();
-        engine
-            .set_execution_timer_config(ExecutionTimerConfig { limit, check_interval: STEPS });
+        engine.set_execution_timer_config(ExecutionTimerConfig { limit, check_interval: STEPS });
         engine.set_input(input);
-        let (result, notes) =
-            builtins::with_notes(now_ms, || engine.eval_rule(ENTRY.to_owned()));
+        let (result, notes) = builtins::with_notes(now_ms, || engine.eval_rule(ENTRY.to_owned()));
         let prints = engine.take_prints().unwrap_or_default();
         let verdict = match (result, notes) {
             (_, Notes { limit: Some(limit), .. }) => Verdict::OutOfBounds(limit),
@@ -157,7 +158,7 @@ fn compile_as(text: &str, v0: bool) -> Result<Engine, (Progress, Vec<Problem>)> 
         max_col: NonZeroU32::MAX,
         ..PolicyLengthConfig::default()
     });
-    if v0 && let Some(problem) = dialect::undeclared_keyword(text) {
+    if v0 && let Some(problem) = lexical::undeclared_keyword(text) {
         return Err(failure(0, vec![problem]));
     }
     engine

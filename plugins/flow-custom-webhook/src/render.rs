@@ -176,14 +176,18 @@ mod tests {
 
     #[test]
     fn json_is_compact_and_sorted() {
-        assert_eq!(to_json(&rego("{\"b\": [1, \"<\"], \"a\": null}"), 99).unwrap(),
-            "{\"a\":null,\"b\":[1,\"<\"]}");
+        assert_eq!(
+            to_json(&rego("{\"b\": [1, \"<\"], \"a\": null}"), 99).unwrap(),
+            "{\"a\":null,\"b\":[1,\"<\"]}"
+        );
     }
 
     #[test]
     fn marshalled_text_is_escaped_as_go_does() {
-        assert_eq!(to_marshalled(&rego("{\"<\": \"a&b\\u2028\"}"), 99).unwrap(),
-            "{\"\\u003c\":\"a\\u0026b\\u2028\"}");
+        assert_eq!(
+            to_marshalled(&rego("{\"<\": \"a&b\\u2028\"}"), 99).unwrap(),
+            "{\"\\u003c\":\"a\\u0026b\\u2028\"}"
+        );
     }
 
     #[test]

@@ -69,10 +69,8 @@ impl WebhookSource {
         let limit = Duration::from_millis(call.deadline_ms.min(MAX_EVALUATION_MS));
         let Evaluation { verdict, prints } =
             self.policy.evaluate(input.value.clone(), call.now_ms, limit);
-        let mut log: Vec<LogLine> = prints
-            .into_iter()
-            .map(|message| LogLine { level: LogLevel::Debug, message })
-            .collect();
+        let mut log: Vec<LogLine> =
+            prints.into_iter().map(|message| LogLine { level: LogLevel::Debug, message }).collect();
 
         let failure = match verdict {
             Verdict::Output(value) => match output::read(&value, &input) {

@@ -92,7 +92,9 @@ impl Opened {
 }
 
 fn problems(policy: &str) -> Vec<Problem> {
-    let Err(fault) = open_with(json!({ "policy": policy })) else { panic!("it compiles") };
+    let Err(fault) = open_with(json!({ "policy": policy })) else {
+        panic!("it compiles: {policy}")
+    };
     assert_eq!(fault.kind, FaultKind::Config);
     assert!(!fault.problems.is_empty());
     fault.problems
@@ -156,7 +158,8 @@ fn a_body_that_is_not_text_is_signed_right() {
     let mut mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(b"EnterYourRandomSecretHere").unwrap();
     mac.update(&body);
     let signature = hex::encode(mac.finalize().into_bytes());
-    let call = post(&[("content-type", "application/octet-stream"), ("x-signature-256", &signature)]);
+    let call =
+        post(&[("content-type", "application/octet-stream"), ("x-signature-256", &signature)]);
     // The signature holds; there is no event because such a body is null.
     assert_eq!(seed.refused(call.clone(), &body), (200, String::new()));
     assert_eq!(seed.refused(call, &body[1..]).0, 401);
@@ -214,7 +217,7 @@ fn compile_errors_have_a_place() {
     for (policy, expected) in [
         ("package rego\noutput = {", "line 2, column 11: "),
         ("package rego\nimport rego.v1\noutput := 1 if {\n  x +\n}", "line 5, column 1: "),
-        ("package rego\noutput = x {\n  y := 1\n}", "line 2, column 10: use of undefined variable"),
+        ("package rego\noutput = x {\n  y := 1\n}", "line 2, column 10: variable `x` has no value"),
         ("package other\noutput = 1", "line 1, column 1: the package must be `rego`, not `other`"),
         ("package rego.sub\noutput = 1", "line 1, column 1: the package must be `rego`"),
         ("package rego\nresult = 1", "the policy has no rule `output`"),
@@ -225,10 +228,13 @@ fn compile_errors_have_a_place() {
         ),
         ("package rego\noutput = io.jwt.decode(1)", "line 2, column 10: function `io.jwt.decode`"),
         ("package rego\noutput = hashed(1)", "line 2, column 10: function `hashed` is not"),
-        ("package rego\noutput = crypto.sha256(1, 2, 3)", "line 2, column 10: `crypto.sha256` takes"),
+        (
+            "package rego\noutput = crypto.sha256(1, 2, 3)",
+            "line 2, column 10: `crypto.sha256` takes",
+        ),
         (
             "package rego\nf(x) = y { y := g(x) }\ng(x) = f(x)\noutput = f(1)",
-            "line 2, column 17: function `f` calls itself",
+            "line 2, column 17: `f` depends on itself",
         ),
         ("", ""),
     ] {
@@ -254,7 +260,9 @@ fn every_problem_is_reported() {
 
 #[test]
 fn undefined_output_answers_400_and_says_why() {
-    let source = open("package rego\noutput = {\"event\": 1, \"event_key\": \"k\"} { base64.decode(input.request.headers[\"X-A\"]) }");
+    let source = open(
+        "package rego\noutput = {\"event\": 1, \"event_key\": \"k\"} { base64.decode(input.request.headers[\"X-A\"]) }",
+    );
     let (status, log) = source.refused(post(&[("x-a", "s3cret!")]), b"");
     assert_eq!(status, 400);
     assert_eq!(
@@ -278,9 +286,13 @@ fn a_wrong_output_answers_500_and_publishes_nothing() {
         ("{\"response\": {\"status_code\": \"200\"}}", "`response.status_code` must be"),
         ("{\"response\": {\"headers\": {\"a\": 1}}}", "`response.headers` must be an object of"),
         ("{\"response\": {\"headers\": {\"a b\": \"1\"}}}", "`response.headers` has a name"),
-        ("{\"response\": {\"headers\": {\"a\": \"1\\r\\nb: 2\"}}}", "`response.headers[\"a\"]` has"),
+        (
+            "{\"response\": {\"headers\": {\"a\": \"1\\r\\nb: 2\"}}}",
+            "`response.headers[\"a\"]` has",
+        ),
     ] {
-        let (status, log) = open(&format!("package rego\noutput = {output}")).refused(post(&[]), b"");
+        let (status, log) =
+            open(&format!("package rego\noutput = {output}")).refused(post(&[]), b"");
         assert_eq!(status, 500, "{output}");
         assert!(log.starts_with(&format!("the policy failed: {expected}")), "{output}: {log}");
     }
@@ -296,7 +308,9 @@ fn nothing_to_do_is_fine() {
 
 #[test]
 fn event_and_response_go_together() {
-    let source = open("package rego\noutput = {\"event\": {\"got\": input.request.body}, \"event_key\": \"k\", \"response\": {\"status_code\": 202, \"body\": \"ok\", \"headers\": {\"Connection\": \"close\", \"X-A\": \"b\"}}}");
+    let source = open(
+        "package rego\noutput = {\"event\": {\"got\": input.request.body}, \"event_key\": \"k\", \"response\": {\"status_code\": 202, \"body\": \"ok\", \"headers\": {\"Connection\": \"close\", \"X-A\": \"b\"}}}",
+    );
     let output = source.call(post(&[]), b"{\"n\": 123456789012345678901234567890}");
     assert_eq!(output.bodies, [b"{\"got\":{\"n\":123456789012345678901234567890}}".to_vec()]);
     let response = output.response.unwrap();
@@ -307,7 +321,9 @@ fn event_and_response_go_together() {
 
 #[test]
 fn conflicting_rules_answer_500() {
-    let source = open("package rego\noutput = {\"response\": {\"body\": \"s3cret\"}} { true }\noutput = {} { true }");
+    let source = open(
+        "package rego\noutput = {\"response\": {\"body\": \"s3cret\"}} { true }\noutput = {} { true }",
+    );
     let (status, log) = source.refused(post(&[]), b"");
     assert_eq!(status, 500);
     assert!(log.contains("line 3, column 1: rule conflicts"), "{log}");
@@ -329,7 +345,9 @@ fn broken_and_deep_json_answers_400() {
 
 #[test]
 fn prints_and_time_reach_the_policy() {
-    let source = open("package rego\noutput = {\"event\": time.now_ns(), \"event_key\": \"k\"} { print(\"seen\", input.request.method) }");
+    let source = open(
+        "package rego\noutput = {\"event\": time.now_ns(), \"event_key\": \"k\"} { print(\"seen\", input.request.method) }",
+    );
     let output = source.call(post(&[]), b"");
     assert_eq!(output.bodies, [b"1700000000000000000".to_vec()]);
     assert!(output.log[0].message.ends_with("seen POST"), "{:?}", output.log);
@@ -340,11 +358,17 @@ fn policies_that_explode_are_stopped() {
     let range = "x := numbers.range(1, 2000)";
     for policy in [
         // More steps than time.
-        format!("package rego\n{range}\noutput = {{\"event\": count([1 | a := x[_]; b := x[_]; c := x[_]; a + b == c]), \"event_key\": \"k\"}}"),
-        format!("package rego\nimport rego.v1\n{range}\nf(a) := count([1 | some b in x; some c in x; b + c == a])\noutput := {{\"event\": [f(a) | some a in x], \"event_key\": \"k\"}}"),
+        format!(
+            "package rego\n{range}\noutput = {{\"event\": count([1 | a := x[_]; b := x[_]; c := x[_]; a + b == c]), \"event_key\": \"k\"}}"
+        ),
+        format!(
+            "package rego\nimport rego.v1\n{range}\nf(a) := count([1 | some b in x; some c in x; b + c == a])\noutput := {{\"event\": [f(a) | some a in x], \"event_key\": \"k\"}}"
+        ),
         // More memory than is given.
-        "package rego\noutput = {\"event\": numbers.range(1, 1000000000000), \"event_key\": \"k\"}".to_owned(),
-        "package rego\noutput = {\"event\": sprintf(\"%9999999999d\", [1]), \"event_key\": \"k\"}".to_owned(),
+        "package rego\noutput = {\"event\": numbers.range(1, 1000000000000), \"event_key\": \"k\"}"
+            .to_owned(),
+        "package rego\noutput = {\"event\": sprintf(\"%9999999999d\", [1]), \"event_key\": \"k\"}"
+            .to_owned(),
     ] {
         let source = open(&policy);
         let start = std::time::Instant::now();
@@ -365,14 +389,14 @@ fn text_that_doubles_is_stopped() {
         ("sprintf(\"%s%s\", [x, x])", "\"aaaaaaaa\""),
         ("array.concat(x, x)", "[1, 2]"),
         ("json.marshal([x, x])", "\"\\\"\\\"\""),
-        ("base64.encode(x)", "\"aaaaaaaa\""),
+        ("base64.encode(x)", "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\""),
         ("regex.replace(x, \"a\", \"aa\")", "\"aaaaaaaa\""),
         ("strings.replace_n({\"a\": \"aa\"}, x)", "\"aaaaaaaa\""),
     ] {
         let mut policy = format!("package rego\nx0 := {start}\n");
         for n in 1..=48 {
-            let step = step.replace('x', &format!("x{}", n - 1)).replace(&format!("rege{}", ""), "rege");
-            let step = step.replace(&format!("regex{}", n - 1), "regex");
+            let step = step.replace("regex", "REGE").replace('x', &format!("x{}", n - 1));
+            let step = step.replace("REGE", "regex");
             writeln!(policy, "x{n} := {step}").unwrap();
         }
         policy.push_str("output = {\"event\": count(x48), \"event_key\": \"k\"}\n");
@@ -397,8 +421,7 @@ fn an_event_that_unfolds_is_refused() {
 
 #[test]
 fn unknown_keys_are_warned_about() {
-    let source =
-        open_with(json!({ "policy": SEED, "filter": { "jq_query": "true" } })).unwrap();
+    let source = open_with(json!({ "policy": SEED, "filter": { "jq_query": "true" } })).unwrap();
     let check = SourceCall { now_ms: 0, deadline_ms: 100, input: SourceInput::Check {} };
     let problems = source.call(check, b"").problems;
     assert_eq!(problems.len(), 1);

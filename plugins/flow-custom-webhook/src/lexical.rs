@@ -1,15 +1,21 @@
-//! Which keywords a policy uses without having imported them.
+//! What the bare words of a policy tell before it is parsed.
 //!
-//! In Rego v0 `if`, `in`, `every` and `contains` are keywords only after `import future.keywords`
-//! (or `import rego.v1`). OPA refuses a v0 policy that uses them otherwise; regorus takes them for
-//! variables and rules and reads `output := x if signed` as "output is x, always". So a policy
-//! that uses one undeclared is never read as v0.
+//! Keywords: in Rego v0 `if`, `in`, `every` and `contains` are keywords only after `import
+//! future.keywords` (or `import rego.v1`). OPA refuses a v0 policy that uses them otherwise;
+//! regorus takes them for variables and rules and reads `output := x if signed` as "output is x,
+//! always". So a policy that uses one undeclared is never read as v0.
+//!
+//! Brackets: regorus parses what may be a comprehension twice, at each level anew, so that the time
+//! doubles with each level of brackets. What would take too long is refused.
 
 use mortise_plugin::Problem;
 use regorus::Source;
 use regorus::unstable::{Lexer, Span, TokenKind};
 
 use crate::diagnose::problem_at;
+
+/// How many words regorus may have to parse, each counted as often as it is parsed.
+const MAX_COST: u64 = 2_000_000;
 
 const KEYWORDS: &[&str] = &["if", "in", "every", "contains"];
 
@@ -42,6 +48,24 @@ pub(crate) fn undeclared_keyword(text: &str) -> Option<Problem> {
         if KEYWORDS.contains(&word) && !is_field && !is_function && !declared.contains(&word) {
             let message = format!("`{word}` needs `import future.keywords.{word}` in Rego v0");
             return Some(problem_at(span, message));
+        }
+    }
+    None
+}
+
+/// A problem if parsing this text would take too long.
+pub(crate) fn too_costly(text: &str) -> Option<Problem> {
+    let (mut cost, mut depth) = (0_u64, 0_u32);
+    for span in tokens(text)? {
+        match span.text() {
+            "[" | "{" => depth += 1,
+            "]" | "}" => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        cost = cost.saturating_add(1 << depth.min(40));
+        if cost > MAX_COST {
+            let message = "the brackets around this are nested too deeply for so long a policy";
+            return Some(problem_at(&span, message));
         }
     }
     None
@@ -81,6 +105,17 @@ mod tests {
         check("package rego\ndeny contains 1", Some("contains"));
         check("package rego\nimport future.keywords.if\nx if { some y in [1] }", Some("in"));
         check("package rego\nx { every y in [1] { y } }", Some("every"));
+    }
+
+    #[test]
+    fn nested_brackets_cost_time() {
+        let nested = |n: usize| format!("package rego\nx := {}1{}", "[".repeat(n), "]".repeat(n));
+        assert!(too_costly(&nested(15)).is_none());
+        assert!(too_costly(&nested(25)).is_some());
+        assert!(
+            too_costly(&format!("package rego\n{}", "x { y := {\"a\": [1]} }\n".repeat(5000)))
+                .is_none()
+        );
     }
 
     #[test]
