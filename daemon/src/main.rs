@@ -1,4 +1,5 @@
-//! The binary.
+//! The binary: `mortise serve` is the daemon, the rest is its client.
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -6,5 +7,5 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|it| it == mortise::functions::runner::SUBCOMMAND) {
         return mortise::functions::runner::main();
     }
-    ExitCode::SUCCESS
+    mortise::cli::main()
 }

@@ -1,0 +1,358 @@
+//! Every command and option, with its help text.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Runs snap-ins: event sources, automations and functions, on this host.
+#[derive(Debug, Parser)]
+#[command(name = "mortise", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = "Examples:
+  mortise quickstart                       try everything in a temporary directory
+  mortise serve --config /etc/mortise/mortise.toml
+  mortise snap-in install ./my-snap-in     package, version, snap-in and activation in one go
+  mortise run list --state failed
+  mortise run logs RUN")]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub(super) command: Command,
+    #[command(flatten)]
+    pub(super) connection: Connection,
+}
+
+/// How the daemon is reached.
+#[derive(Args, Debug)]
+pub(super) struct Connection {
+    /// The daemon's Unix socket [env: MORTISE_SOCKET] [default: /run/mortise/mortise.sock]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(super) socket: Option<PathBuf>,
+    /// The daemon's URL, instead of its socket [env: MORTISE_URL]
+    #[arg(long, global = true, value_name = "URL")]
+    pub(super) url: Option<String>,
+    /// A file that holds the token; it is read from $MORTISE_TOKEN otherwise
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) token_file: Option<PathBuf>,
+    /// Print the daemon's answer as JSON
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run the daemon
+    Serve {
+        /// The configuration file; without one, the defaults
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Try it: a daemon in a temporary directory, the example snap-in, a signed webhook
+    Quickstart {
+        /// Exit after the demonstration, with 0 only if all of it was seen
+        #[arg(long)]
+        once: bool,
+    },
+    /// Show or check configurations
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Packages: named lines of versions
+    Package {
+        #[command(subcommand)]
+        command: PackageCommand,
+    },
+    /// Versions: manifests with their code
+    Version {
+        #[command(subcommand)]
+        command: VersionCommand,
+    },
+    /// Snap-ins: installations of versions
+    SnapIn {
+        #[command(subcommand)]
+        command: SnapInCommand,
+    },
+    /// Event sources of snap-ins
+    Source {
+        #[command(subcommand)]
+        command: SourceCommand,
+    },
+    /// Accepted events
+    Event {
+        #[command(subcommand)]
+        command: EventCommand,
+    },
+    /// Runs: invocations of functions
+    Run {
+        #[command(subcommand)]
+        command: RunCommand,
+    },
+    /// Runs that used up their attempts
+    DeadLetter {
+        #[command(subcommand)]
+        command: DeadLetterCommand,
+    },
+    /// Functions of snap-ins
+    Function {
+        #[command(subcommand)]
+        command: FunctionCommand,
+    },
+    /// Show how the daemon is
+    Status,
+    /// Show plugins, their types, and what was refused
+    Plugins,
+    /// Make any call of the API
+    Call {
+        /// Such as `runs.list`
+        name: String,
+        /// The parameters, JSON
+        #[arg(default_value = "{}")]
+        parameters: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Print every setting with its default and what it is for
+    Defaults,
+    /// Say whether a configuration can be used
+    Check { file: PathBuf },
+}
+
+/// Which part of a list.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Page {
+    /// At most so many
+    #[arg(long, default_value_t = 50)]
+    pub(super) limit: usize,
+    /// Where the last page ended
+    #[arg(long)]
+    pub(super) cursor: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum PackageCommand {
+    /// Create a package
+    Create {
+        slug: String,
+        #[arg(long, default_value = "")]
+        description: String,
+    },
+    /// List packages
+    List(Page),
+    /// Show a package
+    Get { package: String },
+    /// Delete a package that has no versions
+    Delete { package: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum VersionCommand {
+    /// Create a version from a directory or an archive
+    #[command(after_help = "Examples:
+  mortise version create --package hello ./hello
+  mortise version create --package hello --create-package hello.tar.gz")]
+    Create {
+        /// A directory with manifest.yaml, or a tar, tar.gz or zip archive of one
+        path: PathBuf,
+        /// Id or slug of the package
+        #[arg(long)]
+        package: String,
+        /// Create the package if there is none
+        #[arg(long)]
+        create_package: bool,
+    },
+    /// Say everything that is wrong with a manifest
+    Validate {
+        /// The manifest, or the directory that it is in
+        path: PathBuf,
+    },
+    /// List versions
+    List {
+        /// Only those of this package
+        #[arg(long)]
+        package: Option<String>,
+        #[command(flatten)]
+        page: Page,
+    },
+    /// Show a version
+    Get { version: String },
+    /// Delete a version that no snap-in uses
+    Delete { version: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum SnapInCommand {
+    /// Install a directory: package, version, snap-in and activation in one go
+    Install {
+        /// A directory with manifest.yaml, or an archive of one
+        path: PathBuf,
+        /// Slug of the package; the directory's name when absent
+        #[arg(long)]
+        package: Option<String>,
+        /// Where it is to live: stack/namespace/snap-in
+        #[arg(long)]
+        scope: Option<String>,
+    },
+    /// Install a version, in DRAFT
+    Create {
+        version: String,
+        /// Where it is to live: stack/namespace/snap-in
+        #[arg(long)]
+        scope: Option<String>,
+    },
+    /// List snap-ins
+    List {
+        /// Only those under this prefix of a scope
+        #[arg(long)]
+        scope: Option<String>,
+        /// Only those in this state
+        #[arg(long)]
+        state: Option<String>,
+        #[command(flatten)]
+        page: Page,
+    },
+    /// Show a snap-in; name it by id or scope
+    Get { snap_in: String },
+    /// Activate a snap-in and wait until it is
+    Activate { snap_in: String },
+    /// Deactivate a snap-in and wait until it is
+    Deactivate {
+        snap_in: String,
+        /// Go on even when the deactivate hook fails
+        #[arg(long)]
+        force: bool,
+    },
+    /// Delete a snap-in
+    Delete {
+        snap_in: String,
+        /// Go on even when the deactivate hook fails
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum SourceCommand {
+    /// List event sources
+    List {
+        /// Only those of this snap-in
+        #[arg(long)]
+        snap_in: Option<String>,
+        #[command(flatten)]
+        page: Page,
+    },
+    /// Show an event source and how to set it up
+    Get { source: String },
+    /// Show what an event source had to say lately
+    Logs { source: String },
+    /// Take no events for a while
+    Pause { source: String },
+    /// Take events again
+    Resume { source: String },
+    /// Publish an event by hand
+    Publish {
+        source: String,
+        /// As automations name it, such as `custom:my-event`
+        event_type: String,
+        /// Any JSON
+        payload: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum EventCommand {
+    /// List events, newest first
+    List {
+        /// Only those of this snap-in
+        #[arg(long)]
+        snap_in: Option<String>,
+        /// Only those of this type
+        #[arg(long = "type")]
+        event_type: Option<String>,
+        #[command(flatten)]
+        page: Page,
+    },
+    /// Show an event with its payload
+    Get { event: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum RunCommand {
+    /// List runs, newest first
+    List {
+        /// Only those of this snap-in
+        #[arg(long)]
+        snap_in: Option<String>,
+        /// Only those in this state: queued, running, retrying, succeeded, failed, dead, cancelled
+        #[arg(long)]
+        state: Option<String>,
+        /// Only those of this function
+        #[arg(long)]
+        function: Option<String>,
+        #[command(flatten)]
+        page: Page,
+    },
+    /// Show a run with its attempts and result
+    Get {
+        run: String,
+        /// Wait up to so many seconds until it has ended
+        #[arg(long, default_value_t = 0)]
+        wait: u32,
+    },
+    /// Show what a run logged
+    Logs { run: String },
+    /// Try a run again that failed, or now rather than later
+    Retry { run: String },
+    /// Give a run up
+    Cancel {
+        run: String,
+        /// Told to whoever looks at the run
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Queue a new run for the event of an old one
+    Replay { run: String },
+}
+
+/// Which dead letters: one, or all of a snap-in, or really all.
+#[derive(Args, Clone, Debug)]
+#[group(required = true, multiple = false)]
+pub(super) struct DeadLetters {
+    /// This run
+    pub(super) run: Option<String>,
+    /// All of this snap-in
+    #[arg(long)]
+    pub(super) snap_in: Option<String>,
+    /// Really all
+    #[arg(long)]
+    pub(super) all: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DeadLetterCommand {
+    /// List dead letters, oldest first
+    List {
+        /// Only those of this snap-in
+        #[arg(long)]
+        snap_in: Option<String>,
+        #[command(flatten)]
+        page: Page,
+    },
+    /// Try dead letters again
+    Replay(DeadLetters),
+    /// Forget dead letters
+    Purge(DeadLetters),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum FunctionCommand {
+    /// Call a function and wait for its result
+    Call {
+        /// Id or scope of the snap-in
+        snap_in: String,
+        function: String,
+        /// The payload, JSON
+        #[arg(default_value = "{}")]
+        payload: String,
+    },
+}
