@@ -13,12 +13,13 @@ use std::mem;
 
 use mortise_plugin::Problem;
 use regorus::unstable::{
-    AssignOp, BUILTINS as STOCK, Expr, Import, Literal, Module, Query, Ref, Rule, RuleHead, Span,
+    AssignOp, BUILTINS as STOCK, Expr, Literal, Module, Query, Ref, Rule, RuleHead, Span,
 };
 
 use crate::builtins;
 use crate::diagnose::{problem, problem_at};
 use crate::graph::{self, Node};
+use crate::names::{Head, alias, path, root, start};
 
 /// How deep the expressions of one rule may be nested; a chain of operators counts each.
 const MAX_NESTING: usize = 64;
@@ -67,27 +68,6 @@ pub(crate) fn check(module: &Module) -> Vec<Problem> {
     let Reader { graph, mut problems, .. } = reader;
     problems.extend(graph::problems(&graph));
     problems
-}
-
-/// The name that a rule defines, and where.
-struct Head<'m> {
-    name: &'m str,
-    function: bool,
-    /// The head is the name alone, not a path such as `a.b`.
-    plain: bool,
-}
-
-impl<'m> Head<'m> {
-    fn of(rule: &'m Ref<Rule>) -> Option<Head<'m>> {
-        let (refr, function) = match &**rule {
-            Rule::Spec { head: RuleHead::Compr { refr, .. }, .. } => (refr, false),
-            Rule::Spec { head: RuleHead::Set { refr, .. }, .. } => (refr, false),
-            Rule::Spec { head: RuleHead::Func { refr, .. }, .. } => (refr, true),
-            Rule::Default { refr, args, .. } => (refr, !args.is_empty()),
-        };
-        let plain = !matches!(&**refr, Expr::RefDot { .. });
-        Some(Head { name: root(refr)?, function, plain })
-    }
 }
 
 struct Reader<'m> {
@@ -359,73 +339,4 @@ fn unknown_function(path: &str) -> String {
         _ => "it is neither a builtin of Rego nor defined in the policy",
     };
     format!("function `{path}` is not offered: {offered}")
-}
-
-/// The name under which an import is known.
-fn alias(import: &Import) -> Option<&str> {
-    match (&import.r#as, &*import.refr) {
-        (Some(alias), _) => Some(alias.text()),
-        (None, Expr::RefDot { field: (field, _), .. }) => Some(field.text()),
-        _ => None,
-    }
-}
-
-/// `a.b.c` for a plain reference of a sensible length.
-fn path(expr: &Ref<Expr>) -> Option<String> {
-    let mut parts: Vec<String> = Vec::new();
-    let mut expr = expr;
-    while parts.len() < MAX_NESTING {
-        match &**expr {
-            Expr::Var { span, .. } => {
-                parts.push(span.text().to_owned());
-                parts.reverse();
-                return Some(parts.join("."));
-            }
-            Expr::RefDot { refr, field: (field, _), .. } => {
-                parts.push(field.text().to_owned());
-                expr = refr;
-            }
-            Expr::RefBrack { refr, index, .. } => match &**index {
-                Expr::String { value, .. } | Expr::RawString { value, .. } => {
-                    parts.push(value.as_string().ok()?.to_string());
-                    expr = refr;
-                }
-                _ => return None,
-            },
-            _ => return None,
-        }
-    }
-    None
-}
-
-/// Where a reference starts; its own span is that of its last dot.
-fn start(expr: &Ref<Expr>) -> &Span {
-    let mut expr = expr;
-    while let Expr::RefDot { refr, .. } | Expr::RefBrack { refr, .. } = &**expr {
-        expr = refr;
-    }
-    expr.span()
-}
-
-/// The name that a reference starts with; for `data.rego.x` that is `x`.
-fn root(expr: &Ref<Expr>) -> Option<&str> {
-    let mut expr = expr;
-    let mut last_fields = ["", ""];
-    loop {
-        match &**expr {
-            Expr::Var { span, .. } if span.text() == "data" && last_fields[0] == "rego" => {
-                return Some(last_fields[1]);
-            }
-            Expr::Var { span, .. } => return Some(span.text()),
-            Expr::RefDot { refr, field: (field, _), .. } => {
-                last_fields = [field.text(), last_fields[0]];
-                expr = refr;
-            }
-            Expr::RefBrack { refr, .. } => {
-                last_fields = ["", last_fields[0]];
-                expr = refr;
-            }
-            _ => return None,
-        }
-    }
 }

@@ -143,7 +143,7 @@ impl<'a> Reader<'a> {
         let plain = self.plain_run();
         if self.peek() == Some(b'"') {
             self.at += 1;
-            return Ok(bytes::to_text(self.text[start..start + plain].as_bytes()).into());
+            return Ok(bytes::to_text(&self.text.as_bytes()[start..start + plain]).into());
         }
         let mut text = String::from(&self.text[start..start + plain]);
         loop {

@@ -10,7 +10,7 @@
 //! | module | owns |
 //! |---|---|
 //! | `config`, `source` | what is configured; one request in, one decision out |
-//! | `policy`, `lexical`, `check`, `graph`, `diagnose` | compiling, evaluating, and what is wrong with a policy |
+//! | `policy`, `lexical`, `check`, `names`, `graph`, `diagnose` | compiling, evaluating, and what is wrong with a policy |
 //! | `input`, `output`, `query`, `json`, `render` | documents in and out |
 //! | `builtins`, `crypto`, `encoding`, `guards`, `bytes` | functions that policies call |
 
@@ -26,11 +26,17 @@ mod guards;
 mod input;
 mod json;
 mod lexical;
+mod names;
 mod output;
 mod policy;
 mod query;
 mod render;
 mod source;
+
+#[cfg(test)]
+mod limits_tests;
+#[cfg(test)]
+mod testing;
 
 use mortise_plugin::{Descriptor, Fault, Host, Plugin, Source, TypeDescriptor};
 use serde_json::Value;
@@ -68,3 +74,5 @@ impl Plugin for CustomWebhook {
         Ok(Box::new(config::open(&config, host)?))
     }
 }
+
+mortise_plugin::export_plugin!(CustomWebhook);
