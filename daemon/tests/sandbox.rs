@@ -3,6 +3,8 @@
 //! A program of its own without the test harness, because the sandbox is for a process with one
 //! thread and cannot be taken off: it starts itself once for every attempt.
 
+#![expect(clippy::disallowed_methods, reason = "the clock is one of the things that are tried")]
+
 use std::io;
 use std::net::{TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;

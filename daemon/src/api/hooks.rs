@@ -95,8 +95,8 @@ fn respond(taken: Taken) -> Result<HttpResponse, ApiError> {
             value.to_string().into_bytes()
         }
         ResponseBody::Body(place) => {
-            let bodies = taken.bodies.into_iter();
-            bodies.skip(place).next().ok_or_else(|| broken("its body is not there"))?
+            let mut bodies = taken.bodies.into_iter();
+            bodies.nth(place).ok_or_else(|| broken("its body is not there"))?
         }
     };
     Ok(response.body(body))

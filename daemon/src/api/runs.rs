@@ -17,7 +17,7 @@ use crate::model::run::{
     AttemptOutcome, RunError, RunHead, RunLogLine, RunOutput, RunState, RunTrigger,
 };
 use crate::model::snap_in::SnapInState;
-use crate::store::{Reopening, RunFilter};
+use crate::store::{OpenRun, Reopening, RunFilter};
 
 /// One invocation of a function.
 #[derive(Serialize, JsonSchema)]
@@ -219,7 +219,7 @@ pub(super) async fn retry(api: Arc<Api>, _: Caller, which: Which) -> Result<OneR
 pub(super) async fn reopen(api: &Api, id: RunId) -> Result<(RunId, RunHead), ApiError> {
     match api.services.store.write(move |tables| tables.retry_run(id)).await? {
         Reopening::Queued(open) => {
-            api.services.dispatcher.hurry(open.clone());
+            api.services.dispatcher.hurry(OpenRun::clone(&open));
             Ok((open.id, open.head))
         }
         Reopening::NotIn(state) => {

@@ -370,7 +370,7 @@ fn start(
         let _ = commands.send(Command::Claimed(run, Ok(claim)));
         return;
     };
-    let attempt = StartedAttempt { run, head, event: ticket.event };
+    let attempt = StartedAttempt { run, head: *head, event: ticket.event };
     let execution = execute.execute(attempt);
     let (commands, store) = (commands.clone(), store.clone());
     tokio::spawn(async move {

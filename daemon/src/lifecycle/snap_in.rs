@@ -345,8 +345,10 @@ mod tests {
             for choice in choices {
                 let event = choice.get(&events).clone();
                 // A hook outcome can only come from a hook that was started.
-                if let Event::HookFinished { hook, .. } = &event {
-                    if !awaited.contains(hook) { continue; }
+                if let Event::HookFinished { hook, .. } = &event
+                    && !awaited.contains(hook)
+                {
+                    continue;
                 }
                 let before = state.clone();
                 if let Ok(decision) = step(&state, &event) {

@@ -11,6 +11,8 @@ mod access;
 mod blobs;
 mod database;
 mod error;
+#[cfg(test)]
+mod faults;
 mod events;
 mod migrate;
 mod outbox;

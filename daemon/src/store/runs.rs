@@ -27,7 +27,7 @@ pub struct OpenRun {
 #[derive(Clone, Debug)]
 pub enum Claim {
     /// The attempt is on the disk; start it.
-    Claimed(RunHead),
+    Claimed(Box<RunHead>),
     /// Its snap-in is not active (any more); the run stays queued.
     Held,
     /// It was cancelled or has ended.
@@ -65,7 +65,7 @@ pub enum Settled {
 #[derive(Clone, Debug)]
 pub enum Reopening {
     /// It is queued (again), or due at once.
-    Queued(OpenRun),
+    Queued(Box<OpenRun>),
     /// It cannot be retried in this state.
     NotIn(RunState),
     /// There is no such run.
@@ -125,7 +125,7 @@ impl WriteTables<'_> {
         let started_ms = self.now_ms();
         head.attempts.push(Attempt { started_ms, ended_ms: None, outcome: None });
         self.write_open_run(run, &head)?;
-        Ok(Claim::Claimed(head))
+        Ok(Claim::Claimed(Box::new(head)))
     }
 
     /// Stores the end of an attempt and what follows from it.
@@ -223,7 +223,7 @@ impl WriteTables<'_> {
             }
             head.not_before_ms = None;
             self.write_open_run(id, &head)?;
-            return Ok(Reopening::Queued(OpenRun { id, head }));
+            return Ok(Reopening::Queued(Box::new(OpenRun { id, head })));
         }
         let Some((mut head, _)) = self.done_run(id)? else { return Ok(Reopening::NoSuchRun) };
         match head.state {
@@ -242,7 +242,7 @@ impl WriteTables<'_> {
         self.runs_done()?.remove(id.0)?;
         self.dead_letters()?.remove(id.0)?;
         self.write_open_run(id, &head)?;
-        Ok(Reopening::Queued(OpenRun { id, head }))
+        Ok(Reopening::Queued(Box::new(OpenRun { id, head })))
     }
 
     /// Queues a new run, for a replay.

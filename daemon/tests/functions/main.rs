@@ -2,6 +2,8 @@
 //!
 //! Every test goes through the pool with the built binary; nothing is faked but the network.
 
+#![expect(clippy::disallowed_methods, reason = "these tests measure real time")]
+
 mod contract;
 mod failures;
 mod harness;
