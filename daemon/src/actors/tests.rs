@@ -7,7 +7,6 @@ use std::time::Duration;
 use actix::Addr;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use redb::backends::InMemoryBackend;
 use tokio::sync::Semaphore;
 
 use super::snap_in::Panic;
@@ -23,8 +22,8 @@ use crate::model::scope::Scope;
 use crate::model::snap_in::SnapInState;
 use crate::plugins::{PluginSettings, Trust};
 use crate::store::{
-    BackendLocation, Creation, NewSnapIn, NewVersion, Options, PackageRecord, SnapInRecord,
-    VersionCreation,
+    Creation, NewSnapIn, NewVersion, Options, PackageRecord, SnapInRecord,
+    VersionCreation, memory,
 };
 
 /// Hooks wait for a permit, then end as told.
@@ -101,9 +100,8 @@ struct Bench {
 
 impl Bench {
     async fn new(manifest: Manifest, hooks: &Arc<Hooks>) -> Bench {
-        let location = BackendLocation(InMemoryBackend::new);
         let options = Options { cache_bytes: 1 << 20 };
-        let store = Store::open(Box::new(location), options, 0, Clock::manual(1)).expect("opens");
+        let store = Store::open(memory(), options, 0, Clock::manual(1)).expect("opens");
         let store = Arc::new(store);
         let id = install(&store, manifest).await;
         Bench::on(store, id, hooks)

@@ -19,6 +19,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
 use tracing::{error, info, warn};
 
 use super::changes::Changes;
@@ -81,6 +82,7 @@ enum Command {
     Queued(Vec<QueuedRun>),
     SetOpen(SnapInId, bool),
     Claimed(RunId, Result<Claim, StoreError>),
+    Running(RunId, AbortHandle),
     Executed(RunId),
     Settled(RunId, Settled),
     Cancelled(SnapInId, Vec<RunId>),
@@ -128,6 +130,7 @@ impl Dispatcher {
             most_started,
             commands: commands.clone(),
             depths: depths.clone(),
+            running: HashMap::new(),
             quiet_waiters: Vec::new(),
             stopping: None,
             events_at_hand: 0,
@@ -148,7 +151,7 @@ impl Dispatcher {
         self.tell(Command::SetOpen(snap_in, open));
     }
 
-    /// Runs were cancelled in the store.
+    /// Runs were cancelled in the store; those that run are ended.
     pub fn cancelled(&self, snap_in: SnapInId, runs: Vec<RunId>) {
         if !runs.is_empty() {
             self.tell(Command::Cancelled(snap_in, runs));
@@ -195,6 +198,7 @@ struct State {
     most_started: usize,
     commands: mpsc::UnboundedSender<Command>,
     depths: Depths,
+    running: HashMap<RunId, AbortHandle>,
     quiet_waiters: Vec<(SnapInId, oneshot::Sender<()>)>,
     stopping: Option<oneshot::Sender<()>>,
     /// How many waiting tickets hold their event.
@@ -242,27 +246,43 @@ impl State {
                 }
             }
             Command::SetOpen(snap_in, open) => self.queue.set_open(snap_in, open),
-            Command::Claimed(run, Ok(Claim::Claimed(_))) => {
-                debug_assert!(self.queue.is_started(run));
-            }
+            // Those that are claimed report back as running.
+            Command::Claimed(_, Ok(Claim::Claimed(_))) => {}
             Command::Claimed(run, Ok(Claim::Held)) => self.queue.put_back(run),
             Command::Claimed(run, Ok(Claim::Gone)) => self.queue.ended(run),
             Command::Claimed(run, Err(error)) => {
                 warn!(%run, %error, "a run could not be claimed and waits");
                 self.queue.again(run, self.clock.now_ms() + STORE_RETRY_MS);
             }
+            Command::Running(run, task) => {
+                if self.queue.is_started(run) {
+                    self.running.insert(run, task);
+                } else {
+                    // Cancelled between claim and start.
+                    task.abort();
+                }
+            }
             Command::Executed(run) => self.queue.release(run),
             Command::Settled(run, Settled::Ended(_) | Settled::Gone) => {
+                self.running.remove(&run);
                 self.queue.ended(run);
                 self.changes.ring();
             }
             Command::Settled(run, Settled::Again { at_ms }) => {
+                self.running.remove(&run);
                 self.queue.again(run, at_ms);
                 self.changes.ring();
             }
             Command::Cancelled(snap_in, runs) => {
                 for run in runs {
-                    self.queue.remove(run, snap_in);
+                    if self.queue.is_started(run) {
+                        if let Some(task) = self.running.remove(&run) {
+                            task.abort();
+                        }
+                        self.queue.ended(run);
+                    } else {
+                        self.queue.remove(run, snap_in);
+                    }
                 }
                 self.note_depth(snap_in);
                 self.changes.ring();
@@ -372,14 +392,15 @@ fn start(
     };
     let attempt = StartedAttempt { run, head: *head, event: ticket.event };
     let execution = execute.execute(attempt);
-    let (commands, store) = (commands.clone(), store.clone());
-    tokio::spawn(async move {
+    let (told, store) = (commands.clone(), store.clone());
+    let task = tokio::spawn(async move {
         let Execution { outcome, output, policy } = execution.await;
-        let _ = commands.send(Command::Executed(run));
+        let _ = told.send(Command::Executed(run));
         let end = Arc::new(FinishedAttempt { run, outcome, output, policy });
         let settled = settle(&store, end).await;
-        let _ = commands.send(Command::Settled(run, settled));
+        let _ = told.send(Command::Settled(run, settled));
     });
+    let _ = commands.send(Command::Running(run, task.abort_handle()));
 }
 
 /// Stores the end of an attempt, however long the store takes to work again.
@@ -434,3 +455,7 @@ fn interrupted(run: RunId) -> FinishedAttempt {
         policy: RetryPolicy { max_retries: 0, min_interval_ms: 0 },
     }
 }
+
+#[cfg(test)]
+#[path = "dispatcher_tests.rs"]
+mod tests;

@@ -39,7 +39,11 @@ use redb::ReadableTable;
 use tokio::sync::oneshot;
 
 pub use blobs::BlobHash;
-pub use database::{BackendLocation, FileLocation, Location, Options};
+#[cfg(test)]
+pub use database::BackendLocation;
+pub use database::{FileLocation, Location, Options};
+#[cfg(test)]
+pub use database::memory;
 pub use error::StoreError;
 pub use events::{AcceptEvents, Acceptance, NewEvent, PlannedRun, StoredEvent};
 pub use outbox::PendingEffect;
