@@ -1,6 +1,7 @@
 //! `event-sources.*`: sources of events, their trigger URLs and logs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,10 +12,14 @@ use super::lists::{Paging, cursor, parse_id, time};
 use super::rights::{Caller, Reach};
 use super::{Api, snap_ins};
 use crate::actors::SetSourceStatus;
+use crate::engine::source_log::OpenState;
 use crate::manifest::render_instructions;
 use crate::model::id::SourceId;
 use crate::model::snap_in::SourceStatus;
 use crate::store::SourceRecord;
+
+/// How long resuming waits for a source to open.
+const OPENING: Duration = Duration::from_secs(2);
 
 /// A source of events.
 #[derive(Serialize, JsonSchema)]
@@ -98,7 +103,7 @@ pub(super) struct Lines {
 fn source(api: &Api, id: SourceId, record: SourceRecord) -> Source {
     Source {
         id: id.to_string(),
-        open: api.services.routes.by_id(id).is_some(),
+        open: record.status == SourceStatus::Active && api.services.routes.by_id(id).is_some(),
         trigger_url: format!("{}/hooks/{}", api.public_url, record.token),
         name: record.name,
         kind: record.kind,
@@ -182,6 +187,10 @@ async fn set_status(
     let (id, record) = find(api, caller, text)?;
     let message = SetSourceStatus { source: id, status, reason: None };
     let record = api.ask_snap_in(record.snap_in, message).await??;
+    let mut state = api.services.source_logs.open_state(id);
+    // So that the answer says where it stands; a source that takes longer is shown as not open.
+    let opened = state.wait_for(|it| *it != OpenState::Opening);
+    let _ = tokio::time::timeout(OPENING, opened).await;
     Ok(OneSource { event_source: source(api, id, record) })
 }
 

@@ -49,11 +49,15 @@ pub async fn check_manifest(
     plugins: &PluginHost,
     now_ms: u64,
 ) -> (Option<Manifest>, Vec<Problem>) {
-    let Parsed { manifest, mut problems, places } = manifest::parse(text);
-    let Some(manifest) = manifest else { return (None, problems) };
+    let Parsed { manifest, partial, mut problems, places } = manifest::parse(text);
     let mut broken = false;
-    for source in &manifest.event_sources {
-        let path = manifest.event_source_path(&source.name).unwrap_or_default();
+    let read = manifest.as_ref().or(partial.as_ref());
+    for source in read.map(|it| it.event_sources.as_slice()).unwrap_or_default() {
+        if source.name.is_empty() || source.kind.is_empty() {
+            // That is a problem already.
+            continue;
+        }
+        let path = read.and_then(|it| it.event_source_path(&source.name)).unwrap_or_default();
         let report = plugins.check(Role::Source, &source.kind, &source.config, now_ms).await;
         let (errors, warnings) = match report {
             Ok(report) => (report.errors, report.warnings),
@@ -81,7 +85,7 @@ pub async fn check_manifest(
         }
     }
     problems.sort_by_key(|it| (it.line, it.column));
-    ((!broken).then_some(manifest), problems)
+    (manifest.filter(|_| !broken), problems)
 }
 
 /// The path of a plugin's problem, which knows only the config, within the manifest.

@@ -52,6 +52,8 @@ pub const MAX_ITEMS: usize = 1000;
 pub struct Parsed {
     /// There only when no problem is an error.
     pub manifest: Option<Manifest>,
+    /// What could be read, when there are errors: good for finding more of them, and nothing else.
+    pub partial: Option<Manifest>,
     /// In the order of the file.
     pub problems: Vec<Problem>,
     pub places: Places,
@@ -63,6 +65,7 @@ pub fn parse(text: &str) -> Parsed {
     let root = yaml::load(text, &mut r.problems);
     let manifest = root.as_ref().and_then(|root| sections::read(&mut r, root));
     names::check(&r.names, &mut r.problems);
-    let manifest = manifest.filter(|_| !r.problems.has_errors());
-    Parsed { manifest, problems: r.problems.into_sorted(), places: Places::new(root, r.moved) }
+    let (manifest, partial) =
+        if r.problems.has_errors() { (None, manifest) } else { (manifest, None) };
+    Parsed { manifest, partial, problems: r.problems.into_sorted(), places: Places::new(root, r.moved) }
 }
