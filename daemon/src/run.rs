@@ -24,10 +24,10 @@ use crate::egress::{Egress, EgressOptions};
 use crate::engine::changes::Changes;
 use crate::engine::contexts::Contexts;
 use crate::engine::dispatcher::{self, Dispatcher};
+use crate::engine::housekeeping;
 use crate::engine::intake::Intake;
 use crate::engine::invocation::{self, Invoker};
 use crate::engine::routes::Routes;
-use crate::engine::housekeeping;
 use crate::engine::source_log::SourceLogs;
 use crate::functions::pool::{Pool, PoolOptions};
 use crate::model::http::EgressRules;
@@ -62,7 +62,8 @@ pub fn run(config: Config, environment: &Environment) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start threads: {error}"))?;
-    let outcome = actix::System::new().block_on(serve(config, environment, engine.handle().clone()));
+    let outcome =
+        actix::System::new().block_on(serve(config, environment, engine.handle().clone()));
     engine.shutdown_timeout(Duration::from_secs(2));
     outcome
 }
@@ -229,7 +230,9 @@ async fn open_store(config: &Config, clock: &Clock) -> Result<Store, String> {
     match store.write(|tables| tables.sweep_blobs()).await {
         Ok(0) => {}
         Ok(orphans) => info!(orphans, "removed blobs that nothing refers to"),
-        Err(StoreError::Full) => warn!("the disk is full: nothing can be stored until there is room"),
+        Err(StoreError::Full) => {
+            warn!("the disk is full: nothing can be stored until there is room")
+        }
         Err(error) => return Err(format!("cannot write to the database {shown}: {error}")),
     }
     Ok(store)
@@ -281,8 +284,7 @@ fn public_url(config: &Config, bound: &Bound) -> String {
 fn make_egress(config: &Config, public_url: &str, bound: &Bound) -> Result<Egress, String> {
     let mut internal = Vec::with_capacity(config.egress.allow.len());
     for text in &config.egress.allow {
-        let allowed =
-            text.parse().map_err(|error| format!("egress.allow `{text}`: {error}"))?;
+        let allowed = text.parse().map_err(|error| format!("egress.allow `{text}`: {error}"))?;
         internal.push(allowed);
     }
     let options = EgressOptions {

@@ -22,8 +22,7 @@ use crate::model::scope::Scope;
 use crate::model::snap_in::SnapInState;
 use crate::plugins::{PluginSettings, Trust};
 use crate::store::{
-    Creation, NewSnapIn, NewVersion, Options, PackageRecord, SnapInRecord,
-    VersionCreation, memory,
+    Creation, NewSnapIn, NewVersion, Options, PackageRecord, SnapInRecord, VersionCreation, memory,
 };
 
 /// Hooks wait for a permit, then end as told.

@@ -160,13 +160,12 @@ async fn call(
 }
 
 /// The whole body, if it is not too large.
-pub(super) async fn read_body(
-    payload: web::Payload,
-    limit: usize,
-) -> Result<web::Bytes, ApiError> {
+pub(super) async fn read_body(payload: web::Payload, limit: usize) -> Result<web::Bytes, ApiError> {
     match payload.to_bytes_limited(limit).await {
         Ok(Ok(body)) => Ok(body),
-        Ok(Err(error)) => Err(ApiError::new(Code::BadRequest, format!("the body broke off: {error}"))),
+        Ok(Err(error)) => {
+            Err(ApiError::new(Code::BadRequest, format!("the body broke off: {error}")))
+        }
         Err(_) => {
             let message = format!("the body is larger than the {limit} bytes that are allowed");
             Err(ApiError::new(Code::TooLarge, message))

@@ -54,8 +54,10 @@ fn new_run_id(now_ms: u64) -> RunId {
 pub(super) async fn call(api: Arc<Api>, caller: Caller, call: Call) -> Result<Called, ApiError> {
     let (snap_in, record) = snap_ins::find(&api, &caller, &call.snap_in)?;
     if !record.state.runs_start() {
-        let message =
-            format!("the snap-in is {}: functions run only while it is ACTIVE", record.state.name());
+        let message = format!(
+            "the snap-in is {}: functions run only while it is ACTIVE",
+            record.state.name()
+        );
         return Err(ApiError::new(Code::Conflict, message));
     }
     if !api.services.store.has_room() {

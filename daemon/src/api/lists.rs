@@ -34,7 +34,10 @@ impl Paging {
     fn request(&self, newest_first: bool) -> Result<PageRequest, ApiError> {
         let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
         if !(1..=MOST).contains(&limit) {
-            return Err(ApiError::field("limit", format!("limit is {limit}: expected 1 to {MOST}")));
+            return Err(ApiError::field(
+                "limit",
+                format!("limit is {limit}: expected 1 to {MOST}"),
+            ));
         }
         let from = self.cursor.as_deref().map(parse_cursor).transpose()?;
         Ok(PageRequest { from, limit, newest_first })

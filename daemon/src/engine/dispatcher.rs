@@ -81,14 +81,24 @@ pub struct QueuedRun {
 enum Command {
     Queued(Vec<QueuedRun>),
     SetOpen(SnapInId, bool),
-    Claimed(RunId, Result<Claim, StoreError>),
+    NotStarted(RunId, NotStarted),
     Running(RunId, AbortHandle),
     Executed(RunId),
     Settled(RunId, Settled),
     Cancelled(SnapInId, Vec<RunId>),
-    Hurried(OpenRun),
+    Hurried(Box<OpenRun>),
     AwaitQuiet(SnapInId, oneshot::Sender<()>),
     Stop(oneshot::Sender<()>),
+}
+
+/// Why a run that was to start did not.
+enum NotStarted {
+    /// Its snap-in is not active.
+    Held,
+    /// It has ended meanwhile.
+    Gone,
+    /// The store did not take the claim.
+    StoreFailed(StoreError),
 }
 
 /// The way to the dispatcher.
@@ -160,7 +170,7 @@ impl Dispatcher {
 
     /// A run is to be tried (again) now: it waited for its next attempt, or had ended.
     pub fn hurry(&self, run: OpenRun) {
-        self.tell(Command::Hurried(run));
+        self.tell(Command::Hurried(Box::new(run)));
     }
 
     /// Waits until no run of the snap-in is under way.
@@ -246,11 +256,9 @@ impl State {
                 }
             }
             Command::SetOpen(snap_in, open) => self.queue.set_open(snap_in, open),
-            // Those that are claimed report back as running.
-            Command::Claimed(_, Ok(Claim::Claimed(_))) => {}
-            Command::Claimed(run, Ok(Claim::Held)) => self.queue.put_back(run),
-            Command::Claimed(run, Ok(Claim::Gone)) => self.queue.ended(run),
-            Command::Claimed(run, Err(error)) => {
+            Command::NotStarted(run, NotStarted::Held) => self.queue.put_back(run),
+            Command::NotStarted(run, NotStarted::Gone) => self.queue.ended(run),
+            Command::NotStarted(run, NotStarted::StoreFailed(error)) => {
                 warn!(%run, %error, "a run could not be claimed and waits");
                 self.queue.again(run, self.clock.now_ms() + STORE_RETRY_MS);
             }
@@ -289,7 +297,7 @@ impl State {
             }
             Command::Hurried(run) => {
                 if !self.queue.hurry(run.id) {
-                    self.enqueue(run, None);
+                    self.enqueue(*run, None);
                 }
             }
             Command::AwaitQuiet(snap_in, told) => self.quiet_waiters.push((snap_in, told)),
@@ -353,7 +361,8 @@ impl State {
                 }
                 Err(error) => {
                     for ticket in tickets {
-                        let _ = commands.send(Command::Claimed(ticket.run, Err(error.clone())));
+                        let why = NotStarted::StoreFailed(error.clone());
+                        let _ = commands.send(Command::NotStarted(ticket.run, why));
                     }
                 }
             }
@@ -386,9 +395,16 @@ fn start(
     store: &Arc<Store>,
 ) {
     let run = ticket.run;
-    let Claim::Claimed(head) = claim else {
-        let _ = commands.send(Command::Claimed(run, Ok(claim)));
-        return;
+    let head = match claim {
+        Claim::Claimed(head) => head,
+        Claim::Held => {
+            let _ = commands.send(Command::NotStarted(run, NotStarted::Held));
+            return;
+        }
+        Claim::Gone => {
+            let _ = commands.send(Command::NotStarted(run, NotStarted::Gone));
+            return;
+        }
     };
     let attempt = StartedAttempt { run, head: *head, event: ticket.event };
     let execution = execute.execute(attempt);

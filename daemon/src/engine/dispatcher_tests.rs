@@ -12,7 +12,7 @@ use crate::model::manifest::Manifest;
 use crate::model::run::RunError;
 use crate::model::scope::Scope;
 use crate::store::{
-    Acceptance, AcceptEvents, Creation, NewEvent, NewSnapIn, NewVersion, Options, PackageRecord,
+    AcceptEvents, Acceptance, Creation, NewEvent, NewSnapIn, NewVersion, Options, PackageRecord,
     PlannedRun, VersionCreation, memory,
 };
 

@@ -40,10 +40,7 @@ impl Fetch for EgressFetch {
             request.headers.push((CAUSE_HEADER.to_owned(), token.clone()));
         }
         async move {
-            self.egress
-                .send(request, &invocation.egress)
-                .await
-                .map_err(|error| error.to_string())
+            self.egress.send(request, &invocation.egress).await.map_err(|error| error.to_string())
         }
         .boxed()
     }

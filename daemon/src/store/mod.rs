@@ -11,9 +11,9 @@ mod access;
 mod blobs;
 mod database;
 mod error;
+mod events;
 #[cfg(test)]
 mod faults;
-mod events;
 mod migrate;
 mod outbox;
 mod packages;
@@ -41,9 +41,9 @@ use tokio::sync::oneshot;
 pub use blobs::BlobHash;
 #[cfg(test)]
 pub use database::BackendLocation;
-pub use database::{FileLocation, Location, Options};
 #[cfg(test)]
 pub use database::memory;
+pub use database::{FileLocation, Location, Options};
 pub use error::StoreError;
 pub use events::{AcceptEvents, Acceptance, NewEvent, PlannedRun, StoredEvent};
 pub use outbox::PendingEffect;

@@ -132,8 +132,7 @@ impl Fixture {
     }
 
     async fn claim(&self, run: RunId) -> Claim {
-        let mut claims =
-            self.store.write(move |it| it.claim_runs(&[run])).await.expect("written");
+        let mut claims = self.store.write(move |it| it.claim_runs(&[run])).await.expect("written");
         claims.remove(0)
     }
 
@@ -175,9 +174,8 @@ async fn what_was_answered_survives_a_power_cut_at_any_moment() {
 async fn many_writers_share_commits_and_each_gets_its_own_answer() {
     let fixture = fixture().await;
     let store = &fixture.store;
-    let waiting: Vec<_> = (0..500u64)
-        .map(|n| store.write(move |tables| Ok((n, tables.new_id()))))
-        .collect();
+    let waiting: Vec<_> =
+        (0..500u64).map(|n| store.write(move |tables| Ok((n, tables.new_id())))).collect();
     let mut last = 0;
     for (n, answer) in (0..).zip(waiting) {
         let (own, id) = answer.await.expect("written");
@@ -213,9 +211,12 @@ async fn commits_are_told_in_order_and_before_their_answer() {
     let answers: Vec<_> = (0..100)
         .map(|n| {
             let told = told.clone();
-            fixture.store.write_then(move |_| Ok(n), move |n| {
-                assert_eq!(told.fetch_add(1, Ordering::SeqCst), *n);
-            })
+            fixture.store.write_then(
+                move |_| Ok(n),
+                move |n| {
+                    assert_eq!(told.fetch_add(1, Ordering::SeqCst), *n);
+                },
+            )
         })
         .collect();
     for (n, answer) in answers.into_iter().enumerate() {
