@@ -69,12 +69,6 @@ impl<B: StorageBackend, F: Fn() -> B + Send + Sync> Location for BackendLocation
     }
 }
 
-/// A database in memory, for tests of what lies above the store.
-#[cfg(test)]
-pub fn memory() -> Box<dyn Location> {
-    Box::new(BackendLocation(redb::backends::InMemoryBackend::new))
-}
-
 /// The database as it is open now.
 pub(super) struct Databases {
     location: Box<dyn Location>,

@@ -25,6 +25,8 @@ mod schema;
 mod snap_ins;
 mod tables;
 #[cfg(test)]
+pub mod testing;
+#[cfg(test)]
 mod tests;
 mod writer;
 
@@ -39,10 +41,6 @@ use redb::ReadableTable;
 use tokio::sync::oneshot;
 
 pub use blobs::BlobHash;
-#[cfg(test)]
-pub use database::BackendLocation;
-#[cfg(test)]
-pub use database::memory;
 pub use database::{FileLocation, Location, Options};
 pub use error::StoreError;
 pub use events::{AcceptEvents, Acceptance, NewEvent, PlannedRun, StoredEvent};

@@ -165,10 +165,8 @@ impl Drop for Daemon {
 }
 
 fn spawn(program: &Path, directory: &Path) -> Result<Child, Failure> {
-    let log = std::fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(directory.join("daemon.log"))?;
+    let log =
+        std::fs::OpenOptions::new().create(true).append(true).open(directory.join("daemon.log"))?;
     let child = Command::new(program)
         .args(["serve", "--config"])
         .arg(directory.join("mortise.toml"))

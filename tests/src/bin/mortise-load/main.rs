@@ -135,7 +135,11 @@ async fn measure_all(options: &Options) -> Result<(), Failure> {
     let mut rows = Vec::new();
     let mut others = serde_json::Map::new();
     let mut daemon = Daemon::start(&program, directory.path()).await?;
-    println!("ready after {:.0} ms, process {}", daemon.start_time.as_secs_f64() * 1e3, daemon.pid());
+    println!(
+        "ready after {:.0} ms, process {}",
+        daemon.start_time.as_secs_f64() * 1e3,
+        daemon.pid()
+    );
     if options.wants(Measurement::Memory) {
         others.insert("memory".to_owned(), footprint::memory(&daemon, options).await?);
     }
