@@ -88,7 +88,7 @@ async fn serve(
     let public_url = public_url(&config, &bound);
 
     let egress = Arc::new(make_egress(&config, &public_url, &bound)?);
-    let pool = Arc::new(make_pool(&config, &engine, &egress, &public_url)?);
+    let pool = Arc::new(make_pool(&config, &engine, &egress)?);
     let contexts = Arc::new(Contexts::new(store.clone()));
     let processes = processes(&config);
     let invoker = Invoker::new(invocation::Parts {
@@ -300,7 +300,7 @@ fn make_egress(config: &Config, public_url: &str, bound: &Bound) -> Result<Egres
             IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
         });
     }
-    egress.set_local_api(Arc::new(LocalRequests::new(public_url, own_address)?));
+    egress.set_local_api(Arc::new(LocalRequests::new(own_address)?));
     Ok(egress)
 }
 
@@ -308,14 +308,13 @@ fn make_pool(
     config: &Config,
     engine: &tokio::runtime::Handle,
     egress: &Arc<Egress>,
-    public_url: &str,
 ) -> Result<Pool, String> {
     let options = PoolOptions {
         most_processes: processes(config),
         require_sandbox: config.functions.require_sandbox,
         ..PoolOptions::default()
     };
-    let fetch = Arc::new(EgressFetch { egress: egress.clone(), own: public_url.to_owned() });
+    let fetch = Arc::new(EgressFetch { egress: egress.clone() });
     let _entered = engine.enter();
     Pool::new(options, fetch).map_err(|error| format!("cannot start functions' processes: {error}"))
 }
