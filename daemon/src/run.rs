@@ -76,6 +76,8 @@ async fn serve(
     let clock = Clock::System;
     // Heard from here on, so that a stop during a long start is not missed.
     let mut stop = StopSignals::listen()?;
+    // What the daemon writes is its own: database, key and token. The socket says so itself.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     make_state_dir(&config.state_dir)?;
     let key = MasterKey::load(environment.credentials.as_deref(), &config.state_dir)
         .map_err(|error| error.to_string())?;
