@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -150,7 +151,7 @@ async fn call(
         } else {
             api.limits.body_bytes
         };
-        Input::Body(read_body(payload, limit).await?)
+        Input::Body(read_body(&api, payload, limit).await?)
     } else {
         let allowed: &[&str] = if route.reads { &["GET", "POST"] } else { &["POST"] };
         let message = format!("`{name}` is not called with {}", request.method());
@@ -159,9 +160,19 @@ async fn call(
     (route.call)(api, caller, input).await
 }
 
-/// The whole body, if it is not too large.
-pub(super) async fn read_body(payload: web::Payload, limit: usize) -> Result<web::Bytes, ApiError> {
-    match payload.to_bytes_limited(limit).await {
+/// The whole body, if it is not too large and arrives in time.
+pub(super) async fn read_body(
+    api: &Api,
+    payload: web::Payload,
+    limit: usize,
+) -> Result<web::Bytes, ApiError> {
+    let seconds = api.limits.request_body_seconds;
+    let whole = payload.to_bytes_limited(limit);
+    let Ok(read) = tokio::time::timeout(Duration::from_secs(seconds), whole).await else {
+        let message = format!("the body did not arrive within {seconds} s");
+        return Err(ApiError::new(Code::RequestTimeout, message));
+    };
+    match read {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(error)) => {
             Err(ApiError::new(Code::BadRequest, format!("the body broke off: {error}")))

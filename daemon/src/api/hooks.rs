@@ -32,7 +32,7 @@ async fn take(
         let message = format!("trigger URLs take GET and POST, not {}", request.method());
         return Err(ApiError::new(Code::MethodNotAllowed, message).allowing(&["GET", "POST"]));
     }
-    let body = read_body(payload, api.limits.body_bytes).await?;
+    let body = read_body(api, payload, api.limits.body_bytes).await?;
     let cause = cause_of(api, request)?;
     let token = request.match_info().query("token");
     let taken = api.intake.http(token, source_request(request), body, cause).await?;
