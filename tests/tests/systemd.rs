@@ -92,3 +92,20 @@ fn sandbox_calls_are_allowed_last() {
         );
     }
 }
+
+/// Lines that a host would not miss until something goes wrong, which no check of systemd's asks for.
+#[test]
+fn service_survives_its_functions() {
+    let unit = unit();
+    for (line, reason) in [
+        ("KillMode=mixed", "a stop must not kill the running functions that the daemon waits for"),
+        ("OOMPolicy=continue", "a function that takes too much memory must not end the service"),
+        ("NotifyAccess=main", "a function's process must not speak to systemd for the daemon"),
+        ("PrivateUsers=no", "the daemon has to see which user calls on its socket"),
+    ] {
+        assert!(
+            unit.lines().any(|it| it == line),
+            "systemd/mortise.service needs `{line}`: {reason}"
+        );
+    }
+}
