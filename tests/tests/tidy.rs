@@ -333,6 +333,7 @@ fn imports_against_direction(file: &Source) -> Vec<String> {
                 "{}:{at}: write one `use {root}...` for each module, which this check can read",
                 file.path
             ));
+            continue;
         }
         let mut names = names_after(line, root);
         // Up past the top by `super`; a name that is no module of ours is something else.
