@@ -166,7 +166,12 @@ async fn serve(
     let said = format!("serving on {}", bound.address);
     tell_systemd(&[NotifyState::Ready, NotifyState::Status(&said)]);
 
-    let signal = stop.received().await;
+    let signal = tokio::select! {
+        signal = stop.received() => signal,
+        () = dispatcher.died() => {
+            return Err("the dispatcher has died: start again to go on where it stopped".to_owned());
+        }
+    };
     info!(signal, "stopping: running functions have {} s to finish", DRAIN.as_secs());
     tell_systemd(&[NotifyState::Stopping, NotifyState::Status("finishing running functions")]);
     status.set_ready(false);

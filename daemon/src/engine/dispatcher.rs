@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tracing::{error, info, warn};
 
@@ -106,6 +106,7 @@ enum NotStarted {
 pub struct Dispatcher {
     commands: mpsc::UnboundedSender<Command>,
     depths: Depths,
+    died: watch::Sender<bool>,
 }
 
 /// How many runs of each snap-in wait, for the bound on queues.
@@ -143,10 +144,25 @@ impl Dispatcher {
             running: HashMap::new(),
             quiet_waiters: Vec::new(),
             stopping: None,
-            events_at_hand: 0,
         };
-        runtime.spawn(state.run(inbox));
-        Dispatcher { commands, depths }
+        let task = runtime.spawn(state.run(inbox));
+        let died = watch::Sender::new(false);
+        let teller = died.clone();
+        runtime.spawn(async move {
+            if let Err(error) = task.await {
+                error!(%error, "the dispatcher has died: no run starts any more");
+                teller.send_replace(true);
+            }
+        });
+        Dispatcher { commands, depths, died }
+    }
+
+    /// Comes back only if the dispatcher has died of a mistake of its own. Everything it knew is in
+    /// the store, so a new start of the daemon goes on where it stopped.
+    pub async fn died(&self) {
+        if self.died.subscribe().wait_for(|it| *it).await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Runs were queued; called in commit order.
@@ -211,11 +227,9 @@ struct State {
     running: HashMap<RunId, AbortHandle>,
     quiet_waiters: Vec<(SnapInId, oneshot::Sender<()>)>,
     stopping: Option<oneshot::Sender<()>>,
-    /// How many waiting tickets hold their event.
-    events_at_hand: usize,
 }
 
-/// How many waiting runs keep their event in memory; the others read it from the store.
+/// How many runs keep their event in memory; the others read it from the store.
 const MOST_EVENTS_AT_HAND: usize = 4096;
 /// The largest payload that is kept in memory while its run waits.
 const LARGEST_KEPT_PAYLOAD: usize = 16 * 1024;
@@ -308,9 +322,9 @@ impl State {
     fn enqueue(&mut self, run: OpenRun, event: Option<EventAtHand>) {
         let OpenRun { id, head } = run;
         let event = event.filter(|it| {
-            it.payload.len() <= LARGEST_KEPT_PAYLOAD && self.events_at_hand < MOST_EVENTS_AT_HAND
+            it.payload.len() <= LARGEST_KEPT_PAYLOAD
+                && self.queue.events_at_hand() < MOST_EVENTS_AT_HAND
         });
-        self.events_at_hand += usize::from(event.is_some());
         let snap_in = head.snap_in;
         let ticket = Ticket {
             run: id,
@@ -341,7 +355,6 @@ impl State {
         while self.queue.all_started() < self.most_started
             && let Some(ticket) = self.queue.take()
         {
-            self.events_at_hand -= usize::from(ticket.event.is_some());
             self.note_depth(ticket.snap_in);
             tickets.push(ticket);
         }
