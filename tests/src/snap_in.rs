@@ -1,0 +1,132 @@
+//! Small snap-ins, and requests as their policies want them signed.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+/// The secret of all policies here.
+pub const SECRET: &str = "EnterYourRandomSecretHere";
+
+/// Accepts what is signed: `custom:tick` with the body as its payload, ordered by its `group`.
+pub const SIGNED: &str = r#"
+package rego
+raw := base64.decode(input.request.body_raw)
+signature := crypto.hmac.sha256(raw, input.parameters.secret)
+signed { signature == input.request.headers["X-Signature-256"] }
+output = {"event": input.request.body, "event_key": "tick", "sync_id": input.request.body.group} {
+  signed
+  input.request.body.group
+} else = {"event": input.request.body, "event_key": "tick"} {
+  signed
+} else = {"response": {"status_code": 401, "body": "Unauthenticated"}} {
+  true
+}
+"#;
+
+/// Answers with the number that it was sent.
+pub const ECHO: &str = "
+export const run = async (events) => {
+  const [event] = events;
+  console.log(`number ${event.payload.n}`);
+  return { n: event.payload.n };
+};
+";
+
+/// What a snap-in is made of: one source, one function, and an automation between them.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// Slug of the package, and last part of the scope.
+    pub name: String,
+    /// The policy of the source.
+    pub policy: String,
+    /// Lines of the function's entry in the manifest, beside name and description.
+    pub settings: Vec<String>,
+    /// The function.
+    pub code: String,
+}
+
+impl Parts {
+    /// The one that answers with the number that it was sent.
+    pub fn echo() -> Parts {
+        Parts::new("echo", SIGNED, ECHO)
+    }
+
+    /// With this policy and function.
+    pub fn new(name: &str, policy: &str, code: &str) -> Parts {
+        Parts {
+            name: name.to_owned(),
+            policy: policy.to_owned(),
+            settings: Vec::new(),
+            code: code.to_owned(),
+        }
+    }
+
+    /// With a line more in the function's entry.
+    #[must_use]
+    pub fn with(mut self, setting: &str) -> Parts {
+        self.settings.push(setting.to_owned());
+        self
+    }
+
+    /// `manifest.yaml`.
+    pub fn manifest(&self) -> String {
+        let indent = |text: &str, by: &str| -> String {
+            text.lines().map(|it| format!("{by}{it}\n")).collect()
+        };
+        let policy = indent(self.policy.trim(), "          ");
+        let settings: String = self.settings.iter().map(|it| indent(it, "    ")).collect();
+        format!(
+            "version: \"2\"\n\
+             name: {}\n\
+             description: For tests.\n\
+             service_account:\n  display_name: Tester\n\
+             event_sources:\n  organization:\n    - name: hook\n      display_name: Hook\n      \
+             type: flow-custom-webhook\n      config:\n        policy: |\n{policy}        \
+             parameters:\n          secret: {SECRET}\n\
+             functions:\n  - name: work\n    description: Works.\n{settings}\
+             automations:\n  - name: All\n    source: hook\n    event_types:\n      \
+             - custom:tick\n    function: work\n",
+            self.name
+        )
+    }
+
+    /// The code, as an archive in base 64.
+    pub fn archive(&self) -> String {
+        pack(&[
+            ("package.json", r#"{"name":"tested","version":"1.0.0","main":"src/index.ts"}"#),
+            (
+                "src/index.ts",
+                "import work from './work';\nexport const functionFactory = { work };\n",
+            ),
+            ("src/work.ts", &format!("{}\nexport default run;\n", self.code)),
+        ])
+    }
+}
+
+/// A tar archive in base 64.
+///
+/// # Panics
+///
+/// Never: it is written to memory.
+pub fn pack(files: &[(&str, &str)]) -> String {
+    let mut tarball = tar::Builder::new(Vec::new());
+    for (path, text) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(text.len() as u64);
+        header.set_mode(0o644);
+        tarball.append_data(&mut header, path, text.as_bytes()).expect("memory takes it");
+    }
+    STANDARD.encode(tarball.into_inner().expect("memory takes it"))
+}
+
+/// The signature of a body.
+///
+/// # Panics
+///
+/// Never: HMAC takes keys of any length.
+pub fn sign(body: &[u8]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("any length");
+    mac.update(body);
+    hex::encode(mac.finalize().into_bytes())
+}
