@@ -14,7 +14,8 @@ fn ticket(run: u128, snap_in: u128, function: &str, sync_id: Option<&str>, limit
         function: function.into(),
         sync_id: sync_id.map(Into::into),
         limit,
-        event: (run % 2 == 0)
+        event: run
+            .is_multiple_of(2)
             .then(|| EventAtHand { event_type: "x".into(), payload: bytes::Bytes::new() }),
     }
 }
