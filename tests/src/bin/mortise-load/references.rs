@@ -31,11 +31,12 @@ impl Echo {
                 let answer = |body: web::Bytes| async move {
                     HttpResponse::Ok().content_type("application/json").body(body)
                 };
-                let server = HttpServer::new(move || App::new().route("/echo", web::post().to(answer)))
-                    .workers(WORKERS)
-                    .disable_signals()
-                    .listen(listener)?
-                    .run();
+                let server =
+                    HttpServer::new(move || App::new().route("/echo", web::post().to(answer)))
+                        .workers(WORKERS)
+                        .disable_signals()
+                        .listen(listener)?
+                        .run();
                 // Whoever started it waits for this.
                 let _ = sender.send(server.handle());
                 server.await
