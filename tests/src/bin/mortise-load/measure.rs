@@ -104,7 +104,7 @@ pub(crate) async fn webhook(
         let row = Row::of("webhook, no automation", connections, &seen)
             .costing(cost, seen.answers)
             .compared_with(ECHO, references.echo(connections))
-            .to_reach(if connections >= 64 { 20_000.0 } else { 15_000.0 });
+            .reaching(if connections >= 64 { 20_000.0 } else { 15_000.0 });
         add(rows, row);
     }
     Ok(())
@@ -124,7 +124,7 @@ pub(crate) async fn refused(
         let row = Row::of("bad signature, by policy", connections, &seen)
             .costing(cost, seen.answers)
             .compared_with(ECHO, references.echo(connections))
-            .to_reach(38_000.0);
+            .reaching(38_000.0);
         add(rows, row);
     }
     Ok(())
@@ -146,7 +146,7 @@ pub(crate) async fn call(
         let row = Row::of("functions.call", connections, &seen)
             .costing(cost, seen.answers)
             .compared_with(ECHO, references.echo(connections))
-            .to_reach(6_600.0);
+            .reaching(6_600.0);
         add(rows, row);
     }
     Ok(())
@@ -175,7 +175,7 @@ pub(crate) async fn runs(
         let row = Row::rate("event, function, result stored", connections, rate)
             .costing(cost, seen.answers)
             .compared_with(ECHO, references.echo(connections))
-            .to_reach(5_000.0);
+            .reaching(5_000.0);
         add(rows, row);
     }
     Ok(())
