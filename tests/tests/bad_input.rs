@@ -97,7 +97,7 @@ output = {"event": {"n": 1}, "event_key": "tick"} {
     let installed = daemon.install(&Parts::new("bytes", policy, ECHO));
     let body = b"\xff\xfe\x00\x80 no text";
     let mut signature = sign(body);
-    let mut post = |signature: &str| {
+    let post = |signature: &str| {
         let headers =
             [("content-type", "application/octet-stream"), ("x-signature-256", signature)];
         daemon.connect().send("POST", &installed.path, &headers, body).expect("an answer")

@@ -66,7 +66,7 @@ impl Row {
         self
     }
 
-    pub(crate) fn to_reach(mut self, per_second: f64) -> Row {
+    pub(crate) fn reaching(mut self, per_second: f64) -> Row {
         self.reach = Some(per_second);
         self
     }
