@@ -318,16 +318,16 @@ output = {\"event\": {}, \"event_key\": \"tick\"} {
     let installed = daemon.install(&Parts::new("undefined", undefined, ECHO));
     let response = daemon.send(&installed, b"{}");
     assert_eq!(response.status, 400, "{}", response.text());
-    assert!(source_log(&daemon, &installed.source).contains("undefined"));
+    assert!(source_log(&daemon, &installed.source).contains("gave no output"));
 }
 
 #[test]
 fn policies_that_do_not_compile() {
     let daemon = Daemon::start();
     daemon.call("packages.create", &json!({ "slug": "broken" }));
-    let parts = Parts::new("broken", &SIGNED.replace("} else = ", "} otherwise = "), ECHO);
+    let parts = Parts::new("broken", &SIGNED.replace("} else = ", "} else = = "), ECHO);
     let manifest = parts.manifest();
-    let wrong = manifest.lines().position(|it| it.contains("otherwise")).expect("it is there") + 1;
+    let wrong = manifest.lines().position(|it| it.contains("else = =")).expect("it is there") + 1;
     let parameters =
         json!({ "package": "broken", "manifest": manifest, "archive": parts.archive() });
     let response = daemon.try_call("versions.create", &parameters).expect("an answer");
