@@ -237,7 +237,7 @@ impl Daemon {
     /// When it is not taken.
     #[track_caller]
     pub fn send_event(&self, installed: &Installed, payload: &Value) -> String {
-        let response = crate::eventually("the source is open", Duration::from_secs(20), || {
+        let response = eventually("the source is open", Duration::from_secs(20), || {
             let response = self.send(installed, payload.to_string().as_bytes());
             (response.status != 503).then_some(response)
         });
