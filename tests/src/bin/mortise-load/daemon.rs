@@ -36,8 +36,12 @@ pub(crate) struct Installed {
 }
 
 impl Daemon {
-    /// Starts `program` with its state in `directory`.
-    pub(crate) async fn start(program: &Path, directory: &Path) -> Result<Daemon, Failure> {
+    /// Starts `program` with its state in `directory`, and with more TOML than the usual.
+    pub(crate) async fn start(
+        program: &Path,
+        directory: &Path,
+        more_configuration: &str,
+    ) -> Result<Daemon, Failure> {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let beside = program.parent().unwrap_or(Path::new(".")).join(PLUGIN);
@@ -45,7 +49,7 @@ impl Daemon {
         let text = format!(
             "state_dir = {}\nplugin_dirs = [{}]\ndevelopment = true\n\
              [listen]\naddress = \"{address}\"\nsocket = \"\"\n\
-             [limits]\nqueued_runs = 10_000_000\n",
+             [limits]\nqueued_runs = 10_000_000\n{more_configuration}",
             quoted(&directory.join("state")),
             quoted(&beside),
         );

@@ -44,6 +44,10 @@ struct Options {
     /// The daemon's binary; by default the `mortise` beside this program.
     #[arg(long, value_name = "PATH")]
     daemon: Option<PathBuf>,
+    /// A file with more of the daemon's configuration: whole TOML tables other than `listen` and
+    /// `limits`.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Directory for the daemon's state, on the file system to be measured.
     #[arg(long, value_name = "PATH", default_value = ".")]
     directory: PathBuf,
@@ -132,9 +136,11 @@ async fn measure_all(options: &Options) -> Result<(), Failure> {
         facts["kernel"].as_str().unwrap_or_default(),
         machine::load_average()
     );
+    let more = options.config.as_ref().map(std::fs::read_to_string).transpose()?;
+    let more = more.unwrap_or_default();
     let mut rows = Vec::new();
     let mut others = serde_json::Map::new();
-    let mut daemon = Daemon::start(&program, directory.path()).await?;
+    let mut daemon = Daemon::start(&program, directory.path(), &more).await?;
     println!(
         "ready after {:.0} ms, process {}",
         daemon.start_time.as_secs_f64() * 1e3,

@@ -1,6 +1,6 @@
 //! The measurements of design §8, rows 1 to 4, each against its reference.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::json;
@@ -14,14 +14,22 @@ use crate::samples::{BODY, SIGNATURE, WRONG_SIGNATURE};
 use crate::{Failure, Options, machine};
 
 const WARM_UP: Duration = Duration::from_millis(500);
+/// How long the disk is looked at before each measurement.
+const GLANCE: Duration = Duration::from_millis(300);
 const ECHO: &str = "echo";
 
 /// Rates of the echo server, by number of connections.
 pub(crate) struct References {
+    directory: PathBuf,
     echo: Vec<(usize, f64)>,
 }
 
 impl References {
+    /// The bare commit loop again, in short.
+    fn commits(&self) -> Result<f64, Failure> {
+        commits_per_second(&self.directory, GLANCE)
+    }
+
     fn echo(&self, connections: usize) -> Option<f64> {
         self.echo.iter().find(|(it, _)| *it == connections).map(|(_, rate)| *rate)
     }
@@ -56,7 +64,7 @@ pub(crate) async fn references(
     drop(echo);
     let commits = commits_per_second(directory, options.time())?;
     add(rows, Row::rate("reference: 4 KiB and fdatasync", 1, commits));
-    Ok(References { echo: rates })
+    Ok(References { directory: directory.to_owned(), echo: rates })
 }
 
 fn add(rows: &mut Vec<Row>, row: Row) {
@@ -100,9 +108,11 @@ pub(crate) async fn webhook(
     let alone = daemon.install("no-automation", false).await?;
     for connections in options.connections() {
         let request = hook_request(&alone.hook, SIGNATURE);
+        let commits = references.commits()?;
         let (seen, cost) = load(daemon, options, &request, connections, 200).await?;
         let row = Row::of("webhook, no automation", connections, &seen)
             .costing(cost, seen.answers)
+            .on_a_disk_of(commits)
             .compared_with(ECHO, references.echo(connections))
             .reaching(if connections >= 64 { 20_000.0 } else { 15_000.0 });
         add(rows, row);
@@ -120,9 +130,11 @@ pub(crate) async fn refused(
     let installed = daemon.install("refusing", false).await?;
     for connections in options.connections() {
         let request = hook_request(&installed.hook, WRONG_SIGNATURE);
+        let commits = references.commits()?;
         let (seen, cost) = load(daemon, options, &request, connections, 401).await?;
         let row = Row::of("bad signature, by policy", connections, &seen)
             .costing(cost, seen.answers)
+            .on_a_disk_of(commits)
             .compared_with(ECHO, references.echo(connections))
             .reaching(38_000.0);
         add(rows, row);
@@ -142,9 +154,11 @@ pub(crate) async fn call(
         json!({ "snap_in": installed.id, "function": "trivial", "payload": { "hello": "world" } });
     let request = daemon.api_request("functions.call", &parameters);
     for connections in options.connections() {
+        let commits = references.commits()?;
         let (seen, cost) = load(daemon, options, &request, connections, 200).await?;
         let row = Row::of("functions.call", connections, &seen)
             .costing(cost, seen.answers)
+            .on_a_disk_of(commits)
             .compared_with(ECHO, references.echo(connections))
             .reaching(6_600.0);
         add(rows, row);
@@ -161,6 +175,7 @@ pub(crate) async fn runs(
 ) -> Result<(), Failure> {
     let installed = daemon.install("automated", true).await?;
     for connections in options.connections() {
+        let commits = references.commits()?;
         let warm_up = sustained(daemon, options, &installed, connections, WARM_UP).await?;
         drop(warm_up);
         let before = machine::cpu_seconds(daemon.pid());
@@ -171,9 +186,15 @@ pub(crate) async fn runs(
         let row = Row::of("webhook, while runs run", connections, &seen)
             .compared_with(ECHO, references.echo(connections));
         add(rows, row);
+        let drained = time.saturating_sub(seen.elapsed);
+        println!(
+            "  the next: the queue was empty {:.2} s after the last event",
+            drained.as_secs_f64()
+        );
         let rate = seen.answers as f64 / time.as_secs_f64();
         let row = Row::rate("event, function, result stored", connections, rate)
             .costing(cost, seen.answers)
+            .on_a_disk_of(commits)
             .compared_with(ECHO, references.echo(connections))
             .reaching(5_000.0);
         add(rows, row);

@@ -13,6 +13,8 @@ pub(crate) struct Row {
     pub(crate) latency: Option<[f64; 3]>,
     /// Microseconds of the daemon's processor time per unit, runner processes included.
     pub(crate) cpu_micros: Option<f64>,
+    /// What the bare commit loop did just before, per second: a disk that others use is slower.
+    pub(crate) commits: Option<f64>,
     /// The figure that it is compared with, and the ratio to it.
     pub(crate) reference: Option<(String, f64)>,
     pub(crate) unexpected: u64,
@@ -28,6 +30,7 @@ impl Row {
             per_second: seen.rate(),
             latency: Some([50.0, 99.0, 99.9].map(|it| seen.percentile(it))),
             cpu_micros: None,
+            commits: None,
             reference: None,
             unexpected: seen.unexpected,
             reach: None,
@@ -41,6 +44,7 @@ impl Row {
             per_second,
             latency: None,
             cpu_micros: None,
+            commits: None,
             reference: None,
             unexpected: 0,
             reach: None,
@@ -54,6 +58,11 @@ impl Row {
 
     pub(crate) fn costing(mut self, cpu_seconds: f64, units: u64) -> Row {
         self.cpu_micros = Some(cpu_seconds * 1e6 / units.max(1) as f64);
+        self
+    }
+
+    pub(crate) fn on_a_disk_of(mut self, commits_per_second: f64) -> Row {
+        self.commits = Some(commits_per_second);
         self
     }
 
@@ -72,6 +81,7 @@ impl Row {
             "p99_ms": p99,
             "p99_9_ms": p999,
             "daemon_cpu_us": self.cpu_micros,
+            "bare_commits_per_second": self.commits,
             "reference": self.reference.as_ref().map(|(name, _)| name),
             "ratio": self.reference.as_ref().map(|(_, ratio)| ratio),
             "unexpected_answers": self.unexpected,
@@ -90,7 +100,7 @@ impl Row {
             None => String::new(),
         };
         let mut line = format!(
-            "{:<34} {:>5} {:>9.0} {:>8} {:>7} {:>7} {:>7} {:>8}  {ratio}",
+            "{:<34} {:>5} {:>9.0} {:>8} {:>7} {:>7} {:>7} {:>8} {:>8}  {ratio}",
             self.what,
             self.connections,
             self.per_second,
@@ -99,6 +109,7 @@ impl Row {
             some(p99, 2),
             some(p999, 2),
             some(self.cpu_micros, 1),
+            some(self.commits, 0),
         );
         if self.unexpected > 0 {
             line.push_str(&format!("  {} unexpected answers", self.unexpected));
@@ -110,8 +121,8 @@ impl Row {
 /// Prints the head of the table.
 pub(crate) fn print_head() {
     println!(
-        "{:<34} {:>5} {:>9} {:>8} {:>7} {:>7} {:>7} {:>8}  ratio",
-        "", "conns", "per s", "reach", "p50 ms", "p99 ms", "p99.9", "cpu us"
+        "{:<34} {:>5} {:>9} {:>8} {:>7} {:>7} {:>7} {:>8} {:>8}  ratio",
+        "", "conns", "per s", "reach", "p50 ms", "p99 ms", "p99.9", "cpu us", "disk/s"
     );
 }
 
