@@ -33,7 +33,8 @@ fn top() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-fn sources() -> Vec<Source> {
+/// The files below [`ROOTS`] whose name ends in `ending`.
+fn files(ending: &str) -> Vec<Source> {
     let top = top();
     let mut found = Vec::new();
     let mut folders: Vec<PathBuf> = ROOTS.iter().map(|it| top.join(it)).collect();
@@ -45,13 +46,18 @@ fn sources() -> Vec<Source> {
                 if !path.ends_with("target") {
                     folders.push(path);
                 }
-            } else if path.extension().is_some_and(|it| it == "rs") {
+            } else if path.to_str().unwrap().ends_with(ending) {
                 let text = fs::read_to_string(&path).unwrap();
                 let path = path.strip_prefix(&top).unwrap().to_str().unwrap().to_owned();
                 found.push(Source { path, text });
             }
         }
     }
+    found
+}
+
+fn sources() -> Vec<Source> {
+    let found = files(".rs");
     assert!(found.len() > 100, "only {} files found: is the walk broken?", found.len());
     found
 }
@@ -139,11 +145,20 @@ fn unfinished(file: &Source) -> Vec<String> {
 // Where the environment is read.
 
 fn reads_environment(file: &Source) -> Vec<String> {
-    const ALLOWED: [&str; 4] = ["daemon/src/main.rs", "daemon/src/cli/", "daemon/tests/", "tests/"];
+    const ALLOWED: [&str; 5] = [
+        "daemon/src/main.rs",
+        "daemon/src/cli/",
+        // The main function of a runner process, whose arguments the pool writes.
+        "daemon/src/functions/runner/mod.rs",
+        "daemon/tests/",
+        "tests/",
+    ];
+    const LOOKS: [&str; 6] =
+        ["env::var", "env::args", "env::current_", "env::home_dir", "env::temp_dir", "env::split"];
     if ALLOWED.iter().any(|it| file.path.starts_with(it)) {
         return Vec::new();
     }
-    let lines = file.code().filter(|(_, line)| line.contains("env::var"));
+    let lines = file.code().filter(|(_, line)| LOOKS.iter().any(|look| line.contains(look)));
     let say = |(at, _)| {
         format!(
             "{}:{at}: reads the environment; read it in main or cli and hand the value down",
@@ -158,14 +173,19 @@ fn reads_environment(file: &Source) -> Vec<String> {
 /// A foreign crate, and where it may be named: folders (ending in `/`) and files.
 type Border = (&'static str, &'static [&'static str]);
 
-const BORDERS: [Border; 19] = [
+const BORDERS: [Border; 29] = [
     ("abi_stable", &["daemon/src/plugins/", "plugin-abi/src/"]),
     ("actix", &["daemon/src/actors/"]),
     ("actix_web", &["daemon/src/api/"]),
+    ("arc_swap", &["daemon/src/engine/"]),
+    ("clap", &["daemon/src/cli/", "tests/src/bin/"]),
     ("flate2", &["daemon/src/archive/"]),
+    ("getrandom", &["daemon/src/random.rs"]),
+    ("hmac", &["daemon/src/secrets/", "plugins/flow-custom-webhook/", "tests/src/snap_in.rs"]),
     ("jsonschema", &["daemon/src/plugins/"]),
     ("landlock", &["daemon/src/functions/"]),
-    ("libloading", &["daemon/src/plugins/", "plugin-abi/src/"]),
+    ("libc", &["daemon/src/functions/", "daemon/tests/sandbox.rs"]),
+    ("libloading", &["daemon/src/plugins/"]),
     ("llrt_modules", &["daemon/src/functions/"]),
     ("object", &["daemon/src/plugins/"]),
     ("oxc", &["daemon/src/functions/"]),
@@ -173,10 +193,15 @@ const BORDERS: [Border; 19] = [
     ("regorus", &["plugins/flow-custom-webhook/"]),
     ("reqwest", &["daemon/src/cli/", "daemon/src/egress/"]),
     ("rquickjs", &["daemon/src/functions/"]),
+    ("rustls", &["daemon/src/cli/", "daemon/src/egress/"]),
+    ("rustls_native_certs", &["daemon/src/egress/"]),
     ("saphyr_parser", &["daemon/src/manifest/"]),
     ("sd_notify", &["daemon/src/run.rs"]),
     ("seccompiler", &["daemon/src/functions/"]),
+    ("strsim", &["daemon/src/manifest/"]),
     ("tar", &["daemon/src/archive/"]),
+    ("toml", &["daemon/src/config.rs", "tests/tests/licences.rs"]),
+    ("tracing_subscriber", &["daemon/src/cli/"]),
     ("zip", &["daemon/src/archive/"]),
 ];
 
@@ -363,6 +388,43 @@ fn imports_against_direction(file: &Source) -> Vec<String> {
     problems
 }
 
+// Dependencies.
+
+/// The crates that a `Cargo.toml` names in sections whose header ends in `dependencies]`.
+fn dependencies(manifest: &str) -> Vec<&str> {
+    let mut inside = false;
+    let mut found = Vec::new();
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            inside = line.ends_with("dependencies]");
+        } else if inside && !line.starts_with(['#', ' ']) && !line.is_empty() {
+            found.push(line.split(['.', ' ', '=']).next().unwrap_or_default());
+        }
+    }
+    found
+}
+
+/// The manifest of the crate that a file belongs to: the nearest one above it.
+fn manifest_of<'a>(manifests: &'a [Source], file: &Source) -> &'a Source {
+    let above = |it: &&Source| file.path.starts_with(it.path.trim_end_matches("Cargo.toml"));
+    manifests.iter().filter(above).max_by_key(|it| it.path.len()).unwrap()
+}
+
+/// Dependencies of a crate that none of its `files` names.
+fn unused<'a>(manifest: &'a str, files: &[&Source]) -> Vec<&'a str> {
+    let is_used = |krate: &&str| {
+        let name = match *krate {
+            "md-5" => "md5".to_owned(),
+            krate => krate.replace('-', "_"),
+        };
+        files.iter().flat_map(|it| it.code()).any(|(_, line)| {
+            let mut places = line.match_indices(&name).map(|(at, _)| at);
+            places.any(|at| starts_word(line, at) && name_at(&line[at..]) == name)
+        })
+    };
+    dependencies(manifest).into_iter().filter(|it| !is_used(it)).collect()
+}
+
 // The documents.
 
 /// Folders that `document` does not name, as `name/` or in backquotes.
@@ -436,6 +498,24 @@ fn dependencies_point_one_way() {
 }
 
 #[test]
+fn dependencies_are_used() {
+    let (sources, manifests) = (sources(), files("/Cargo.toml"));
+    let mut problems = Vec::new();
+    for manifest in &manifests {
+        let own: Vec<&Source> =
+            sources.iter().filter(|it| manifest_of(&manifests, it).path == manifest.path).collect();
+        for krate in unused(&manifest.text, &own) {
+            problems.push(format!(
+                "{}: no code names `{krate}`; remove it, here and from the workspace if nobody else \
+                 needs it",
+                manifest.path
+            ));
+        }
+    }
+    report(problems);
+}
+
+#[test]
 fn architecture_names_every_folder() {
     let mut folders = Vec::new();
     for entry in fs::read_dir(top().join("daemon/src")).unwrap() {
@@ -458,7 +538,7 @@ fn architecture_names_every_folder() {
 mod rules {
     use super::{
         Source, crosses_border, imports_against_direction, looks, opens_with_its_subject,
-        reads_environment, unfinished, unnamed,
+        reads_environment, unfinished, unnamed, unused,
     };
 
     fn file(path: &str, text: &str) -> Source {
@@ -492,6 +572,8 @@ mod rules {
         let text = "let it = std::env::var_os(\"HOME\");";
         assert_eq!(reads_environment(&file("daemon/src/store/mod.rs", text)).len(), 1);
         assert!(reads_environment(&file("daemon/src/cli/mod.rs", text)).is_empty());
+        let text = "let here = env::current_dir();";
+        assert_eq!(reads_environment(&file("daemon/src/run.rs", text)).len(), 1);
     }
 
     #[test]
@@ -525,6 +607,15 @@ mod rules {
         assert_eq!(found("daemon/src/api/runs.rs", "use crate::engine::Intake;"), 0);
         assert_eq!(found("daemon/src/api/runs.rs", "use crate::{cli, run};"), 1);
         assert_eq!(found("daemon/src/novel/mod.rs", ""), 1);
+    }
+
+    #[test]
+    fn a_dependency_that_nothing_uses() {
+        let manifest = "[package]\nname = \"x\"\n\n[dependencies]\nsome-crate.workspace = true\n\
+                        # why\nother = \"1\"\n\n[dev-dependencies]\nthird = { path = \"t\" }\n\n\
+                        [lints]\nworkspace = true\n";
+        let code = file("x/src/lib.rs", "use some_crate::It;\n// other\nfn another() {}\n");
+        assert_eq!(unused(manifest, &[&code]), ["other", "third"]);
     }
 
     #[test]
