@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -14,6 +15,9 @@ use super::access::admit;
 use super::error::{ApiError, Code};
 use super::rights::{Caller, Right};
 use super::{Api, routes};
+
+/// How long a request's body may take.
+const BODY_PATIENCE: Duration = Duration::from_secs(30);
 
 type Answer = Pin<Box<dyn Future<Output = Result<Vec<u8>, ApiError>>>>;
 
@@ -164,7 +168,13 @@ pub(super) async fn read_body(
     payload: web::Payload,
     limit: usize,
 ) -> Result<web::Bytes, ApiError> {
-    match payload.to_bytes_limited(limit).await {
+    // Otherwise clients that send nothing hold connections for ever.
+    let body = tokio::time::timeout(BODY_PATIENCE, payload.to_bytes_limited(limit)).await;
+    let body = body.map_err(|_| {
+        let seconds = BODY_PATIENCE.as_secs();
+        ApiError::new(Code::RequestTimeout, format!("the body took longer than {seconds} s"))
+    })?;
+    match body {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(error)) => Err(ApiError::new(Code::BadRequest, format!("the body broke off: {error}"))),
         Err(_) => {
