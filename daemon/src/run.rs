@@ -31,7 +31,7 @@ use crate::engine::routes::Routes;
 use crate::engine::source_log::SourceLogs;
 use crate::functions::pool::{Pool, PoolOptions};
 use crate::model::http::EgressRules;
-use crate::plugins::{LoadOutcome, PluginHost, PluginSettings, Trust};
+use crate::plugins::{PluginHost, PluginSettings, Trust};
 use crate::random::secret_text;
 use crate::secrets::{MasterKey, ServiceTokens};
 use crate::store::{FileLocation, Options, Store, StoreError, TokenRecord};
@@ -214,15 +214,6 @@ async fn load_plugins(config: &Config) -> Result<PluginHost, String> {
     let plugins = tokio::task::spawn_blocking(move || PluginHost::load(settings))
         .await
         .map_err(|error| format!("loading plugins failed: {error}"))?;
-    for report in plugins.load_reports() {
-        let path = report.path.display();
-        match &report.outcome {
-            LoadOutcome::Loaded { name, version, sources, sinks } => {
-                info!(%path, name, version, ?sources, ?sinks, "a plugin was loaded");
-            }
-            LoadOutcome::Refused { reason } => warn!(%path, reason, "a plugin was refused"),
-        }
-    }
     Ok(plugins)
 }
 

@@ -12,13 +12,11 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use mortise_plugin::{EffectOutcome, HttpEffect};
 
+use crate::api::CAUSE_HEADER;
 use crate::egress::{Egress, EgressOptions, LocalApi};
 use crate::functions::pool::{Fetch, Invocation};
 use crate::model::http::{EgressRules, OutgoingRequest, OutgoingResponse, Redirects};
 use crate::plugins::{EffectAnswer, EffectRequest, PerformEffect};
-
-/// The header by which a request to the daemon itself says which run it comes from.
-const CAUSE_HEADER: &str = "mortise-cause";
 
 /// The requests of functions.
 pub(super) struct EgressFetch {
