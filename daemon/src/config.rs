@@ -60,6 +60,8 @@ pub struct Limits {
     pub archive_bytes: usize,
     /// Seconds for a request head.
     pub request_head_seconds: u64,
+    /// Seconds for a request body.
+    pub request_body_seconds: u64,
     /// Waiting runs of one snap-in.
     pub queued_runs: usize,
     /// Waiting plugin calls.

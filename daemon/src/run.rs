@@ -24,14 +24,14 @@ use crate::egress::{Egress, EgressOptions};
 use crate::engine::changes::Changes;
 use crate::engine::contexts::Contexts;
 use crate::engine::dispatcher::{self, Dispatcher};
+use crate::engine::housekeeping;
 use crate::engine::intake::Intake;
 use crate::engine::invocation::{self, Invoker};
 use crate::engine::routes::Routes;
-use crate::engine::housekeeping;
 use crate::engine::source_log::SourceLogs;
 use crate::functions::pool::{Pool, PoolOptions};
 use crate::model::http::EgressRules;
-use crate::plugins::{LoadOutcome, PluginHost, PluginSettings, Trust};
+use crate::plugins::{PluginHost, PluginSettings, Trust};
 use crate::random::secret_text;
 use crate::secrets::{MasterKey, ServiceTokens};
 use crate::store::{FileLocation, Options, Store, StoreError, TokenRecord};
@@ -62,7 +62,8 @@ pub fn run(config: Config, environment: &Environment) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start threads: {error}"))?;
-    let outcome = actix::System::new().block_on(serve(config, environment, engine.handle().clone()));
+    let outcome =
+        actix::System::new().block_on(serve(config, environment, engine.handle().clone()));
     engine.shutdown_timeout(Duration::from_secs(2));
     outcome
 }
@@ -75,6 +76,8 @@ async fn serve(
     let clock = Clock::System;
     // Heard from here on, so that a stop during a long start is not missed.
     let mut stop = StopSignals::listen()?;
+    // What the daemon writes is its own: database, key and token. The socket says so itself.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     make_state_dir(&config.state_dir)?;
     let key = MasterKey::load(environment.credentials.as_deref(), &config.state_dir)
         .map_err(|error| error.to_string())?;
@@ -87,7 +90,7 @@ async fn serve(
     let public_url = public_url(&config, &bound);
 
     let egress = Arc::new(make_egress(&config, &public_url, &bound)?);
-    let pool = Arc::new(make_pool(&config, &engine, &egress, &public_url)?);
+    let pool = Arc::new(make_pool(&config, &engine, &egress)?);
     let contexts = Arc::new(Contexts::new(store.clone()));
     let processes = processes(&config);
     let invoker = Invoker::new(invocation::Parts {
@@ -163,7 +166,12 @@ async fn serve(
     let said = format!("serving on {}", bound.address);
     tell_systemd(&[NotifyState::Ready, NotifyState::Status(&said)]);
 
-    let signal = stop.received().await;
+    let signal = tokio::select! {
+        signal = stop.received() => signal,
+        () = dispatcher.died() => {
+            return Err("the dispatcher has died: start again to go on where it stopped".to_owned());
+        }
+    };
     info!(signal, "stopping: running functions have {} s to finish", DRAIN.as_secs());
     tell_systemd(&[NotifyState::Stopping, NotifyState::Status("finishing running functions")]);
     status.set_ready(false);
@@ -206,15 +214,6 @@ async fn load_plugins(config: &Config) -> Result<PluginHost, String> {
     let plugins = tokio::task::spawn_blocking(move || PluginHost::load(settings))
         .await
         .map_err(|error| format!("loading plugins failed: {error}"))?;
-    for report in plugins.load_reports() {
-        let path = report.path.display();
-        match &report.outcome {
-            LoadOutcome::Loaded { name, version, sources, sinks } => {
-                info!(%path, name, version, ?sources, ?sinks, "a plugin was loaded");
-            }
-            LoadOutcome::Refused { reason } => warn!(%path, reason, "a plugin was refused"),
-        }
-    }
     Ok(plugins)
 }
 
@@ -229,7 +228,9 @@ async fn open_store(config: &Config, clock: &Clock) -> Result<Store, String> {
     match store.write(|tables| tables.sweep_blobs()).await {
         Ok(0) => {}
         Ok(orphans) => info!(orphans, "removed blobs that nothing refers to"),
-        Err(StoreError::Full) => warn!("the disk is full: nothing can be stored until there is room"),
+        Err(StoreError::Full) => {
+            warn!("the disk is full: nothing can be stored until there is room")
+        }
         Err(error) => return Err(format!("cannot write to the database {shown}: {error}")),
     }
     Ok(store)
@@ -281,8 +282,7 @@ fn public_url(config: &Config, bound: &Bound) -> String {
 fn make_egress(config: &Config, public_url: &str, bound: &Bound) -> Result<Egress, String> {
     let mut internal = Vec::with_capacity(config.egress.allow.len());
     for text in &config.egress.allow {
-        let allowed =
-            text.parse().map_err(|error| format!("egress.allow `{text}`: {error}"))?;
+        let allowed = text.parse().map_err(|error| format!("egress.allow `{text}`: {error}"))?;
         internal.push(allowed);
     }
     let options = EgressOptions {
@@ -298,7 +298,7 @@ fn make_egress(config: &Config, public_url: &str, bound: &Bound) -> Result<Egres
             IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
         });
     }
-    egress.set_local_api(Arc::new(LocalRequests::new(public_url, own_address)?));
+    egress.set_local_api(Arc::new(LocalRequests::new(own_address)?));
     Ok(egress)
 }
 
@@ -306,14 +306,13 @@ fn make_pool(
     config: &Config,
     engine: &tokio::runtime::Handle,
     egress: &Arc<Egress>,
-    public_url: &str,
 ) -> Result<Pool, String> {
     let options = PoolOptions {
         most_processes: processes(config),
         require_sandbox: config.functions.require_sandbox,
         ..PoolOptions::default()
     };
-    let fetch = Arc::new(EgressFetch { egress: egress.clone(), own: public_url.to_owned() });
+    let fetch = Arc::new(EgressFetch { egress: egress.clone() });
     let _entered = engine.enter();
     Pool::new(options, fetch).map_err(|error| format!("cannot start functions' processes: {error}"))
 }

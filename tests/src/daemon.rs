@@ -229,14 +229,18 @@ impl Daemon {
         post_signed(&mut self.connect(), &installed.path, body).expect("the daemon answers")
     }
 
-    /// Sends one that has to be taken, and answers the id of its event.
+    /// Sends one that has to be taken, and answers the id of its event. As senders do, it tries again
+    /// when it is told to: right after a start, sources are still being opened.
     ///
     /// # Panics
     ///
     /// When it is not taken.
     #[track_caller]
     pub fn send_event(&self, installed: &Installed, payload: &Value) -> String {
-        let response = self.send(installed, payload.to_string().as_bytes());
+        let response = eventually("the source is open", Duration::from_secs(20), || {
+            let response = self.send(installed, payload.to_string().as_bytes());
+            (response.status != 503).then_some(response)
+        });
         assert_eq!(response.status, 200, "{}", response.text());
         response.json()["events"][0]["id"].as_str().expect("an event").to_owned()
     }

@@ -28,7 +28,9 @@ fn check(response: &Response, status: u16, code: &str, hint: &str) -> Value {
 }
 
 fn small() -> Daemon {
-    let settings = "[limits]\nbody_bytes = 20_000\nrequest_head_seconds = 2\n".to_owned();
+    let settings =
+        "[limits]\nbody_bytes = 20_000\nrequest_head_seconds = 2\nrequest_body_seconds = 3\n"
+            .to_owned();
     Daemon::start_with(Options { settings, ..Options::default() })
 }
 
@@ -171,7 +173,7 @@ fn bodies_that_never_come() {
     }
     for connection in &mut slow {
         let response = connection.read().expect("an answer when the time is over");
-        check(&response, 408, "request_timeout", "30 s");
+        check(&response, 408, "request_timeout", "3 s");
     }
 }
 
@@ -317,16 +319,16 @@ output = {\"event\": {}, \"event_key\": \"tick\"} {
     let installed = daemon.install(&Parts::new("undefined", undefined, ECHO));
     let response = daemon.send(&installed, b"{}");
     assert_eq!(response.status, 400, "{}", response.text());
-    assert!(source_log(&daemon, &installed.source).contains("no output"));
+    assert!(source_log(&daemon, &installed.source).contains("gave no output"));
 }
 
 #[test]
 fn policies_that_do_not_compile() {
     let daemon = Daemon::start();
     daemon.call("packages.create", &json!({ "slug": "broken" }));
-    let parts = Parts::new("broken", &SIGNED.replace("} else = ", "} else == "), ECHO);
+    let parts = Parts::new("broken", &SIGNED.replace("} else = ", "} else = = "), ECHO);
     let manifest = parts.manifest();
-    let wrong = manifest.lines().position(|it| it.contains("else ==")).expect("it is there") + 1;
+    let wrong = manifest.lines().position(|it| it.contains("else = =")).expect("it is there") + 1;
     let parameters =
         json!({ "package": "broken", "manifest": manifest, "archive": parts.archive() });
     let response = daemon.try_call("versions.create", &parameters).expect("an answer");

@@ -18,10 +18,9 @@ use super::snap_in::{Ask, SnapIn};
 use super::source::OpenState;
 use crate::engine::invocation::Call;
 use crate::lifecycle::snap_in::{Effect, Event, Hook, HookOutcome};
-use crate::model::event::Cause;
 use crate::model::id::{EffectId, RunId, SnapInId, SourceId};
 use crate::model::manifest::HookType;
-use crate::model::run::{Attempt, AttemptOutcome, RunHead, RunState, RunTrigger};
+use crate::model::run::{AttemptOutcome, RunHead, RunState, RunTrigger};
 use crate::store::{SnapInRecord, StoreError};
 
 /// How long sources may take to open before an activation fails.
@@ -115,21 +114,13 @@ impl Task {
         // The same over a repetition after a crash: the hook sees that it is called again.
         let run = RunId(self.id.0);
         let started_ms = self.services.clock.now_ms();
-        let mut head = RunHead {
-            snap_in: self.snap_in,
-            version: self.record.version,
-            function: found.function.clone(),
-            trigger: RunTrigger::Hook { hook: name.to_owned() },
-            state: RunState::Running,
-            created_ms: started_ms,
-            ended_ms: None,
-            not_before_ms: None,
-            sync_id: None,
-            attempts: Vec::new(),
-            forgiven: 0,
-            cause: Cause::default(),
-            replay_of: None,
-        };
+        let mut head = RunHead::new(
+            self.snap_in,
+            self.record.version,
+            found.function.clone(),
+            RunTrigger::Hook { hook: name.to_owned() },
+            started_ms,
+        );
         let call = Call {
             run,
             head: head.clone(),
@@ -138,7 +129,6 @@ impl Task {
             source_id: self.snap_in.to_string(),
         };
         let execution = self.services.invoker.call_hook(call).await;
-        let ended_ms = Some(self.services.clock.now_ms());
         let outcome = match &execution.outcome {
             AttemptOutcome::Succeeded => HookOutcome::Succeeded,
             AttemptOutcome::Failed(error) => {
@@ -148,13 +138,11 @@ impl Task {
                 HookOutcome::Failed { message: reason.clone() }
             }
         };
-        head.state = match outcome {
+        let state = match outcome {
             HookOutcome::Succeeded => RunState::Succeeded,
             HookOutcome::Failed { .. } => RunState::Failed,
         };
-        head.ended_ms = ended_ms;
-        let outcome_of_attempt = Some(execution.outcome);
-        head.attempts = vec![Attempt { started_ms, ended_ms, outcome: outcome_of_attempt }];
+        head.end_with(state, execution.outcome, self.services.clock.now_ms());
         let output = execution.output;
         let stored = self.services.store.write(move |it| it.record_run(run, &head, &output)).await;
         if let Err(error) = stored {

@@ -15,6 +15,8 @@ use crate::store::StoreError;
 
 /// How often an actor is built again before it is left alone until somebody asks for it.
 const MOST_DEATHS: u32 = 10;
+/// Deaths that are further apart than this have nothing to do with each other.
+const FORGIVEN_AFTER_MS: u64 = 60 * 60 * 1000;
 /// Before the first time; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
@@ -22,7 +24,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 pub struct Registry {
     services: Services,
     snap_ins: HashMap<SnapInId, Addr<SnapIn>>,
-    deaths: HashMap<SnapInId, u32>,
+    /// How often an actor has died lately, and when it last did.
+    deaths: HashMap<SnapInId, (u32, u64)>,
 }
 
 /// Asks for the actor of a snap-in; nothing when there is no such snap-in.
@@ -99,7 +102,12 @@ impl Handler<Ended> for Registry {
             self.deaths.remove(&id);
             return;
         }
-        let deaths = self.deaths.entry(id).or_default();
+        let now_ms = self.services.clock.now_ms();
+        let (deaths, last_ms) = self.deaths.entry(id).or_default();
+        if now_ms.saturating_sub(*last_ms) > FORGIVEN_AFTER_MS {
+            *deaths = 0;
+        }
+        *last_ms = now_ms;
         *deaths += 1;
         if *deaths > MOST_DEATHS {
             error!(snap_in = %id, "its actor panics again and again; it is left alone until asked for");

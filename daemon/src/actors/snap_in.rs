@@ -56,6 +56,14 @@ pub struct SetSourceStatus {
 #[rtype(result = "()")]
 pub(super) struct SourceEnded(pub(super) SourceId);
 
+/// A source can take no events, for a reason that does not pass by itself.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct SourceFailed {
+    pub(super) source: SourceId,
+    pub(super) problem: String,
+}
+
 /// Makes the actor panic; for tests of what happens then.
 #[cfg(test)]
 #[derive(Message)]
@@ -289,6 +297,18 @@ impl Handler<SourceEnded> for SnapIn {
         match self.services.store.read(|tables| tables.route_generation(source)) {
             Ok(generation) => self.update_source(source, generation, ctx),
             Err(error) => error!(%source, %error, "a source that died cannot be started again"),
+        }
+    }
+}
+
+impl Handler<SourceFailed> for SnapIn {
+    type Result = ();
+
+    fn handle(&mut self, failed: SourceFailed, ctx: &mut Context<SnapIn>) {
+        // While it is being activated, the effect that waits for its sources says so itself.
+        if self.record.state == SnapInState::Active {
+            let reason = format!("event source {}: {}", failed.source, failed.problem);
+            ctx.notify(Ask { event: Event::SystemError { reason }, done: None });
         }
     }
 }

@@ -5,6 +5,7 @@
 //! comes back as a message.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::WeakAddr;
 use actix::prelude::*;
@@ -12,7 +13,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::Services;
-use super::snap_in::{SnapIn, SourceEnded};
+use super::snap_in::{SnapIn, SourceEnded, SourceFailed};
 use crate::engine::contexts::VersionContext;
 use crate::engine::routes::OpenSource;
 pub(super) use crate::engine::source_log::OpenState;
@@ -20,6 +21,9 @@ use crate::model::id::{AutomationId, SnapInId, SourceId, VersionId};
 use crate::plugins::{LogSink, OpenError, SourceInstance};
 use crate::routing::Route;
 use crate::store::SourceRecord;
+
+/// When an opening that failed for a reason that may pass is tried again.
+const OPEN_AGAIN: Duration = Duration::from_secs(2);
 
 /// The actor of one source.
 pub(super) struct Source {
@@ -192,7 +196,27 @@ impl Handler<Opened> for Source {
                 let log = self.services.source_logs.of(self.id);
                 let message = format!("the source cannot be opened: {error}");
                 log.add(self.services.clock.now_ms(), mortise_plugin::LogLevel::Error, &message);
+                self.opening_failed(&error, ctx);
+            }
+        }
+    }
+}
+
+impl Source {
+    fn opening_failed(&mut self, error: &OpenError, ctx: &mut Context<Source>) {
+        match error {
+            // Nothing but another version or plugin helps.
+            OpenError::UnknownType { .. } | OpenError::Config { .. } => {
                 self.state.send_replace(OpenState::Failed(error.to_string()));
+                if let Some(parent) = self.parent.upgrade() {
+                    let problem = error.to_string();
+                    // When it is too busy to hear it, the log of the source still says so.
+                    let _ = parent.try_send(SourceFailed { source: self.id, problem });
+                }
+            }
+            // The plugin was busy or stuck: senders are told 503 until it opens.
+            OpenError::Call(_) | OpenError::ThreadsLost { .. } => {
+                ctx.run_later(OPEN_AGAIN, |source, ctx| source.follow(ctx));
             }
         }
     }

@@ -18,13 +18,9 @@ use crate::lifecycle::snap_in::Event;
 use crate::model::id::{SnapInId, VersionId};
 use crate::model::manifest::{EventSource, Function, Hook, HookType, Manifest};
 use crate::model::run::{AttemptOutcome, RunError, RunOutput};
-use crate::model::scope::Scope;
 use crate::model::snap_in::SnapInState;
 use crate::plugins::{PluginSettings, Trust};
-use crate::store::{
-    Creation, NewSnapIn, NewVersion, Options, PackageRecord, SnapInRecord,
-    VersionCreation, memory,
-};
+use crate::store::{SnapInRecord, testing};
 
 /// Hooks wait for a permit, then end as told.
 struct Hooks {
@@ -100,10 +96,9 @@ struct Bench {
 
 impl Bench {
     async fn new(manifest: Manifest, hooks: &Arc<Hooks>) -> Bench {
-        let options = Options { cache_bytes: 1 << 20 };
-        let store = Store::open(memory(), options, 0, Clock::manual(1)).expect("opens");
-        let store = Arc::new(store);
-        let id = install(&store, manifest).await;
+        let store = Arc::new(testing::in_memory(1));
+        let sources = manifest.event_sources.len();
+        let id = testing::install(&store, manifest, "no-such-type", sources, 0).await;
         Bench::on(store, id, hooks)
     }
 
@@ -164,47 +159,6 @@ impl Bench {
     fn pending_effects(&self) -> usize {
         self.services.store.read(|it| it.pending_effects()).expect("read").len()
     }
-}
-
-async fn install(store: &Store, manifest: Manifest) -> SnapInId {
-    let sources = manifest.event_sources.len();
-    store
-        .write(move |tables| {
-            let package = tables.create_package(&PackageRecord {
-                slug: "p".to_owned(),
-                description: String::new(),
-                created_ms: 1,
-                created_by: "test".to_owned(),
-            })?;
-            let package = package.expect("the first of its name");
-            let VersionCreation::Created(version) = tables.create_version(&NewVersion {
-                package,
-                content_hash: String::new(),
-                manifest_text: String::new(),
-                manifest: manifest.clone(),
-                code: None,
-                warnings: Vec::new(),
-                created_by: "test".to_owned(),
-            })?
-            else {
-                panic!("it is new")
-            };
-            let source = ("s".to_owned(), "no-such-type".to_owned(), "secret".to_owned());
-            let Creation::Created(id) = tables.create_snap_in(&NewSnapIn {
-                version,
-                package,
-                scope: Scope::default_for("p").expect("valid"),
-                sources: vec![source; sources],
-                automations: 0,
-                created_by: "test".to_owned(),
-            })?
-            else {
-                panic!("it is new")
-            };
-            Ok(id)
-        })
-        .await
-        .expect("written")
 }
 
 fn run(test: impl Future<Output = ()>) {

@@ -16,9 +16,6 @@ use super::error::{ApiError, Code};
 use super::rights::{Caller, Right};
 use super::{Api, routes};
 
-/// How long a request's body may take.
-const BODY_PATIENCE: Duration = Duration::from_secs(30);
-
 type Answer = Pin<Box<dyn Future<Output = Result<Vec<u8>, ApiError>>>>;
 
 /// One call of the API.
@@ -154,7 +151,7 @@ async fn call(
         } else {
             api.limits.body_bytes
         };
-        Input::Body(read_body(payload, limit).await?)
+        Input::Body(read_body(&api, payload, limit).await?)
     } else {
         let allowed: &[&str] = if route.reads { &["GET", "POST"] } else { &["POST"] };
         let message = format!("`{name}` is not called with {}", request.method());
@@ -163,20 +160,23 @@ async fn call(
     (route.call)(api, caller, input).await
 }
 
-/// The whole body, if it is not too large.
+/// The whole body, if it is not too large and arrives in time.
 pub(super) async fn read_body(
+    api: &Api,
     payload: web::Payload,
     limit: usize,
 ) -> Result<web::Bytes, ApiError> {
-    // Otherwise clients that send nothing hold connections for ever.
-    let body = tokio::time::timeout(BODY_PATIENCE, payload.to_bytes_limited(limit)).await;
-    let body = body.map_err(|_| {
-        let seconds = BODY_PATIENCE.as_secs();
-        ApiError::new(Code::RequestTimeout, format!("the body took longer than {seconds} s"))
-    })?;
-    match body {
+    let seconds = api.limits.request_body_seconds;
+    let whole = payload.to_bytes_limited(limit);
+    let Ok(read) = tokio::time::timeout(Duration::from_secs(seconds), whole).await else {
+        let message = format!("the body did not arrive within {seconds} s");
+        return Err(ApiError::new(Code::RequestTimeout, message));
+    };
+    match read {
         Ok(Ok(body)) => Ok(body),
-        Ok(Err(error)) => Err(ApiError::new(Code::BadRequest, format!("the body broke off: {error}"))),
+        Ok(Err(error)) => {
+            Err(ApiError::new(Code::BadRequest, format!("the body broke off: {error}")))
+        }
         Err(_) => {
             let message = format!("the body is larger than the {limit} bytes that are allowed");
             Err(ApiError::new(Code::TooLarge, message))

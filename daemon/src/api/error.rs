@@ -133,8 +133,8 @@ impl ApiError {
 
     /// The response.
     pub fn respond(&self) -> HttpResponse {
-        let status = StatusCode::from_u16(self.code.status())
-            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status =
+            StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut body = json!({
             "type": self.code.text(),
             "title": self.code.title(),
@@ -162,7 +162,9 @@ impl From<StoreError> for ApiError {
         let message = error.to_string();
         match error {
             StoreError::Full => ApiError::new(Code::DiskFull, message),
-            StoreError::Io(_) | StoreError::Unavailable => ApiError::new(Code::Unavailable, message),
+            StoreError::Io(_) | StoreError::Unavailable => {
+                ApiError::new(Code::Unavailable, message)
+            }
             StoreError::Corrupt(_) | StoreError::TooNew { .. } | StoreError::Panicked(_) => {
                 tracing::error!(error = message, "a call failed");
                 ApiError::new(Code::Internal, message)

@@ -121,7 +121,11 @@ fn find(api: &Api, caller: &Caller, text: &str) -> Result<(SourceId, SourceRecor
     Ok((id, record.ok_or_else(|| ApiError::not_found("event source", text))?))
 }
 
-pub(super) async fn get(api: Arc<Api>, caller: Caller, which: Which) -> Result<OneSource, ApiError> {
+pub(super) async fn get(
+    api: Arc<Api>,
+    caller: Caller,
+    which: Which,
+) -> Result<OneSource, ApiError> {
     let (id, record) = find(&api, &caller, &which.id)?;
     let instructions = instructions(&api, &caller, &record)?;
     let mut event_source = source(&api, id, record);
@@ -143,7 +147,11 @@ fn instructions(
     Ok(declared.setup_instructions.as_ref().map(render))
 }
 
-pub(super) async fn list(api: Arc<Api>, caller: Caller, list: List) -> Result<ManySources, ApiError> {
+pub(super) async fn list(
+    api: Arc<Api>,
+    caller: Caller,
+    list: List,
+) -> Result<ManySources, ApiError> {
     let snap_in = match (&list.snap_in, caller.reach) {
         (Some(text), _) => Some(snap_ins::find(&api, &caller, text)?.0),
         (None, Reach::SnapIn(own)) => Some(own),
@@ -170,11 +178,19 @@ pub(super) async fn logs(api: Arc<Api>, caller: Caller, which: Which) -> Result<
     Ok(Lines { lines })
 }
 
-pub(super) async fn pause(api: Arc<Api>, caller: Caller, which: Which) -> Result<OneSource, ApiError> {
+pub(super) async fn pause(
+    api: Arc<Api>,
+    caller: Caller,
+    which: Which,
+) -> Result<OneSource, ApiError> {
     set_status(&api, &caller, &which.id, SourceStatus::Paused).await
 }
 
-pub(super) async fn resume(api: Arc<Api>, caller: Caller, which: Which) -> Result<OneSource, ApiError> {
+pub(super) async fn resume(
+    api: Arc<Api>,
+    caller: Caller,
+    which: Which,
+) -> Result<OneSource, ApiError> {
     set_status(&api, &caller, &which.id, SourceStatus::Active).await
 }
 
@@ -204,16 +220,15 @@ pub(super) async fn publish(
         return Err(ApiError::field("event_type", "event_type is empty"));
     }
     let payload = String::from(Box::<str>::from(publish.payload));
-    let taken = api
-        .intake
-        .publish(id, publish.event_type, payload.into(), caller.cause)
-        .await
-        .map_err(|error| match error {
-            crate::engine::intake::IntakeError::NoSuchSource => ApiError::new(
-                Code::Conflict,
-                "the source takes no events: it is paused, or its snap-in is not active",
-            ),
-            other => other.into(),
-        })?;
+    let taken =
+        api.intake.publish(id, publish.event_type, payload.into(), caller.cause).await.map_err(
+            |error| match error {
+                crate::engine::intake::IntakeError::NoSuchSource => ApiError::new(
+                    Code::Conflict,
+                    "the source takes no events: it is paused, or its snap-in is not active",
+                ),
+                other => other.into(),
+            },
+        )?;
     Ok(Published { events: taken.events.iter().map(|(id, _)| id.to_string()).collect() })
 }

@@ -98,7 +98,11 @@ pub(super) async fn get(api: Arc<Api>, _: Caller, which: Which) -> Result<OneEve
     Ok(OneEvent { event: event(id, head, &payload, true) })
 }
 
-pub(super) async fn list(api: Arc<Api>, caller: Caller, list: List) -> Result<ManyEvents, ApiError> {
+pub(super) async fn list(
+    api: Arc<Api>,
+    caller: Caller,
+    list: List,
+) -> Result<ManyEvents, ApiError> {
     let snap_in = match &list.snap_in {
         Some(text) => Some(snap_ins::find(&api, &caller, text)?.0),
         None => None,

@@ -12,9 +12,7 @@ use super::rights::Caller;
 use super::{Api, snap_ins};
 use crate::engine::invocation::Call as FunctionCall;
 use crate::model::id::{IdSource, RunId};
-use crate::model::run::{
-    Attempt, AttemptOutcome, RunError, RunHead, RunLogLine, RunState, RunTrigger,
-};
+use crate::model::run::{AttemptOutcome, RunError, RunHead, RunLogLine, RunState, RunTrigger};
 use crate::random::RandomPool;
 
 #[derive(Deserialize, JsonSchema)]
@@ -54,8 +52,10 @@ fn new_run_id(now_ms: u64) -> RunId {
 pub(super) async fn call(api: Arc<Api>, caller: Caller, call: Call) -> Result<Called, ApiError> {
     let (snap_in, record) = snap_ins::find(&api, &caller, &call.snap_in)?;
     if !record.state.runs_start() {
-        let message =
-            format!("the snap-in is {}: functions run only while it is ACTIVE", record.state.name());
+        let message = format!(
+            "the snap-in is {}: functions run only while it is ACTIVE",
+            record.state.name()
+        );
         return Err(ApiError::new(Code::Conflict, message));
     }
     if !api.services.store.has_room() {
@@ -69,19 +69,8 @@ pub(super) async fn call(api: Arc<Api>, caller: Caller, call: Call) -> Result<Ca
     let started_ms = api.services.clock.now_ms();
     let run = new_run_id(started_ms);
     let mut head = RunHead {
-        snap_in,
-        version: record.version,
-        function: call.function,
-        trigger: RunTrigger::Call,
-        state: RunState::Running,
-        created_ms: started_ms,
-        ended_ms: None,
-        not_before_ms: None,
-        sync_id: None,
-        attempts: Vec::new(),
-        forgiven: 0,
         cause: caller.cause,
-        replay_of: None,
+        ..RunHead::new(snap_in, record.version, call.function, RunTrigger::Call, started_ms)
     };
     let payload = match call.payload {
         Some(payload) => String::from(Box::<str>::from(payload)).into(),
@@ -105,10 +94,7 @@ pub(super) async fn call(api: Arc<Api>, caller: Caller, call: Call) -> Result<Ca
             (RunState::Failed, Some(RunError { kind, message, ..RunError::default() }))
         }
     };
-    let ended_ms = Some(api.services.clock.now_ms());
-    head.state = state;
-    head.ended_ms = ended_ms;
-    head.attempts = vec![Attempt { started_ms, ended_ms, outcome: Some(execution.outcome) }];
+    head.end_with(state, execution.outcome, api.services.clock.now_ms());
     let output = execution.output;
     let (result, logs) = (output.result.clone(), output.logs.clone());
     api.services.store.write(move |tables| tables.record_run(run, &head, &output)).await?;

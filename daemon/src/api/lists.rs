@@ -3,7 +3,8 @@
 use std::str::FromStr;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::de::{Error, Unexpected};
+use serde::{Deserialize, Deserializer};
 
 use super::error::ApiError;
 use crate::store::PageRequest;
@@ -15,11 +16,30 @@ const MOST: usize = 1000;
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 pub(super) struct Paging {
     /// At most so many; 50 when absent, 1000 at most.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "number")]
+    #[schemars(with = "Option<usize>")]
     pub(super) limit: Option<usize>,
     /// The `next_cursor` of the page before.
     #[serde(default)]
     pub(super) cursor: Option<String>,
+}
+
+/// A number that may also come as text: in a query everything is text, and serde cannot read it as
+/// anything else in a structure that is flattened into another.
+fn number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<usize>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Given {
+        Number(Option<usize>),
+        Text(String),
+    }
+    match Given::deserialize(from)? {
+        Given::Number(number) => Ok(number),
+        Given::Text(text) => text
+            .parse()
+            .map(Some)
+            .map_err(|_| D::Error::invalid_value(Unexpected::Str(&text), &"a number, 1 to 1000")),
+    }
 }
 
 impl Paging {
@@ -34,7 +54,10 @@ impl Paging {
     fn request(&self, newest_first: bool) -> Result<PageRequest, ApiError> {
         let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
         if !(1..=MOST).contains(&limit) {
-            return Err(ApiError::field("limit", format!("limit is {limit}: expected 1 to {MOST}")));
+            return Err(ApiError::field(
+                "limit",
+                format!("limit is {limit}: expected 1 to {MOST}"),
+            ));
         }
         let from = self.cursor.as_deref().map(parse_cursor).transpose()?;
         Ok(PageRequest { from, limit, newest_first })
@@ -80,6 +103,26 @@ pub(crate) fn time(ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(Debug, Deserialize)]
+    struct Request {
+        #[serde(flatten)]
+        paging: Paging,
+    }
+
+    #[test]
+    fn limit_comes_in_a_query_or_in_json() {
+        let limit = |query| {
+            actix_web::web::Query::<Request>::from_query(query).map(|it| it.paging.limit).ok()
+        };
+        assert_eq!(limit("limit=3&cursor=ab"), Some(Some(3)));
+        assert_eq!(limit("cursor=ab"), Some(None));
+        assert_eq!(limit("limit=many"), None);
+        let limit = |json| serde_json::from_str::<Request>(json).map(|it| it.paging.limit).ok();
+        assert_eq!(limit(r#"{"limit": 3}"#), Some(Some(3)));
+        assert_eq!(limit(r#"{"limit": null}"#), Some(None));
+        assert_eq!(limit(r#"{"limit": -3}"#), None);
+    }
 
     #[test]
     fn times_are_dates() {

@@ -30,6 +30,7 @@ use std::time::Duration;
 
 use actix::Addr;
 
+pub(crate) use access::CAUSE_HEADER;
 pub use error::{ApiError, Code};
 pub use openapi::document as openapi_document;
 pub use server::{Bound, Listeners, bind};

@@ -108,7 +108,9 @@ mod tests {
         let made = format!("{:#}\n", document());
         if std::fs::read_to_string(path).unwrap_or_default() != made {
             std::fs::write(path, made).expect("the document can be written");
-            panic!("the API changed; daemon/openapi.json was written anew, read its diff and commit it");
+            panic!(
+                "the API changed; daemon/openapi.json was written anew, read its diff and commit it"
+            );
         }
     }
 }

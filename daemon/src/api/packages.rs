@@ -109,7 +109,11 @@ pub(super) async fn get(api: Arc<Api>, _: Caller, which: Which) -> Result<OnePac
     Ok(OnePackage { package: package(id, record) })
 }
 
-pub(super) async fn list(api: Arc<Api>, _: Caller, paging: Paging) -> Result<ManyPackages, ApiError> {
+pub(super) async fn list(
+    api: Arc<Api>,
+    _: Caller,
+    paging: Paging,
+) -> Result<ManyPackages, ApiError> {
     let page = paging.oldest_first()?;
     let page = api.services.store.read(|tables| tables.list_packages(page))?;
     let packages = page.rows.into_iter().map(|(id, it)| package(id, it)).collect();

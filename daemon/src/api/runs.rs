@@ -234,9 +234,14 @@ pub(super) async fn reopen(api: &Api, id: RunId) -> Result<(RunId, RunHead), Api
     }
 }
 
-pub(super) async fn cancel(api: Arc<Api>, caller: Caller, cancel: Cancel) -> Result<OneRun, ApiError> {
+pub(super) async fn cancel(
+    api: Arc<Api>,
+    caller: Caller,
+    cancel: Cancel,
+) -> Result<OneRun, ApiError> {
     let (id, head, _) = find(&api, &cancel.id)?;
-    let reason = cancel.reason.unwrap_or_else(|| format!("cancelled by {}", caller.principal.name()));
+    let reason =
+        cancel.reason.unwrap_or_else(|| format!("cancelled by {}", caller.principal.name()));
     let state = api.services.store.write(move |tables| tables.cancel_run(id, &reason)).await?;
     match state {
         Some(RunState::Cancelled) => {
@@ -262,13 +267,11 @@ pub(super) async fn replay(api: Arc<Api>, _: Caller, which: Which) -> Result<One
         let Some(snap_in) = tables.snap_in(head.snap_in)? else { return Ok(None) };
         Ok(tables.version(snap_in.version)?.map(|version| (snap_in, version)))
     })?;
-    let (snap_in, version) =
-        found.filter(|(it, _)| it.state != SnapInState::Deleted).ok_or_else(|| {
-            ApiError::new(Code::Conflict, "the snap-in of this run was deleted")
-        })?;
+    let (snap_in, version) = found
+        .filter(|(it, _)| it.state != SnapInState::Deleted)
+        .ok_or_else(|| ApiError::new(Code::Conflict, "the snap-in of this run was deleted"))?;
     let Some(function) = version.manifest.function(&head.function) else {
-        let message =
-            format!("the installed version has no function `{}` any more", head.function);
+        let message = format!("the installed version has no function `{}` any more", head.function);
         return Err(ApiError::new(Code::Conflict, message));
     };
     let new = RunHead {

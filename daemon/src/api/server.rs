@@ -74,7 +74,8 @@ impl Listeners {
             App::new()
                 .app_data(api.clone())
                 .app_data(table.clone())
-                .route("/hooks/{token}", web::route().to(hooks::serve))
+                // A scope is a plain prefix; a `{token}` would cost a regular expression per request.
+                .service(web::scope("/hooks").default_service(web::route().to(hooks::serve)))
                 .route("/api/v1/openapi.json", web::get().to(openapi::serve))
                 .route("/api/v1/{name}", web::route().to(dispatch::serve))
                 .route("/healthz", web::get().to(system::healthz))

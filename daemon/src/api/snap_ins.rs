@@ -132,9 +132,7 @@ pub(super) fn find(
             None => None,
         })
     })?;
-    found
-        .filter(|(id, _)| caller.reaches(*id))
-        .ok_or_else(|| ApiError::not_found("snap-in", text))
+    found.filter(|(id, _)| caller.reaches(*id)).ok_or_else(|| ApiError::not_found("snap-in", text))
 }
 
 pub(super) async fn create(
@@ -184,7 +182,11 @@ pub(super) async fn create(
     }
 }
 
-pub(super) async fn get(api: Arc<Api>, caller: Caller, which: Which) -> Result<OneSnapIn, ApiError> {
+pub(super) async fn get(
+    api: Arc<Api>,
+    caller: Caller,
+    which: Which,
+) -> Result<OneSnapIn, ApiError> {
     let (id, record) = find(&api, &caller, &which.id)?;
     if which.wait_seconds > 0 && record.state.is_transitory() {
         return settled(&api, &caller, id, which.wait_seconds).await;
@@ -192,7 +194,11 @@ pub(super) async fn get(api: Arc<Api>, caller: Caller, which: Which) -> Result<O
     Ok(OneSnapIn { snap_in: snap_in(id, record) })
 }
 
-pub(super) async fn list(api: Arc<Api>, caller: Caller, list: List) -> Result<ManySnapIns, ApiError> {
+pub(super) async fn list(
+    api: Arc<Api>,
+    caller: Caller,
+    list: List,
+) -> Result<ManySnapIns, ApiError> {
     let page = list.paging.oldest_first()?;
     let prefix = list.scope.as_deref().unwrap_or_default();
     let page = api.services.store.read(|tables| {

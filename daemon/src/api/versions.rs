@@ -160,12 +160,8 @@ pub(super) async fn validate(
 ) -> Result<Validation, ApiError> {
     let services = &api.services;
     let now_ms = services.clock.now_ms();
-    let (manifest, problems) =
-        check_manifest(&validate.manifest, &services.plugins, now_ms).await;
-    Ok(Validation {
-        valid: manifest.is_some(),
-        problems: problems.iter().map(finding).collect(),
-    })
+    let (manifest, problems) = check_manifest(&validate.manifest, &services.plugins, now_ms).await;
+    Ok(Validation { valid: manifest.is_some(), problems: problems.iter().map(finding).collect() })
 }
 
 pub(super) async fn create(

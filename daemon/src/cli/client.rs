@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::Failure;
 use super::arguments::{
     Command, Connection, DeadLetterCommand, DeadLetters, EventCommand, FunctionCommand,
     PackageCommand, Page, RunCommand, SnapInCommand, SourceCommand, VersionCommand,
 };
 use super::files;
 use super::show::{self, View};
-use super::Failure;
 
 /// Longer than the longest wait of the API.
 const TIMEOUT: Duration = Duration::from_secs(90);
@@ -26,9 +26,7 @@ pub(super) fn run(connection: &Connection, command: Command) -> Result<(), Failu
         Command::Version { command: VersionCommand::Validate { path } } => {
             return validate(&client, connection.json, &path);
         }
-        Command::Version {
-            command: VersionCommand::Create { path, package, create_package },
-        } => {
+        Command::Version { command: VersionCommand::Create { path, package, create_package } } => {
             let answer = create_version(&client, &path, &package, create_package)?;
             return show::answer(&answer, &View::VERSION, connection.json);
         }
@@ -52,9 +50,7 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
                 json!({ "slug": slug, "description": description }),
                 View::PACKAGE,
             ),
-            PackageCommand::List(page) => {
-                ("packages.list", paged(page, json!({})), View::PACKAGES)
-            }
+            PackageCommand::List(page) => ("packages.list", paged(page, json!({})), View::PACKAGES),
             PackageCommand::Get { package } => {
                 ("packages.get", json!({ "id": package }), View::PACKAGE)
             }
@@ -106,11 +102,9 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
             SnapInCommand::Install { .. } => return Err(not_one_call()),
         },
         Command::Source { command } => match command {
-            SourceCommand::List { snap_in, page } => (
-                "event-sources.list",
-                paged(page, json!({ "snap_in": snap_in })),
-                View::SOURCES,
-            ),
+            SourceCommand::List { snap_in, page } => {
+                ("event-sources.list", paged(page, json!({ "snap_in": snap_in })), View::SOURCES)
+            }
             SourceCommand::Get { source } => {
                 ("event-sources.get", json!({ "id": source }), View::SOURCE)
             }
@@ -266,7 +260,8 @@ fn install(
     };
     let created = create_version(client, path, &package, true)?;
     let version = &created["version"]["id"];
-    let installed = client.call("snap-ins.create", &json!({ "version": version, "scope": scope }))?;
+    let installed =
+        client.call("snap-ins.create", &json!({ "version": version, "scope": scope }))?;
     let id = &installed["snap_in"]["id"];
     let body = json!({ "id": id, "wait_seconds": WAIT_SECONDS });
     let answer = client.call("snap-ins.activate", &body)?;
@@ -342,11 +337,7 @@ impl Client {
     }
 
     /// A call of the API; the outer failure is that of the connection.
-    fn try_call(
-        &self,
-        name: &str,
-        parameters: &Value,
-    ) -> Result<Result<Value, Failure>, Failure> {
+    fn try_call(&self, name: &str, parameters: &Value) -> Result<Result<Value, Failure>, Failure> {
         let headers = [("content-type", "application/json")];
         let url = format!("{}/api/v1/{name}", self.base);
         let (status, body) = self.post(&url, &headers, parameters.to_string(), true)?;

@@ -164,8 +164,9 @@ fn write_example(directory: &Path) -> Result<(), Failure> {
     for (name, content) in EXAMPLE {
         let path = directory.join(name);
         let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
-        made.and_then(|()| std::fs::write(&path, content))
-            .map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))?;
+        made.and_then(|()| std::fs::write(&path, content)).map_err(|error| {
+            Failure::failed(format!("cannot write {}: {error}", path.display()))
+        })?;
     }
     Ok(())
 }
@@ -194,7 +195,8 @@ struct Daemon {
 
 impl Daemon {
     fn start(directory: &Path) -> Result<Daemon, Failure> {
-        let failed = |what: &str, error: std::io::Error| Failure::failed(format!("{what}: {error}"));
+        let failed =
+            |what: &str, error: std::io::Error| Failure::failed(format!("{what}: {error}"));
         let program = std::env::current_exe()
             .map_err(|error| failed("cannot find this program's own file", error))?;
         let port = free_port().map_err(|error| failed("cannot find a free port", error))?;
@@ -243,7 +245,9 @@ impl Daemon {
     }
 
     fn stop(&mut self) {
-        if let Some(process) = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw) {
+        if let Some(process) =
+            i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw)
+        {
             // It may have ended already.
             let _ = rustix::process::kill_process(process, rustix::process::Signal::TERM);
         }

@@ -23,7 +23,12 @@ impl View {
     pub(super) const PACKAGE: View = View::One("package");
     pub(super) const PACKAGES: View = View::Table(
         "packages",
-        &[("ID", "id"), ("SLUG", "slug"), ("CREATED", "created_date"), ("DESCRIPTION", "description")],
+        &[
+            ("ID", "id"),
+            ("SLUG", "slug"),
+            ("CREATED", "created_date"),
+            ("DESCRIPTION", "description"),
+        ],
     );
     pub(super) const VERSION: View = View::One("version");
     pub(super) const VERSIONS: View = View::Table(
@@ -38,7 +43,13 @@ impl View {
     pub(super) const SOURCE: View = View::One("event_source");
     pub(super) const SOURCES: View = View::Table(
         "event_sources",
-        &[("ID", "id"), ("NAME", "name"), ("STATUS", "status"), ("OPEN", "open"), ("TRIGGER URL", "trigger_url")],
+        &[
+            ("ID", "id"),
+            ("NAME", "name"),
+            ("STATUS", "status"),
+            ("OPEN", "open"),
+            ("TRIGGER URL", "trigger_url"),
+        ],
     );
     pub(super) const SOURCE_LOG: View = View::Table(
         "lines",
@@ -47,19 +58,29 @@ impl View {
     pub(super) const EVENT: View = View::One("event");
     pub(super) const EVENTS: View = View::Table(
         "events",
-        &[("ID", "id"), ("TYPE", "type"), ("RECEIVED", "received_date"), ("BYTES", "payload_bytes"), ("RUNS", "runs")],
+        &[
+            ("ID", "id"),
+            ("TYPE", "type"),
+            ("RECEIVED", "received_date"),
+            ("BYTES", "payload_bytes"),
+            ("RUNS", "runs"),
+        ],
     );
     pub(super) const RUN: View = View::One("run");
     pub(super) const RUNS: View = View::Table(
         "runs",
-        &[("ID", "id"), ("FUNCTION", "function"), ("STATE", "state"), ("CREATED", "created_date"), ("ATTEMPTS", "attempts")],
+        &[
+            ("ID", "id"),
+            ("FUNCTION", "function"),
+            ("STATE", "state"),
+            ("CREATED", "created_date"),
+            ("ATTEMPTS", "attempts"),
+        ],
     );
     pub(super) const RUN_LOG: View =
         View::Table("logs", &[("LEVEL", "level"), ("MESSAGE", "message")]);
-    pub(super) const PLUGINS: View = View::Table(
-        "plugins",
-        &[("LOADED", "loaded"), ("PATH", "path"), ("DETAIL", "detail")],
-    );
+    pub(super) const PLUGINS: View =
+        View::Table("plugins", &[("LOADED", "loaded"), ("PATH", "path"), ("DETAIL", "detail")]);
     pub(super) const EVERYTHING: View = View::All;
     pub(super) const DONE: View = View::Done;
 }
@@ -196,9 +217,5 @@ pub(super) fn problem(status: u16, answer: &Value) -> String {
 
 /// Bold, on a terminal.
 pub(super) fn heading(text: &str) -> String {
-    if std::io::stdout().is_terminal() {
-        format!("\x1b[1m{text}\x1b[0m")
-    } else {
-        text.to_owned()
-    }
+    if std::io::stdout().is_terminal() { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() }
 }

@@ -57,9 +57,9 @@ impl Default for EgressOptions {
 
 /// Answers requests to the daemon's own API without the network.
 pub trait LocalApi: Send + Sync {
-    /// Answers one request. The URL is one below the own endpoint; authentication is the
-    /// request's own, as from anywhere.
-    fn call(&self, request: OutgoingRequest) -> BoxFuture<'static, OutgoingResponse>;
+    /// Answers one request. `path` is what follows the own endpoint in its URL, with the query;
+    /// authentication is the request's own, as from anywhere.
+    fn call(&self, request: OutgoingRequest, path: String) -> BoxFuture<'static, OutgoingResponse>;
 }
 
 /// Why there is no response. Texts name the host at most.
@@ -150,9 +150,9 @@ impl Egress {
     ) -> Result<OutgoingResponse, EgressError> {
         let url = parse_url(&request.url)?;
         if let Some(local_api) = self.local_api.get()
-            && self.is_own(&url)
+            && let Some(path) = self.below_own(&url)
         {
-            return Ok(local_api.call(request).await);
+            return Ok(local_api.call(request, path).await);
         }
         let host = host_of(&url);
         let timeout = request.timeout;
@@ -200,7 +200,7 @@ impl Egress {
             if redirects > MOST_REDIRECTS {
                 return Err(refused(&url, "redirected more than 5 times"));
             }
-            if self.is_own(&next_url) {
+            if self.below_own(&next_url).is_some() {
                 return Err(refused(&url, "redirected to this daemon's own API"));
             }
             if drops_body {
@@ -244,14 +244,25 @@ impl Egress {
         Ok(OutgoingResponse { status, url: url.into(), redirected, headers, body: body.freeze() })
     }
 
-    fn is_own(&self, url: &Url) -> bool {
-        let Some(own) = &self.own_endpoint else { return false };
-        let own_path = own.path().trim_end_matches('/');
-        own.origin() == url.origin()
-            && url
-                .path()
-                .strip_prefix(own_path)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    /// What follows the own endpoint in a URL that leads there, from its slash on; nothing for a
+    /// URL that leads elsewhere.
+    pub fn own_path(&self, url: &str) -> Option<String> {
+        self.below_own(&Url::parse(url).ok()?)
+    }
+
+    fn below_own(&self, url: &Url) -> Option<String> {
+        let own = self.own_endpoint.as_ref()?;
+        if own.origin() != url.origin() {
+            return None;
+        }
+        let path = url.path().strip_prefix(own.path().trim_end_matches('/'))?;
+        if !path.is_empty() && !path.starts_with('/') {
+            return None;
+        }
+        Some(match url.query() {
+            Some(query) => format!("{path}?{query}"),
+            None => path.to_owned(),
+        })
     }
 
     fn effective_rules(&self, rules: &EgressRules) -> Arc<EgressRules> {

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tracing::{error, info, warn};
 
@@ -81,14 +81,24 @@ pub struct QueuedRun {
 enum Command {
     Queued(Vec<QueuedRun>),
     SetOpen(SnapInId, bool),
-    Claimed(RunId, Result<Claim, StoreError>),
+    NotStarted(RunId, NotStarted),
     Running(RunId, AbortHandle),
     Executed(RunId),
     Settled(RunId, Settled),
     Cancelled(SnapInId, Vec<RunId>),
-    Hurried(OpenRun),
+    Hurried(Box<OpenRun>),
     AwaitQuiet(SnapInId, oneshot::Sender<()>),
     Stop(oneshot::Sender<()>),
+}
+
+/// Why a run that was to start did not.
+enum NotStarted {
+    /// Its snap-in is not active.
+    Held,
+    /// It has ended meanwhile.
+    Gone,
+    /// The store did not take the claim.
+    StoreFailed(StoreError),
 }
 
 /// The way to the dispatcher.
@@ -96,6 +106,7 @@ enum Command {
 pub struct Dispatcher {
     commands: mpsc::UnboundedSender<Command>,
     depths: Depths,
+    died: watch::Sender<bool>,
 }
 
 /// How many runs of each snap-in wait, for the bound on queues.
@@ -133,10 +144,25 @@ impl Dispatcher {
             running: HashMap::new(),
             quiet_waiters: Vec::new(),
             stopping: None,
-            events_at_hand: 0,
         };
-        runtime.spawn(state.run(inbox));
-        Dispatcher { commands, depths }
+        let task = runtime.spawn(state.run(inbox));
+        let died = watch::Sender::new(false);
+        let teller = died.clone();
+        runtime.spawn(async move {
+            if let Err(error) = task.await {
+                error!(%error, "the dispatcher has died: no run starts any more");
+                teller.send_replace(true);
+            }
+        });
+        Dispatcher { commands, depths, died }
+    }
+
+    /// Comes back only if the dispatcher has died of a mistake of its own. Everything it knew is in
+    /// the store, so a new start of the daemon goes on where it stopped.
+    pub async fn died(&self) {
+        if self.died.subscribe().wait_for(|it| *it).await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Runs were queued; called in commit order.
@@ -160,7 +186,7 @@ impl Dispatcher {
 
     /// A run is to be tried (again) now: it waited for its next attempt, or had ended.
     pub fn hurry(&self, run: OpenRun) {
-        self.tell(Command::Hurried(run));
+        self.tell(Command::Hurried(Box::new(run)));
     }
 
     /// Waits until no run of the snap-in is under way.
@@ -201,11 +227,9 @@ struct State {
     running: HashMap<RunId, AbortHandle>,
     quiet_waiters: Vec<(SnapInId, oneshot::Sender<()>)>,
     stopping: Option<oneshot::Sender<()>>,
-    /// How many waiting tickets hold their event.
-    events_at_hand: usize,
 }
 
-/// How many waiting runs keep their event in memory; the others read it from the store.
+/// How many runs keep their event in memory; the others read it from the store.
 const MOST_EVENTS_AT_HAND: usize = 4096;
 /// The largest payload that is kept in memory while its run waits.
 const LARGEST_KEPT_PAYLOAD: usize = 16 * 1024;
@@ -246,11 +270,9 @@ impl State {
                 }
             }
             Command::SetOpen(snap_in, open) => self.queue.set_open(snap_in, open),
-            // Those that are claimed report back as running.
-            Command::Claimed(_, Ok(Claim::Claimed(_))) => {}
-            Command::Claimed(run, Ok(Claim::Held)) => self.queue.put_back(run),
-            Command::Claimed(run, Ok(Claim::Gone)) => self.queue.ended(run),
-            Command::Claimed(run, Err(error)) => {
+            Command::NotStarted(run, NotStarted::Held) => self.queue.put_back(run),
+            Command::NotStarted(run, NotStarted::Gone) => self.queue.ended(run),
+            Command::NotStarted(run, NotStarted::StoreFailed(error)) => {
                 warn!(%run, %error, "a run could not be claimed and waits");
                 self.queue.again(run, self.clock.now_ms() + STORE_RETRY_MS);
             }
@@ -289,7 +311,7 @@ impl State {
             }
             Command::Hurried(run) => {
                 if !self.queue.hurry(run.id) {
-                    self.enqueue(run, None);
+                    self.enqueue(*run, None);
                 }
             }
             Command::AwaitQuiet(snap_in, told) => self.quiet_waiters.push((snap_in, told)),
@@ -300,9 +322,9 @@ impl State {
     fn enqueue(&mut self, run: OpenRun, event: Option<EventAtHand>) {
         let OpenRun { id, head } = run;
         let event = event.filter(|it| {
-            it.payload.len() <= LARGEST_KEPT_PAYLOAD && self.events_at_hand < MOST_EVENTS_AT_HAND
+            it.payload.len() <= LARGEST_KEPT_PAYLOAD
+                && self.queue.events_at_hand() < MOST_EVENTS_AT_HAND
         });
-        self.events_at_hand += usize::from(event.is_some());
         let snap_in = head.snap_in;
         let ticket = Ticket {
             run: id,
@@ -333,7 +355,6 @@ impl State {
         while self.queue.all_started() < self.most_started
             && let Some(ticket) = self.queue.take()
         {
-            self.events_at_hand -= usize::from(ticket.event.is_some());
             self.note_depth(ticket.snap_in);
             tickets.push(ticket);
         }
@@ -353,7 +374,8 @@ impl State {
                 }
                 Err(error) => {
                     for ticket in tickets {
-                        let _ = commands.send(Command::Claimed(ticket.run, Err(error.clone())));
+                        let why = NotStarted::StoreFailed(error.clone());
+                        let _ = commands.send(Command::NotStarted(ticket.run, why));
                     }
                 }
             }
@@ -386,9 +408,16 @@ fn start(
     store: &Arc<Store>,
 ) {
     let run = ticket.run;
-    let Claim::Claimed(head) = claim else {
-        let _ = commands.send(Command::Claimed(run, Ok(claim)));
-        return;
+    let head = match claim {
+        Claim::Claimed(head) => head,
+        Claim::Held => {
+            let _ = commands.send(Command::NotStarted(run, NotStarted::Held));
+            return;
+        }
+        Claim::Gone => {
+            let _ = commands.send(Command::NotStarted(run, NotStarted::Gone));
+            return;
+        }
     };
     let attempt = StartedAttempt { run, head: *head, event: ticket.event };
     let execution = execute.execute(attempt);

@@ -10,11 +10,7 @@ use crate::model::event::Cause;
 use crate::model::id::{AutomationId, SourceId};
 use crate::model::manifest::Manifest;
 use crate::model::run::RunError;
-use crate::model::scope::Scope;
-use crate::store::{
-    Acceptance, AcceptEvents, Creation, NewEvent, NewSnapIn, NewVersion, Options, PackageRecord,
-    PlannedRun, VersionCreation, memory,
-};
+use crate::store::{AcceptEvents, Acceptance, NewEvent, PlannedRun, testing};
 
 /// Ends attempts as `script` says, then with success; `None` hangs.
 #[derive(Default)]
@@ -68,8 +64,7 @@ struct Bench {
 
 impl Bench {
     async fn new(script: &Arc<Script>) -> Bench {
-        let options = Options { cache_bytes: 1 << 20 };
-        let store = Store::open(memory(), options, 0, Clock::manual(1000)).expect("opens");
+        let store = testing::in_memory(1000);
         let (snap_in, source) = install(&store).await;
         Bench::on(Arc::new(store), snap_in, source, script)
     }
@@ -131,49 +126,15 @@ impl Bench {
 }
 
 async fn install(store: &Store) -> (SnapInId, SourceId) {
-    store
-        .write(|tables| {
-            let package = tables.create_package(&PackageRecord {
-                slug: "p".to_owned(),
-                description: String::new(),
-                created_ms: 1,
-                created_by: "test".to_owned(),
-            })?;
-            let package = package.expect("the first of its name");
-            let VersionCreation::Created(version) = tables.create_version(&NewVersion {
-                package,
-                content_hash: String::new(),
-                manifest_text: String::new(),
-                manifest: Manifest::default(),
-                code: None,
-                warnings: Vec::new(),
-                created_by: "test".to_owned(),
-            })?
-            else {
-                panic!("it is new")
-            };
-            let Creation::Created(id) = tables.create_snap_in(&NewSnapIn {
-                version,
-                package,
-                scope: Scope::default_for("p").expect("valid"),
-                sources: vec![("s".to_owned(), "t".to_owned(), "secret".to_owned())],
-                automations: 1,
-                created_by: "test".to_owned(),
-            })?
-            else {
-                panic!("it is new")
-            };
-            tables.step_snap_in(id, &Event::Activate, None)?;
-            let (hook, outcome) = (Hook::Activate, HookOutcome::Succeeded);
-            tables.step_snap_in(id, &Event::HookFinished { hook, outcome }, None)?;
-            Ok(id)
-        })
-        .await
-        .map(|id| {
-            let record = store.read(|it| it.snap_in(id)).expect("read").expect("there");
-            (id, record.sources[0])
-        })
-        .expect("written")
+    let id = testing::install(store, Manifest::default(), "t", 1, 1).await;
+    let activated = store.write(move |tables| {
+        tables.step_snap_in(id, &Event::Activate, None)?;
+        let (hook, outcome) = (Hook::Activate, HookOutcome::Succeeded);
+        tables.step_snap_in(id, &Event::HookFinished { hook, outcome }, None)
+    });
+    activated.await.expect("written");
+    let record = store.read(|it| it.snap_in(id)).expect("read").expect("there");
+    (id, record.sources[0])
 }
 
 fn failed(retry: bool) -> Option<AttemptOutcome> {

@@ -41,8 +41,7 @@ pub async fn keep_pruned(store: Arc<Store>, clock: Clock, keep_days: u64) {
 /// Removes every event and ended run from before `before_ms` that nothing needs any more.
 pub async fn prune_before(store: &Store, before_ms: u64) -> Result<(), StoreError> {
     let mut cursor = PruneCursor::default();
-    while let Some(next) =
-        store.write(move |tables| tables.prune(before_ms, cursor, CHUNK)).await?
+    while let Some(next) = store.write(move |tables| tables.prune(before_ms, cursor, CHUNK)).await?
     {
         cursor = next;
     }

@@ -21,7 +21,7 @@ use crate::clock::Clock;
 use crate::model::event::Cause;
 use crate::model::id::{EventId, SourceId};
 use crate::plugins::{CallError, EffectLimits, PerformEffect, call_with_effects};
-use crate::store::{Acceptance, AcceptEvents, NewEvent, PlannedRun, Store, StoreError};
+use crate::store::{AcceptEvents, Acceptance, NewEvent, PlannedRun, Store, StoreError};
 
 /// What a plugin may take for one input.
 const CALL_DEADLINE: Duration = Duration::from_secs(2);
@@ -189,16 +189,21 @@ impl Intake {
         match answer {
             Ok(output) => {
                 for line in &output.log {
-                    source.log.add(now_ms, line.level, &line.message);
-                    tracing::info!(source = %source.route.source, message = %line.message, "source log");
+                    // Strangers cause these lines: the journal gets each thing once in a row.
+                    if source.log.add(now_ms, line.level, &line.message) {
+                        let (id, said) = (source.route.source, line.message.as_str());
+                        tracing::info!(source = %id, said, "an event source says");
+                    }
                 }
                 Ok(output)
             }
             Err(error) => {
                 if !matches!(error, CallError::Busy) {
                     let message = format!("a request could not be answered: {error}");
-                    source.log.add(now_ms, LogLevel::Error, &message);
-                    tracing::warn!(source = %source.route.source, %error, "a plugin call failed");
+                    if source.log.add(now_ms, LogLevel::Error, &message) {
+                        let id = source.route.source;
+                        tracing::warn!(source = %id, %error, "a plugin call failed");
+                    }
                 }
                 Err(failed(error))
             }
@@ -283,11 +288,11 @@ fn payload_of(event: &Event, output: &SourceOutput, body: &Bytes) -> Result<Byte
     let payload = match &event.payload {
         Payload::Json(value) => return Ok(Bytes::from(value.to_string())),
         Payload::Input => body.clone(),
-        Payload::Body(place) => output
-            .bodies
-            .get(*place)
-            .map(|it| Bytes::copy_from_slice(it))
-            .ok_or_else(|| format!("event `{}` refers to body {place}, which is not there", event.event_type))?,
+        Payload::Body(place) => {
+            output.bodies.get(*place).map(|it| Bytes::copy_from_slice(it)).ok_or_else(|| {
+                format!("event `{}` refers to body {place}, which is not there", event.event_type)
+            })?
+        }
     };
     // Everything after this relies on it: the payload is pasted into the function's event.
     serde_json::from_slice::<IgnoredAny>(&payload)

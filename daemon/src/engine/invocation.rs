@@ -257,10 +257,8 @@ struct StoredCode {
 
 impl CodeSource for StoredCode {
     fn load(&self) -> BoxFuture<'_, Result<Arc<Vec<u8>>, String>> {
-        async {
-            self.contexts.code(self.hash).map(Arc::new).map_err(|error| error.to_string())
-        }
-        .boxed()
+        async { self.contexts.code(self.hash).map(Arc::new).map_err(|error| error.to_string()) }
+            .boxed()
     }
 }
 

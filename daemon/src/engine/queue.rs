@@ -74,6 +74,8 @@ pub(super) struct Queue {
     timers: BTreeMap<(u64, RunId), SnapInId>,
     delayed: HashMap<RunId, (u64, Ticket)>,
     started: HashMap<RunId, Started>,
+    /// How many runs hold their event in memory.
+    events_at_hand: usize,
 }
 
 #[derive(Debug)]
@@ -84,8 +86,14 @@ struct Started {
 }
 
 impl Queue {
+    /// How many runs, waiting or started, hold their event in memory.
+    pub(super) fn events_at_hand(&self) -> usize {
+        self.events_at_hand
+    }
+
     /// Adds a run behind those that are there.
     pub(super) fn push(&mut self, ticket: Ticket) {
+        self.events_at_hand += usize::from(ticket.event.is_some());
         let lane = self.lanes.entry(ticket.snap_in).or_default();
         lane.waiting += 1;
         if let Some(key) = ticket.group_key() {
@@ -100,6 +108,7 @@ impl Queue {
 
     /// Adds a run that waits for another attempt; it is the head of its group.
     pub(super) fn push_later(&mut self, ticket: Ticket, at_ms: u64) {
+        self.events_at_hand += usize::from(ticket.event.is_some());
         let lane = self.lanes.entry(ticket.snap_in).or_default();
         if let Some(key) = ticket.group_key() {
             if let Some(behind_head) = lane.groups.get_mut(&key) {
@@ -152,6 +161,7 @@ impl Queue {
     pub(super) fn ended(&mut self, run: RunId) {
         self.release(run);
         let Some(Started { ticket, .. }) = self.started.remove(&run) else { return };
+        self.events_at_hand -= usize::from(ticket.event.is_some());
         if let Some(lane) = self.lanes.get_mut(&ticket.snap_in) {
             lane.started -= 1;
         }
@@ -226,7 +236,8 @@ impl Queue {
         }
         for behind_head in lane.groups.values_mut() {
             if let Some(place) = behind_head.iter().position(|it| it.run == run) {
-                behind_head.remove(place);
+                let removed = behind_head.remove(place);
+                self.events_at_hand -= usize::from(removed.is_some_and(|it| it.event.is_some()));
                 lane.waiting -= 1;
                 self.forget_if_empty(snap_in);
                 return;
@@ -255,6 +266,7 @@ impl Queue {
     }
 
     fn forget_waiting(&mut self, ticket: &Ticket) {
+        self.events_at_hand -= usize::from(ticket.event.is_some());
         if let Some(lane) = self.lanes.get_mut(&ticket.snap_in) {
             lane.waiting -= 1;
         }

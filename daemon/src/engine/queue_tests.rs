@@ -14,7 +14,9 @@ fn ticket(run: u128, snap_in: u128, function: &str, sync_id: Option<&str>, limit
         function: function.into(),
         sync_id: sync_id.map(Into::into),
         limit,
-        event: None,
+        event: run
+            .is_multiple_of(2)
+            .then(|| EventAtHand { event_type: "x".into(), payload: bytes::Bytes::new() }),
     }
 }
 
@@ -229,6 +231,7 @@ proptest! {
             under_way.clear();
         }
         prop_assert_eq!(done.len() as u128, next);
+        prop_assert_eq!(queue.events_at_hand(), 0);
         prop_assert_eq!((0..3).map(|it| queue.waiting(SnapInId(it)) + queue.started(SnapInId(it))).sum::<usize>(), 0);
     }
 }

@@ -32,8 +32,8 @@ pub struct SourceLogLine {
 pub struct SourceLog(Mutex<VecDeque<SourceLogLine>>);
 
 impl SourceLog {
-    /// Adds a line.
-    pub fn add(&self, at_ms: u64, level: LogLevel, message: &str) {
+    /// Adds a line. Answers whether it says something else than the last one.
+    pub fn add(&self, at_ms: u64, level: LogLevel, message: &str) -> bool {
         let message: String = message.chars().take(LONGEST_MESSAGE).collect();
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(last) = lines.back_mut()
@@ -42,12 +42,13 @@ impl SourceLog {
         {
             last.at_ms = at_ms;
             last.times += 1;
-            return;
+            return false;
         }
         if lines.len() == MOST_LINES {
             lines.pop_front();
         }
         lines.push_back(SourceLogLine { at_ms, level, message, times: 1 });
+        true
     }
 
     /// All lines that are kept.

@@ -64,9 +64,9 @@ pub async fn check_manifest(
             Err(error) => {
                 let place = match error {
                     OpenError::UnknownType { .. } => "type",
-                    OpenError::Config { .. } | OpenError::Call(_) | OpenError::ThreadsLost { .. } => {
-                        "config"
-                    }
+                    OpenError::Config { .. }
+                    | OpenError::Call(_)
+                    | OpenError::ThreadsLost { .. } => "config",
                 };
                 let path = format!("{path}.{place}");
                 let message = error.to_string();

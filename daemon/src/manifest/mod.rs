@@ -67,5 +67,10 @@ pub fn parse(text: &str) -> Parsed {
     names::check(&r.names, &mut r.problems);
     let (manifest, partial) =
         if r.problems.has_errors() { (None, manifest) } else { (manifest, None) };
-    Parsed { manifest, partial, problems: r.problems.into_sorted(), places: Places::new(root, r.moved) }
+    Parsed {
+        manifest,
+        partial,
+        problems: r.problems.into_sorted(),
+        places: Places::new(root, r.moved),
+    }
 }

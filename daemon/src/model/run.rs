@@ -44,6 +44,41 @@ pub struct RunHead {
     pub replay_of: Option<RunId>,
 }
 
+impl RunHead {
+    /// A run that has not started.
+    pub fn new(
+        snap_in: SnapInId,
+        version: VersionId,
+        function: String,
+        trigger: RunTrigger,
+        created_ms: u64,
+    ) -> RunHead {
+        RunHead {
+            snap_in,
+            version,
+            function,
+            trigger,
+            state: RunState::Queued,
+            created_ms,
+            ended_ms: None,
+            not_before_ms: None,
+            sync_id: None,
+            attempts: Vec::new(),
+            forgiven: 0,
+            cause: Cause::default(),
+            replay_of: None,
+        }
+    }
+
+    /// Ends a run that was never queued, after its only attempt.
+    pub fn end_with(&mut self, state: RunState, outcome: AttemptOutcome, ended_ms: u64) {
+        let (started_ms, ended_ms) = (self.created_ms, Some(ended_ms));
+        self.state = state;
+        self.ended_ms = ended_ms;
+        self.attempts = vec![Attempt { started_ms, ended_ms, outcome: Some(outcome) }];
+    }
+}
+
 /// What a run was queued for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -81,7 +81,8 @@ async fn run<R: InstanceRole>(
         let Some(mut effect) = R::effect(&mut output) else { return Ok(output) };
         let state = effect.state.clone();
         let left = end.saturating_duration_since(Instant::now());
-        let allowed = Duration::from_millis(effect.timeout_ms).min(left);
+        let asked = Duration::from_millis(effect.timeout_ms);
+        let allowed = asked.min(left);
         effect.timeout_ms = millis(allowed);
         let body = match effect.http.as_ref().and_then(|http| http.body) {
             // Its presence was checked with the answer.
@@ -91,6 +92,10 @@ async fn run<R: InstanceRole>(
         let performed = performer.perform(EffectRequest { effect, body });
         let answer = match timeout_at(Instant::now() + allowed, performed).await {
             Ok(answer) => answer,
+            // It was cut short by our limit, not by its own: that is not the plugin's to decide on.
+            Err(_) if allowed < asked => {
+                return Err(CallError::OverallDeadline(limits.deadline));
+            }
             Err(_) => EffectAnswer {
                 outcome: EffectOutcome::Failed {
                     message: format!("no answer within {} ms", millis(allowed)),

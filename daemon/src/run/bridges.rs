@@ -12,19 +12,15 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use mortise_plugin::{EffectOutcome, HttpEffect};
 
+use crate::api::CAUSE_HEADER;
 use crate::egress::{Egress, EgressOptions, LocalApi};
 use crate::functions::pool::{Fetch, Invocation};
 use crate::model::http::{EgressRules, OutgoingRequest, OutgoingResponse, Redirects};
 use crate::plugins::{EffectAnswer, EffectRequest, PerformEffect};
 
-/// The header by which a request to the daemon itself says which run it comes from.
-const CAUSE_HEADER: &str = "mortise-cause";
-
 /// The requests of functions.
 pub(super) struct EgressFetch {
     pub(super) egress: Arc<Egress>,
-    /// How the daemon is reached from outside.
-    pub(super) own: String,
 }
 
 impl Fetch for EgressFetch {
@@ -34,16 +30,13 @@ impl Fetch for EgressFetch {
         mut request: OutgoingRequest,
     ) -> BoxFuture<'a, Result<OutgoingResponse, String>> {
         request.headers.retain(|(name, _)| !name.eq_ignore_ascii_case(CAUSE_HEADER));
-        if request.url.starts_with(&self.own)
+        if self.egress.own_path(&request.url).is_some()
             && let Some(token) = invocation.secrets.first()
         {
             request.headers.push((CAUSE_HEADER.to_owned(), token.clone()));
         }
         async move {
-            self.egress
-                .send(request, &invocation.egress)
-                .await
-                .map_err(|error| error.to_string())
+            self.egress.send(request, &invocation.egress).await.map_err(|error| error.to_string())
         }
         .boxed()
     }
@@ -53,25 +46,27 @@ impl Fetch for EgressFetch {
 /// proxy is that makes the URL reachable from outside.
 pub(super) struct LocalRequests {
     egress: Arc<Egress>,
-    own: String,
     address: SocketAddr,
     rules: EgressRules,
 }
 
 impl LocalRequests {
-    pub(super) fn new(own: &str, address: SocketAddr) -> Result<LocalRequests, String> {
+    pub(super) fn new(address: SocketAddr) -> Result<LocalRequests, String> {
         let here = address.to_string().parse().map_err(|error| format!("{address}: {error}"))?;
         let options = EgressOptions { internal: vec![here], ..EgressOptions::default() };
         let egress = Egress::new(options).map_err(|error| error.to_string())?;
         let rules = EgressRules::default();
-        Ok(LocalRequests { egress: Arc::new(egress), own: own.to_owned(), address, rules })
+        Ok(LocalRequests { egress: Arc::new(egress), address, rules })
     }
 }
 
 impl LocalApi for LocalRequests {
-    fn call(&self, mut request: OutgoingRequest) -> BoxFuture<'static, OutgoingResponse> {
+    fn call(
+        &self,
+        mut request: OutgoingRequest,
+        path: String,
+    ) -> BoxFuture<'static, OutgoingResponse> {
         let asked = request.url.clone();
-        let path = request.url.strip_prefix(&self.own).unwrap_or("/");
         request.url = format!("http://{}{path}", self.address);
         request.redirects = Redirects::Manual;
         let (egress, rules) = (self.egress.clone(), self.rules.clone());

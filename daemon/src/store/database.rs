@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 
-use redb::{Database, ReadableDatabase, StorageBackend, WriteTransaction};
+#[cfg(test)]
+use redb::StorageBackend;
+use redb::{Database, ReadableDatabase, WriteTransaction};
 
 use super::StoreError;
 use super::tables::ReadTables;
@@ -53,8 +55,10 @@ impl Location for FileLocation {
 }
 
 /// A backend that is made anew for each opening: memory, or one that fails on purpose.
+#[cfg(test)]
 pub struct BackendLocation<F>(pub F);
 
+#[cfg(test)]
 impl<B: StorageBackend, F: Fn() -> B + Send + Sync> Location for BackendLocation<F> {
     fn open(&self, options: &Options) -> Result<Database, StoreError> {
         Ok(options.builder().create_with_backend((self.0)())?)
@@ -63,12 +67,6 @@ impl<B: StorageBackend, F: Fn() -> B + Send + Sync> Location for BackendLocation
     fn free_bytes(&self) -> Option<u64> {
         None
     }
-}
-
-/// A database in memory, for tests of what lies above the store.
-#[cfg(test)]
-pub fn memory() -> Box<dyn Location> {
-    Box::new(BackendLocation(redb::backends::InMemoryBackend::new))
 }
 
 /// The database as it is open now.

@@ -11,7 +11,7 @@ use super::tables::{Page, PageRequest, ReadTables, WriteTables};
 use super::{StoreError, schema};
 use crate::model::event::{Cause, EventHead};
 use crate::model::id::{AutomationId, EventId, RunId, SnapInId, SourceId, VersionId};
-use crate::model::run::{RunHead, RunState, RunTrigger};
+use crate::model::run::{RunHead, RunTrigger};
 
 /// Events of one source, to be stored together.
 #[derive(Clone, Debug)]
@@ -130,20 +130,12 @@ impl WriteTables<'_> {
         event_id: EventId,
         planned: &PlannedRun,
     ) -> Result<OpenRun, StoreError> {
+        let trigger = RunTrigger::Automation { automation: planned.automation, event: event_id };
+        let function = planned.function.to_string();
         let head = RunHead {
-            snap_in: new.snap_in,
-            version: planned.version,
-            function: planned.function.to_string(),
-            trigger: RunTrigger::Automation { automation: planned.automation, event: event_id },
-            state: RunState::Queued,
-            created_ms: self.now_ms(),
-            ended_ms: None,
-            not_before_ms: None,
             sync_id: event.sync_id.clone().filter(|_| planned.ordered),
-            attempts: Vec::new(),
-            forgiven: 0,
             cause: new.cause,
-            replay_of: None,
+            ..RunHead::new(new.snap_in, planned.version, function, trigger, self.now_ms())
         };
         self.add_open_run(head)
     }

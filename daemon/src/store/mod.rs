@@ -11,9 +11,9 @@ mod access;
 mod blobs;
 mod database;
 mod error;
+mod events;
 #[cfg(test)]
 mod faults;
-mod events;
 mod migrate;
 mod outbox;
 mod packages;
@@ -24,6 +24,8 @@ mod runs;
 mod schema;
 mod snap_ins;
 mod tables;
+#[cfg(test)]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -39,11 +41,7 @@ use redb::ReadableTable;
 use tokio::sync::oneshot;
 
 pub use blobs::BlobHash;
-#[cfg(test)]
-pub use database::BackendLocation;
 pub use database::{FileLocation, Location, Options};
-#[cfg(test)]
-pub use database::memory;
 pub use error::StoreError;
 pub use events::{AcceptEvents, Acceptance, NewEvent, PlannedRun, StoredEvent};
 pub use outbox::PendingEffect;

@@ -4,7 +4,7 @@
 use redb::ReadableTable;
 
 use super::StoreError;
-use super::record::decode_with_tail;
+use super::record::{Record, decode_with_tail};
 use super::tables::WriteTables;
 use crate::model::event::EventHead;
 use crate::model::id::created_ms;
@@ -40,24 +40,11 @@ impl WriteTables<'_> {
         from: u128,
         most: usize,
     ) -> Result<Option<u128>, StoreError> {
-        let (mut old, mut next) = (Vec::new(), None);
-        for (looked_at, row) in self.runs_done()?.range(from..)?.enumerate() {
-            let (id, value) = row?;
-            let id = id.value();
-            if created_ms(id) >= before_ms {
-                break;
-            }
-            if looked_at == most {
-                next = Some(id);
-                break;
-            }
-            let (head, _) = decode_with_tail::<RunHead>(value.value())?;
+        let (old, next) = old_rows::<RunHead>(self.runs_done()?, before_ms, from, most)?;
+        for (id, head) in old {
             if head.state != RunState::Dead && head.ended_ms.is_some_and(|it| it < before_ms) {
-                old.push(id);
+                self.runs_done()?.remove(id)?;
             }
-        }
-        for id in old {
-            self.runs_done()?.remove(id)?;
         }
         Ok(next)
     }
@@ -68,19 +55,7 @@ impl WriteTables<'_> {
         from: u128,
         most: usize,
     ) -> Result<Option<u128>, StoreError> {
-        let (mut old, mut next) = (Vec::new(), None);
-        for (looked_at, row) in self.events()?.range(from..)?.enumerate() {
-            let (id, value) = row?;
-            let id = id.value();
-            if created_ms(id) >= before_ms {
-                break;
-            }
-            if looked_at == most {
-                next = Some(id);
-                break;
-            }
-            old.push((id, decode_with_tail::<EventHead>(value.value())?.0));
-        }
+        let (old, next) = old_rows::<EventHead>(self.events()?, before_ms, from, most)?;
         for (id, head) in old {
             if self.is_needed(&head)? {
                 continue;
@@ -103,4 +78,29 @@ impl WriteTables<'_> {
         }
         Ok(false)
     }
+}
+
+/// Up to `most` rows from `from` on that were created before `before_ms`, and where the next ones
+/// start.
+type OldRows<R> = (Vec<(u128, R)>, Option<u128>);
+
+fn old_rows<R: Record>(
+    table: &impl ReadableTable<u128, &'static [u8]>,
+    before_ms: u64,
+    from: u128,
+    most: usize,
+) -> Result<OldRows<R>, StoreError> {
+    let mut old = Vec::new();
+    for row in table.range(from..)? {
+        let (id, value) = row?;
+        let id = id.value();
+        if created_ms(id) >= before_ms {
+            break;
+        }
+        if old.len() == most {
+            return Ok((old, Some(id)));
+        }
+        old.push((id, decode_with_tail::<R>(value.value())?.0));
+    }
+    Ok((old, None))
 }

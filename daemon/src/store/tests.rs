@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use super::database::BackendLocation;
 use super::faults::{FaultyDisk, Weather};
 use super::*;
 use crate::lifecycle::run::RetryPolicy;
@@ -14,15 +15,16 @@ use crate::model::event::Cause;
 use crate::model::id::{RunId, SnapInId, SourceId, VersionId};
 use crate::model::manifest::Manifest;
 use crate::model::run::{AttemptOutcome, RunError, RunOutput, RunState};
-use crate::model::scope::Scope;
 
 const NOW: u64 = 1_800_000_000_000;
 
 fn open(disk: &FaultyDisk) -> Store {
+    open_at(disk, NOW)
+}
+
+fn open_at(disk: &FaultyDisk, now_ms: u64) -> Store {
     let disk = disk.clone();
-    let location = BackendLocation(move || disk.clone());
-    let options = Options { cache_bytes: 1 << 20 };
-    Store::open(Box::new(location), options, 0, Clock::manual(NOW)).expect("opens")
+    testing::open(Box::new(BackendLocation(move || disk.clone())), now_ms)
 }
 
 /// A store with one ACTIVE snap-in with one source.
@@ -37,44 +39,10 @@ struct Fixture {
 async fn fixture() -> Fixture {
     let disk = FaultyDisk::new();
     let store = open(&disk);
-    let (snap_in, version) = store
-        .write(|tables| {
-            let package = tables.create_package(&PackageRecord {
-                slug: "p".to_owned(),
-                description: String::new(),
-                created_ms: NOW,
-                created_by: "test".to_owned(),
-            })?;
-            let package = package.expect("the first of its name");
-            let VersionCreation::Created(version) = tables.create_version(&NewVersion {
-                package,
-                content_hash: "00".to_owned(),
-                manifest_text: String::new(),
-                manifest: Manifest::default(),
-                code: None,
-                warnings: Vec::new(),
-                created_by: "test".to_owned(),
-            })?
-            else {
-                panic!("it is new")
-            };
-            let Creation::Created(snap_in) = tables.create_snap_in(&NewSnapIn {
-                version,
-                package,
-                scope: Scope::default_for("p").expect("valid"),
-                sources: vec![("s".to_owned(), "t".to_owned(), "secret".to_owned())],
-                automations: 1,
-                created_by: "test".to_owned(),
-            })?
-            else {
-                panic!("it is new")
-            };
-            Ok((snap_in, version))
-        })
-        .await
-        .expect("written");
+    let snap_in = testing::install(&store, Manifest::default(), "t", 1, 1).await;
     let record = store.read(|it| it.snap_in(snap_in)).expect("read").expect("there");
-    let fixture = Fixture { store, disk, snap_in, source: record.sources[0], version };
+    let (source, version) = (record.sources[0], record.version);
+    let fixture = Fixture { store, disk, snap_in, source, version };
     fixture.activate().await;
     fixture
 }
@@ -132,8 +100,7 @@ impl Fixture {
     }
 
     async fn claim(&self, run: RunId) -> Claim {
-        let mut claims =
-            self.store.write(move |it| it.claim_runs(&[run])).await.expect("written");
+        let mut claims = self.store.write(move |it| it.claim_runs(&[run])).await.expect("written");
         claims.remove(0)
     }
 
@@ -175,9 +142,8 @@ async fn what_was_answered_survives_a_power_cut_at_any_moment() {
 async fn many_writers_share_commits_and_each_gets_its_own_answer() {
     let fixture = fixture().await;
     let store = &fixture.store;
-    let waiting: Vec<_> = (0..500u64)
-        .map(|n| store.write(move |tables| Ok((n, tables.new_id()))))
-        .collect();
+    let waiting: Vec<_> =
+        (0..500u64).map(|n| store.write(move |tables| Ok((n, tables.new_id())))).collect();
     let mut last = 0;
     for (n, answer) in (0..).zip(waiting) {
         let (own, id) = answer.await.expect("written");
@@ -213,9 +179,12 @@ async fn commits_are_told_in_order_and_before_their_answer() {
     let answers: Vec<_> = (0..100)
         .map(|n| {
             let told = told.clone();
-            fixture.store.write_then(move |_| Ok(n), move |n| {
-                assert_eq!(told.fetch_add(1, Ordering::SeqCst), *n);
-            })
+            fixture.store.write_then(
+                move |_| Ok(n),
+                move |n| {
+                    assert_eq!(told.fetch_add(1, Ordering::SeqCst), *n);
+                },
+            )
         })
         .collect();
     for (n, answer) in answers.into_iter().enumerate() {
@@ -412,11 +381,7 @@ async fn blobs_are_whole_or_not_there_and_orphans_are_swept() {
 async fn ids_go_on_growing_after_a_restart_with_a_clock_set_back() {
     let fixture = fixture().await;
     let first = fixture.accept_one("1").await.id;
-    let disk = fixture.disk.after_power_cut();
-    let location = BackendLocation(move || disk.clone());
-    let options = Options { cache_bytes: 1 << 20 };
-    let clock = Clock::manual(1);
-    let store = Store::open(Box::new(location), options, 0, clock).expect("opens");
+    let store = open_at(&fixture.disk.after_power_cut(), 1);
     let next = store.write(|tables| Ok(tables.new_id())).await.expect("written");
     assert!(next > first.0);
 }

@@ -309,7 +309,11 @@ async fn many_requests_at_once_and_unawaited_ones_are_made() {
 struct Echo;
 
 impl LocalApi for Echo {
-    fn call(&self, request: OutgoingRequest) -> BoxFuture<'static, OutgoingResponse> {
+    fn call(
+        &self,
+        request: OutgoingRequest,
+        _path: String,
+    ) -> BoxFuture<'static, OutgoingResponse> {
         async move {
             OutgoingResponse {
                 status: 200,

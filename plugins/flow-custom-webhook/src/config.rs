@@ -33,7 +33,11 @@ pub(crate) fn schema() -> Value {
                                 `input.parameters`."
             }
         },
-        "additionalProperties": true
+        "additionalProperties": true,
+        "examples": [{
+            "policy": "package rego\n\noutput = {\"event\": input.request.body, \
+                       \"event_key\": \"received\"} {\n  input.request.method == \"POST\"\n}\n"
+        }]
     })
 }
 

@@ -1,5 +1,7 @@
 //! YAML itself: bombs, duplicate keys, aliases, tags, documents, and text that is no YAML.
 
+#![expect(clippy::disallowed_methods, reason = "bombs must be refused soon in real time")]
+
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 

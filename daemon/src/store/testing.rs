@@ -1,0 +1,68 @@
+//! For tests of what lies above tables: a database in memory, and something installed in it.
+
+use redb::backends::InMemoryBackend;
+
+use super::database::BackendLocation;
+use super::{
+    Creation, Location, NewSnapIn, NewVersion, Options, PackageRecord, Store, VersionCreation,
+};
+use crate::clock::Clock;
+use crate::model::id::SnapInId;
+use crate::model::manifest::Manifest;
+use crate::model::scope::Scope;
+
+/// A store on `location` whose clock stands at `now_ms`.
+pub fn open(location: Box<dyn Location>, now_ms: u64) -> Store {
+    let options = Options { cache_bytes: 1 << 20 };
+    Store::open(location, options, 0, Clock::manual(now_ms)).expect("opens")
+}
+
+/// A store in memory whose clock stands at `now_ms`.
+pub fn in_memory(now_ms: u64) -> Store {
+    open(Box::new(BackendLocation(InMemoryBackend::new)), now_ms)
+}
+
+/// Installs a manifest, in DRAFT, with so many sources of type `kind` and automations.
+pub async fn install(
+    store: &Store,
+    manifest: Manifest,
+    kind: &str,
+    sources: usize,
+    automations: usize,
+) -> SnapInId {
+    let kind = kind.to_owned();
+    let installed = store.write(move |tables| {
+        let package = tables.create_package(&PackageRecord {
+            slug: "p".to_owned(),
+            description: String::new(),
+            created_ms: tables.now_ms(),
+            created_by: "test".to_owned(),
+        })?;
+        let package = package.expect("the first of its name");
+        let VersionCreation::Created(version) = tables.create_version(&NewVersion {
+            package,
+            content_hash: "00".to_owned(),
+            manifest_text: String::new(),
+            manifest: manifest.clone(),
+            code: None,
+            warnings: Vec::new(),
+            created_by: "test".to_owned(),
+        })?
+        else {
+            panic!("the first of its content")
+        };
+        let Creation::Created(snap_in) = tables.create_snap_in(&NewSnapIn {
+            version,
+            package,
+            scope: Scope::default_for("p").expect("valid"),
+            sources: vec![("s".to_owned(), kind.clone(), "secret".to_owned()); sources],
+            automations,
+            created_by: "test".to_owned(),
+        })?
+        else {
+            panic!("the first at its scope")
+        };
+        Ok(snap_in)
+    });
+    installed.await.expect("written")
+}

@@ -1,0 +1,74 @@
+//! The snap-ins that are measured.
+
+use std::path::Path;
+
+use crate::Failure;
+
+/// The signed request of every measurement.
+pub(crate) const BODY: &str = r#"{"hello":"world"}"#;
+/// HMAC-SHA256 of [`BODY`] with the secret of [`MANIFEST`].
+pub(crate) const SIGNATURE: &str =
+    "f1809d5135917b311644058cf1994c5ff4898ad20dbf6e282c1433e6be4e2fe1";
+/// The same length, another signature.
+pub(crate) const WRONG_SIGNATURE: &str =
+    "00000d5135917b311644058cf1994c5ff4898ad20dbf6e282c1433e6be4e2fe1";
+
+const MANIFEST: &str = r#"version: "2"
+name: Load
+service_account:
+  display_name: Load
+event_sources:
+  organization:
+    - name: custom-webhook
+      display_name: Custom external webhook
+      type: flow-custom-webhook
+      config:
+        policy: |
+          package rego
+          payload_as_string := base64.decode(input.request.body_raw)
+          expected_signature := crypto.hmac.sha256(payload_as_string, input.parameters.secret)
+          output = {"event": event, "event_key": event_key} {
+            input.request.method == "POST"
+            expected_signature == input.request.headers["X-Signature-256"]
+            event := input.request.body
+            event_key := "my-event"
+          } else = {"response": response} {
+            response := {
+              "status_code": 401,
+              "body": "Unauthenticated"
+            }
+          }
+        parameters:
+          secret: "EnterYourRandomSecretHere"
+functions:
+  - name: trivial
+    description: Answers.
+    timeout_seconds: 10
+"#;
+
+const AUTOMATION: &str = r#"automations:
+  - name: Every event
+    source: custom-webhook
+    event_types:
+      - custom:my-event
+    function: trivial
+"#;
+
+const FUNCTION: &str = "export const run = async (events) => ({ events: events.length });\n\
+                        export default run;\n";
+
+/// Writes a snap-in with the policy of the seed and a trivial function, bound to the events or not.
+pub(crate) fn write(directory: &Path, with_automation: bool) -> Result<(), Failure> {
+    let function = directory.join("src/functions/trivial");
+    std::fs::create_dir_all(&function)?;
+    std::fs::write(function.join("index.ts"), FUNCTION)?;
+    let factory = "import trivial from './functions/trivial';\n\
+                   export const functionFactory = { trivial } as const;\n";
+    std::fs::write(directory.join("src/function-factory.ts"), factory)?;
+    std::fs::write(directory.join("src/index.ts"), "export * from './function-factory';\n")?;
+    let package = r#"{ "name": "load", "version": "1.0.0", "main": "src/index.ts" }"#;
+    std::fs::write(directory.join("package.json"), package)?;
+    let automation = if with_automation { AUTOMATION } else { "" };
+    std::fs::write(directory.join("manifest.yaml"), format!("{MANIFEST}{automation}"))?;
+    Ok(())
+}

@@ -1,0 +1,111 @@
+//! The unit file: systemd understands every line of it, and it stays as tight as it is.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// The exposure that fails, in tenths of the scale that `systemd-analyze security` shows. The unit has
+/// 1.2; most of that is the network, which it is for.
+const MOST_EXPOSURE: &str = "15";
+
+fn unit() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd/mortise.service");
+    fs::read_to_string(path).unwrap()
+}
+
+/// Runs systemd-analyze on `text` as a unit of its own, with a program that every host has.
+fn analyze(arguments: &[&str], text: &str) -> Output {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("mortise.service");
+    let lines = text.lines().map(|line| match line.strip_prefix("ExecStart=") {
+        Some(_) => "ExecStart=/bin/true",
+        None => line,
+    });
+    fs::write(&path, lines.collect::<Vec<_>>().join("\n") + "\n").unwrap();
+    let output = Command::new("systemd-analyze").args(arguments).arg(&path).output();
+    output.unwrap_or_else(|error| {
+        panic!("systemd-analyze: {error}; run contrib/ci/debian-packages.sh, which installs it")
+    })
+}
+
+/// What systemd says against a unit. An unknown key is a warning only, so that the exit status alone
+/// does not tell.
+fn complaints(text: &str) -> Option<String> {
+    let output = analyze(&["--man=no", "verify"], text);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let fine = output.status.success() && said.is_empty();
+    (!fine).then(|| format!("{}\n{said}", output.status))
+}
+
+fn is_tight(text: &str) -> bool {
+    let threshold = format!("--threshold={MOST_EXPOSURE}");
+    analyze(&["security", "--offline=true", &threshold], text).status.success()
+}
+
+#[test]
+fn systemd_understands_the_unit() {
+    if let Some(said) = complaints(&unit()) {
+        panic!("correct systemd/mortise.service; systemd-analyze verify: {said}");
+    }
+}
+
+#[test]
+fn unit_is_hardened() {
+    assert!(
+        is_tight(&unit()),
+        "systemd/mortise.service is too exposed ({MOST_EXPOSURE} tenths or more): find the line that is missing \
+         with `systemd-analyze security --offline=true systemd/mortise.service`"
+    );
+}
+
+#[test]
+fn checks_find_what_is_wrong() {
+    assert!(complaints(&unit().replace("RestartSec=", "RestartSecs=")).is_some());
+    assert!(complaints(&unit().replace("Type=notify", "Type=notified")).is_some());
+    let open = "[Service]\nExecStart=/bin/true\n";
+    assert!(!is_tight(open));
+}
+
+/// Later lines of a filter add to and take from earlier ones, so their order decides. The sandbox of
+/// functions needs these calls; without them the daemon would run no code.
+#[test]
+fn sandbox_calls_are_allowed_last() {
+    const NEEDED: [&str; 7] = [
+        "landlock_create_ruleset",
+        "landlock_add_rule",
+        "landlock_restrict_self",
+        "seccomp",
+        "close_range",
+        "prctl",
+        "prlimit64",
+    ];
+    let unit = unit();
+    let filters = unit.lines().filter_map(|it| it.strip_prefix("SystemCallFilter="));
+    let after: Vec<&str> = filters.skip_while(|it| !it.starts_with('~')).skip(1).collect();
+    let allowed: Vec<&str> = after.iter().flat_map(|it| it.split(' ')).collect();
+    for call in NEEDED {
+        assert!(
+            allowed.contains(&call),
+            "systemd/mortise.service: allow {call} after the line that denies @resources"
+        );
+    }
+}
+
+/// Lines that a host would not miss until something goes wrong, which no check of systemd's asks for.
+#[test]
+fn service_survives_its_functions() {
+    let unit = unit();
+    for (line, reason) in [
+        ("KillMode=mixed", "a stop must not kill the running functions that the daemon waits for"),
+        ("OOMPolicy=continue", "a function that takes too much memory must not end the service"),
+        ("NotifyAccess=main", "a function's process must not speak to systemd for the daemon"),
+        ("PrivateUsers=no", "the daemon has to see which user calls on its socket"),
+    ] {
+        assert!(
+            unit.lines().any(|it| it == line),
+            "systemd/mortise.service needs `{line}`: {reason}"
+        );
+    }
+}
