@@ -28,7 +28,9 @@ fn check(response: &Response, status: u16, code: &str, hint: &str) -> Value {
 }
 
 fn small() -> Daemon {
-    let settings = "[limits]\nbody_bytes = 20_000\nrequest_head_seconds = 2\n".to_owned();
+    let settings =
+        "[limits]\nbody_bytes = 20_000\nrequest_head_seconds = 2\nrequest_body_seconds = 3\n"
+            .to_owned();
     Daemon::start_with(Options { settings, ..Options::default() })
 }
 
@@ -171,7 +173,7 @@ fn bodies_that_never_come() {
     }
     for connection in &mut slow {
         let response = connection.read().expect("an answer when the time is over");
-        check(&response, 408, "request_timeout", "30 s");
+        check(&response, 408, "request_timeout", "3 s");
     }
 }
 

@@ -48,6 +48,9 @@ fn check_ends(found: &[Found]) -> usize {
 }
 
 fn report(what: &str, sent: &Sent, found: &[Found], interruptions: usize) {
+    // A sender that is told 404 by a daemon that is only starting would give up its webhook.
+    let statuses: std::collections::BTreeSet<_> = sent.refused.values().collect();
+    assert!(statuses.iter().all(|it| matches!(it, 503 | 507)), "refused with {statuses:?}");
     println!(
         "{what}: {} sent, {} acknowledged, {} refused, {} found, {interruptions} attempts cut off",
         sent.numbers,
