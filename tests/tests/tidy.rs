@@ -173,15 +173,19 @@ fn reads_environment(file: &Source) -> Vec<String> {
 /// A foreign crate, and where it may be named: folders (ending in `/`) and files.
 type Border = (&'static str, &'static [&'static str]);
 
-const BORDERS: [Border; 29] = [
+const BORDERS: [Border; 34] = [
     ("abi_stable", &["daemon/src/plugins/", "plugin-abi/src/"]),
     ("actix", &["daemon/src/actors/"]),
     ("actix_web", &["daemon/src/api/"]),
     ("arc_swap", &["daemon/src/engine/"]),
+    ("chacha20poly1305", &["daemon/src/secrets/"]),
     ("clap", &["daemon/src/cli/", "tests/src/bin/"]),
     ("flate2", &["daemon/src/archive/"]),
     ("getrandom", &["daemon/src/random.rs"]),
     ("hmac", &["daemon/src/secrets/", "plugins/flow-custom-webhook/", "tests/src/snap_in.rs"]),
+    ("jaq_core", &["daemon/src/script/"]),
+    ("jaq_json", &["daemon/src/script/"]),
+    ("jaq_std", &["daemon/src/script/"]),
     ("jsonschema", &["daemon/src/plugins/"]),
     ("landlock", &["daemon/src/functions/"]),
     ("libc", &["daemon/src/functions/", "daemon/tests/sandbox.rs"]),
@@ -192,6 +196,7 @@ const BORDERS: [Border; 29] = [
     ("redb", &["daemon/src/store/"]),
     ("regorus", &["plugins/flow-custom-webhook/"]),
     ("reqwest", &["daemon/src/cli/", "daemon/src/egress/"]),
+    ("rpassword", &["daemon/src/cli/"]),
     ("rquickjs", &["daemon/src/functions/"]),
     ("rustls", &["daemon/src/cli/", "daemon/src/egress/"]),
     ("rustls_native_certs", &["daemon/src/egress/"]),
@@ -309,12 +314,15 @@ fn crosses_border(file: &Source) -> Vec<String> {
 const GROUND: &[&str] = &["clock", "config", "model", "random"];
 const PARTS: &[&str] = &[
     "archive",
+    "configuration",
+    "connections",
     "egress",
     "functions",
     "lifecycle",
     "manifest",
     "plugins",
     "routing",
+    "script",
     "secrets",
     "store",
 ];
@@ -325,17 +333,21 @@ fn may_import(module: &str) -> Option<Vec<&'static str>> {
     let allowed: &[&[&str]] = match module {
         "clock" | "config" | "model" | "random" => &[],
         // Decisions: no time, no randomness, no settings.
-        "lifecycle" | "routing" => &[&["model"]],
+        "configuration" | "connections" | "lifecycle" | "routing" => &[&["model"]],
         // Siblings: run.rs hands them what they need of each other.
-        "archive" | "egress" | "functions" | "manifest" | "plugins" => &[&["model"]],
+        "archive" | "egress" | "functions" | "plugins" => &[&["model"]],
+        "script" => &[],
+        // What is wrong with a default is what is wrong with a value.
+        "manifest" => &[&["configuration", "model"]],
         "secrets" => &[&["model", "random"]],
         // It keeps what lifecycles decide, in their own types.
         "store" => &[&["clock", "lifecycle", "model", "random"]],
         "engine" => &[GROUND, PARTS],
         "actors" => &[GROUND, PARTS, &["engine"]],
-        "api" => &[GROUND, PARTS, &["engine", "actors"]],
-        "run" => &[GROUND, PARTS, &["engine", "actors", "api"]],
-        "cli" => &[GROUND, PARTS, &["engine", "actors", "api", "run"]],
+        "operations" => &[GROUND, PARTS, &["engine", "actors"]],
+        "api" => &[GROUND, PARTS, &["engine", "actors", "operations"]],
+        "run" => &[GROUND, PARTS, &["engine", "actors", "operations", "api"]],
+        "cli" => &[GROUND, PARTS, &["engine", "actors", "operations", "api", "run"]],
         // The binary: the client and daemon, or a process that runs functions.
         "main" => &[&["cli", "functions"]],
         "lib" => &[],

@@ -95,6 +95,10 @@ ids! {
     UserId = "usr", "user";
     /// An identity under which a snap-in acts.
     ServiceAccountId = "sva", "service account";
+    /// A secret or OAuth2 connection that is bound to a snap-in.
+    KeyringId = "krg", "keyring";
+    /// A tag.
+    TagId = "tag", "tag";
     /// A token of the API.
     TokenId = "tok", "token";
 }

@@ -3,6 +3,7 @@
 pub mod event;
 pub mod http;
 pub mod id;
+pub mod keyring;
 pub mod manifest;
 pub mod run;
 pub mod scope;

@@ -5,6 +5,8 @@
 
 mod master_key;
 mod service_token;
+mod vault;
 
 pub use master_key::{KeyError, MasterKey};
 pub use service_token::{ServiceClaims, ServiceTokenError, ServiceTokens};
+pub use vault::{Vault, VaultError};

@@ -1,12 +1,19 @@
 //! The records that are stored, one type per table. They are the database's own: what the API shows
 //! has types of its own, and the two change independently.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::record::Record;
 use crate::lifecycle::snap_in::Effect;
 use crate::model::event::EventHead;
-use crate::model::id::{AutomationId, PackageId, ServiceAccountId, SnapInId, SourceId, VersionId};
+use crate::model::id::{
+    AutomationId, KeyringId, PackageId, ServiceAccountId, SnapInId, SourceId, TagId, UserId,
+    VersionId,
+};
+use crate::model::keyring::{ExternalOrganization, KeyringOwner, KeyringState};
 use crate::model::manifest::Manifest;
 use crate::model::run::RunHead;
 use crate::model::scope::Scope;
@@ -68,12 +75,44 @@ pub struct SnapInRecord {
     pub sources: Vec<SourceId>,
     /// Ids of its automations, in manifest order.
     pub automations: Vec<AutomationId>,
+    /// Values of organization inputs that were set; the others have their defaults.
+    #[serde(default)]
+    pub inputs: Map<String, Value>,
+    /// Organization keyrings by their name in the manifest.
+    #[serde(default)]
+    pub keyrings: BTreeMap<String, KeyringId>,
+    /// Tags by their name in the manifest.
+    #[serde(default)]
+    pub tags: BTreeMap<String, TagId>,
+    /// Grows with every change of its configuration (version, inputs, keyrings).
+    #[serde(default)]
+    pub revision: u64,
+    /// Versions that it was of before, oldest first.
+    #[serde(default)]
+    pub past_versions: Vec<PastVersion>,
+    /// Sources of past versions that the present one does not have: closed, kept for a rollback.
+    #[serde(default)]
+    pub detached_sources: Vec<SourceId>,
+    /// Automations of past versions that the present one does not have, by name.
+    #[serde(default)]
+    pub detached_automations: BTreeMap<String, AutomationId>,
     /// When it was installed, milliseconds of the Unix epoch.
     pub created_ms: u64,
     /// When its state last changed.
     pub changed_ms: u64,
     /// Name of the principal that installed it.
     pub created_by: String,
+}
+
+/// A version that a snap-in was of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PastVersion {
+    /// Which.
+    pub version: VersionId,
+    /// Until when, milliseconds of the Unix epoch.
+    pub until_ms: u64,
+    /// Name of the principal that replaced it.
+    pub replaced_by: String,
 }
 
 /// A configured source of events.
@@ -93,6 +132,87 @@ pub struct SourceRecord {
     /// Why it is blocked.
     #[serde(default)]
     pub reason: Option<String>,
+    /// Whose it is, when its level is the user's.
+    #[serde(default)]
+    pub user: Option<UserId>,
+    /// What the external system calls the registration of its trigger URL, while there is one.
+    #[serde(default)]
+    pub registration: Option<String>,
+}
+
+/// A keyring, without its secret: that is an envelope under the same id.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KeyringRecord {
+    /// Whose it is.
+    #[serde(flatten)]
+    pub owner: KeyringOwner,
+    /// Id of its type: built in, or one of the manifest's.
+    #[serde(rename = "type")]
+    pub type_id: String,
+    /// Whether it can be used.
+    #[serde(flatten)]
+    pub state: KeyringState,
+    /// `[SUBDOMAIN]`, for types that ask for one.
+    #[serde(default)]
+    pub subdomain: Option<String>,
+    /// Whose account it is at the external system.
+    #[serde(default)]
+    pub organization: Option<ExternalOrganization>,
+    /// OAuth2: when the access token expires, milliseconds of the Unix epoch.
+    #[serde(default)]
+    pub expires_ms: Option<u64>,
+    /// OAuth2: whether there is a refresh token.
+    #[serde(default)]
+    pub refreshable: bool,
+    /// OAuth2: what was granted.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// Whether the external system has confirmed it.
+    #[serde(default)]
+    pub verified: bool,
+    /// When it was made, milliseconds of the Unix epoch.
+    pub created_ms: u64,
+    /// When its secret last changed.
+    pub changed_ms: u64,
+    /// Name of the principal that set it last.
+    pub changed_by: String,
+}
+
+/// A person.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UserRecord {
+    /// Unique: the name of the principal.
+    pub name: String,
+    /// When he was first heard of, milliseconds of the Unix epoch.
+    pub created_ms: u64,
+}
+
+/// What a person has set for himself in a snap-in.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct UserSettingsRecord {
+    /// Whether he has enabled the snap-in for himself.
+    pub enabled: bool,
+    /// Values of user inputs that were set.
+    #[serde(default)]
+    pub inputs: Map<String, Value>,
+    /// User keyrings by their name in the manifest.
+    #[serde(default)]
+    pub keyrings: BTreeMap<String, KeyringId>,
+    /// His event sources by their name in the manifest; kept while he has disabled it.
+    #[serde(default)]
+    pub sources: BTreeMap<String, SourceId>,
+}
+
+/// A tag: a name that things are marked with, one for the whole host.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TagRecord {
+    /// Unique on the host.
+    pub name: String,
+    /// For people.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// When it was made, milliseconds of the Unix epoch.
+    pub created_ms: u64,
 }
 
 /// An effect that has not been carried out yet.
@@ -124,6 +244,18 @@ impl Record for SnapInRecord {
 }
 impl Record for SourceRecord {
     const NAME: &'static str = "source";
+}
+impl Record for KeyringRecord {
+    const NAME: &'static str = "keyring";
+}
+impl Record for UserRecord {
+    const NAME: &'static str = "user";
+}
+impl Record for UserSettingsRecord {
+    const NAME: &'static str = "user settings";
+}
+impl Record for TagRecord {
+    const NAME: &'static str = "tag";
 }
 impl Record for EffectRecord {
     const NAME: &'static str = "effect";

@@ -40,6 +40,27 @@ pub const SOURCES: RecordTable = TableDefinition::new("sources");
 /// Event sources by the secret part of their trigger URL.
 pub const SOURCE_TOKENS: NameTable = TableDefinition::new("source_tokens");
 
+/// Keyrings by id; their secrets are in [`ENVELOPES`] under the same id.
+pub const KEYRINGS: RecordTable = TableDefinition::new("keyrings");
+/// Secrets by the id of their owner: sealed by `secrets`, opaque here.
+pub const ENVELOPES: TableDefinition<u128, &[u8]> = TableDefinition::new("envelopes");
+/// Keyrings of the developer of a package, by package id and name.
+pub const DEVELOPER_KEYRINGS: TableDefinition<(u128, &str), u128> =
+    TableDefinition::new("developer_keyrings");
+
+/// People by id.
+pub const USERS: RecordTable = TableDefinition::new("users");
+/// People by name.
+pub const USER_NAMES: NameTable = TableDefinition::new("user_names");
+/// What a person has set for himself, by snap-in id and user id.
+pub const USER_SETTINGS: TableDefinition<(u128, u128), &[u8]> =
+    TableDefinition::new("user_settings");
+
+/// Tags by id.
+pub const TAGS: RecordTable = TableDefinition::new("tags");
+/// Tags by name.
+pub const TAG_NAMES: NameTable = TableDefinition::new("tag_names");
+
 /// Accepted events by id; the payload is the record's tail.
 pub const EVENTS: RecordTable = TableDefinition::new("events");
 /// The event that was stored for a source and dedup key.
@@ -59,5 +80,7 @@ pub const OUTBOX: RecordTable = TableDefinition::new("outbox");
 pub const TOKENS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("tokens");
 
 /// Every table whose key is an id, to find the greatest id ever given out.
-pub const BY_ID: [RecordTable; 8] =
-    [PACKAGES, VERSIONS, SNAP_INS, SOURCES, EVENTS, RUNS_OPEN, RUNS_DONE, OUTBOX];
+pub const BY_ID: [RecordTable; 11] = [
+    PACKAGES, VERSIONS, SNAP_INS, SOURCES, EVENTS, RUNS_OPEN, RUNS_DONE, OUTBOX, KEYRINGS, USERS,
+    TAGS,
+];

@@ -1,6 +1,9 @@
 //! Snap-ins and their event sources.
 
+use std::collections::BTreeMap;
+
 use redb::ReadableTable;
+use serde_json::Map;
 
 use super::records::{EffectRecord, SnapInRecord, SourceRecord};
 use super::tables::{Page, PageRequest, ReadTables, WriteTables, get, put};
@@ -78,6 +81,8 @@ impl WriteTables<'_> {
                 token: token.clone(),
                 status: SourceStatus::Active,
                 reason: None,
+                user: None,
+                registration: None,
             };
             put(self.sources()?, source.0, &record)?;
             self.source_tokens()?.insert(token.as_str(), source.0)?;
@@ -93,6 +98,13 @@ impl WriteTables<'_> {
             service_account: ServiceAccountId(self.new_id()),
             sources,
             automations,
+            inputs: Map::new(),
+            keyrings: BTreeMap::new(),
+            tags: BTreeMap::new(),
+            revision: 0,
+            past_versions: Vec::new(),
+            detached_sources: Vec::new(),
+            detached_automations: BTreeMap::new(),
             created_ms: self.now_ms(),
             changed_ms: self.now_ms(),
             created_by: new.created_by.clone(),

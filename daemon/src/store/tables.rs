@@ -64,6 +64,14 @@ tables! {
     route_generations: ROUTE_GENERATIONS<u128, u64>;
     sources: SOURCES<u128, &'static [u8]>;
     source_tokens: SOURCE_TOKENS<&'static str, u128>;
+    keyrings: KEYRINGS<u128, &'static [u8]>;
+    envelopes: ENVELOPES<u128, &'static [u8]>;
+    developer_keyrings: DEVELOPER_KEYRINGS<(u128, &'static str), u128>;
+    users: USERS<u128, &'static [u8]>;
+    user_names: USER_NAMES<&'static str, u128>;
+    user_settings: USER_SETTINGS<(u128, u128), &'static [u8]>;
+    tags: TAGS<u128, &'static [u8]>;
+    tag_names: TAG_NAMES<&'static str, u128>;
     events: EVENTS<u128, &'static [u8]>;
     dedup: DEDUP<(u128, &'static str), u128>;
     runs_open: RUNS_OPEN<u128, &'static [u8]>;
