@@ -10,6 +10,7 @@
 mod access;
 mod blobs;
 mod database;
+mod envelopes;
 mod error;
 mod events;
 #[cfg(test)]
