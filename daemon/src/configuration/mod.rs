@@ -5,9 +5,9 @@
 mod dates;
 mod ids;
 pub mod inputs;
-pub mod plan;
-pub mod readiness;
 #[cfg(test)]
 mod inputs_tests;
+pub mod plan;
+pub mod readiness;
 pub mod suggest;
 pub mod values;
