@@ -1,5 +1,7 @@
 //! Small snap-ins, and requests as their policies want them signed.
 
+use std::path::Path;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
@@ -91,16 +93,37 @@ impl Parts {
         )
     }
 
+    /// The files of the code.
+    fn files(&self) -> [(&'static str, String); 3] {
+        let package = r#"{"name":"tested","version":"1.0.0","main":"src/index.ts"}"#;
+        let index = "import work from './work';\nexport const functionFactory = { work };\n";
+        [
+            ("package.json", package.to_owned()),
+            ("src/index.ts", index.to_owned()),
+            ("src/work.ts", format!("{}\nexport default run;\n", self.code)),
+        ]
+    }
+
     /// The code, as an archive in base 64.
     pub fn archive(&self) -> String {
-        pack(&[
-            ("package.json", r#"{"name":"tested","version":"1.0.0","main":"src/index.ts"}"#),
-            (
-                "src/index.ts",
-                "import work from './work';\nexport const functionFactory = { work };\n",
-            ),
-            ("src/work.ts", &format!("{}\nexport default run;\n", self.code)),
-        ])
+        let files = self.files();
+        let files: Vec<_> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
+        pack(&files)
+    }
+
+    /// Manifest and code as a directory.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be written.
+    pub fn write_to(&self, directory: &Path) {
+        let manifest = ("manifest.yaml", self.manifest());
+        for (path, text) in self.files().into_iter().chain([manifest]) {
+            let path = directory.join(path);
+            let folder = path.parent().expect("it is below the directory");
+            std::fs::create_dir_all(folder).expect("a temporary directory");
+            std::fs::write(path, text).expect("a temporary file");
+        }
     }
 }
 

@@ -121,7 +121,8 @@ impl ApiError {
         self.code
     }
 
-    fn with(mut self, name: &str, value: Value) -> ApiError {
+    /// Adds a member to the answer.
+    pub(super) fn with(mut self, name: &str, value: Value) -> ApiError {
         self.members.insert(name.to_owned(), value);
         self
     }

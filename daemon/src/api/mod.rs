@@ -23,6 +23,7 @@ mod runs;
 mod server;
 mod snap_ins;
 mod system;
+mod uploads;
 mod versions;
 
 use std::sync::Arc;
@@ -37,6 +38,7 @@ pub use server::{Bound, Listeners, bind};
 
 use crate::actors::{AskError, Find, Registry, Services};
 use crate::config::Limits;
+use crate::egress::Egress;
 use crate::engine::intake::Intake;
 use crate::engine::invocation::Invoker;
 use crate::model::id::SnapInId;
@@ -57,6 +59,8 @@ pub struct Api {
     pub invoker: Invoker,
     /// Reads the tokens of functions.
     pub tokens: ServiceTokens,
+    /// Fetches what callers name by a URL.
+    pub egress: Arc<Egress>,
     /// Bounds on what comes in.
     pub limits: Limits,
     /// Who is an owner on the Unix socket, beside root.
