@@ -56,6 +56,7 @@ fn a_version_comes_from_a_url_whatever_redirects_there_are() {
     let parameters = json!({ "package": "hello", "url": url, "sha256": sha256 });
     let created = daemon.call("versions.create", &parameters);
     assert_eq!(created["version"]["functions"], json!(["work"]), "{created}");
+    assert_eq!(created["version"]["content_hash"], looked["content_hash"]);
     let again = daemon.call("versions.create", &parameters);
     assert_eq!(again["existed"], true);
 

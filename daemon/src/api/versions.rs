@@ -10,7 +10,7 @@ use super::lists::{Paging, cursor, parse_id, time};
 use super::rights::{Caller, Right};
 use super::uploads::{Sent, Unpacked};
 use super::{Api, packages};
-use crate::engine::versions::{Upload, Uploaded, check, check_manifest};
+use crate::engine::versions::{Upload, Uploaded, check, check_manifest, identity};
 use crate::manifest::{Problem, Severity};
 use crate::model::id::VersionId;
 use crate::store::{VersionCreation, VersionRecord};
@@ -121,6 +121,9 @@ pub(super) struct Validation {
     /// SHA-256 of the archive, hex: `versions.create` takes it to get the same one again.
     #[serde(skip_serializing_if = "Option::is_none")]
     sha256: Option<String>,
+    /// The `content_hash` of the version that this would be; absent without an archive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_hash: Option<String>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -196,6 +199,7 @@ pub(super) async fn validate(
             problems: problems.iter().map(finding).collect(),
             manifest: None,
             sha256: None,
+            content_hash: None,
         });
     }
     let was_sent = manifest.is_some();
@@ -205,6 +209,7 @@ pub(super) async fn validate(
     Ok(Validation {
         valid: checked.is_right(),
         problems: checked.problems.iter().map(finding).collect(),
+        content_hash: Some(identity(&manifest, &files)),
         manifest: Some(manifest).filter(|_| !was_sent),
         sha256,
     })

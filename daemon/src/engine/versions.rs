@@ -143,7 +143,7 @@ pub async fn create(
     };
     let new = NewVersion {
         package: upload.package,
-        content_hash: hash_of(&upload),
+        content_hash: identity(&upload.manifest, &upload.files),
         manifest_text: upload.manifest,
         manifest,
         code,
@@ -224,10 +224,11 @@ async fn store_code(store: &Store, bytes: Vec<u8>) -> Result<BlobHash, StoreErro
     Ok(hash)
 }
 
-fn hash_of(upload: &Upload) -> String {
+/// What tells versions apart: SHA-256 over manifest and files, hex.
+pub fn identity(manifest: &str, files: &[ArchiveFile]) -> String {
     use sha2::{Digest, Sha256};
     let mut hash = Sha256::new();
-    hash.update(Sha256::digest(&upload.manifest));
-    hash.update(content_hash(&upload.files));
+    hash.update(Sha256::digest(manifest));
+    hash.update(content_hash(files));
     hex::encode(hash.finalize())
 }
