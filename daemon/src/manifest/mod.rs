@@ -25,7 +25,6 @@ mod problem;
 mod scalar;
 mod sections;
 mod sources;
-mod suggest;
 mod values;
 mod yaml;
 
