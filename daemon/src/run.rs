@@ -139,7 +139,7 @@ async fn serve(
         source_logs,
         store: store.clone(),
         dispatcher: dispatcher.clone(),
-        effects: Arc::new(PluginEffects(egress)),
+        effects: Arc::new(PluginEffects(egress.clone())),
         clock: clock.clone(),
         most_queued: config.limits.queued_runs,
     };
@@ -149,6 +149,7 @@ async fn serve(
         intake,
         invoker,
         tokens,
+        egress,
         limits: config.limits.clone(),
         owner_uids: config.listen.owner_uids.clone(),
         public_url: public_url.clone(),
