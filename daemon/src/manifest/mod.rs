@@ -13,6 +13,7 @@
 //! as what it stands for.
 
 mod bindings;
+mod descriptors;
 mod fields;
 mod functions;
 mod inputs;
@@ -22,10 +23,13 @@ mod names;
 mod node;
 mod places;
 mod problem;
+mod registration;
 mod scalar;
 mod sections;
 mod sources;
 mod suggest;
+#[cfg(test)]
+mod trace;
 mod values;
 mod yaml;
 
