@@ -9,6 +9,7 @@
 
 mod access;
 mod blobs;
+mod configure;
 mod database;
 mod error;
 mod events;
@@ -41,12 +42,16 @@ use redb::ReadableTable;
 use tokio::sync::oneshot;
 
 pub use blobs::BlobHash;
+pub use configure::Configuration;
 pub use database::{FileLocation, Location, Options};
 pub use error::StoreError;
 pub use events::{AcceptEvents, Acceptance, NewEvent, PlannedRun, StoredEvent};
 pub use outbox::PendingEffect;
 pub use packages::{NewVersion, PackageDeletion, VersionCreation};
-pub use records::{PackageRecord, SnapInRecord, SourceRecord, TokenRecord, VersionRecord};
+pub use records::{
+    KeyringRecord, PackageRecord, PastVersion, SnapInRecord, SourceRecord, TokenRecord,
+    VersionRecord,
+};
 pub use retention::PruneCursor;
 pub use runs::{Claim, FinishedAttempt, OpenRun, Reopening, RunFilter, Settled};
 pub use snap_ins::{Creation, NewSnapIn, Transition};
