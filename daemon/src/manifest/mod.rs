@@ -19,6 +19,7 @@ mod functions;
 mod inputs;
 mod instructions;
 mod keyrings;
+mod masking;
 mod names;
 mod node;
 mod places;
@@ -37,6 +38,7 @@ mod yaml;
 mod tests;
 
 pub use instructions::render_instructions;
+pub use masking::{MASK, mask_secrets};
 pub use places::Places;
 pub use problem::{Problem, Severity};
 
