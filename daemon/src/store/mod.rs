@@ -10,10 +10,12 @@
 mod access;
 mod blobs;
 mod database;
+mod envelopes;
 mod error;
 mod events;
 #[cfg(test)]
 mod faults;
+mod keyrings;
 mod migrate;
 mod outbox;
 mod packages;
@@ -44,9 +46,13 @@ pub use blobs::BlobHash;
 pub use database::{FileLocation, Location, Options};
 pub use error::StoreError;
 pub use events::{AcceptEvents, Acceptance, NewEvent, PlannedRun, StoredEvent};
+pub use keyrings::{KeyringRemoval, KeyringSetting};
 pub use outbox::PendingEffect;
 pub use packages::{NewVersion, PackageDeletion, VersionCreation};
-pub use records::{PackageRecord, SnapInRecord, SourceRecord, TokenRecord, VersionRecord};
+pub use records::{
+    KeyringRecord, PackageRecord, SnapInRecord, SourceRecord, TokenRecord, UserSettingsRecord,
+    VersionRecord,
+};
 pub use retention::PruneCursor;
 pub use runs::{Claim, FinishedAttempt, OpenRun, Reopening, RunFilter, Settled};
 pub use snap_ins::{Creation, NewSnapIn, Transition};
