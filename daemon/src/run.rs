@@ -31,6 +31,7 @@ use crate::engine::routes::Routes;
 use crate::engine::source_log::SourceLogs;
 use crate::functions::pool::{Pool, PoolOptions};
 use crate::model::http::EgressRules;
+use crate::operations::Operations;
 use crate::plugins::{PluginHost, PluginSettings, Trust};
 use crate::random::secret_text;
 use crate::secrets::{MasterKey, ServiceTokens};
@@ -143,8 +144,8 @@ async fn serve(
         most_queued: config.limits.queued_runs,
     };
     let api = Arc::new(Api {
-        services,
-        registry,
+        services: services.clone(),
+        operations: Operations::new(services.clone(), registry, invoker.clone()),
         intake,
         invoker,
         tokens,

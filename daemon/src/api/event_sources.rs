@@ -202,7 +202,7 @@ async fn set_status(
 ) -> Result<OneSource, ApiError> {
     let (id, record) = find(api, caller, text)?;
     let message = SetSourceStatus { source: id, status, reason: None };
-    let record = api.ask_snap_in(record.snap_in, message).await??;
+    let record = api.operations.ask(record.snap_in, message).await??;
     let mut state = api.services.source_logs.open_state(id);
     // So that the answer says where it stands; a source that takes longer is shown as not open.
     let opened = state.wait_for(|it| *it != OpenState::Opening);

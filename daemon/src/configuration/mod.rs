@@ -3,3 +3,5 @@
 //! an upgrade. Must never store, ask or call anything.
 
 pub mod inputs;
+pub mod plan;
+pub mod readiness;

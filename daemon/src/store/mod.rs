@@ -9,6 +9,7 @@
 
 mod access;
 mod blobs;
+mod configure;
 mod database;
 mod envelopes;
 mod error;
@@ -43,6 +44,7 @@ use redb::ReadableTable;
 use tokio::sync::oneshot;
 
 pub use blobs::BlobHash;
+pub use configure::Configuration;
 pub use database::{FileLocation, Location, Options};
 pub use error::StoreError;
 pub use events::{AcceptEvents, Acceptance, NewEvent, PlannedRun, StoredEvent};
@@ -50,8 +52,8 @@ pub use keyrings::{KeyringRemoval, KeyringSetting};
 pub use outbox::PendingEffect;
 pub use packages::{NewVersion, PackageDeletion, VersionCreation};
 pub use records::{
-    KeyringRecord, PackageRecord, SnapInRecord, SourceRecord, TokenRecord, UserSettingsRecord,
-    VersionRecord,
+    KeyringRecord, PackageRecord, PastVersion, SnapInRecord, SourceRecord, TokenRecord,
+    UserSettingsRecord, VersionRecord,
 };
 pub use retention::PruneCursor;
 pub use runs::{Claim, FinishedAttempt, OpenRun, Reopening, RunFilter, Settled};
