@@ -151,6 +151,7 @@ async fn serve(
     };
     let api = Arc::new(Api {
         services: services.clone(),
+        keyrings: keyrings.clone(),
         operations: Operations::new(services.clone(), registry, invoker.clone(), keyrings.clone()),
         intake,
         invoker,
