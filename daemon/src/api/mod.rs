@@ -14,6 +14,7 @@ mod event_sources;
 mod events;
 mod functions;
 mod hooks;
+mod keys;
 mod lists;
 mod openapi;
 mod packages;
@@ -40,6 +41,7 @@ use crate::actors::{AskError, Services};
 use crate::config::Limits;
 use crate::engine::intake::Intake;
 use crate::engine::invocation::Invoker;
+use crate::engine::key_rotation::KeyKeeper;
 use crate::operations::{Asker, OperationError, Operations};
 use crate::secrets::ServiceTokens;
 
@@ -55,6 +57,8 @@ pub struct Api {
     pub invoker: Invoker,
     /// Reads the tokens of functions.
     pub tokens: ServiceTokens,
+    /// Changes the master key.
+    pub key_keeper: KeyKeeper,
     /// Bounds on what comes in.
     pub limits: Limits,
     /// Who is an owner on the Unix socket, beside root.

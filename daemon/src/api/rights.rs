@@ -27,6 +27,8 @@ pub enum Right {
     ReadRuns,
     /// Retry, cancel, replay and purge runs; call functions.
     WriteRuns,
+    /// Change the master key.
+    WriteSecrets,
     /// See how the daemon is.
     ReadSystem,
 }
@@ -44,6 +46,7 @@ impl Right {
             Right::ReadEvents => "events.read",
             Right::ReadRuns => "runs.read",
             Right::WriteRuns => "runs.write",
+            Right::WriteSecrets => "secrets.write",
             Right::ReadSystem => "system.read",
         }
     }
@@ -101,6 +104,7 @@ impl Principal {
                 | Right::ReadEvents
                 | Right::ReadRuns
                 | Right::WriteRuns
+                | Right::WriteSecrets
                 | Right::ReadSystem => None,
             },
         }

@@ -4,8 +4,8 @@
 use super::dispatch::{Route, read, write};
 use super::rights::Right;
 use super::{
-    dead_letters, event_sources, events, functions, packages, runs, snap_ins, system, upgrades,
-    versions,
+    dead_letters, event_sources, events, functions, keys, packages, runs, snap_ins, system,
+    upgrades, versions,
 };
 
 /// Every call of the API.
@@ -162,6 +162,18 @@ impl Table {
                 R::WriteRuns,
                 "Calls a function and waits for its result",
                 functions::call,
+            ),
+            read(
+                "keys.status",
+                R::ReadSystem,
+                "Shows where the master key is, and how many secrets are sealed with it",
+                keys::status,
+            ),
+            write(
+                "keys.rotate",
+                R::WriteSecrets,
+                "Makes a new master key and seals every secret with it",
+                keys::rotate,
             ),
             read("system.status", R::ReadSystem, "Shows how the daemon is", system::status),
             read(

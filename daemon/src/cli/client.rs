@@ -10,13 +10,13 @@ use super::arguments::{
     Command, Connection, DeadLetterCommand, DeadLetters, EventCommand, FunctionCommand,
     PackageCommand, Page, RunCommand, SnapInCommand, SourceCommand, VersionCommand,
 };
-use super::files;
 use super::show::{self, View};
+use super::{files, keys};
 
 /// Longer than the longest wait of the API.
 const TIMEOUT: Duration = Duration::from_secs(90);
 /// How long lifecycle commands wait.
-const WAIT_SECONDS: u32 = 60;
+pub(super) const WAIT_SECONDS: u32 = 60;
 const DEFAULT_SOCKET: &str = "/run/mortise/mortise.sock";
 
 /// Makes the calls of a command and shows what came back.
@@ -33,6 +33,7 @@ pub(super) fn run(connection: &Connection, command: Command) -> Result<(), Failu
         Command::SnapIn { command: SnapInCommand::Install { path, package, scope } } => {
             return install(&client, connection.json, &path, package, scope);
         }
+        Command::Key { command } => return keys::run(&client, connection.json, &command),
         _ => {}
     }
     let (name, parameters, view) = call_of(command)?;
@@ -169,7 +170,10 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
             let parameters = parse("the parameters", &parameters)?;
             return Ok((name, parameters, View::EVERYTHING));
         }
-        Command::Serve { .. } | Command::Quickstart { .. } | Command::Config { .. } => {
+        Command::Serve { .. }
+        | Command::Quickstart { .. }
+        | Command::Config { .. }
+        | Command::Key { .. } => {
             return Err(not_one_call());
         }
     };

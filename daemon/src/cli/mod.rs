@@ -6,6 +6,7 @@
 mod arguments;
 mod client;
 mod files;
+mod keys;
 mod quickstart;
 mod serve;
 mod show;

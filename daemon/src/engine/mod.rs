@@ -9,6 +9,7 @@ pub mod dispatcher;
 pub mod housekeeping;
 pub mod intake;
 pub mod invocation;
+pub mod key_rotation;
 mod queue;
 pub mod routes;
 pub mod source_log;
