@@ -141,7 +141,7 @@ async fn serve(
         source_logs,
         store: store.clone(),
         dispatcher: dispatcher.clone(),
-        effects: Arc::new(PluginEffects(egress)),
+        effects: Arc::new(PluginEffects(egress.clone())),
         clock: clock.clone(),
         most_queued: config.limits.queued_runs,
     };
@@ -152,6 +152,7 @@ async fn serve(
         invoker,
         tokens,
         key_keeper: KeyKeeper::start(&engine, store.clone(), keys, clock.clone()),
+        egress,
         limits: config.limits.clone(),
         owner_uids: config.listen.owner_uids.clone(),
         public_url: public_url.clone(),

@@ -26,6 +26,7 @@ mod snap_in_view;
 mod snap_ins;
 mod system;
 mod upgrades;
+mod uploads;
 mod versions;
 
 use std::sync::Arc;
@@ -39,6 +40,7 @@ use snap_in_view::MissingThing;
 
 use crate::actors::{AskError, Services};
 use crate::config::Limits;
+use crate::egress::Egress;
 use crate::engine::intake::Intake;
 use crate::engine::invocation::Invoker;
 use crate::engine::key_rotation::KeyKeeper;
@@ -59,6 +61,8 @@ pub struct Api {
     pub tokens: ServiceTokens,
     /// Changes the master key.
     pub key_keeper: KeyKeeper,
+    /// Fetches what callers name by a URL.
+    pub egress: Arc<Egress>,
     /// Bounds on what comes in.
     pub limits: Limits,
     /// Who is an owner on the Unix socket, beside root.

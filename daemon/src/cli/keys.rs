@@ -4,7 +4,8 @@ use serde_json::json;
 
 use super::Failure;
 use super::arguments::KeyCommand;
-use super::client::{Client, WAIT_SECONDS};
+use super::client::WAIT_SECONDS;
+use super::connection::Client;
 use super::show::{self, View};
 
 const KEYS: View =
