@@ -151,7 +151,7 @@ async fn serve(
         intake,
         invoker,
         tokens,
-        key_keeper: KeyKeeper::start(&engine, store.clone(), keys, clock.clone()),
+        key_keeper: KeyKeeper::start(&engine, store.clone(), keys),
         egress,
         limits: config.limits.clone(),
         owner_uids: config.listen.owner_uids.clone(),

@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 
 use super::Api;
 use super::error::{ApiError, Code};
-use super::lists::time;
 use super::rights::Caller;
 use super::snap_ins::LONGEST_WAIT_SECONDS;
 use super::system::Nothing;
@@ -35,11 +34,8 @@ pub(super) struct MasterKeysShown {
     path: String,
     /// The key in use first.
     keys: Vec<MasterKeyShown>,
-    /// `settled`, `sealing`, `waiting`, `removable` or `stuck`; `message` says what each means.
+    /// `settled`, `sealing`, `removable` or `stuck`; `message` says what each means.
     state: &'static str,
-    /// When old keys leave the file at the latest.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    old_keys_leave_date: Option<String>,
     /// Keyrings whose secrets cannot be opened.
     damaged_keyrings: Vec<String>,
     /// What that means, and what is to be done.
@@ -97,16 +93,8 @@ impl MasterKeysShown {
             state: match state {
                 RotationState::Settled => "settled",
                 RotationState::Sealing { .. } => "sealing",
-                RotationState::Waiting { .. } => "waiting",
                 RotationState::Removable => "removable",
                 RotationState::Stuck => "stuck",
-            },
-            old_keys_leave_date: match state {
-                RotationState::Waiting { until_ms } => Some(time(until_ms)),
-                RotationState::Settled
-                | RotationState::Sealing { .. }
-                | RotationState::Removable
-                | RotationState::Stuck => None,
             },
             damaged_keyrings: damaged.into_iter().map(|it| KeyringId(it).to_string()).collect(),
             message,
@@ -115,7 +103,6 @@ impl MasterKeysShown {
 }
 
 fn message(status: &KeyStatus) -> String {
-    let path = status.home.path().display();
     let old = || {
         let unused = status.keys.iter().skip(1).filter(|(_, secrets)| *secrets == 0);
         unused.map(|(id, _)| id.to_string()).collect::<Vec<_>>().join(", ")
@@ -125,12 +112,6 @@ fn message(status: &KeyStatus) -> String {
         RotationState::Sealing { left } => format!(
             "{left} secrets are still to be sealed with the key in use; this goes on by itself, also \
              after a restart"
-        ),
-        RotationState::Waiting { until_ms } => format!(
-            "all secrets are sealed with the key in use; {} leaves {path} at {}, or at the next start: \
-             until then the tokens that functions got before are good",
-            old(),
-            time(until_ms)
         ),
         RotationState::Removable => format!(
             "all secrets are sealed with the key in use: the line of {} may go from what the credential \

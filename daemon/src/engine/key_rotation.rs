@@ -5,22 +5,22 @@
 //! or an envelope names an old one, so that a start after kill -9 goes on wherever it was. A new key
 //! is in the file before it is used; envelopes are sealed again outside of the writer, which takes
 //! each only if its owner has not got another one meanwhile; an old key leaves the file when no
-//! envelope names it.
+//! envelope names it. In memory it stays for half an hour more, for as long as tokens that it signed
+//! are good: a function that is running must not lose its way back. A restart ends functions anyway.
 //!
 //! Invariant: nothing that was sealed with a key can still be on its way to the store when that key
-//! goes. At a start nothing is. Later, an old key stays for as long as the tokens that it signed are
-//! good, half an hour, which is far longer than anybody keeps an envelope before storing it.
+//! leaves the file. Secrets are sealed inside the operation that stores them, which the writer runs
+//! one after another: what it takes up after the new key is in use is sealed with that.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use crate::clock::Clock;
 use crate::secrets::{KeyError, KeyHome, KeyId, MasterKeys, ServiceTokens, Vault, VaultError};
 use crate::store::{Store, StoreError};
 
@@ -166,11 +166,6 @@ pub enum RotationState {
         /// So many are still under old keys.
         left: u64,
     },
-    /// Nothing is sealed with old keys; they are kept for what was signed with them.
-    Waiting {
-        /// Until then, milliseconds of the Unix epoch.
-        until_ms: u64,
-    },
     /// Nothing is sealed with old keys, and who provides the credential may take them out.
     Removable,
     /// All that is still sealed with old keys cannot be opened.
@@ -185,30 +180,20 @@ struct Keeper {
     store: Arc<Store>,
     keys: MasterKeys,
     vault: Vault,
-    clock: Clock,
     /// Something may be to do.
     wake: Notify,
     progress: watch::Sender<Progress>,
-    /// How long a key stays when it has come out of use.
+    /// For how long a key that has left the file is kept in memory, and until when.
     grace: Duration,
-    leave: Mutex<Leave>,
+    forget_at: Mutex<Instant>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Progress {
-    /// Whether secrets may be under old keys.
-    sealing: bool,
+    /// The key that all that can be opened is sealed with; none as long as that is not known.
+    settled_with: Option<KeyId>,
     damaged: Vec<u128>,
     problem: Option<String>,
-}
-
-/// When old keys may go.
-#[derive(Clone, Copy, Debug)]
-struct Leave {
-    /// From the file: nothing that they sealed is on its way to the store from then on.
-    file: Instant,
-    /// From memory: nothing that they signed is good from then on.
-    memory: Instant,
 }
 
 impl KeyKeeper {
@@ -217,29 +202,24 @@ impl KeyKeeper {
         runtime: &tokio::runtime::Handle,
         store: Arc<Store>,
         keys: MasterKeys,
-        clock: Clock,
     ) -> KeyKeeper {
-        KeyKeeper::start_with(runtime, store, keys, clock, ServiceTokens::LIFETIME)
+        KeyKeeper::start_with(runtime, store, keys, ServiceTokens::LIFETIME)
     }
 
     fn start_with(
         runtime: &tokio::runtime::Handle,
         store: Arc<Store>,
         keys: MasterKeys,
-        clock: Clock,
         grace: Duration,
     ) -> KeyKeeper {
-        // Nothing has been sealed by this process yet.
-        let file = Instant::now();
         let keeper = KeyKeeper(Arc::new(Keeper {
             store,
             vault: Vault::new(&keys),
             keys,
-            clock,
             wake: Notify::new(),
-            progress: watch::Sender::new(Progress { sealing: true, ..Progress::default() }),
+            progress: watch::Sender::new(Progress::default()),
             grace,
-            leave: Mutex::new(Leave { file, memory: file + grace }),
+            forget_at: Mutex::new(Instant::now() + grace),
         }));
         runtime.spawn(keeper.clone().keep());
         keeper
@@ -248,17 +228,16 @@ impl KeyKeeper {
     /// Makes a new key, uses it from now on, and waits up to `patience` until all secrets are sealed
     /// with it. That goes on all the same when the caller does not wait.
     pub async fn rotate(&self, patience: Duration) -> Result<KeyStatus, RotationError> {
-        // Before, so that the old key is not taken for one that has been out of use for long.
-        self.postpone();
         let keys = self.0.keys.clone();
         let key = blocking(move || keys.renew()).await??;
-        self.postpone();
+        *self.forget_at() = Instant::now() + self.0.grace;
         info!(%key, "a new master key is in use; all secrets are sealed again");
-        self.0.progress.send_modify(|it| it.sealing = true);
         self.0.wake.notify_one();
         let mut progress = self.0.progress.subscribe();
         // Whether it has ended or not is in the answer.
-        let _ = tokio::time::timeout(patience, progress.wait_for(|it| !it.sealing)).await;
+        let _ =
+            tokio::time::timeout(patience, progress.wait_for(|it| it.settled_with == Some(key)))
+                .await;
         Ok(self.status().await?)
     }
 
@@ -271,14 +250,8 @@ impl KeyKeeper {
         let keys: Vec<(KeyId, u64)> =
             std::iter::once(current).chain(old).map(|id| (id, number(id))).collect();
         let progress = self.0.progress.borrow().clone();
-        let leaves_in = self.leave().file.saturating_duration_since(Instant::now());
-        let until_ms = self
-            .0
-            .clock
-            .now_ms()
-            .saturating_add(u64::try_from(leaves_in.as_millis()).unwrap_or(u64::MAX));
         let home = self.0.keys.home().clone();
-        let state = state_of(&home, &keys, progress.sealing, until_ms);
+        let state = state_of(&home, &keys, progress.settled_with != Some(current));
         let Progress { damaged, problem, .. } = progress;
         Ok(KeyStatus { home, keys, state, damaged, problem })
     }
@@ -311,26 +284,30 @@ impl KeyKeeper {
 
     /// Does what can be done by now, and says when there will be more.
     async fn settle(&self) -> Result<Option<Instant>, RotationError> {
-        // In this order: a key that comes out of use in between is not among the old ones.
         let (current, old) = self.0.keys.ids();
-        let leave = self.leave();
         if !old.is_empty() {
+            // What was taken up before the new key came into use is on the disk after this.
+            self.0.store.write(|_| Ok(())).await?;
             self.seal_all_again().await?;
         }
         if self.0.keys.ids().0 != current {
             return Ok(Some(Instant::now()));
         }
-        self.0.progress.send_modify(|it| it.sealing = false);
-        let now = Instant::now();
-        let is_ours = matches!(self.0.keys.home(), KeyHome::File(_));
-        if is_ours && now >= leave.file && !old.is_empty() {
-            self.retire_unused(old.clone()).await?;
+        if matches!(self.0.keys.home(), KeyHome::File(_)) && !old.is_empty() {
+            self.retire_unused(old).await?;
         }
-        if now >= leave.memory {
-            self.0.keys.forget_retired();
+        self.0.progress.send_modify(|it| it.settled_with = Some(current));
+        if !self.0.keys.has_retired() {
             return Ok(None);
         }
-        Ok(Some(if now < leave.file { leave.file } else { leave.memory }))
+        let forget_at = *self.forget_at();
+        if Instant::now() < forget_at {
+            return Ok(Some(forget_at));
+        }
+        // The last occasion to save what somebody stored late against the rule.
+        self.seal_all_again().await?;
+        self.0.keys.forget_retired();
+        Ok(None)
     }
 
     /// Seals every envelope again that is under an old key, until there is none.
@@ -400,26 +377,21 @@ impl KeyKeeper {
         Ok(())
     }
 
-    fn leave(&self) -> Leave {
-        *self.0.leave.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn postpone(&self) {
-        let at = Instant::now() + self.0.grace;
-        let leave = Leave { file: at, memory: at };
-        *self.0.leave.lock().unwrap_or_else(PoisonError::into_inner) = leave;
+    fn forget_at(&self) -> MutexGuard<'_, Instant> {
+        self.0.forget_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn state_of(home: &KeyHome, keys: &[(KeyId, u64)], sealing: bool, until_ms: u64) -> RotationState {
+fn state_of(home: &KeyHome, keys: &[(KeyId, u64)], sealing: bool) -> RotationState {
     let old = keys.get(1..).unwrap_or_default();
     let left = old.iter().map(|(_, number)| number).sum();
     match (home, old.is_empty(), left) {
         (_, true, _) => RotationState::Settled,
+        // The file is about to be written without them.
+        (KeyHome::File(_), false, 0) => RotationState::Sealing { left },
+        (KeyHome::Credential(_), false, 0) => RotationState::Removable,
         (_, false, 1..) if sealing => RotationState::Sealing { left },
         (_, false, 1..) => RotationState::Stuck,
-        (KeyHome::File(_), false, 0) => RotationState::Waiting { until_ms },
-        (KeyHome::Credential(_), false, 0) => RotationState::Removable,
     }
 }
 
