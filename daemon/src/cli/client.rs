@@ -10,12 +10,11 @@ use super::arguments::{
     PackageCommand, Page, RunCommand, SnapInCommand, SourceCommand, VersionCommand,
 };
 use super::connection::Client;
-use super::files;
-use super::keyrings;
 use super::show::{self, View};
+use super::{files, keyrings, keys};
 
 /// How long lifecycle commands wait.
-const WAIT_SECONDS: u32 = 60;
+pub(super) const WAIT_SECONDS: u32 = 60;
 
 /// Makes the calls of a command and shows what came back.
 pub(super) fn run(connection: &Connection, command: Command) -> Result<(), Failure> {
@@ -35,6 +34,7 @@ pub(super) fn run(connection: &Connection, command: Command) -> Result<(), Failu
         Command::DeveloperKeyring { command } => {
             return keyrings::run_developer(&client, connection.json, command);
         }
+        Command::Key { command } => return keys::run(&client, connection.json, &command),
         _ => {}
     }
     let (name, parameters, view) = call_of(command)?;
@@ -171,7 +171,8 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
             let parameters = parse("the parameters", &parameters)?;
             return Ok((name, parameters, View::EVERYTHING));
         }
-        Command::Keyring { .. }
+        Command::Key { .. }
+        | Command::Keyring { .. }
         | Command::DeveloperKeyring { .. }
         | Command::Serve { .. }
         | Command::Quickstart { .. }

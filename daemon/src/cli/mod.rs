@@ -8,6 +8,7 @@ mod client;
 mod connection;
 mod files;
 mod keyrings;
+mod keys;
 mod progress;
 mod quickstart;
 mod serve;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::StoreError;
 use super::records::{PastVersion, SnapInRecord, SourceRecord, VersionRecord};
 use super::snap_ins::Transition;
-use super::tables::{WriteTables, get, put};
+use super::tables::{WriteTables, get};
 use crate::lifecycle::snap_in::Event;
 use crate::model::id::{AutomationId, SnapInId, SourceId, VersionId};
 use crate::model::manifest::{Level, Manifest};
