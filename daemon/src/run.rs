@@ -31,9 +31,10 @@ use crate::engine::routes::Routes;
 use crate::engine::source_log::SourceLogs;
 use crate::functions::pool::{Pool, PoolOptions};
 use crate::model::http::EgressRules;
+use crate::operations::Operations;
 use crate::plugins::{PluginHost, PluginSettings, Trust};
 use crate::random::secret_text;
-use crate::secrets::{MasterKey, ServiceTokens};
+use crate::secrets::{MasterKeys, ServiceTokens};
 use crate::store::{FileLocation, Options, Store, StoreError, TokenRecord};
 use bridges::{EgressFetch, LocalRequests, PluginEffects};
 
@@ -79,7 +80,7 @@ async fn serve(
     // What the daemon writes is its own: database, key and token. The socket says so itself.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     make_state_dir(&config.state_dir)?;
-    let key = MasterKey::load(environment.credentials.as_deref(), &config.state_dir)
+    let key = MasterKeys::load(environment.credentials.as_deref(), &config.state_dir)
         .map_err(|error| error.to_string())?;
     let tokens = ServiceTokens::new(&key);
     let plugins = Arc::new(load_plugins(&config).await?);
@@ -138,16 +139,17 @@ async fn serve(
         source_logs,
         store: store.clone(),
         dispatcher: dispatcher.clone(),
-        effects: Arc::new(PluginEffects(egress)),
+        effects: Arc::new(PluginEffects(egress.clone())),
         clock: clock.clone(),
         most_queued: config.limits.queued_runs,
     };
     let api = Arc::new(Api {
-        services,
-        registry,
+        services: services.clone(),
+        operations: Operations::new(services.clone(), registry, invoker.clone()),
         intake,
         invoker,
         tokens,
+        egress,
         limits: config.limits.clone(),
         owner_uids: config.listen.owner_uids.clone(),
         public_url: public_url.clone(),

@@ -226,7 +226,7 @@ struct Exception {
 const EXCEPTIONS: [Exception; 7] = [
     Exception {
         krate: "actix",
-        path: "daemon/src/api/mod.rs",
+        path: "daemon/src/operations/mod.rs",
         names: &["Addr", "Handler", "Message"],
         reason: "asking an actor needs its address, and bounds that say what it answers",
     },

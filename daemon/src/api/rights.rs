@@ -17,6 +17,8 @@ pub enum Right {
     ReadSnapIns,
     /// Install, activate, deactivate and delete snap-ins; pause their sources.
     WriteSnapIns,
+    /// Change inputs of snap-ins.
+    ConfigureSnapIns,
     /// Publish events to a source by hand.
     PublishEvents,
     /// See events.
@@ -37,6 +39,7 @@ impl Right {
             Right::WritePackages => "packages.write",
             Right::ReadSnapIns => "snap-ins.read",
             Right::WriteSnapIns => "snap-ins.write",
+            Right::ConfigureSnapIns => "snap-ins.configure",
             Right::PublishEvents => "events.publish",
             Right::ReadEvents => "events.read",
             Right::ReadRuns => "runs.read",
@@ -89,7 +92,9 @@ impl Principal {
         match self {
             Principal::Owner { .. } => Some(Reach::All),
             Principal::ServiceAccount { snap_in, .. } => match right {
-                Right::ReadSnapIns | Right::PublishEvents => Some(Reach::SnapIn(*snap_in)),
+                Right::ReadSnapIns | Right::ConfigureSnapIns | Right::PublishEvents => {
+                    Some(Reach::SnapIn(*snap_in))
+                }
                 Right::ReadPackages
                 | Right::WritePackages
                 | Right::WriteSnapIns

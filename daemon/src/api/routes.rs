@@ -4,7 +4,8 @@
 use super::dispatch::{Route, read, write};
 use super::rights::Right;
 use super::{
-    dead_letters, event_sources, events, functions, packages, runs, snap_ins, system, versions,
+    dead_letters, event_sources, events, functions, packages, runs, snap_ins, system, upgrades,
+    versions,
 };
 
 /// Every call of the API.
@@ -26,13 +27,14 @@ impl Table {
             write(
                 "versions.validate",
                 R::ReadPackages,
-                "Says everything that is wrong with a manifest",
+                "Says everything that is wrong with a manifest, and with its code when that is sent",
                 versions::validate,
-            ),
+            )
+            .with_archive(),
             write(
                 "versions.create",
                 R::WritePackages,
-                "Creates a version from a manifest and an archive",
+                "Creates a version from a manifest and an archive, which may be at a URL",
                 versions::create,
             )
             .with_archive(),
@@ -58,6 +60,30 @@ impl Table {
                 R::WriteSnapIns,
                 "Deactivates a snap-in",
                 snap_ins::deactivate,
+            ),
+            write(
+                "snap-ins.update",
+                R::ConfigureSnapIns,
+                "Changes inputs of a snap-in, after its hooks agreed",
+                upgrades::update,
+            ),
+            read(
+                "snap-ins.plan-upgrade",
+                R::ReadSnapIns,
+                "Shows what moving a snap-in to another version would change",
+                upgrades::plan,
+            ),
+            write(
+                "snap-ins.upgrade",
+                R::WriteSnapIns,
+                "Moves a snap-in to another version of its package",
+                upgrades::upgrade,
+            ),
+            write(
+                "snap-ins.rollback",
+                R::WriteSnapIns,
+                "Moves a snap-in back to a version that it was of",
+                upgrades::rollback,
             ),
             write("snap-ins.delete", R::WriteSnapIns, "Deletes a snap-in", snap_ins::delete),
             read(

@@ -1,13 +1,15 @@
 //! From a claimed attempt to a function call and back: builds the event object of spec §2.2, asks
 //! the runtime, and puts what came of it in the terms of a run.
 
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
+use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::contexts::{Contexts, SnapInContext, VersionContext};
@@ -18,15 +20,20 @@ use crate::functions::outcome::{Failure, FailureKind, LogLevel, Outcome, RunRepo
 use crate::functions::pool::{CodeSource, Invocation, Pool};
 use crate::lifecycle::run::RetryPolicy;
 use crate::model::http::EgressRules;
-use crate::model::id::{RunId, SnapInId, VersionId};
-use crate::model::manifest::{Function, Level};
+use crate::model::id::{IdSource, RunId, SnapInId, VersionId};
+use crate::model::manifest::Function;
 use crate::model::run::{AttemptOutcome, RunError, RunHead, RunLogLine, RunOutput, RunTrigger};
+use crate::random::RandomPool;
 use crate::secrets::ServiceTokens;
 use crate::store::{BlobHash, Store, StoreError};
 
 /// Calls functions.
 #[derive(Clone)]
-pub struct Invoker(Arc<Parts>);
+pub struct Invoker {
+    parts: Arc<Parts>,
+    /// Ids of runs that are called: they are needed before there is a transaction.
+    run_ids: Arc<Mutex<(IdSource, RandomPool)>>,
+}
 
 /// What an [`Invoker`] needs.
 pub struct Parts {
@@ -61,17 +68,42 @@ pub struct Call {
     pub event_type: String,
     /// What caused the call: an automation's or a source's id, or empty.
     pub source_id: String,
+    /// The configuration that a hook is asked about, when that is not the stored one.
+    pub proposed: Option<Arc<SnapInContext>>,
+    /// The inputs before the proposed ones, for the update hook.
+    pub previous_inputs: Option<Object>,
+}
+
+impl Call {
+    /// A call under the configuration that is stored.
+    pub fn new(
+        run: RunId,
+        head: RunHead,
+        payload: Bytes,
+        event_type: String,
+        source_id: String,
+    ) -> Call {
+        Call { run, head, payload, event_type, source_id, proposed: None, previous_inputs: None }
+    }
 }
 
 impl Invoker {
     /// With everything it needs.
     pub fn new(parts: Parts) -> Invoker {
-        Invoker(Arc::new(parts))
+        let run_ids = Arc::new(Mutex::new((IdSource::after(0), RandomPool::new())));
+        Invoker { parts: Arc::new(parts), run_ids }
+    }
+
+    /// An id for a run that is called at once.
+    pub fn new_run(&self) -> RunId {
+        let mut run_ids = self.run_ids.lock().unwrap_or_else(PoisonError::into_inner);
+        let (ids, random) = &mut *run_ids;
+        RunId(ids.next(self.parts.clock.now_ms(), random.next_u128()))
     }
 
     /// Calls a function and says what came of it. Never fails: what goes wrong is an outcome.
     pub async fn call(&self, call: Call) -> Execution {
-        self.0.call(call).await.unwrap_or_else(|error| {
+        self.parts.call(call).await.unwrap_or_else(|error| {
             // The store will work again: the attempt was not the function's.
             not_started(AttemptOutcome::Interrupted { reason: error.to_string() })
         })
@@ -79,7 +111,7 @@ impl Invoker {
 
     /// Ends the processes of a snap-in that functions no more.
     pub fn retire(&self, snap_in: SnapInId) {
-        self.0.runners.retire(snap_in);
+        self.parts.runners.retire(snap_in);
     }
 }
 
@@ -87,14 +119,14 @@ impl Execute for Invoker {
     fn execute(&self, attempt: StartedAttempt) -> BoxFuture<'static, Execution> {
         let this = self.clone();
         async move {
-            match this.0.event_of(&attempt) {
+            match this.parts.event_of(&attempt) {
                 Ok(Ok((event_type, payload))) => {
                     let source_id = match &attempt.head.trigger {
                         RunTrigger::Automation { automation, .. } => automation.to_string(),
                         RunTrigger::Call | RunTrigger::Hook { .. } => String::new(),
                     };
                     let StartedAttempt { run, head, .. } = attempt;
-                    this.call(Call { run, head, payload, event_type, source_id }).await
+                    this.call(Call::new(run, head, payload, event_type, source_id)).await
                 }
                 Ok(Err(outcome)) => not_started(outcome),
                 Err(error) => {
@@ -106,8 +138,8 @@ impl Execute for Invoker {
     }
 
     fn concurrency(&self, version: VersionId, function: &str) -> u32 {
-        let default = self.0.settings.max_concurrency;
-        match self.0.contexts.version(version) {
+        let default = self.parts.settings.max_concurrency;
+        match self.parts.contexts.version(version) {
             Ok(Some(context)) => context
                 .manifest
                 .function(function)
@@ -142,7 +174,11 @@ impl Parts {
             let message = format!("version {} is not there any more", head.version);
             return Ok(not_started(failed("not_found", message)));
         };
-        let Some(snap_in) = self.contexts.snap_in(head.snap_in)? else {
+        let snap_in = match &call.proposed {
+            Some(proposed) => Some(proposed.clone()),
+            None => self.contexts.snap_in(head.snap_in)?,
+        };
+        let Some(snap_in) = snap_in else {
             let message = format!("snap-in {} is not there any more", head.snap_in);
             return Ok(not_started(failed("not_found", message)));
         };
@@ -210,13 +246,7 @@ impl Parts {
             RunTrigger::Automation { automation, .. } => automation.to_string(),
             RunTrigger::Call | RunTrigger::Hook { .. } => String::new(),
         };
-        let global_values = version
-            .manifest
-            .inputs
-            .iter()
-            .filter(|it| it.level == Level::Organization)
-            .filter_map(|it| Some((it.name.clone(), it.default_value.clone()?)))
-            .collect();
+        let tags = snap_in.record.tags.iter();
         let event = FunctionEvent {
             payload: raw(&call.payload),
             context: EventContext {
@@ -233,16 +263,20 @@ impl Parts {
                 function_name: &head.function,
                 event_type: &call.event_type,
                 devrev_endpoint: &self.endpoint,
+                previous_inputs: call.previous_inputs.as_ref(),
             },
             input_data: InputData {
-                global_values,
+                global_values: snap_in.inputs(head.version, &version.manifest),
                 event_sources: snap_in
                     .sources
                     .iter()
                     .map(|(name, id)| (name.clone(), id.to_string().into()))
                     .collect(),
                 keyrings: Object::new(),
-                resources: Resources { keyrings: Object::new(), tags: Object::new() },
+                resources: Resources {
+                    keyrings: Object::new(),
+                    tags: tags.map(|(name, id)| (name.clone(), json!({ "id": id }))).collect(),
+                },
             },
         };
         Bytes::from(serde_json::to_vec(&event).expect("an event object is plain data"))
@@ -342,7 +376,7 @@ struct FunctionEvent<'a> {
     payload: Box<RawValue>,
     context: EventContext<'a>,
     execution_metadata: ExecutionMetadata<'a>,
-    input_data: InputData,
+    input_data: InputData<'a>,
 }
 
 #[derive(Serialize)]
@@ -367,11 +401,13 @@ struct ExecutionMetadata<'a> {
     function_name: &'a str,
     event_type: &'a str,
     devrev_endpoint: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous_inputs: Option<&'a Object>,
 }
 
 #[derive(Serialize)]
-struct InputData {
-    global_values: Object,
+struct InputData<'a> {
+    global_values: Cow<'a, Object>,
     event_sources: Object,
     keyrings: Object,
     resources: Resources,

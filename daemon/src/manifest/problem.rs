@@ -24,6 +24,9 @@ const MAX_PATH: usize = 240;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
     pub severity: Severity,
+    /// The file of the archive that it is in; absent for the manifest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
     pub line: u32,
     pub column: u32,
     /// Such as `automations[0].source`; empty when it is about the file.
@@ -49,6 +52,9 @@ impl fmt::Display for Problem {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
+        if let Some(file) = &self.file {
+            write!(f, "{file}:")?;
+        }
         write!(f, "{}:{}: {severity}: ", self.line, self.column)?;
         if !self.path.is_empty() {
             write!(f, "{}: ", self.path)?;
@@ -116,6 +122,7 @@ impl Problems {
             let last = self.found.last().map_or((1, 1), |problem| (problem.line, problem.column));
             self.found.push(Problem {
                 severity: Severity::Warning,
+                file: None,
                 line: last.0,
                 column: last.1,
                 path: String::new(),
@@ -146,6 +153,7 @@ impl Problems {
         let path = shorten(path, MAX_PATH);
         self.found.push(Problem {
             severity,
+            file: None,
             line: place.line,
             column: place.column,
             path,

@@ -9,11 +9,14 @@
 
 mod access;
 mod blobs;
+mod configure;
 mod database;
+mod envelopes;
 mod error;
 mod events;
 #[cfg(test)]
 mod faults;
+mod keyrings;
 mod migrate;
 mod outbox;
 mod packages;
@@ -41,12 +44,17 @@ use redb::ReadableTable;
 use tokio::sync::oneshot;
 
 pub use blobs::BlobHash;
+pub use configure::Configuration;
 pub use database::{FileLocation, Location, Options};
 pub use error::StoreError;
 pub use events::{AcceptEvents, Acceptance, NewEvent, PlannedRun, StoredEvent};
+pub use keyrings::{KeyringRemoval, KeyringSetting};
 pub use outbox::PendingEffect;
 pub use packages::{NewVersion, PackageDeletion, VersionCreation};
-pub use records::{PackageRecord, SnapInRecord, SourceRecord, TokenRecord, VersionRecord};
+pub use records::{
+    KeyringRecord, PackageRecord, PastVersion, SnapInRecord, SourceRecord, TokenRecord,
+    UserSettingsRecord, VersionRecord,
+};
 pub use retention::PruneCursor;
 pub use runs::{Claim, FinishedAttempt, OpenRun, Reopening, RunFilter, Settled};
 pub use snap_ins::{Creation, NewSnapIn, Transition};

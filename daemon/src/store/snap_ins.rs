@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use redb::ReadableTable;
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 use super::records::{EffectRecord, SnapInRecord, SourceRecord};
 use super::tables::{Page, PageRequest, ReadTables, WriteTables, get, put};
@@ -28,6 +28,8 @@ pub struct NewSnapIn {
     pub sources: Vec<(String, String, String)>,
     /// How many automations the manifest has.
     pub automations: usize,
+    /// Organization inputs that are set from the start, checked.
+    pub inputs: Map<String, Value>,
     /// Name of the principal that installs it.
     pub created_by: String,
 }
@@ -59,6 +61,10 @@ pub enum Transition {
     Refused(Refusal),
     /// There is no such snap-in.
     NoSuchSnapIn,
+    /// Its configuration is not the one any more that the change was decided for.
+    ChangedMeanwhile,
+    /// Its package has no such version (any more).
+    NoSuchVersion,
 }
 
 impl WriteTables<'_> {
@@ -73,8 +79,7 @@ impl WriteTables<'_> {
         let id = SnapInId(self.new_id());
         let mut sources = Vec::with_capacity(new.sources.len());
         for (name, kind, token) in &new.sources {
-            let source = SourceId(self.new_id());
-            let record = SourceRecord {
+            sources.push(self.add_source(SourceRecord {
                 snap_in: id,
                 name: name.clone(),
                 kind: kind.clone(),
@@ -83,11 +88,7 @@ impl WriteTables<'_> {
                 reason: None,
                 user: None,
                 registration: None,
-            };
-            put(self.sources()?, source.0, &record)?;
-            self.source_tokens()?.insert(token.as_str(), source.0)?;
-            self.route_generations()?.insert(source.0, 1)?;
-            sources.push(source);
+            })?);
         }
         let automations = (0..new.automations).map(|_| AutomationId(self.new_id())).collect();
         let record = SnapInRecord {
@@ -98,7 +99,7 @@ impl WriteTables<'_> {
             service_account: ServiceAccountId(self.new_id()),
             sources,
             automations,
-            inputs: Map::new(),
+            inputs: new.inputs.clone(),
             keyrings: BTreeMap::new(),
             tags: BTreeMap::new(),
             revision: 0,
@@ -114,24 +115,53 @@ impl WriteTables<'_> {
         Ok(Creation::Created(id))
     }
 
+    /// Makes a source and its trigger URL.
+    pub(super) fn add_source(&mut self, record: SourceRecord) -> Result<SourceId, StoreError> {
+        let source = SourceId(self.new_id());
+        put(self.sources()?, source.0, &record)?;
+        self.source_tokens()?.insert(record.token.as_str(), source.0)?;
+        self.route_generations()?.insert(source.0, 1)?;
+        Ok(source)
+    }
+
     /// Steps the lifecycle: the next state and its effects in one transaction. `done`, the effect
     /// whose outcome this event is, leaves the outbox with it, also when the event is refused.
+    /// `inputs` are those that a hook answered with, checked; they are written over the others.
     pub fn step_snap_in(
         &mut self,
         id: SnapInId,
         event: &Event,
         done: Option<EffectId>,
+        inputs: &Map<String, Value>,
     ) -> Result<Transition, StoreError> {
         if let Some(done) = done {
             self.outbox()?.remove(done.0)?;
         }
-        let Some(mut record) = get::<SnapInRecord>(self.snap_ins()?, id.0)? else {
+        let Some(record) = get::<SnapInRecord>(self.snap_ins()?, id.0)? else {
             return Ok(Transition::NoSuchSnapIn);
         };
+        self.step(id, record, event, |_, record| {
+            if !inputs.is_empty() {
+                record.inputs.extend(inputs.clone());
+                record.revision += 1;
+            }
+            Ok(())
+        })
+    }
+
+    /// Steps a snap-in that was read in this transaction, changing what else changes with it.
+    pub(super) fn step(
+        &mut self,
+        id: SnapInId,
+        mut record: SnapInRecord,
+        event: &Event,
+        change: impl FnOnce(&mut Self, &mut SnapInRecord) -> Result<(), StoreError>,
+    ) -> Result<Transition, StoreError> {
         let Decision { next, effects } = match snap_in::step(&record.state, event) {
             Ok(decision) => decision,
             Err(refusal) => return Ok(Transition::Refused(refusal)),
         };
+        change(self, &mut record)?;
         let mut stored_effects = Vec::with_capacity(effects.len());
         for effect in effects {
             let effect_id = self.new_id();
@@ -141,6 +171,7 @@ impl WriteTables<'_> {
         }
         if next == SnapInState::Deleted {
             self.forget_names(&record)?;
+            self.forget_keyrings(id, &record)?;
         }
         record.state = next;
         record.changed_ms = self.now_ms();
@@ -155,7 +186,7 @@ impl WriteTables<'_> {
     /// Frees the scope and closes the trigger URLs of a snap-in that is deleted.
     fn forget_names(&mut self, record: &SnapInRecord) -> Result<(), StoreError> {
         self.snap_in_scopes()?.remove(record.scope.as_str())?;
-        for source in &record.sources {
+        for source in record.sources.iter().chain(&record.detached_sources) {
             if let Some(source) = get::<SourceRecord>(self.sources()?, source.0)? {
                 self.source_tokens()?.remove(source.token.as_str())?;
             }
@@ -182,7 +213,7 @@ impl WriteTables<'_> {
         Ok(Some((record, generation)))
     }
 
-    fn bump_generation(&mut self, id: SourceId) -> Result<u64, StoreError> {
+    pub(super) fn bump_generation(&mut self, id: SourceId) -> Result<u64, StoreError> {
         let table = self.route_generations()?;
         let generation = table.get(id.0)?.map_or(0, |it| it.value()) + 1;
         table.insert(id.0, generation)?;
@@ -256,7 +287,8 @@ impl ReadTables {
         let Some(source) = self.source(SourceId(id))? else { return Ok(None) };
         let snap_in = self.snap_in(source.snap_in)?;
         let open = source.status == SourceStatus::Active
-            && snap_in.is_some_and(|it| it.state.sources_open());
+            && snap_in
+                .is_some_and(|it| it.state.sources_open() && it.sources.contains(&SourceId(id)));
         Ok(open.then_some(SourceId(id)))
     }
 

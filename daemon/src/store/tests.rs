@@ -50,7 +50,10 @@ async fn fixture() -> Fixture {
 impl Fixture {
     async fn step(&self, event: Event) -> Transition {
         let id = self.snap_in;
-        self.store.write(move |it| it.step_snap_in(id, &event, None)).await.expect("written")
+        self.store
+            .write(move |it| it.step_snap_in(id, &event, None, &serde_json::Map::new()))
+            .await
+            .expect("written")
     }
 
     async fn activate(&self) {
