@@ -8,7 +8,7 @@ use super::Api;
 use super::error::ApiError;
 use super::lists::time;
 use crate::configuration::inputs;
-use crate::configuration::readiness::Missing;
+use crate::configuration::readiness::{Missing, MissingKind};
 use crate::model::id::SnapInId;
 use crate::model::keyring::KeyringState;
 use crate::model::manifest::{FieldType, Input, Level, Manifest};
@@ -54,7 +54,7 @@ pub(super) struct Detail {
     /// Tags by name.
     tags: std::collections::BTreeMap<String, String>,
     /// What it needs before it can be activated.
-    missing: Vec<Missing>,
+    missing: Vec<MissingThing>,
     /// Versions that it was of before, oldest first.
     past_versions: Vec<PastVersion>,
     /// Grows with every change of its configuration.
@@ -109,12 +109,35 @@ pub(super) struct KeyringShown {
     expires_date: Option<String>,
 }
 
+/// Something that has to be set before an activation.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct MissingThing {
+    /// `input` or `keyring`.
+    kind: &'static str,
+    name: String,
+    /// What is the matter with it, to follow its name.
+    message: String,
+    /// The command that mends it.
+    command: String,
+}
+
 /// A version that a snap-in was of.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct PastVersion {
     version: String,
     until_date: String,
     replaced_by: String,
+}
+
+impl MissingThing {
+    pub(super) fn of(missing: &Missing) -> MissingThing {
+        let kind = match missing.kind {
+            MissingKind::Input => "input",
+            MissingKind::Keyring => "keyring",
+        };
+        let Missing { name, message, command, .. } = missing.clone();
+        MissingThing { kind, name, message, command }
+    }
 }
 
 impl SnapIn {
@@ -183,7 +206,7 @@ impl Detail {
                 .collect(),
             keyrings: shown_keyrings.collect(),
             tags: record.tags.iter().map(|(name, id)| (name.clone(), id.to_string())).collect(),
-            missing,
+            missing: missing.iter().map(MissingThing::of).collect(),
             past_versions: record.past_versions.iter().map(past_version).collect(),
             revision: record.revision,
         })

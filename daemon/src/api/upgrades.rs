@@ -12,7 +12,6 @@ use super::error::ApiError;
 use super::lists::parse_id;
 use super::rights::Caller;
 use super::snap_ins::{OneSnapIn, find, shown};
-use crate::configuration::plan::Plan;
 use crate::model::id::VersionId;
 
 #[derive(Deserialize, JsonSchema)]
@@ -66,8 +65,8 @@ pub(super) struct Rollback {
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Planned {
     /// Added, removed and changed things by section, and what is missing then.
-    plan: Plan,
-    /// The same for people, a line each: `+` added, `-` removed, `~` changed, `!` missing.
+    plan: Value,
+    /// The same for people, a line each: `+` added, `-` removed, `~` changed.
     lines: Vec<String>,
 }
 
@@ -89,7 +88,7 @@ pub(super) async fn plan(
     let (id, _) = find(&api, &caller, &asked.id)?;
     let version: VersionId = parse_id("version", &asked.version)?;
     let plan = api.operations.plan_upgrade(id, version)?;
-    Ok(Planned { lines: plan.lines(), plan })
+    Ok(Planned { lines: plan.lines(), plan: serde_json::to_value(&plan).unwrap_or_default() })
 }
 
 pub(super) async fn upgrade(

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::differences::Difference;
 use super::readiness::{Configured, Missing, fits, missing, wrong_type};
 use super::{inputs, plan_sections};
-use crate::model::manifest::{Input, Keyring, Level, Manifest};
+use crate::model::manifest::{EventSource, Input, Keyring, Level, Manifest};
 
 /// Everything that changes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -112,10 +112,10 @@ impl Section {
     }
 }
 
-/// What becomes of event sources, by name.
+/// What becomes of event sources, by name. The same holds for the sources of each user.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Sources {
-    /// Stay, with their trigger URLs, also when they are of another type now.
+    /// Stay, with their trigger URLs.
     pub kept: Vec<String>,
     /// Are opened again, with the trigger URLs that they had in an earlier version.
     pub restored: Vec<String>,
@@ -125,41 +125,59 @@ pub struct Sources {
     pub closed: Vec<String>,
 }
 
+/// A source that is closed since an upgrade, and kept.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DetachedSource {
+    /// Name in the manifest that it was of.
+    pub name: String,
+    /// The plugin's type.
+    pub kind: String,
+}
+
 impl Sources {
-    /// What becomes of the organization's sources. `detached` are the names of those that a version
-    /// of before had.
-    fn of(before: &Manifest, after: &Manifest, detached: &BTreeSet<String>) -> Sources {
+    /// What becomes of the sources of one level. A source that is of another type now is another
+    /// source: whoever sends to its old trigger URL would not be understood.
+    pub fn of(
+        before: &Manifest,
+        after: &Manifest,
+        level: Level,
+        detached: &BTreeSet<DetachedSource>,
+    ) -> Sources {
         let mut sources = Sources::default();
-        for name in source_names(after) {
-            let list = if source_names(before).any(|it| it == name) {
+        let is_in = |manifest: &Manifest, it: &EventSource| {
+            let found = source(manifest, level, &it.name);
+            found.is_some_and(|found| found.kind == it.kind)
+        };
+        for it in after.event_sources.iter().filter(|it| it.level == level) {
+            let former = DetachedSource { name: it.name.clone(), kind: it.kind.clone() };
+            let list = if is_in(before, it) {
                 &mut sources.kept
-            } else if detached.contains(name) {
+            } else if detached.contains(&former) {
                 &mut sources.restored
             } else {
                 &mut sources.new
             };
-            list.push(name.to_owned());
+            list.push(it.name.clone());
         }
-        let closed = source_names(before).filter(|name| !source_names(after).any(|it| it == *name));
-        sources.closed.extend(closed.map(str::to_owned));
+        let before_of_level = before.event_sources.iter().filter(|it| it.level == level);
+        let closed = before_of_level.filter(|it| !is_in(after, it)).map(|it| it.name.clone());
+        sources.closed.extend(closed);
         sources
     }
 }
 
-fn source_names(manifest: &Manifest) -> impl Iterator<Item = &str> {
-    let sources = manifest.event_sources.iter().filter(|it| it.level == Level::Organization);
-    sources.map(|it| it.name.as_str())
+fn source<'a>(manifest: &'a Manifest, level: Level, name: &str) -> Option<&'a EventSource> {
+    manifest.event_sources.iter().find(|it| it.level == level && it.name == name)
 }
 
-/// The plan of an upgrade of a snap-in that is configured so. `detached` are the names of event
-/// sources that a version of before had, and that are kept.
+/// The plan of an upgrade of a snap-in that is configured so.
 pub fn plan(
     before: &Manifest,
     after: &Manifest,
     configured: Configured<'_>,
-    detached: &BTreeSet<String>,
+    detached: &BTreeSet<DetachedSource>,
 ) -> Plan {
-    let sources = Sources::of(before, after, detached);
+    let sources = Sources::of(before, after, Level::Organization, detached);
     let mut changes = plan_sections::changes(before, after);
     for change in &mut changes {
         change.notes = notes(change, before, after, configured, &sources);
@@ -177,7 +195,7 @@ impl Plan {
     /// `!` for each thing that is missing.
     pub fn lines(&self) -> Vec<String> {
         let changes = self.changes.iter().map(Change::line);
-        let missing = self.missing.iter().map(|it| format!("! {it}"));
+        let missing = self.missing.iter().map(|it| format!("! {}", it.line()));
         changes.chain(missing).collect()
     }
 }
@@ -222,7 +240,7 @@ fn notes(
             input_note(before.input(level, name), after.input(level, name), value)
         }
         Section::Keyrings => keyring_note(after.keyring(name), name, configured),
-        Section::EventSources => Some(source_note(change, sources)),
+        Section::EventSources => source_note(name, change.kind, sources),
         Section::UserInputs => match change.kind {
             ChangeKind::Added => None,
             ChangeKind::Removed => Some("values of users are kept for a rollback".to_owned()),
@@ -234,14 +252,21 @@ fn notes(
             ChangeKind::Removed => Some("secrets of users are kept for a rollback".to_owned()),
             ChangeKind::Added | ChangeKind::Changed => None,
         },
-        Section::UserEventSources => Some(match change.kind {
-            ChangeKind::Added => "opens for every user who has enabled the snap-in".to_owned(),
-            ChangeKind::Removed => "trigger URLs are closed, and kept for a rollback".to_owned(),
-            ChangeKind::Changed if has_other_type(change) => {
-                format!("trigger URLs stay; {OTHER_TYPE}")
+        Section::UserEventSources => {
+            let has_other_type = change.differences.iter().any(|it| it.field == "type");
+            match change.kind {
+                ChangeKind::Added => Some("opens for every user who has enabled it".to_owned()),
+                ChangeKind::Removed => {
+                    Some("trigger URLs are closed, and kept for a rollback".to_owned())
+                }
+                ChangeKind::Changed if has_other_type => Some(
+                    "every user gets a new trigger URL; the old ones are closed, and kept for a \
+                     rollback"
+                        .to_owned(),
+                ),
+                ChangeKind::Changed => Some("trigger URLs stay".to_owned()),
             }
-            ChangeKind::Changed => "trigger URLs stay".to_owned(),
-        }),
+        }
         Section::Tags => match change.kind {
             ChangeKind::Removed => Some("the tag itself stays".to_owned()),
             ChangeKind::Added | ChangeKind::Changed => None,
@@ -301,23 +326,20 @@ fn keyring_note(after: Option<&Keyring>, name: &str, configured: Configured<'_>)
     }
 }
 
-/// What a type means to whoever sends.
-const OTHER_TYPE: &str = "what is sent there must be what the new type expects";
-
-fn has_other_type(change: &Change) -> bool {
-    change.differences.iter().any(|it| it.field == "type")
-}
-
-fn source_note(change: &Change, sources: &Sources) -> String {
-    match change.kind {
+fn source_note(name: &str, kind: ChangeKind, sources: &Sources) -> Option<String> {
+    let is_in = |list: &[String]| list.iter().any(|it| it == name);
+    let closes = "the old one is closed, and kept for a rollback";
+    let note = match kind {
         ChangeKind::Removed => "its trigger URL is closed, and kept for a rollback".to_owned(),
-        ChangeKind::Added if sources.restored.contains(&change.name) => {
+        ChangeKind::Added if is_in(&sources.restored) => {
             "has the trigger URL again that it had before".to_owned()
         }
         ChangeKind::Added => "gets a trigger URL".to_owned(),
-        ChangeKind::Changed if has_other_type(change) => {
-            format!("its trigger URL stays; {OTHER_TYPE}")
+        ChangeKind::Changed if is_in(&sources.kept) => "its trigger URL stays".to_owned(),
+        ChangeKind::Changed if is_in(&sources.restored) => {
+            format!("has the trigger URL again that it had before; {closes}")
         }
-        ChangeKind::Changed => "its trigger URL stays".to_owned(),
-    }
+        ChangeKind::Changed => format!("gets a new trigger URL; {closes}"),
+    };
+    Some(note)
 }

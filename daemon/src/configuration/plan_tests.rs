@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::plan::{Plan, plan};
+use super::plan::{DetachedSource, Plan, plan};
 use super::readiness::{BoundKeyring, Configured};
 use crate::model::keyring::KeyringState;
 use crate::model::manifest::Manifest;
@@ -128,6 +128,7 @@ fn event_sources_and_their_trigger_urls() {
         source("organization", "same", "x", "1"),
         source("organization", "changed", "x", "1"),
         source("organization", "retyped", "x", "1"),
+        source("organization", "reverted", "x", "1"),
         source("organization", "gone", "x", "1"),
         source("user", "mine", "x", "1"),
         source("user", "retyped too", "x", "1"),
@@ -136,12 +137,16 @@ fn event_sources_and_their_trigger_urls() {
         source("organization", "same", "x", "1"),
         source("organization", "changed", "x", "2"),
         source("organization", "retyped", "y", "1"),
+        source("organization", "reverted", "y", "1"),
         source("organization", "back", "x", "1"),
         source("organization", "new", "x", "1"),
         source("user", "retyped too", "y", "1"),
         source("user", "yours", "x", "1"),
     ]});
-    let detached = BTreeSet::from(["back".to_owned(), "other".to_owned()]);
+    let detached =
+        |name: &str, kind: &str| DetachedSource { name: name.to_owned(), kind: kind.to_owned() };
+    let detached =
+        BTreeSet::from([detached("back", "x"), detached("new", "y"), detached("reverted", "y")]);
     let (inputs, keyrings) = (Map::new(), BTreeMap::new());
     let configured = Configured { snap_in: "a/b/c", inputs: &inputs, keyrings: &keyrings };
     let plan = plan(&manifest(before), &manifest(after), configured, &detached);
@@ -149,22 +154,23 @@ fn event_sources_and_their_trigger_urls() {
         plan.lines(),
         [
             "~ event source `changed`: config.secret changed; its trigger URL stays",
-            "~ event source `retyped`: type \"x\" → \"y\"; its trigger URL stays; what is sent there must be what the new type expects",
+            "~ event source `retyped`: type \"x\" → \"y\"; gets a new trigger URL; the old one is closed, and kept for a rollback",
+            "~ event source `reverted`: type \"x\" → \"y\"; has the trigger URL again that it had before; the old one is closed, and kept for a rollback",
             "- event source `gone` (x): its trigger URL is closed, and kept for a rollback",
             "+ event source `back` (x): has the trigger URL again that it had before",
             "+ event source `new` (x): gets a trigger URL",
             "- user event source `mine` (x): trigger URLs are closed, and kept for a rollback",
-            "~ user event source `retyped too`: type \"x\" → \"y\"; trigger URLs stay; what is sent there must be what the new type expects",
-            "+ user event source `yours` (x): opens for every user who has enabled the snap-in",
+            "~ user event source `retyped too`: type \"x\" → \"y\"; every user gets a new trigger URL; the old ones are closed, and kept for a rollback",
+            "+ user event source `yours` (x): opens for every user who has enabled it",
         ]
     );
     assert_eq!(
         serde_json::to_value(&plan.sources).unwrap(),
         json!({
-            "kept": ["same", "changed", "retyped"],
-            "restored": ["back"],
-            "new": ["new"],
-            "closed": ["gone"],
+            "kept": ["same", "changed"],
+            "restored": ["reverted", "back"],
+            "new": ["retyped", "new"],
+            "closed": ["retyped", "reverted", "gone"],
         })
     );
 }

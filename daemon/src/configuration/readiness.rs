@@ -2,7 +2,6 @@
 //! never look at a secret: whether there is a usable one is all that counts.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -60,13 +59,14 @@ pub enum MissingKind {
     Keyring,
 }
 
-impl fmt::Display for Missing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Missing {
+    /// All of it in one line.
+    pub fn line(&self) -> String {
         let kind = match self.kind {
             MissingKind::Input => "input",
             MissingKind::Keyring => "keyring",
         };
-        write!(f, "{kind} `{}` {}: {}", self.name, self.message, self.command)
+        format!("{kind} `{}` {}: {}", self.name, self.message, self.command)
     }
 }
 
@@ -209,7 +209,7 @@ mod tests {
         });
         let keyrings = bound.collect();
         let configured = Configured { snap_in: "a/b/c", inputs: &inputs, keyrings: &keyrings };
-        missing(&manifest(), configured).iter().map(ToString::to_string).collect()
+        missing(&manifest(), configured).iter().map(Missing::line).collect()
     }
 
     #[test]

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{Asker, OperationError, Operations, Present, Proposal, refuse_unless_allowed};
+use super::{Asker, Change, OperationError, Operations, Present, Proposal, refuse_unless_allowed};
 use crate::actors::{Ask, Configure};
-use crate::configuration::readiness::{BoundKeyring, Configured};
-use crate::configuration::{inputs, readiness};
+use crate::configuration::inputs;
+use crate::configuration::readiness::{self, BoundKeyring, Configured};
 use crate::lifecycle::snap_in::Event;
 use crate::model::id::SnapInId;
 use crate::model::manifest::{HookType, Level, Manifest};
@@ -39,7 +39,7 @@ impl Operations {
         } else {
             let previous_inputs = inputs::in_effect(manifest, Level::Organization, &record.inputs);
             let record = SnapInRecord { inputs: changed, ..record };
-            let proposal = Proposal { record, version, previous_inputs };
+            let proposal = Proposal { record, version, change: Change::of_inputs(previous_inputs) };
             self.ask_hooks(&lease, asker, id, proposal).await?
         };
         let changed_by = asker.name.clone();
@@ -57,7 +57,7 @@ impl Operations {
         let Present { record, version } = self.look(id)?;
         refuse_unless_allowed(&record.state, &Event::Activate)?;
         self.refuse_unless_ready(&record, &version.manifest)?;
-        let none = Map::new();
+        let none = Change::of_inputs(Map::new());
         let inputs =
             self.ask_hook(HookType::Validate, &lease, asker, id, &record, &version, &none).await?;
         Ok(self.ask(id, Ask { event: Event::Activate, done: None, inputs }).await??)
@@ -99,7 +99,7 @@ impl Operations {
     }
 }
 
-/// What has been set for a snap-in.
+/// What a snap-in is configured with, in the terms of `configuration`.
 pub(super) fn configured<'a>(
     record: &'a SnapInRecord,
     keyrings: &'a BTreeMap<String, BoundKeyring>,
