@@ -207,6 +207,9 @@ pub struct UserSettingsRecord {
     /// His event sources by their name in the manifest; kept while he has disabled it.
     #[serde(default)]
     pub sources: BTreeMap<String, SourceId>,
+    /// Sources that were of another type, in past versions: closed, kept for a rollback.
+    #[serde(default)]
+    pub detached_sources: Vec<SourceId>,
 }
 
 /// A tag: a name that things are marked with, one for the whole host.
