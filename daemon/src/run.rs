@@ -34,7 +34,7 @@ use crate::model::http::EgressRules;
 use crate::operations::Operations;
 use crate::plugins::{PluginHost, PluginSettings, Trust};
 use crate::random::secret_text;
-use crate::secrets::{MasterKey, ServiceTokens};
+use crate::secrets::{MasterKeys, ServiceTokens};
 use crate::store::{FileLocation, Options, Store, StoreError, TokenRecord};
 use bridges::{EgressFetch, LocalRequests, PluginEffects};
 
@@ -80,7 +80,7 @@ async fn serve(
     // What the daemon writes is its own: database, key and token. The socket says so itself.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     make_state_dir(&config.state_dir)?;
-    let key = MasterKey::load(environment.credentials.as_deref(), &config.state_dir)
+    let key = MasterKeys::load(environment.credentials.as_deref(), &config.state_dir)
         .map_err(|error| error.to_string())?;
     let tokens = ServiceTokens::new(&key);
     let plugins = Arc::new(load_plugins(&config).await?);
@@ -139,7 +139,7 @@ async fn serve(
         source_logs,
         store: store.clone(),
         dispatcher: dispatcher.clone(),
-        effects: Arc::new(PluginEffects(egress)),
+        effects: Arc::new(PluginEffects(egress.clone())),
         clock: clock.clone(),
         most_queued: config.limits.queued_runs,
     };
@@ -149,6 +149,7 @@ async fn serve(
         intake,
         invoker,
         tokens,
+        egress,
         limits: config.limits.clone(),
         owner_uids: config.listen.owner_uids.clone(),
         public_url: public_url.clone(),

@@ -205,6 +205,27 @@ impl Daemon {
         Installed { id, source, path }
     }
 
+    /// Makes another version of the package, and answers its id.
+    pub fn add_version(&self, parts: &Parts) -> String {
+        let version = self.call(
+            "versions.create",
+            &json!({ "package": parts.name, "manifest": parts.manifest(), "archive": parts.archive() }),
+        );
+        version["version"]["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// A call that has to be refused with this status; answers the problem.
+    ///
+    /// # Panics
+    ///
+    /// When it is not.
+    #[track_caller]
+    pub fn refused(&self, name: &str, parameters: &Value, status: u16) -> Value {
+        let response = self.try_call(name, parameters).expect("the daemon answers");
+        assert_eq!(response.status, status, "{name} {parameters}: {}", response.text());
+        response.json()
+    }
+
     /// Installs and activates it.
     pub fn install(&self, parts: &Parts) -> Installed {
         let installed = self.install_draft(parts);

@@ -5,7 +5,9 @@
 
 mod arguments;
 mod client;
+mod connection;
 mod files;
+mod progress;
 mod quickstart;
 mod serve;
 mod show;

@@ -15,7 +15,9 @@ use super::names::Names;
 use super::node::{Core, Entry, Kind, Node, Place};
 use super::places::{item, member};
 use super::problem::{Problems, quoted};
-use super::{scalar, suggest};
+use super::scalar;
+
+pub(super) use crate::configuration::suggest::unknown;
 
 /// What a parse gathers on its way through the tree.
 #[derive(Debug, Default)]
@@ -221,18 +223,6 @@ impl<'n> Fields<'n> {
             let path = self.path_of(&entry.key);
             r.problems.warn_allowing(entry.key_place, &path, message, known.iter().copied());
         }
-    }
-}
-
-/// "unknown THING `x`, did you mean `y`?"
-pub(super) fn unknown<'a>(
-    thing: &str,
-    name: &str,
-    allowed: impl IntoIterator<Item = &'a str>,
-) -> String {
-    match suggest::nearest(name, allowed) {
-        Some(near) => format!("unknown {thing} {}, did you mean `{near}`?", quoted(name)),
-        None => format!("unknown {thing} {}", quoted(name)),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use serde_json::{Number, Value};
 
+use crate::configuration::values::pattern_problem;
 use crate::model::manifest::{FieldType, Input, InputUi, Level, Validators};
 
 use super::fields::{Elsewhere, Fields, Reader, read_json, read_text, unknown};
@@ -13,8 +14,8 @@ use super::problem::quoted;
 use super::sections::Leveled;
 use super::values::read_value;
 
-/// What cannot be set by a form.
-const REFUSED: [FieldType; 2] = [FieldType::Date, FieldType::Timestamp];
+/// What the platform that manifests are written for refuses, and this host does not.
+const OURS_ALONE: [FieldType; 2] = [FieldType::Date, FieldType::Timestamp];
 
 /// How version 1 writes an array.
 const OLD_ARRAY: &str = "[]";
@@ -141,9 +142,16 @@ fn read_type(r: &mut Reader, fields: &mut Fields<'_>) -> (FieldType, Option<Fiel
 
 fn base_type(r: &mut Reader, node: &Node, path: &str, written: &str) -> FieldType {
     let base = named_type(r, node, path, written);
-    if matches!(base, FieldType::Bool | FieldType::Array) {
-        let message = format!("an array of `{}` cannot be an input", base.name());
-        r.problems.error(node.place, path, message);
+    match base {
+        FieldType::Array => {
+            let message = "an array of `array` cannot be an input; use `json_value`";
+            r.problems.error(node.place, path, message);
+        }
+        FieldType::Bool => {
+            let message = "an array of `bool` works here, and on no other host";
+            r.problems.warn(node.place, path, message);
+        }
+        _ => {}
     }
     base
 }
@@ -157,15 +165,15 @@ fn named_type(r: &mut Reader, node: &Node, path: &str, written: &str) -> FieldTy
         r.problems.error_allowing(node.place, path, message, offered());
         return FieldType::Unknown;
     };
-    if REFUSED.contains(field_type) {
-        let message = format!("{} cannot be the type of an input", quoted(written));
-        r.problems.error_allowing(node.place, path, message, offered());
+    if OURS_ALONE.contains(field_type) {
+        let message = format!("{} works here, and on no other host", quoted(written));
+        r.problems.warn(node.place, path, message);
     }
     *field_type
 }
 
 fn offered() -> impl Iterator<Item = &'static str> {
-    let offered = FieldType::ALL.iter().filter(|(_, field_type)| !REFUSED.contains(field_type));
+    let offered = FieldType::ALL.iter().filter(|(_, field_type)| !OURS_ALONE.contains(field_type));
     offered.map(|(name, _)| *name)
 }
 
@@ -227,7 +235,7 @@ fn validators(r: &mut Reader, fields: &mut Fields<'_>) -> Validators {
         min_len: fields.number(r, "min_len", 0..=u32::MAX),
         max_len: fields.number(r, "max_len", 0..=u32::MAX),
         eq_len: fields.number(r, "eq_len", 0..=u32::MAX),
-        pattern: fields.text(r, "pattern"),
+        pattern: pattern(r, fields),
         prefix: fields.text(r, "prefix"),
         suffix: fields.text(r, "suffix"),
         contains: fields.text(r, "contains"),
@@ -236,6 +244,15 @@ fn validators(r: &mut Reader, fields: &mut Fields<'_>) -> Validators {
         lt: bound(r, fields, "lt"),
         lte: bound(r, fields, "lte"),
     }
+}
+
+fn pattern(r: &mut Reader, fields: &mut Fields<'_>) -> Option<String> {
+    let pattern = fields.text(r, "pattern")?;
+    if let Some(why) = pattern_problem(&pattern) {
+        let place = fields.value_place("pattern");
+        r.problems.error(place, &fields.path_of("pattern"), format!("the pattern {why}"));
+    }
+    Some(pattern)
 }
 
 fn bound(r: &mut Reader, fields: &mut Fields<'_>, key: &'static str) -> Option<Number> {

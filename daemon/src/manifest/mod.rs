@@ -28,7 +28,6 @@ mod registration;
 mod scalar;
 mod sections;
 mod sources;
-mod suggest;
 #[cfg(test)]
 mod trace;
 mod values;

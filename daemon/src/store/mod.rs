@@ -11,6 +11,7 @@ mod access;
 mod blobs;
 mod configure;
 mod database;
+mod envelopes;
 mod error;
 mod events;
 #[cfg(test)]
