@@ -27,6 +27,7 @@ use crate::engine::dispatcher::{self, Dispatcher};
 use crate::engine::housekeeping;
 use crate::engine::intake::Intake;
 use crate::engine::invocation::{self, Invoker};
+use crate::engine::keyrings::{self, Keyrings};
 use crate::engine::routes::Routes;
 use crate::engine::source_log::SourceLogs;
 use crate::functions::pool::{Pool, PoolOptions};
@@ -34,7 +35,7 @@ use crate::model::http::EgressRules;
 use crate::operations::Operations;
 use crate::plugins::{PluginHost, PluginSettings, Trust};
 use crate::random::secret_text;
-use crate::secrets::{MasterKeys, ServiceTokens};
+use crate::secrets::{MasterKeys, ServiceTokens, Vault};
 use crate::store::{FileLocation, Options, Store, StoreError, TokenRecord};
 use bridges::{EgressFetch, LocalRequests, PluginEffects};
 
@@ -83,6 +84,7 @@ async fn serve(
     let key = MasterKeys::load(environment.credentials.as_deref(), &config.state_dir)
         .map_err(|error| error.to_string())?;
     let tokens = ServiceTokens::new(&key);
+    let vault = Arc::new(Vault::new(&key));
     let plugins = Arc::new(load_plugins(&config).await?);
     let store = Arc::new(open_store(&config, &clock).await?);
     make_first_token(&store, &config.state_dir, &clock).await?;
@@ -93,11 +95,15 @@ async fn serve(
     let egress = Arc::new(make_egress(&config, &public_url, &bound)?);
     let pool = Arc::new(make_pool(&config, &engine, &egress)?);
     let contexts = Arc::new(Contexts::new(store.clone()));
+    let keyrings =
+        Keyrings::new(keyrings::Parts { store: store.clone(), contexts: contexts.clone(), vault })
+            .map_err(|error| error.to_string())?;
     let processes = processes(&config);
     let invoker = Invoker::new(invocation::Parts {
         store: store.clone(),
         contexts: contexts.clone(),
         runners: pool.clone(),
+        keyrings: keyrings.clone(),
         tokens: tokens.clone(),
         clock: clock.clone(),
         settings: config.functions.clone(),
@@ -145,7 +151,8 @@ async fn serve(
     };
     let api = Arc::new(Api {
         services: services.clone(),
-        operations: Operations::new(services.clone(), registry, invoker.clone()),
+        keyrings: keyrings.clone(),
+        operations: Operations::new(services.clone(), registry, invoker.clone(), keyrings.clone()),
         intake,
         invoker,
         tokens,

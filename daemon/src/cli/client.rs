@@ -11,6 +11,7 @@ use super::arguments::{
 };
 use super::connection::Client;
 use super::files;
+use super::keyrings;
 use super::show::{self, View};
 
 /// How long lifecycle commands wait.
@@ -29,6 +30,10 @@ pub(super) fn run(connection: &Connection, command: Command) -> Result<(), Failu
         }
         Command::SnapIn { command: SnapInCommand::Install { path, package, scope } } => {
             return install(&client, connection.json, &path, package, scope);
+        }
+        Command::Keyring { command } => return keyrings::run(&client, connection.json, command),
+        Command::DeveloperKeyring { command } => {
+            return keyrings::run_developer(&client, connection.json, command);
         }
         _ => {}
     }
@@ -166,7 +171,11 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
             let parameters = parse("the parameters", &parameters)?;
             return Ok((name, parameters, View::EVERYTHING));
         }
-        Command::Serve { .. } | Command::Quickstart { .. } | Command::Config { .. } => {
+        Command::Keyring { .. }
+        | Command::DeveloperKeyring { .. }
+        | Command::Serve { .. }
+        | Command::Quickstart { .. }
+        | Command::Config { .. } => {
             return Err(not_one_call());
         }
     };

@@ -7,6 +7,7 @@ mod arguments;
 mod client;
 mod connection;
 mod files;
+mod keyrings;
 mod progress;
 mod quickstart;
 mod serve;

@@ -32,12 +32,3 @@ impl ReadTables {
         self.table(schema::TOKENS)?.get(&hash(token))?.map(|it| decode(it.value())).transpose()
     }
 }
-
-impl ReadTables {
-    pub fn keyring(
-        &self,
-        id: crate::model::id::KeyringId,
-    ) -> Result<Option<super::records::KeyringRecord>, StoreError> {
-        super::tables::get(&self.table(schema::KEYRINGS)?, id.0)
-    }
-}

@@ -16,6 +16,7 @@ mod error;
 mod events;
 #[cfg(test)]
 mod faults;
+mod keyrings;
 mod migrate;
 mod outbox;
 mod packages;
@@ -47,11 +48,12 @@ pub use configure::Configuration;
 pub use database::{FileLocation, Location, Options};
 pub use error::StoreError;
 pub use events::{AcceptEvents, Acceptance, NewEvent, PlannedRun, StoredEvent};
+pub use keyrings::{KeyringRemoval, KeyringSetting};
 pub use outbox::PendingEffect;
 pub use packages::{NewVersion, PackageDeletion, VersionCreation};
 pub use records::{
     KeyringRecord, PackageRecord, PastVersion, SnapInRecord, SourceRecord, TokenRecord,
-    VersionRecord,
+    UserSettingsRecord, VersionRecord,
 };
 pub use retention::PruneCursor;
 pub use runs::{Claim, FinishedAttempt, OpenRun, Reopening, RunFilter, Settled};

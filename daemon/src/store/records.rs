@@ -170,6 +170,12 @@ pub struct KeyringRecord {
     /// Whether the external system has confirmed it.
     #[serde(default)]
     pub verified: bool,
+    /// Which fields of its type have a value, when the type has fields.
+    #[serde(default)]
+    pub fields: Vec<String>,
+    /// Grows whenever its secret is replaced, so that what was made of an older one is not stored.
+    #[serde(default)]
+    pub generation: u64,
     /// When it was made, milliseconds of the Unix epoch.
     pub created_ms: u64,
     /// When its secret last changed.

@@ -171,6 +171,7 @@ impl WriteTables<'_> {
         }
         if next == SnapInState::Deleted {
             self.forget_names(&record)?;
+            self.forget_keyrings(id, &record)?;
         }
         record.state = next;
         record.changed_ms = self.now_ms();
