@@ -13,6 +13,7 @@ mod dispatch;
 mod error;
 mod event_sources;
 mod events;
+mod extent;
 mod functions;
 mod hooks;
 mod keyrings;
@@ -26,6 +27,7 @@ mod server;
 mod snap_in_view;
 mod snap_ins;
 mod system;
+mod tokens;
 mod upgrades;
 mod uploads;
 mod versions;
@@ -36,6 +38,7 @@ pub(crate) use access::CAUSE_HEADER;
 pub use error::{ApiError, Code};
 pub use openapi::document as openapi_document;
 pub use server::{Bound, Listeners, bind};
+pub(crate) use tokens::PREFIX as TOKEN_PREFIX;
 
 use snap_in_view::MissingThing;
 
@@ -131,7 +134,7 @@ impl rights::Caller {
     fn asker(&self) -> Asker {
         let is_snap_in = match self.principal {
             rights::Principal::ServiceAccount { .. } => true,
-            rights::Principal::Owner { .. } => false,
+            rights::Principal::Owner { .. } | rights::Principal::Scoped { .. } => false,
         };
         Asker { name: self.principal.name(), cause: self.cause, is_snap_in }
     }

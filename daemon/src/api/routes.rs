@@ -5,7 +5,7 @@ use super::dispatch::{Route, read, write};
 use super::rights::Right;
 use super::{
     dead_letters, developer_keyrings, event_sources, events, functions, keyrings, packages, runs,
-    snap_ins, system, upgrades, versions,
+    snap_ins, system, tokens, upgrades, versions,
 };
 
 /// Every call of the API.
@@ -206,6 +206,14 @@ impl Table {
                 "Calls a function and waits for its result",
                 functions::call,
             ),
+            write(
+                "tokens.create",
+                R::ManageTokens,
+                "Makes an API token, for the host or for a prefix of scopes",
+                tokens::create,
+            ),
+            read("tokens.list", R::ManageTokens, "Lists API tokens", tokens::list),
+            write("tokens.delete", R::ManageTokens, "Deletes an API token", tokens::delete),
             read("system.status", R::ReadSystem, "Shows how the daemon is", system::status),
             read(
                 "system.plugins",

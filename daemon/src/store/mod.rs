@@ -43,6 +43,7 @@ use std::thread::JoinHandle;
 use redb::ReadableTable;
 use tokio::sync::oneshot;
 
+pub use access::TokenCreation;
 pub use blobs::BlobHash;
 pub use configure::Configuration;
 pub use database::{FileLocation, Location, Options};
