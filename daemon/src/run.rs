@@ -35,7 +35,7 @@ use crate::model::http::EgressRules;
 use crate::operations::Operations;
 use crate::plugins::{PluginHost, PluginSettings, Trust};
 use crate::random::secret_text;
-use crate::secrets::{MasterKey, ServiceTokens, Vault};
+use crate::secrets::{MasterKeys, ServiceTokens, Vault};
 use crate::store::{FileLocation, Options, Store, StoreError, TokenRecord};
 use bridges::{EgressFetch, LocalRequests, PluginEffects};
 
@@ -81,7 +81,7 @@ async fn serve(
     // What the daemon writes is its own: database, key and token. The socket says so itself.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     make_state_dir(&config.state_dir)?;
-    let key = MasterKey::load(environment.credentials.as_deref(), &config.state_dir)
+    let key = MasterKeys::load(environment.credentials.as_deref(), &config.state_dir)
         .map_err(|error| error.to_string())?;
     let tokens = ServiceTokens::new(&key);
     let vault = Arc::new(Vault::new(&key));
@@ -144,7 +144,7 @@ async fn serve(
         source_logs,
         store: store.clone(),
         dispatcher: dispatcher.clone(),
-        effects: Arc::new(PluginEffects(egress)),
+        effects: Arc::new(PluginEffects(egress.clone())),
         clock: clock.clone(),
         most_queued: config.limits.queued_runs,
     };
@@ -155,6 +155,7 @@ async fn serve(
         intake,
         invoker,
         tokens,
+        egress,
         limits: config.limits.clone(),
         owner_uids: config.listen.owner_uids.clone(),
         public_url: public_url.clone(),

@@ -1,5 +1,7 @@
 //! Small snap-ins, and requests as their policies want them signed.
 
+use std::path::Path;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
@@ -117,30 +119,49 @@ impl Parts {
         )
     }
 
-    /// The code, as an archive in base 64.
-    pub fn archive(&self) -> String {
+    /// The files of the code.
+    fn files(&self) -> Vec<(String, String)> {
         let mut index = "import work from './work';\n".to_owned();
         let mut factory = "work".to_owned();
-        let mut files = vec![("src/work.ts".to_owned(), &self.code)];
+        let mut modules = vec![("src/work.ts".to_owned(), &self.code)];
         for (at, (name, code)) in self.functions.iter().enumerate() {
             index.push_str(&format!("import f{at} from './f{at}';\n"));
             factory.push_str(&format!(", '{name}': f{at}"));
-            files.push((format!("src/f{at}.ts"), code));
+            modules.push((format!("src/f{at}.ts"), code));
         }
         index.push_str(&format!("export const functionFactory = {{ {factory} }};\n"));
-        let mut packed = vec![
-            (
-                "package.json".to_owned(),
-                r#"{"name":"tested","version":"1.0.0","main":"src/index.ts"}"#.to_owned(),
-            ),
+        let package = r#"{"name":"tested","version":"1.0.0","main":"src/index.ts"}"#;
+        let mut files = vec![
+            ("package.json".to_owned(), package.to_owned()),
             ("src/index.ts".to_owned(), index),
         ];
-        for (path, code) in files {
-            packed.push((path, format!("{code}\nexport default run;\n")));
+        for (path, code) in modules {
+            files.push((path, format!("{code}\nexport default run;\n")));
         }
+        files
+    }
+
+    /// The code, as an archive in base 64.
+    pub fn archive(&self) -> String {
+        let files = self.files();
         let files: Vec<_> =
-            packed.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+            files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
         pack(&files)
+    }
+
+    /// Manifest and code as a directory.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be written.
+    pub fn write_to(&self, directory: &Path) {
+        let manifest = ("manifest.yaml".to_owned(), self.manifest());
+        for (path, text) in self.files().into_iter().chain([manifest]) {
+            let path = directory.join(path);
+            let folder = path.parent().expect("it is below the directory");
+            std::fs::create_dir_all(folder).expect("a temporary directory");
+            std::fs::write(path, text).expect("a temporary file");
+        }
     }
 }
 

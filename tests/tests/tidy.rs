@@ -173,7 +173,7 @@ fn reads_environment(file: &Source) -> Vec<String> {
 /// A foreign crate, and where it may be named: folders (ending in `/`) and files.
 type Border = (&'static str, &'static [&'static str]);
 
-const BORDERS: [Border; 34] = [
+const BORDERS: [Border; 35] = [
     ("abi_stable", &["daemon/src/plugins/", "plugin-abi/src/"]),
     ("actix", &["daemon/src/actors/"]),
     ("actix_web", &["daemon/src/api/"]),
@@ -194,6 +194,7 @@ const BORDERS: [Border; 34] = [
     ("object", &["daemon/src/plugins/"]),
     ("oxc", &["daemon/src/functions/"]),
     ("redb", &["daemon/src/store/"]),
+    ("regex", &["daemon/src/configuration/"]),
     ("regorus", &["plugins/flow-custom-webhook/"]),
     ("reqwest", &["daemon/src/cli/", "daemon/src/egress/"]),
     ("rpassword", &["daemon/src/cli/"]),
@@ -203,7 +204,7 @@ const BORDERS: [Border; 34] = [
     ("saphyr_parser", &["daemon/src/manifest/"]),
     ("sd_notify", &["daemon/src/run.rs"]),
     ("seccompiler", &["daemon/src/functions/"]),
-    ("strsim", &["daemon/src/manifest/"]),
+    ("strsim", &["daemon/src/configuration/"]),
     ("tar", &["daemon/src/archive/"]),
     ("toml", &["daemon/src/config.rs", "tests/tests/licences.rs"]),
     ("tracing_subscriber", &["daemon/src/cli/"]),

@@ -130,6 +130,7 @@ impl ApiError {
         self.with(name, json!(things))
     }
 
+    /// Adds a member to the answer.
     pub(super) fn with(mut self, name: &str, value: Value) -> ApiError {
         self.members.insert(name.to_owned(), value);
         self

@@ -27,6 +27,7 @@ mod snap_in_view;
 mod snap_ins;
 mod system;
 mod upgrades;
+mod uploads;
 mod versions;
 
 use std::sync::Arc;
@@ -40,6 +41,7 @@ use snap_in_view::MissingThing;
 
 use crate::actors::{AskError, Services};
 use crate::config::Limits;
+use crate::egress::Egress;
 use crate::engine::intake::Intake;
 use crate::engine::invocation::Invoker;
 use crate::engine::keyrings::Keyrings;
@@ -60,6 +62,8 @@ pub struct Api {
     pub invoker: Invoker,
     /// Reads the tokens of functions.
     pub tokens: ServiceTokens,
+    /// Fetches what callers name by a URL.
+    pub egress: Arc<Egress>,
     /// Bounds on what comes in.
     pub limits: Limits,
     /// Who is an owner on the Unix socket, beside root.

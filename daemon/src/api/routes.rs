@@ -27,13 +27,14 @@ impl Table {
             write(
                 "versions.validate",
                 R::ReadPackages,
-                "Says everything that is wrong with a manifest",
+                "Says everything that is wrong with a manifest, and with its code when that is sent",
                 versions::validate,
-            ),
+            )
+            .with_archive(),
             write(
                 "versions.create",
                 R::WritePackages,
-                "Creates a version from a manifest and an archive",
+                "Creates a version from a manifest and an archive, which may be at a URL",
                 versions::create,
             )
             .with_archive(),

@@ -7,7 +7,7 @@ use clap::Subcommand;
 use serde_json::{Map, Value, json};
 
 use super::Failure;
-use super::client::Client;
+use super::connection::Client;
 use super::show::{self, View};
 
 #[derive(Debug, Subcommand)]

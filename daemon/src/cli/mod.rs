@@ -5,8 +5,10 @@
 
 mod arguments;
 mod client;
+mod connection;
 mod files;
 mod keyrings;
+mod progress;
 mod quickstart;
 mod serve;
 mod show;

@@ -2,6 +2,12 @@
 //! effects. Owns the checks of input values, what is missing before an activation, and the plan of
 //! an upgrade. Must never store, ask or call anything.
 
+mod dates;
+mod ids;
 pub mod inputs;
+#[cfg(test)]
+mod inputs_tests;
 pub mod plan;
 pub mod readiness;
+pub mod suggest;
+pub mod values;

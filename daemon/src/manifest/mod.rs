@@ -13,19 +13,23 @@
 //! as what it stands for.
 
 mod bindings;
+mod descriptors;
 mod fields;
 mod functions;
 mod inputs;
 mod instructions;
 mod keyrings;
+mod masking;
 mod names;
 mod node;
 mod places;
 mod problem;
+mod registration;
 mod scalar;
 mod sections;
 mod sources;
-mod suggest;
+#[cfg(test)]
+mod trace;
 mod values;
 mod yaml;
 
@@ -33,6 +37,7 @@ mod yaml;
 mod tests;
 
 pub use instructions::render_instructions;
+pub use masking::{MASK, mask_secrets};
 pub use places::Places;
 pub use problem::{Problem, Severity};
 

@@ -1,8 +1,10 @@
 //! Tests of the manifest parser, through [`parse`] alone.
 
 mod random;
+mod registration;
 mod rules;
 mod samples;
+mod silence;
 mod syntax;
 mod tolerances;
 mod whereabouts;
