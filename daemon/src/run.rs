@@ -103,6 +103,7 @@ async fn serve(
         store: store.clone(),
         contexts: contexts.clone(),
         runners: pool.clone(),
+        keyrings: keyrings.clone(),
         tokens: tokens.clone(),
         clock: clock.clone(),
         settings: config.functions.clone(),
@@ -150,8 +151,8 @@ async fn serve(
     };
     let api = Arc::new(Api {
         services: services.clone(),
-        keyrings,
-        operations: Operations::new(services.clone(), registry, invoker.clone()),
+        keyrings: keyrings.clone(),
+        operations: Operations::new(services.clone(), registry, invoker.clone(), keyrings.clone()),
         intake,
         invoker,
         tokens,

@@ -387,8 +387,7 @@ pub(super) async fn set(api: Arc<Api>, caller: Caller, set: Set) -> Result<OneKe
         skip_verification: set.skip_verification,
         by: caller.principal.name(),
     };
-    let prepared = api.keyrings.prepare(request).await?;
-    api.keyrings.commit(prepared).await?;
+    api.operations.set_keyring(&caller.asker(), request).await?;
     one(&api, owner)
 }
 
@@ -449,6 +448,6 @@ pub(super) async fn delete(
     let owner = owner(&api, &caller, &which.snap_in, which.name)?;
     // A name that is not declared is a mistake; one that is not set has nothing to delete.
     api.keyrings.locate(owner.clone())?;
-    let id: KeyringId = api.keyrings.remove(owner).await?;
+    let id: KeyringId = api.operations.remove_keyring(&caller.asker(), owner).await?;
     Ok(Deleted { id: id.to_string() })
 }

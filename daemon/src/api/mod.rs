@@ -119,6 +119,8 @@ impl From<OperationError> for ApiError {
                 });
                 ApiError::new(Code::HookRefused, message).with("hook", hook)
             }
+            OperationError::KeyringNeeded(_) => ApiError::new(Code::Conflict, message),
+            OperationError::Keyring(error) => error.into(),
             OperationError::NoAnswer(_) => ApiError::new(Code::Unavailable, message),
         }
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Asker, OperationError, Operations, Present, Proposal, refuse_unless_allowed};
+use super::{Asker, Change, OperationError, Operations, Present, Proposal, refuse_unless_allowed};
 use crate::actors::{Ask, Configure};
 use crate::configuration::{inputs, readiness};
 use crate::lifecycle::snap_in::Event;
@@ -37,7 +37,7 @@ impl Operations {
         } else {
             let previous_inputs = inputs::in_effect(manifest, Level::Organization, &record.inputs);
             let record = SnapInRecord { inputs: changed, ..record };
-            let proposal = Proposal { record, version, previous_inputs };
+            let proposal = Proposal { record, version, change: Change::of_inputs(previous_inputs) };
             self.ask_hooks(&lease, asker, id, proposal).await?
         };
         let changed_by = asker.name.clone();
@@ -55,7 +55,7 @@ impl Operations {
         let Present { record, version } = self.look(id)?;
         refuse_unless_allowed(&record.state, &Event::Activate)?;
         self.refuse_unless_ready(&record, &version.manifest)?;
-        let none = Map::new();
+        let none = Change::of_inputs(Map::new());
         let inputs =
             self.ask_hook(HookType::Validate, &lease, asker, id, &record, &version, &none).await?;
         Ok(self.ask(id, Ask { event: Event::Activate, done: None, inputs }).await??)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{Asker, OperationError, Operations, Present, refuse_unless_allowed};
+use super::{Asker, Change, OperationError, Operations, Present, refuse_unless_allowed};
 use crate::actors::Configure;
 use crate::configuration::inputs;
 use crate::configuration::plan::{self, Plan};
@@ -46,7 +46,7 @@ impl Operations {
         let mut proposed = SnapInRecord { version, inputs: changed, ..record };
         if proposed.state == SnapInState::Active {
             self.refuse_unless_ready(&proposed, &after.manifest)?;
-            let none = Map::new();
+            let none = Change::of_inputs(Map::new());
             let written = self
                 .ask_hook(HookType::Validate, &lease, asker, id, &proposed, &after, &none)
                 .await?;
