@@ -171,7 +171,12 @@ impl Daemon {
 
     /// A call of the API, as the owner.
     pub fn try_call(&self, name: &str, parameters: &Value) -> io::Result<Response> {
-        let token = format!("Bearer {}", self.token());
+        self.try_call_as(&self.token(), name, parameters)
+    }
+
+    /// A call of the API with a token.
+    pub fn try_call_as(&self, token: &str, name: &str, parameters: &Value) -> io::Result<Response> {
+        let token = format!("Bearer {token}");
         let headers = [("authorization", token.as_str()), ("content-type", "application/json")];
         let body = parameters.to_string();
         Connection::tcp(self.address())?.send(
@@ -196,12 +201,27 @@ impl Daemon {
 
     /// Makes a version of it and installs that, in DRAFT.
     pub fn install_draft(&self, parts: &Parts) -> Installed {
-        self.call("packages.create", &json!({ "slug": parts.name }));
+        self.install_at(parts, &format!("default/default/{}", parts.name))
+    }
+
+    /// Makes a version of it and installs that at a scope, in DRAFT.
+    ///
+    /// # Panics
+    ///
+    /// When that is refused.
+    #[track_caller]
+    pub fn install_at(&self, parts: &Parts, scope: &str) -> Installed {
+        let made = self.try_call("packages.create", &json!({ "slug": parts.name }));
+        let status = made.expect("the daemon answers").status;
+        assert!(matches!(status, 200 | 409), "packages.create: {status}");
         let version = self.call(
             "versions.create",
             &json!({ "package": parts.name, "manifest": parts.manifest(), "archive": parts.archive() }),
         );
-        let created = self.call("snap-ins.create", &json!({ "version": version["version"]["id"] }));
+        let created = self.call(
+            "snap-ins.create",
+            &json!({ "version": version["version"]["id"], "scope": scope }),
+        );
         let id = created["snap_in"]["id"].as_str().expect("an id").to_owned();
         let sources = self.call("event-sources.list", &json!({ "snap_in": id }));
         let source = &sources["event_sources"][0];
