@@ -4,9 +4,10 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use mortise_tests::daemon::{Daemon, Options, post_signed};
+use mortise_tests::daemon::{Daemon, Options, built, post_signed};
 use mortise_tests::fixture::{Fixture, Installation};
 use mortise_tests::forge::Forge;
 use mortise_tests::http::Response;
@@ -140,6 +141,29 @@ fn every_fixture_goes_all_the_way() {
         threads.into_iter().flat_map(|it| it.join().expect("panics are caught")).collect()
     });
     assert!(failed.is_empty(), "these failed, see above: {}", failed.join(", "));
+}
+
+/// Without the stand-ins, to see that they are still needed.
+#[test]
+fn types_without_a_plugin_are_refused_by_name() {
+    let daemon = Daemon::start();
+    let fixtures = Fixture::all();
+    let fixture = fixtures.iter().find(|it| it.name == "every-source").expect("it is there");
+    daemon.call("packages.create", &json!({ "slug": fixture.name }));
+    let upload = fixture.upload("https://forge.example");
+    let problem = daemon.refused("versions.create", &upload, 422);
+    let problems = problem["problems"].as_array().expect("a list");
+    let errors: Vec<_> = problems.iter().filter(|it| it["severity"] == "error").collect();
+    for kind in mortise_test_stand_ins::TYPES {
+        let message = format!("unknown source type `{kind}`");
+        let of_kind = |it: &&&Value| it["message"].as_str().is_some_and(|it| it.contains(&message));
+        let found = errors.iter().find(of_kind);
+        let found =
+            found.unwrap_or_else(|| panic!("{kind} needs no stand-in any more: {problem:#}"));
+        assert!(found["path"].as_str().is_some_and(|it| it.ends_with("].type")), "{found}");
+        assert!(found["message"].as_str().is_some_and(|it| it.contains("known are")), "{found}");
+    }
+    assert_eq!(errors.len(), 7, "one for each source, and nothing else: {problem:#}");
 }
 
 fn go_all_the_way(bench: &Bench, fixture: &Fixture, plan: &Plan) {
@@ -284,6 +308,17 @@ fn instructions(bench: &Bench, installation: &Installation) {
     assert_eq!(shown["config"]["parameters"]["secret"], "********", "{shown}");
     assert_eq!(shown["config"]["parameters"]["limits"], json!({ "bytes": 65536 }));
     assert_eq!(shown["display_name"], Value::Null);
+
+    // As a person reads it.
+    let output = Command::new(built("mortise"))
+        .args(["source", "get", id, "--url", &format!("http://{}", bench.daemon.address())])
+        .env("MORTISE_TOKEN", bench.daemon.token())
+        .output()
+        .expect("the client can be started");
+    let text = String::from_utf8_lossy(&output.stdout);
+    for line in content.lines() {
+        assert!(text.lines().any(|it| it.trim() == line), "`{line}` is not in\n{text}");
+    }
 }
 
 fn signed_webhook(bench: &Bench, installation: &Installation) {
@@ -305,6 +340,20 @@ fn signed_webhook(bench: &Bench, installation: &Installation) {
             assert!(result["tags"][tag]["id"].is_string(), "{result:#}");
         }
     }
+
+    let text = "string";
+    let shape = json!({
+        "context": {
+            "dev_oid": text, "source_id": text, "snap_in_id": text, "snap_in_version_id": text,
+            "service_account_id": text, "automation_id": text,
+            "secrets": { "service_account_token": text },
+        },
+        "execution_metadata": {
+            "request_id": text, "function_name": text, "event_type": text, "devrev_endpoint": text,
+        },
+        "input_data": { "global_values": {}, "keyrings": {}, "resources": { "keyrings": {} } },
+    });
+    assert_eq!(result["shape"], shape, "{result:#}");
 
     // The snap-in itself has no need to know how it is set up.
     let looked_up = &result["looked_up"]["event_source"];
