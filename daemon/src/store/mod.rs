@@ -8,6 +8,7 @@
 //! redb type out.
 
 mod access;
+mod authorizations;
 mod blobs;
 mod configure;
 mod database;
@@ -43,6 +44,7 @@ use std::thread::JoinHandle;
 use redb::ReadableTable;
 use tokio::sync::oneshot;
 
+pub use authorizations::BegunAuthorization;
 pub use blobs::BlobHash;
 pub use configure::Configuration;
 pub use database::{FileLocation, Location, Options};
@@ -52,8 +54,8 @@ pub use keyrings::{KeyringRemoval, KeyringSetting};
 pub use outbox::PendingEffect;
 pub use packages::{NewVersion, PackageDeletion, VersionCreation};
 pub use records::{
-    KeyringRecord, PackageRecord, PastVersion, SnapInRecord, SourceRecord, TokenRecord,
-    UserSettingsRecord, VersionRecord,
+    AuthorizationRecord, KeyringRecord, PackageRecord, PastVersion, SnapInRecord, SourceRecord,
+    TokenRecord, UserSettingsRecord, VersionRecord,
 };
 pub use retention::PruneCursor;
 pub use runs::{Claim, FinishedAttempt, OpenRun, Reopening, RunFilter, Settled};
