@@ -28,6 +28,7 @@ use crate::engine::housekeeping;
 use crate::engine::intake::Intake;
 use crate::engine::invocation::{self, Invoker};
 use crate::engine::key_rotation::{self, KeyKeeper};
+use crate::engine::keyrings::{self, Keyrings};
 use crate::engine::routes::Routes;
 use crate::engine::source_log::SourceLogs;
 use crate::functions::pool::{Pool, PoolOptions};
@@ -35,7 +36,7 @@ use crate::model::http::EgressRules;
 use crate::operations::Operations;
 use crate::plugins::{PluginHost, PluginSettings, Trust};
 use crate::random::secret_text;
-use crate::secrets::ServiceTokens;
+use crate::secrets::{ServiceTokens, Vault};
 use crate::store::{FileLocation, Options, Store, StoreError, TokenRecord};
 use bridges::{EgressFetch, LocalRequests, PluginEffects};
 
@@ -87,6 +88,7 @@ async fn serve(
         key_rotation::open_keys(&store, environment.credentials.as_deref(), &config.state_dir)
             .map_err(|error| error.to_string())?;
     let tokens = ServiceTokens::new(&keys);
+    let vault = Arc::new(Vault::new(&keys));
     make_first_token(&store, &config.state_dir, &clock).await?;
     let socket = Some(config.listen.socket.as_path()).filter(|it| !it.as_os_str().is_empty());
     let (listeners, bound) = api::bind(config.listen.address, socket)?;
@@ -95,11 +97,15 @@ async fn serve(
     let egress = Arc::new(make_egress(&config, &public_url, &bound)?);
     let pool = Arc::new(make_pool(&config, &engine, &egress)?);
     let contexts = Arc::new(Contexts::new(store.clone()));
+    let keyrings =
+        Keyrings::new(keyrings::Parts { store: store.clone(), contexts: contexts.clone(), vault })
+            .map_err(|error| error.to_string())?;
     let processes = processes(&config);
     let invoker = Invoker::new(invocation::Parts {
         store: store.clone(),
         contexts: contexts.clone(),
         runners: pool.clone(),
+        keyrings: keyrings.clone(),
         tokens: tokens.clone(),
         clock: clock.clone(),
         settings: config.functions.clone(),
@@ -147,7 +153,8 @@ async fn serve(
     };
     let api = Arc::new(Api {
         services: services.clone(),
-        operations: Operations::new(services.clone(), registry, invoker.clone()),
+        keyrings: keyrings.clone(),
+        operations: Operations::new(services.clone(), registry, invoker.clone(), keyrings.clone()),
         intake,
         invoker,
         tokens,

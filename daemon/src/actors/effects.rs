@@ -125,6 +125,7 @@ impl Task {
             version,
             payload,
             previous_inputs: None,
+            offered: None,
             cause: Cause::default(),
         };
         match hooks::call(&self.services, call).await {

@@ -10,7 +10,7 @@ use tracing::warn;
 use super::Services;
 use crate::configuration::inputs;
 use crate::engine::contexts::{SnapInContext, VersionContext};
-use crate::engine::invocation::Call;
+use crate::engine::invocation::{Call, OfferedKeyring};
 use crate::lifecycle::hook_answer;
 use crate::model::event::Cause;
 use crate::model::id::{RunId, SnapInId};
@@ -33,6 +33,8 @@ pub struct HookCall {
     pub payload: Bytes,
     /// The inputs before a change, for the update hook.
     pub previous_inputs: Option<Map<String, Value>>,
+    /// A keyring that it is asked about, and that is not stored yet.
+    pub offered: Option<OfferedKeyring>,
     /// What led to the call.
     pub cause: Cause,
 }
@@ -50,7 +52,8 @@ pub fn name(hook: HookType) -> &'static str {
 /// Calls the hook; a snap-in that has none answers nothing, which is success. Answers the inputs
 /// that it wrote, checked, or for people why it failed.
 pub async fn call(services: &Services, call: HookCall) -> Result<Map<String, Value>, String> {
-    let HookCall { hook, run, snap_in, context, version, payload, previous_inputs, cause } = call;
+    let HookCall { hook, run, snap_in, context, version, payload, .. } = call;
+    let HookCall { previous_inputs, offered, cause, .. } = call;
     let Some(declared) = version.manifest.hook(hook) else { return Ok(Map::new()) };
     let name = name(hook);
     let mut head = RunHead {
@@ -70,6 +73,7 @@ pub async fn call(services: &Services, call: HookCall) -> Result<Map<String, Val
         .call_hook(Call {
             proposed: Some(context),
             previous_inputs,
+            offered,
             ..Call::new(run, head.clone(), payload, event_type, source_id)
         })
         .await;

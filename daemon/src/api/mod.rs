@@ -8,12 +8,14 @@
 
 mod access;
 mod dead_letters;
+mod developer_keyrings;
 mod dispatch;
 mod error;
 mod event_sources;
 mod events;
 mod functions;
 mod hooks;
+mod keyrings;
 mod keys;
 mod lists;
 mod openapi;
@@ -44,6 +46,7 @@ use crate::egress::Egress;
 use crate::engine::intake::Intake;
 use crate::engine::invocation::Invoker;
 use crate::engine::key_rotation::KeyKeeper;
+use crate::engine::keyrings::Keyrings;
 use crate::operations::{Asker, OperationError, Operations};
 use crate::secrets::ServiceTokens;
 
@@ -53,6 +56,8 @@ pub struct Api {
     pub services: Services,
     /// What is asked of snap-ins.
     pub operations: Operations,
+    /// Secrets of snap-ins.
+    pub keyrings: Keyrings,
     /// Where events come in.
     pub intake: Intake,
     /// Calls functions for callers who wait.
@@ -118,6 +123,8 @@ impl From<OperationError> for ApiError {
                 });
                 ApiError::new(Code::HookRefused, message).with("hook", hook)
             }
+            OperationError::KeyringNeeded(_) => ApiError::new(Code::Conflict, message),
+            OperationError::Keyring(error) => error.into(),
             OperationError::NoAnswer(_) => ApiError::new(Code::Unavailable, message),
         }
     }

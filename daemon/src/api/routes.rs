@@ -4,8 +4,8 @@
 use super::dispatch::{Route, read, write};
 use super::rights::Right;
 use super::{
-    dead_letters, event_sources, events, functions, keys, packages, runs, snap_ins, system,
-    upgrades, versions,
+    dead_letters, developer_keyrings, event_sources, events, functions, keyrings, keys, packages,
+    runs, snap_ins, system, upgrades, versions,
 };
 
 /// Every call of the API.
@@ -121,6 +121,48 @@ impl Table {
                 R::PublishEvents,
                 "Publishes an event by hand",
                 event_sources::publish,
+            ),
+            write(
+                "keyrings.set",
+                R::WriteSnapIns,
+                "Sets the secret of a keyring, after trying it at the external system",
+                keyrings::set,
+            ),
+            read(
+                "keyrings.get",
+                R::ReadSnapIns,
+                "Shows a keyring, without its secret",
+                keyrings::get,
+            ),
+            read(
+                "keyrings.list",
+                R::ReadSnapIns,
+                "Lists the keyrings of a snap-in, also those that are missing, or all that are set",
+                keyrings::list,
+            ),
+            write(
+                "keyrings.delete",
+                R::WriteSnapIns,
+                "Deletes a keyring with its secret",
+                keyrings::delete,
+            ),
+            write(
+                "developer-keyrings.set",
+                R::WritePackages,
+                "Sets a secret that the developer of a package provides for all installations",
+                developer_keyrings::set,
+            ),
+            read(
+                "developer-keyrings.list",
+                R::ReadPackages,
+                "Lists the keyrings of developers, without their secrets",
+                developer_keyrings::list,
+            ),
+            write(
+                "developer-keyrings.delete",
+                R::WritePackages,
+                "Deletes a keyring of a developer",
+                developer_keyrings::delete,
             ),
             read("events.get", R::ReadEvents, "Shows an event", events::get),
             read("events.list", R::ReadEvents, "Lists events, newest first", events::list),

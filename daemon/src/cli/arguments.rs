@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::keyrings::{DeveloperKeyringCommand, KeyringCommand};
+
 /// Runs snap-ins: event sources, automations and functions, on this host.
 #[derive(Debug, Parser)]
 #[command(name = "mortise", version, propagate_version = true, max_term_width = 100)]
@@ -70,6 +72,16 @@ pub(super) enum Command {
     SnapIn {
         #[command(subcommand)]
         command: SnapInCommand,
+    },
+    /// Keyrings: secrets and connections of snap-ins
+    Keyring {
+        #[command(subcommand)]
+        command: KeyringCommand,
+    },
+    /// Secrets that the developer of a package provides for all installations
+    DeveloperKeyring {
+        #[command(subcommand)]
+        command: DeveloperKeyringCommand,
     },
     /// Event sources of snap-ins
     Source {

@@ -11,7 +11,7 @@ use super::arguments::{
 };
 use super::connection::Client;
 use super::show::{self, View};
-use super::{files, keys};
+use super::{files, keyrings, keys};
 
 /// How long lifecycle commands wait.
 pub(super) const WAIT_SECONDS: u32 = 60;
@@ -31,6 +31,10 @@ pub(super) fn run(connection: &Connection, command: Command) -> Result<(), Failu
             return install(&client, connection.json, &path, package, scope);
         }
         Command::Key { command } => return keys::run(&client, connection.json, &command),
+        Command::Keyring { command } => return keyrings::run(&client, connection.json, command),
+        Command::DeveloperKeyring { command } => {
+            return keyrings::run_developer(&client, connection.json, command);
+        }
         _ => {}
     }
     let (name, parameters, view) = call_of(command)?;
@@ -167,7 +171,9 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
             let parameters = parse("the parameters", &parameters)?;
             return Ok((name, parameters, View::EVERYTHING));
         }
-        Command::Serve { .. }
+        Command::Keyring { .. }
+        | Command::DeveloperKeyring { .. }
+        | Command::Serve { .. }
         | Command::Quickstart { .. }
         | Command::Config { .. }
         | Command::Key { .. } => {

@@ -7,6 +7,7 @@ mod arguments;
 mod client;
 mod connection;
 mod files;
+mod keyrings;
 mod keys;
 mod progress;
 mod quickstart;

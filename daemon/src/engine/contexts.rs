@@ -2,13 +2,13 @@
 //! first use and kept, because a version never changes; a snap-in's part is dropped when it changes.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Map, Value};
 
 use crate::configuration::inputs;
-use crate::model::id::{SnapInId, SourceId, VersionId};
+use crate::model::id::{KeyringId, SnapInId, SourceId, VersionId};
 use crate::model::manifest::{Level, Manifest};
 use crate::store::{BlobHash, ReadTables, SnapInRecord, Store, StoreError};
 
@@ -28,6 +28,8 @@ pub struct SnapInContext {
     pub record: SnapInRecord,
     /// Names and ids of its organization sources.
     pub sources: Vec<(String, SourceId)>,
+    /// Organization keyrings that its version declares and that are set, by name.
+    pub keyrings: BTreeMap<String, KeyringId>,
     /// Values of organization inputs in effect, for the version that it is of.
     inputs: Map<String, Value>,
 }
@@ -49,7 +51,11 @@ impl SnapInContext {
             }
         }
         let inputs = inputs::in_effect(manifest, Level::Organization, &record.inputs);
-        Ok(SnapInContext { record, sources, inputs })
+        let keyrings = manifest.keyrings.iter().filter(|it| it.level == Level::Organization);
+        let keyrings = keyrings
+            .filter_map(|it| Some((it.name.clone(), *record.keyrings.get(&it.name)?)))
+            .collect();
+        Ok(SnapInContext { record, sources, keyrings, inputs })
     }
 
     /// `global_values` for a function of `version`, which may be one that the snap-in was of when

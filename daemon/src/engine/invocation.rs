@@ -9,18 +9,20 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
-use serde_json::json;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use super::contexts::{Contexts, SnapInContext, VersionContext};
 use super::dispatcher::{Execute, Execution, StartedAttempt};
+use super::keyrings::{KeyringError, Keyrings, ResolvedKeyring};
 use crate::clock::Clock;
 use crate::config::FunctionSettings;
 use crate::functions::outcome::{Failure, FailureKind, LogLevel, Outcome, RunReport};
 use crate::functions::pool::{CodeSource, Invocation, Pool};
 use crate::lifecycle::run::RetryPolicy;
 use crate::model::http::EgressRules;
-use crate::model::id::{IdSource, RunId, SnapInId, VersionId};
+use crate::model::id::{IdSource, KeyringId, RunId, SnapInId, VersionId};
 use crate::model::manifest::Function;
 use crate::model::run::{AttemptOutcome, RunError, RunHead, RunLogLine, RunOutput, RunTrigger};
 use crate::random::RandomPool;
@@ -43,6 +45,8 @@ pub struct Parts {
     pub contexts: Arc<Contexts>,
     /// The runtime.
     pub runners: Arc<Pool>,
+    /// Secrets for functions.
+    pub keyrings: Keyrings,
     /// Tokens for functions.
     pub tokens: ServiceTokens,
     /// Wall time.
@@ -72,6 +76,23 @@ pub struct Call {
     pub proposed: Option<Arc<SnapInContext>>,
     /// The inputs before the proposed ones, for the update hook.
     pub previous_inputs: Option<Object>,
+    /// A keyring that is not stored yet, in place of the stored one of that name.
+    pub offered: Option<OfferedKeyring>,
+}
+
+/// A keyring that a hook is asked about.
+#[derive(Clone)]
+pub struct OfferedKeyring {
+    /// Name in the manifest.
+    pub name: String,
+    /// What functions get.
+    pub secret: Zeroizing<String>,
+}
+
+impl std::fmt::Debug for OfferedKeyring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OfferedKeyring").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 impl Call {
@@ -83,7 +104,16 @@ impl Call {
         event_type: String,
         source_id: String,
     ) -> Call {
-        Call { run, head, payload, event_type, source_id, proposed: None, previous_inputs: None }
+        Call {
+            run,
+            head,
+            payload,
+            event_type,
+            source_id,
+            proposed: None,
+            previous_inputs: None,
+            offered: None,
+        }
     }
 }
 
@@ -188,6 +218,14 @@ impl Parts {
             return Ok(not_started(failed("not_found", message)));
         };
         let policy = self.policy(function);
+        let keyrings = match self.keyrings_for(&call, &snap_in).await? {
+            Ok(keyrings) => keyrings,
+            Err(error) => {
+                // Not the function's fault, and mended by whoever renews the keyring: it is tried
+                // again, and a snap-in with a broken keyring is in ERROR, which holds its runs.
+                return Ok(not_started(AttemptOutcome::Interrupted { reason: error.to_string() }));
+            }
+        };
         let token = self.tokens.issue(
             snap_in.record.service_account,
             head.snap_in,
@@ -195,7 +233,8 @@ impl Parts {
             head.cause,
             self.clock.now_ms(),
         );
-        let event = self.event_object(&call, &version, &snap_in, &token);
+        let event = self.event_object(&call, &version, &snap_in, &keyrings, &token);
+        let secrets = masked_texts(token, &keyrings);
         let started_ms = self.clock.now_ms();
         let report = self
             .runners
@@ -210,11 +249,38 @@ impl Parts {
                 memory_bytes: self.memory_bytes(function),
                 fresh: function.fresh_context,
                 egress: self.egress.clone(),
-                secrets: Arc::from([token]),
+                secrets,
                 on_log: None,
             })
             .await;
         Ok(executed(report, policy, started_ms))
+    }
+
+    /// The secrets that a call gets. Hooks are called with what is usable: mending a keyring is what
+    /// they are for.
+    async fn keyrings_for(
+        &self,
+        call: &Call,
+        snap_in: &SnapInContext,
+    ) -> Result<Result<Vec<ResolvedKeyring>, KeyringError>, StoreError> {
+        let package = snap_in.record.package;
+        let is_hook = matches!(call.head.trigger, RunTrigger::Hook { .. });
+        let mut keyrings = if is_hook {
+            self.keyrings.usable(&snap_in.keyrings, package).await?.0
+        } else {
+            match self.keyrings.resolve(&snap_in.keyrings, package).await {
+                Ok(keyrings) => keyrings,
+                Err(KeyringError::Store(error)) => return Err(error),
+                Err(error) => return Ok(Err(error)),
+            }
+        };
+        if let Some(OfferedKeyring { name, secret }) = &call.offered {
+            let known = snap_in.keyrings.get(name).copied();
+            keyrings.retain(|it| it.name != *name);
+            let (name, secret) = (name.clone(), secret.clone());
+            keyrings.push(ResolvedKeyring { name, id: known.unwrap_or(KeyringId(0)), secret });
+        }
+        Ok(Ok(keyrings))
     }
 
     fn policy(&self, function: &Function) -> RetryPolicy {
@@ -239,6 +305,7 @@ impl Parts {
         call: &Call,
         version: &VersionContext,
         snap_in: &SnapInContext,
+        keyrings: &[ResolvedKeyring],
         token: &str,
     ) -> Bytes {
         let head = &call.head;
@@ -272,15 +339,42 @@ impl Parts {
                     .iter()
                     .map(|(name, id)| (name.clone(), id.to_string().into()))
                     .collect(),
-                keyrings: Object::new(),
+                keyrings: keyrings
+                    .iter()
+                    .map(|it| (it.name.clone(), it.secret.as_str().into()))
+                    .collect(),
                 resources: Resources {
-                    keyrings: Object::new(),
+                    keyrings: keyrings
+                        .iter()
+                        .map(|it| {
+                            let shown = json!({ "id": it.id, "secret": it.secret.as_str() });
+                            (it.name.clone(), shown)
+                        })
+                        .collect(),
                     tags: tags.map(|(name, id)| (name.clone(), json!({ "id": id }))).collect(),
                 },
             },
         };
         Bytes::from(serde_json::to_vec(&event).expect("an event object is plain data"))
     }
+}
+
+/// What must not appear in logs and errors: the token first, by which requests to the daemon itself
+/// are known, then every secret, and every text within a secret that has fields.
+fn masked_texts(token: String, keyrings: &[ResolvedKeyring]) -> Arc<[String]> {
+    let mut texts = vec![token];
+    for keyring in keyrings {
+        texts.push(keyring.secret.as_str().to_owned());
+        if let Ok(Value::Object(fields)) = serde_json::from_str(&keyring.secret) {
+            texts.extend(fields.into_iter().filter_map(|(_, value)| match value {
+                Value::String(text) => Some(text),
+                _ => None,
+            }));
+        }
+    }
+    // The longest first, so that a secret within another does not leave the rest of it readable.
+    texts[1..].sort_by_key(|it| std::cmp::Reverse(it.len()));
+    texts.into()
 }
 
 /// The code of a version in the store, read when a process needs it.
@@ -361,7 +455,7 @@ fn not_started(outcome: AttemptOutcome) -> Execution {
     }
 }
 
-type Object = serde_json::Map<String, serde_json::Value>;
+type Object = serde_json::Map<String, Value>;
 
 /// The payload as it was stored: nothing is parsed and written again.
 fn raw(payload: &Bytes) -> Box<RawValue> {

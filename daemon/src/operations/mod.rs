@@ -6,6 +6,7 @@
 //! past the actor, or know of HTTP.
 
 mod configure;
+mod keyrings;
 mod leases;
 mod upgrade;
 
@@ -21,7 +22,8 @@ use crate::actors::{AskError, Find, Registry, Services};
 use crate::configuration::inputs::InputProblem;
 use crate::configuration::readiness::Missing;
 use crate::engine::contexts::{SnapInContext, VersionContext};
-use crate::engine::invocation::Invoker;
+use crate::engine::invocation::{Invoker, OfferedKeyring};
+use crate::engine::keyrings::{KeyringError, Keyrings};
 use crate::lifecycle::snap_in::{self, Event, Refusal};
 use crate::model::event::Cause;
 use crate::model::id::{RunId, SnapInId};
@@ -38,6 +40,7 @@ pub struct Operations {
     services: Services,
     registry: Addr<Registry>,
     invoker: Invoker,
+    keyrings: Keyrings,
     leases: Leases,
 }
 
@@ -96,6 +99,14 @@ pub enum OperationError {
          `{{inputs_values: {{...}}}}` instead"
     )]
     OwnHook,
+    /// A keyring cannot go while the snap-in functions.
+    #[error(
+        "the snap-in needs the keyring `{0}` while it is ACTIVE: set another secret, or deactivate it first"
+    )]
+    KeyringNeeded(String),
+    /// A keyring is not right, or cannot be stored.
+    #[error(transparent)]
+    Keyring(#[from] KeyringError),
     /// An actor did not answer.
     #[error("{0} did not answer in time; try again")]
     NoAnswer(&'static str),
@@ -126,14 +137,26 @@ struct Present {
 struct Proposal {
     record: SnapInRecord,
     version: Arc<VersionContext>,
+    change: Change,
+}
+
+/// What hooks are told about a change, beside the configuration that it leads to.
+struct Change {
     /// The inputs before, for the update hook.
     previous_inputs: Map<String, Value>,
+    /// A keyring that is not stored yet.
+    offered: Option<OfferedKeyring>,
 }
 
 impl Operations {
     /// With everything it needs.
-    pub fn new(services: Services, registry: Addr<Registry>, invoker: Invoker) -> Operations {
-        Operations { services, registry, invoker, leases: Leases::default() }
+    pub fn new(
+        services: Services,
+        registry: Addr<Registry>,
+        invoker: Invoker,
+        keyrings: Keyrings,
+    ) -> Operations {
+        Operations { services, registry, invoker, keyrings, leases: Leases::default() }
     }
 
     /// Asks something of a snap-in's actor.
@@ -168,14 +191,13 @@ impl Operations {
         id: SnapInId,
         proposal: Proposal,
     ) -> Result<Map<String, Value>, OperationError> {
-        let Proposal { mut record, version, previous_inputs } = proposal;
+        let Proposal { mut record, version, change } = proposal;
         let mut hooks = vec![HookType::Validate];
         if record.state == SnapInState::Active {
             hooks.push(HookType::Update);
         }
         for hook in hooks {
-            let written =
-                self.ask_hook(hook, lease, asker, id, &record, &version, &previous_inputs).await?;
+            let written = self.ask_hook(hook, lease, asker, id, &record, &version, &change).await?;
             record.inputs.extend(written);
         }
         Ok(record.inputs)
@@ -190,7 +212,7 @@ impl Operations {
         id: SnapInId,
         record: &SnapInRecord,
         version: &Arc<VersionContext>,
-        previous_inputs: &Map<String, Value>,
+        change: &Change,
     ) -> Result<Map<String, Value>, OperationError> {
         if version.manifest.hook(hook).is_none() {
             return Ok(Map::new());
@@ -209,7 +231,8 @@ impl Operations {
             context: Arc::new(context),
             version: version.clone(),
             payload: Bytes::from_static(b"{}"),
-            previous_inputs: (hook == HookType::Update).then(|| previous_inputs.clone()),
+            previous_inputs: (hook == HookType::Update).then(|| change.previous_inputs.clone()),
+            offered: change.offered.clone(),
             cause: asker.cause,
         };
         hooks::call(&self.services, call).await.map_err(|message| OperationError::Hook {
@@ -232,7 +255,7 @@ fn describe_inputs(problems: &[InputProblem]) -> String {
 }
 
 fn describe_missing(missing: &[Missing]) -> String {
-    let list: Vec<String> = missing.iter().map(ToString::to_string).collect();
+    let list: Vec<String> = missing.iter().map(Missing::line).collect();
     format!("{} missing: {}", count(missing.len(), "thing is", "things are"), list.join("; "))
 }
 

@@ -108,14 +108,13 @@ impl WriteTables<'_> {
         }
         let mut kept = Vec::new();
         for declared in manifest.event_sources.iter().filter(|it| it.level == Level::Organization) {
-            let place =
-                known.iter().position(|(_, it)| it.user.is_none() && it.name == declared.name);
+            // One of another type is another source: whoever sends to its old trigger URL would not
+            // be understood.
+            let place = known.iter().position(|(_, it)| {
+                it.user.is_none() && it.name == declared.name && it.kind == declared.kind
+            });
             let source = match place {
-                Some(place) => {
-                    let (source, found) = known.swap_remove(place);
-                    self.retype_source(source, found, &declared.kind)?;
-                    source
-                }
+                Some(place) => known.swap_remove(place).0,
                 None => self.add_source(SourceRecord {
                     snap_in: id,
                     name: declared.name.clone(),
@@ -131,14 +130,11 @@ impl WriteTables<'_> {
         }
         // Those of people stay with whoever has enabled the snap-in for himself.
         for declared in manifest.event_sources.iter().filter(|it| it.level == Level::User) {
-            let (same, others): (Vec<_>, Vec<_>) = known
-                .into_iter()
-                .partition(|(_, it)| it.user.is_some() && it.name == declared.name);
+            let (same, others): (Vec<_>, Vec<_>) = known.into_iter().partition(|(_, it)| {
+                it.user.is_some() && it.name == declared.name && it.kind == declared.kind
+            });
             known = others;
-            for (source, found) in same {
-                self.retype_source(source, found, &declared.kind)?;
-                kept.push(source);
-            }
+            kept.extend(same.into_iter().map(|(source, _)| source));
         }
         for source in &record.sources {
             if !kept.contains(source) {
@@ -149,19 +145,6 @@ impl WriteTables<'_> {
         record.detached_sources = known.into_iter().map(|(source, _)| source).collect();
         record.detached_sources.sort_unstable();
         record.sources = kept;
-        Ok(())
-    }
-
-    fn retype_source(
-        &mut self,
-        id: SourceId,
-        mut record: SourceRecord,
-        kind: &str,
-    ) -> Result<(), StoreError> {
-        if record.kind != kind {
-            record.kind = kind.to_owned();
-            put(self.sources()?, id.0, &record)?;
-        }
         Ok(())
     }
 
