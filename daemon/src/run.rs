@@ -97,9 +97,16 @@ async fn serve(
     let egress = Arc::new(make_egress(&config, &public_url, &bound)?);
     let pool = Arc::new(make_pool(&config, &engine, &egress)?);
     let contexts = Arc::new(Contexts::new(store.clone()));
-    let keyrings =
-        Keyrings::new(keyrings::Parts { store: store.clone(), contexts: contexts.clone(), vault })
-            .map_err(|error| error.to_string())?;
+    let keyrings = Keyrings::new(keyrings::Parts {
+        store: store.clone(),
+        contexts: contexts.clone(),
+        vault,
+        egress: egress.clone(),
+        runtime: engine.clone(),
+        clock: clock.clone(),
+        redirect_uri: format!("{public_url}/keyrings.authorize"),
+    })
+    .map_err(|error| error.to_string())?;
     let processes = processes(&config);
     let invoker = Invoker::new(invocation::Parts {
         store: store.clone(),
@@ -253,12 +260,17 @@ async fn make_first_token(store: &Store, state: &Path, clock: &Clock) -> Result<
     if !store.read(|tables| tables.has_no_tokens()).map_err(|error| error.to_string())? {
         return Ok(());
     }
-    let token = format!("mta_{}", secret_text());
+    let token = format!("{}{}", api::TOKEN_PREFIX, secret_text());
     let path = state.join(ADMIN_TOKEN);
     // The file first: a token that is stored but was never written down is lost.
     write_private(&path, &token)
         .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-    let record = TokenRecord { name: "admin".to_owned(), created_ms: clock.now_ms() };
+    let record = TokenRecord {
+        name: "admin".to_owned(),
+        created_ms: clock.now_ms(),
+        scope: None,
+        created_by: None,
+    };
     let stored = token.clone();
     store
         .write(move |tables| tables.add_token(&stored, &record))

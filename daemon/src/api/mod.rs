@@ -7,12 +7,14 @@
 //! Must never: decide (that is `lifecycle`), touch redb, or show a stored type as it is.
 
 mod access;
+mod authorize;
 mod dead_letters;
 mod developer_keyrings;
 mod dispatch;
 mod error;
 mod event_sources;
 mod events;
+mod extent;
 mod functions;
 mod hooks;
 mod keyrings;
@@ -27,6 +29,7 @@ mod server;
 mod snap_in_view;
 mod snap_ins;
 mod system;
+mod tokens;
 mod upgrades;
 mod uploads;
 mod versions;
@@ -37,6 +40,7 @@ pub(crate) use access::CAUSE_HEADER;
 pub use error::{ApiError, Code};
 pub use openapi::document as openapi_document;
 pub use server::{Bound, Listeners, bind};
+pub(crate) use tokens::PREFIX as TOKEN_PREFIX;
 
 use snap_in_view::MissingThing;
 
@@ -135,7 +139,7 @@ impl rights::Caller {
     fn asker(&self) -> Asker {
         let is_snap_in = match self.principal {
             rights::Principal::ServiceAccount { .. } => true,
-            rights::Principal::Owner { .. } => false,
+            rights::Principal::Owner { .. } | rights::Principal::Scoped { .. } => false,
         };
         Asker { name: self.principal.name(), cause: self.cause, is_snap_in }
     }

@@ -5,7 +5,7 @@ use super::dispatch::{Route, read, write};
 use super::rights::Right;
 use super::{
     dead_letters, developer_keyrings, event_sources, events, functions, keyrings, keys, packages,
-    runs, snap_ins, system, upgrades, versions,
+    runs, snap_ins, system, tokens, upgrades, versions,
 };
 
 /// Every call of the API.
@@ -128,6 +128,12 @@ impl Table {
                 "Sets the secret of a keyring, after trying it at the external system",
                 keyrings::set,
             ),
+            write(
+                "keyrings.connect",
+                R::WriteSnapIns,
+                "Begins an OAuth2 connection: says where a person grants access",
+                keyrings::connect,
+            ),
             read(
                 "keyrings.get",
                 R::ReadSnapIns,
@@ -206,6 +212,14 @@ impl Table {
                 "Calls a function and waits for its result",
                 functions::call,
             ),
+            write(
+                "tokens.create",
+                R::ManageTokens,
+                "Makes an API token, for the host or for a prefix of scopes",
+                tokens::create,
+            ),
+            read("tokens.list", R::ManageTokens, "Lists API tokens", tokens::list),
+            write("tokens.delete", R::ManageTokens, "Deletes an API token", tokens::delete),
             read(
                 "keys.status",
                 R::ReadSystem,

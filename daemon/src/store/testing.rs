@@ -53,6 +53,7 @@ pub async fn install(
             panic!("the first of its content")
         };
         let Creation::Created(snap_in) = tables.create_snap_in(&NewSnapIn {
+            tags: manifest.tags.clone(),
             inputs: serde_json::Map::new(),
             version,
             package,
