@@ -3,7 +3,7 @@
 //! A function may log its whole event, tokens and keyrings included, and many do. Results are left
 //! alone: they are the function's answer to its caller.
 
-use crate::functions::outcome::{Failure, Outcome};
+use crate::functions::outcome::{Failure, Outcome, RunReport};
 
 const MASK: &str = "[secret]";
 /// Shorter texts occur by chance and tell nothing when they are masked.
@@ -11,6 +11,19 @@ const SHORTEST: usize = 6;
 
 pub(super) struct Redactor<'a> {
     secrets: &'a [String],
+}
+
+/// Masks secrets that became known only while the run was on.
+pub fn mask(report: RunReport, secrets: &[String]) -> RunReport {
+    if secrets.is_empty() {
+        return report;
+    }
+    let redactor = Redactor::new(secrets);
+    let RunReport { outcome, mut logs, duration } = report;
+    for line in &mut logs {
+        redactor.text(&mut line.message);
+    }
+    RunReport { outcome: redactor.outcome(outcome), logs, duration }
 }
 
 impl Redactor<'_> {
