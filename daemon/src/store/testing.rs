@@ -2,7 +2,8 @@
 
 use redb::backends::InMemoryBackend;
 
-use super::database::BackendLocation;
+pub use super::database::BackendLocation;
+pub(crate) use super::faults::FaultyDisk;
 use super::{
     Creation, Location, NewSnapIn, NewVersion, Options, PackageRecord, Store, VersionCreation,
 };
