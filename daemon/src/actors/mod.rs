@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::future::BoxFuture;
 
 pub use registry::{Find, Registry};
-pub use snap_in::{Ask, AskError, Configure, Reload, SetSourceStatus, SnapIn};
+pub use snap_in::{Ask, AskError, ChangeUser, Configure, Reload, SetSourceStatus, SnapIn};
 
 use crate::clock::Clock;
 use crate::engine::changes::Changes;

@@ -6,6 +6,7 @@
 pub mod changes;
 pub mod contexts;
 pub mod dispatcher;
+mod handed_out;
 pub mod housekeeping;
 pub mod intake;
 pub mod invocation;

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use serde_json::value::RawValue;
 
 use super::secret_forms::{SHORTEST, SecretForms};
-use crate::functions::outcome::{Failure, Outcome};
+use crate::functions::outcome::{Failure, Outcome, RunReport};
 
 const MASK: &str = "[secret]";
 
@@ -17,6 +17,19 @@ pub(super) struct Redactor<'a> {
     secrets: &'a [String],
     /// Made when the first text comes: many runs say nothing.
     forms: OnceLock<SecretForms<'a>>,
+}
+
+/// Masks secrets that became known only while the run was on.
+pub fn mask(report: RunReport, secrets: &[String]) -> RunReport {
+    if secrets.is_empty() {
+        return report;
+    }
+    let redactor = Redactor::new(secrets);
+    let RunReport { outcome, mut logs, duration } = report;
+    for line in &mut logs {
+        redactor.text(&mut line.message);
+    }
+    RunReport { outcome: redactor.outcome(outcome), logs, duration }
 }
 
 impl<'a> Redactor<'a> {
