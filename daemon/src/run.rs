@@ -97,9 +97,16 @@ async fn serve(
     let egress = Arc::new(make_egress(&config, &public_url, &bound)?);
     let pool = Arc::new(make_pool(&config, &engine, &egress)?);
     let contexts = Arc::new(Contexts::new(store.clone()));
-    let keyrings =
-        Keyrings::new(keyrings::Parts { store: store.clone(), contexts: contexts.clone(), vault })
-            .map_err(|error| error.to_string())?;
+    let keyrings = Keyrings::new(keyrings::Parts {
+        store: store.clone(),
+        contexts: contexts.clone(),
+        vault,
+        egress: egress.clone(),
+        runtime: engine.clone(),
+        clock: clock.clone(),
+        redirect_uri: format!("{public_url}/keyrings.authorize"),
+    })
+    .map_err(|error| error.to_string())?;
     let processes = processes(&config);
     let invoker = Invoker::new(invocation::Parts {
         store: store.clone(),

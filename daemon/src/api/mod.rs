@@ -7,6 +7,7 @@
 //! Must never: decide (that is `lifecycle`), touch redb, or show a stored type as it is.
 
 mod access;
+mod authorize;
 mod dead_letters;
 mod developer_keyrings;
 mod dispatch;

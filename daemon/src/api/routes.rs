@@ -128,6 +128,12 @@ impl Table {
                 "Sets the secret of a keyring, after trying it at the external system",
                 keyrings::set,
             ),
+            write(
+                "keyrings.connect",
+                R::WriteSnapIns,
+                "Begins an OAuth2 connection: says where a person grants access",
+                keyrings::connect,
+            ),
             read(
                 "keyrings.get",
                 R::ReadSnapIns,
