@@ -1,6 +1,6 @@
 //! The composition root: puts the parts together, and takes them apart in order.
 //!
-//! Start: state directory and key, plugins, database, recovery, sockets, actors, READY. Stop: no new
+//! Start: state directory, plugins, database, master key, recovery, sockets, actors, READY. Stop: no new
 //! requests, running functions finish for a while, the rest is interrupted and tried again after the
 //! next start, the writer runs empty.
 
@@ -27,6 +27,7 @@ use crate::engine::dispatcher::{self, Dispatcher};
 use crate::engine::housekeeping;
 use crate::engine::intake::Intake;
 use crate::engine::invocation::{self, Invoker};
+use crate::engine::key_rotation::{self, KeyKeeper};
 use crate::engine::keyrings::{self, Keyrings};
 use crate::engine::routes::Routes;
 use crate::engine::source_log::SourceLogs;
@@ -35,7 +36,7 @@ use crate::model::http::EgressRules;
 use crate::operations::Operations;
 use crate::plugins::{PluginHost, PluginSettings, Trust};
 use crate::random::secret_text;
-use crate::secrets::{MasterKeys, ServiceTokens, Vault};
+use crate::secrets::{ServiceTokens, Vault};
 use crate::store::{FileLocation, Options, Store, StoreError, TokenRecord};
 use bridges::{EgressFetch, LocalRequests, PluginEffects};
 
@@ -81,12 +82,13 @@ async fn serve(
     // What the daemon writes is its own: database, key and token. The socket says so itself.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     make_state_dir(&config.state_dir)?;
-    let key = MasterKeys::load(environment.credentials.as_deref(), &config.state_dir)
-        .map_err(|error| error.to_string())?;
-    let tokens = ServiceTokens::new(&key);
-    let vault = Arc::new(Vault::new(&key));
     let plugins = Arc::new(load_plugins(&config).await?);
     let store = Arc::new(open_store(&config, &clock).await?);
+    let keys =
+        key_rotation::open_keys(&store, environment.credentials.as_deref(), &config.state_dir)
+            .map_err(|error| error.to_string())?;
+    let tokens = ServiceTokens::new(&keys);
+    let vault = Arc::new(Vault::new(&keys));
     make_first_token(&store, &config.state_dir, &clock).await?;
     let socket = Some(config.listen.socket.as_path()).filter(|it| !it.as_os_str().is_empty());
     let (listeners, bound) = api::bind(config.listen.address, socket)?;
@@ -95,9 +97,16 @@ async fn serve(
     let egress = Arc::new(make_egress(&config, &public_url, &bound)?);
     let pool = Arc::new(make_pool(&config, &engine, &egress)?);
     let contexts = Arc::new(Contexts::new(store.clone()));
-    let keyrings =
-        Keyrings::new(keyrings::Parts { store: store.clone(), contexts: contexts.clone(), vault })
-            .map_err(|error| error.to_string())?;
+    let keyrings = Keyrings::new(keyrings::Parts {
+        store: store.clone(),
+        contexts: contexts.clone(),
+        vault,
+        egress: egress.clone(),
+        runtime: engine.clone(),
+        clock: clock.clone(),
+        redirect_uri: format!("{public_url}/keyrings.authorize"),
+    })
+    .map_err(|error| error.to_string())?;
     let processes = processes(&config);
     let invoker = Invoker::new(invocation::Parts {
         store: store.clone(),
@@ -156,6 +165,7 @@ async fn serve(
         intake,
         invoker,
         tokens,
+        key_keeper: KeyKeeper::start(&engine, store.clone(), keys),
         egress,
         limits: config.limits.clone(),
         owner_uids: config.listen.owner_uids.clone(),

@@ -27,6 +27,8 @@ pub struct Options {
     pub state_dir: Option<PathBuf>,
     /// A program with arguments that starts it, such as `prlimit`.
     pub wrapper: Vec<String>,
+    /// Libraries beside the shipped one, by their package's name.
+    pub plugins: Vec<String>,
 }
 
 /// A running daemon. It dies with this value, and its log is shown when the test has failed.
@@ -77,11 +79,15 @@ impl Daemon {
         let directory = tempfile::Builder::new().prefix("mortise-test-").tempdir().expect("/tmp");
         let state = options.state_dir.clone().unwrap_or_else(|| directory.path().join("state"));
         let quoted = |path: &Path| Value::String(path.display().to_string()).to_string();
+        let shipped = ["flow-custom-webhook".to_owned()];
+        let plugins = shipped.iter().chain(&options.plugins);
+        let plugins: Vec<String> =
+            plugins.map(|it| quoted(&built(&format!("lib{}.so", it.replace('-', "_"))))).collect();
         let text = format!(
             "state_dir = {}\nplugin_dirs = [{}]\ndevelopment = true\n{}\n\
              [listen]\naddress = \"127.0.0.1:0\"\nsocket = {}\n",
             quoted(&state),
-            quoted(&built("libflow_custom_webhook.so")),
+            plugins.join(", "),
             // Tables come after the plain keys; `listen` is the last one.
             options.settings,
             quoted(&directory.path().join("mortise.sock")),

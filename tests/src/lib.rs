@@ -4,6 +4,8 @@
 pub mod client;
 pub mod daemon;
 pub mod files;
+pub mod fixture;
+pub mod forge;
 pub mod http;
 pub mod load;
 pub mod snap_in;

@@ -139,7 +139,7 @@ fn values_are_checked_all_at_once_and_never_half_applied() {
     let problem = daemon.refused("snap-ins.update", &update(&it.id, wrong), 422);
     let named: Vec<_> = problem["inputs"].as_array().expect("a list").iter().collect();
     let names: Vec<_> = named.iter().filter_map(|it| it["input"].as_str()).collect();
-    assert_eq!(names, ["colour", "limit", "project"], "{problem}");
+    assert_eq!(names, ["project", "limit", "colour"], "{problem}");
     assert_eq!(inputs(&daemon, &it.id)["stubborn"], false, "the right one was not applied either");
 
     daemon.call("snap-ins.update", &update(&it.id, json!({ "project": "alpha", "limit": 7 })));

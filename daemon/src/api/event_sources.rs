@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use super::error::{ApiError, Code};
 use super::lists::{Paging, cursor, parse_id, time};
 use super::rights::{Caller, Right};
-use super::{Api, extent, snap_ins};
+use super::{Api, extent};
 use crate::actors::SetSourceStatus;
 use crate::engine::contexts::VersionContext;
 use crate::engine::source_log::OpenState;

@@ -7,6 +7,7 @@
 //! Must never: decide (that is `lifecycle`), touch redb, or show a stored type as it is.
 
 mod access;
+mod authorize;
 mod dead_letters;
 mod developer_keyrings;
 mod dispatch;
@@ -17,6 +18,7 @@ mod extent;
 mod functions;
 mod hooks;
 mod keyrings;
+mod keys;
 mod lists;
 mod openapi;
 mod packages;
@@ -47,6 +49,7 @@ use crate::config::Limits;
 use crate::egress::Egress;
 use crate::engine::intake::Intake;
 use crate::engine::invocation::Invoker;
+use crate::engine::key_rotation::KeyKeeper;
 use crate::engine::keyrings::Keyrings;
 use crate::operations::{Asker, OperationError, Operations};
 use crate::secrets::ServiceTokens;
@@ -65,6 +68,8 @@ pub struct Api {
     pub invoker: Invoker,
     /// Reads the tokens of functions.
     pub tokens: ServiceTokens,
+    /// Changes the master key.
+    pub key_keeper: KeyKeeper,
     /// Fetches what callers name by a URL.
     pub egress: Arc<Egress>,
     /// Bounds on what comes in.

@@ -28,6 +28,8 @@ pub enum Right {
     ReadRuns,
     /// Retry, cancel, replay and purge runs; call functions.
     WriteRuns,
+    /// Change the master key.
+    WriteSecrets,
     /// See how the daemon is.
     ReadSystem,
     /// Make and delete API tokens.
@@ -47,6 +49,7 @@ impl Right {
             Right::ReadEvents => "events.read",
             Right::ReadRuns => "runs.read",
             Right::WriteRuns => "runs.write",
+            Right::WriteSecrets => "secrets.write",
             Right::ReadSystem => "system.read",
             Right::ManageTokens => "tokens.manage",
         }
@@ -116,7 +119,7 @@ impl Principal {
                 | Right::ReadRuns
                 | Right::WriteRuns
                 | Right::ReadSystem => Some(Reach::Under(scope.clone())),
-                Right::WritePackages | Right::ManageTokens => None,
+                Right::WritePackages | Right::WriteSecrets | Right::ManageTokens => None,
             },
             Principal::ServiceAccount { snap_in, .. } => match right {
                 Right::ReadSnapIns | Right::ConfigureSnapIns | Right::PublishEvents => {
@@ -128,6 +131,7 @@ impl Principal {
                 | Right::ReadEvents
                 | Right::ReadRuns
                 | Right::WriteRuns
+                | Right::WriteSecrets
                 | Right::ReadSystem
                 | Right::ManageTokens => None,
             },

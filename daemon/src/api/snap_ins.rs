@@ -154,6 +154,7 @@ pub(super) async fn create(
         scope,
         sources,
         automations: manifest.automations.len(),
+        tags: manifest.tags.clone(),
         inputs,
         created_by: caller.principal.name(),
     };

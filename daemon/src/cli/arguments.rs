@@ -114,6 +114,11 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: FunctionCommand,
     },
+    /// The master key, which secrets in the database are sealed with
+    Key {
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
     /// Show how the daemon is
     Status,
     /// Show plugins, their types, and what was refused
@@ -333,6 +338,24 @@ pub(super) enum DeadLetterCommand {
     Replay(DeadLetters),
     /// Forget dead letters
     Purge(DeadLetters),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeyCommand {
+    /// Show where the master key is, and how many secrets are sealed with it
+    Status,
+    /// Make a new master key and seal every secret with it, while the daemon runs
+    #[command(
+        long_about = "Make a new master key and seal every secret with it, while the daemon runs.
+
+A daemon that is killed in the middle goes on with it at its next start. Backups of the database from \
+before open with the key of then only: keep a copy of it with them."
+    )]
+    Rotate {
+        /// Do not wait until all secrets are sealed with the new key
+        #[arg(long)]
+        no_wait: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

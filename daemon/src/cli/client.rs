@@ -8,9 +8,12 @@ use super::arguments::{
     PackageCommand, Page, RunCommand, SourceCommand, VersionCommand,
 };
 use super::connection::Client;
-use super::keyrings;
 use super::show::{self, View};
 use super::snap_in::{self, origin};
+use super::{keyrings, keys};
+
+/// How long lifecycle commands wait.
+pub(super) const WAIT_SECONDS: u32 = 60;
 
 /// Makes the calls of a command and shows what came back.
 pub(super) fn run(connection: &Connection, command: Command) -> Result<(), Failure> {
@@ -28,6 +31,7 @@ pub(super) fn run(connection: &Connection, command: Command) -> Result<(), Failu
         Command::DeveloperKeyring { command } => {
             return keyrings::run_developer(&client, connection.json, command);
         }
+        Command::Key { command } => return keys::run(&client, connection.json, &command),
         _ => {}
     }
     let (name, parameters, view) = call_of(command)?;
@@ -135,7 +139,8 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
             let parameters = parse("the parameters", &parameters)?;
             return Ok((name, parameters, View::EVERYTHING));
         }
-        Command::Keyring { .. }
+        Command::Key { .. }
+        | Command::Keyring { .. }
         | Command::DeveloperKeyring { .. }
         | Command::Serve { .. }
         | Command::Quickstart { .. }

@@ -9,6 +9,7 @@ mod connection;
 mod documents;
 mod files;
 mod keyrings;
+mod keys;
 mod progress;
 mod quickstart;
 mod serve;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::StoreError;
 use super::records::{PastVersion, SnapInRecord, SourceRecord, VersionRecord};
 use super::snap_ins::Transition;
-use super::tables::{WriteTables, get, put};
+use super::tables::{WriteTables, get};
 use crate::lifecycle::snap_in::Event;
 use crate::model::id::{AutomationId, SnapInId, SourceId, VersionId};
 use crate::model::manifest::{Level, Manifest};
@@ -91,6 +91,7 @@ impl WriteTables<'_> {
         record.version = version;
         self.move_sources(id, record, manifest)?;
         self.move_automations(record, before, manifest);
+        record.tags = self.tags_of(&manifest.tags)?;
         Ok(())
     }
 
@@ -102,7 +103,10 @@ impl WriteTables<'_> {
     ) -> Result<(), StoreError> {
         let mut known: Vec<(SourceId, SourceRecord)> = Vec::new();
         for source in record.sources.iter().chain(&record.detached_sources) {
-            if let Some(found) = get::<SourceRecord>(self.sources()?, source.0)? {
+            // Those of people are kept with what they have set.
+            if let Some(found) = get::<SourceRecord>(self.sources()?, source.0)?
+                && found.user.is_none()
+            {
                 known.push((*source, found));
             }
         }
@@ -110,9 +114,9 @@ impl WriteTables<'_> {
         for declared in manifest.event_sources.iter().filter(|it| it.level == Level::Organization) {
             // One of another type is another source: whoever sends to its old trigger URL would not
             // be understood.
-            let place = known.iter().position(|(_, it)| {
-                it.user.is_none() && it.name == declared.name && it.kind == declared.kind
-            });
+            let place = known
+                .iter()
+                .position(|(_, it)| it.name == declared.name && it.kind == declared.kind);
             let source = match place {
                 Some(place) => known.swap_remove(place).0,
                 None => self.add_source(SourceRecord {
@@ -128,14 +132,7 @@ impl WriteTables<'_> {
             };
             kept.push(source);
         }
-        // Those of people stay with whoever has enabled the snap-in for himself.
-        for declared in manifest.event_sources.iter().filter(|it| it.level == Level::User) {
-            let (same, others): (Vec<_>, Vec<_>) = known.into_iter().partition(|(_, it)| {
-                it.user.is_some() && it.name == declared.name && it.kind == declared.kind
-            });
-            known = others;
-            kept.extend(same.into_iter().map(|(source, _)| source));
-        }
+        kept.extend(self.move_user_sources(id, manifest)?);
         for source in &record.sources {
             if !kept.contains(source) {
                 // Whoever planned with it must see that it is gone.

@@ -8,6 +8,7 @@
 //! redb type out.
 
 mod access;
+mod authorizations;
 mod blobs;
 mod configure;
 mod database;
@@ -27,10 +28,14 @@ mod runs;
 mod schema;
 mod snap_ins;
 mod tables;
+mod tags;
 #[cfg(test)]
 pub mod testing;
 #[cfg(test)]
 mod tests;
+mod users;
+#[cfg(test)]
+mod users_tests;
 mod writer;
 
 use std::future::Future;
@@ -44,6 +49,7 @@ use redb::ReadableTable;
 use tokio::sync::oneshot;
 
 pub use access::TokenCreation;
+pub use authorizations::BegunAuthorization;
 pub use blobs::BlobHash;
 pub use configure::Configuration;
 pub use database::{FileLocation, Location, Options};
@@ -53,13 +59,14 @@ pub use keyrings::{KeyringRemoval, KeyringSetting};
 pub use outbox::PendingEffect;
 pub use packages::{NewVersion, PackageDeletion, VersionCreation};
 pub use records::{
-    KeyringRecord, PackageRecord, PastVersion, SnapInRecord, SourceRecord, TokenRecord,
-    UserSettingsRecord, VersionRecord,
+    AuthorizationRecord, KeyringRecord, PackageRecord, PastVersion, SnapInRecord, SourceRecord,
+    TagRecord, TokenRecord, UserRecord, UserSettingsRecord, VersionRecord,
 };
 pub use retention::PruneCursor;
 pub use runs::{Claim, FinishedAttempt, OpenRun, Reopening, RunFilter, Settled};
 pub use snap_ins::{Creation, NewSnapIn, Transition};
 pub use tables::{Page, PageRequest, ReadTables, WriteTables};
+pub use users::{UserChange, UserOutcome};
 
 use crate::clock::Clock;
 use crate::model::id::IdSource;

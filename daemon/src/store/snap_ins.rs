@@ -12,6 +12,7 @@ use crate::lifecycle::snap_in::{self, Decision, Event, Refusal};
 use crate::model::id::{
     AutomationId, EffectId, PackageId, ServiceAccountId, SnapInId, SourceId, VersionId,
 };
+use crate::model::manifest::Tag;
 use crate::model::scope::{Extent, Scope};
 use crate::model::snap_in::{SnapInState, SourceStatus};
 
@@ -28,6 +29,8 @@ pub struct NewSnapIn {
     pub sources: Vec<(String, String, String)>,
     /// How many automations the manifest has.
     pub automations: usize,
+    /// The tags of the manifest.
+    pub tags: Vec<Tag>,
     /// Organization inputs that are set from the start, checked.
     pub inputs: Map<String, Value>,
     /// Name of the principal that installs it.
@@ -101,7 +104,7 @@ impl WriteTables<'_> {
             automations,
             inputs: new.inputs.clone(),
             keyrings: BTreeMap::new(),
-            tags: BTreeMap::new(),
+            tags: self.tags_of(&new.tags)?,
             revision: 0,
             past_versions: Vec::new(),
             detached_sources: Vec::new(),
@@ -172,6 +175,7 @@ impl WriteTables<'_> {
         if next == SnapInState::Deleted {
             self.forget_names(&record)?;
             self.forget_keyrings(id, &record)?;
+            self.forget_users(id)?;
         }
         record.state = next;
         record.changed_ms = self.now_ms();

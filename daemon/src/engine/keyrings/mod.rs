@@ -4,25 +4,32 @@
 //! systems. A secret leaves this folder in three ways only: sealed, in a request to the system that
 //! it belongs to, or as a [`ResolvedKeyring`] for a function. Errors never hold one.
 
+mod authorize;
 mod change;
 mod error;
+mod exchange;
+mod jq;
+mod verify;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use zeroize::Zeroizing;
 
+pub use authorize::{Begun, ConnectRequest, Granted, Return};
 pub use change::{Prepared, SetRequest};
 pub use error::KeyringError;
 
 use super::contexts::{Contexts, VersionContext};
+use crate::clock::Clock;
 use crate::connections::secret::KeyringSecret;
 use crate::connections::types::{self, ConnectionType};
+use crate::egress::Egress;
 use crate::model::id::{KeyringId, PackageId, SnapInId};
 use crate::model::keyring::{KeyringOwner, KeyringState};
 use crate::model::manifest::{Keyring, Level};
 use crate::secrets::Vault;
-use crate::store::{KeyringRecord, SnapInRecord, Store, StoreError};
+use crate::store::{AuthorizationRecord, KeyringRecord, SnapInRecord, Store, StoreError};
 
 /// All keyrings of the host.
 #[derive(Clone)]
@@ -36,6 +43,14 @@ pub struct Parts {
     pub contexts: Arc<Contexts>,
     /// Opens and seals.
     pub vault: Arc<Vault>,
+    /// The way to external systems.
+    pub egress: Arc<Egress>,
+    /// Threads for that, which go on whoever stops waiting.
+    pub runtime: tokio::runtime::Handle,
+    /// Wall time.
+    pub clock: Clock,
+    /// Where external systems send people back to.
+    pub redirect_uri: String,
 }
 
 struct Inner {
@@ -63,6 +78,8 @@ pub struct Located {
     pub declared: Option<Keyring>,
     /// The keyring, if it was set.
     pub found: Option<(KeyringId, KeyringRecord)>,
+    /// The authorization that is under way for it.
+    awaited: Option<AuthorizationRecord>,
     version: Arc<VersionContext>,
     snap_in: SnapInRecord,
 }
@@ -231,9 +248,11 @@ impl Keyrings {
             KeyringOwner::Developer { .. } => return Err(no_such_keyring(&owner)),
         };
         let declared = version.manifest.keyring(owner.name()).filter(|it| it.level == level);
-        let found = self.0.parts.store.read(|tables| {
-            let Some(id) = tables.keyring_of(&owner)? else { return Ok(None) };
-            Ok(tables.keyring(id)?.map(|it| (id, it)))
+        let now_ms = self.0.parts.clock.now_ms();
+        let (found, awaited) = self.0.parts.store.read(|tables| {
+            let awaited = tables.authorization_of(&owner, now_ms)?;
+            let Some(id) = tables.keyring_of(&owner)? else { return Ok((None, awaited)) };
+            Ok((tables.keyring(id)?.map(|it| (id, it)), awaited))
         })?;
         if declared.is_none() && found.is_none() {
             let at_level = version.manifest.keyrings.iter().filter(|it| it.level == level);
@@ -245,6 +264,7 @@ impl Keyrings {
         Ok(Located {
             declared: declared.cloned(),
             found,
+            awaited,
             version: version.clone(),
             snap_in: snap_in.clone(),
             owner,
