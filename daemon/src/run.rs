@@ -105,6 +105,7 @@ async fn serve(
         runtime: engine.clone(),
         clock: clock.clone(),
         redirect_uri: format!("{public_url}/keyrings.authorize"),
+        public_url: public_url.clone(),
     })
     .map_err(|error| error.to_string())?;
     let processes = processes(&config);
@@ -143,6 +144,7 @@ async fn serve(
         plugins,
         dispatcher: dispatcher.clone(),
         invoker: Arc::new(invoker.clone()),
+        registrar: Arc::new(keyrings.clone()),
         changes,
         source_logs: source_logs.clone(),
         clock: clock.clone(),

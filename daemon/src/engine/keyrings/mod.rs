@@ -9,6 +9,7 @@ mod change;
 mod error;
 mod exchange;
 mod jq;
+mod registration;
 mod verify;
 
 use std::collections::{BTreeMap, HashMap};
@@ -51,6 +52,8 @@ pub struct Parts {
     pub clock: Clock,
     /// Where external systems send people back to.
     pub redirect_uri: String,
+    /// How the daemon is reached from outside, without a slash at its end.
+    pub public_url: String,
 }
 
 struct Inner {
