@@ -1,7 +1,8 @@
-//! A web server for files: answers what it was told to at each path, on a loopback port.
+//! A web server for files: answers what it was told to at each path, whatever the method, on a
+//! loopback port.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -84,12 +85,19 @@ fn serve(stream: &TcpStream, answers: &Mutex<HashMap<String, Answer>>) -> std::i
     let mut reader = BufReader::new(stream);
     let mut first = String::new();
     reader.read_line(&mut first)?;
+    let mut length = 0;
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line)? == 0 || line.trim_end().is_empty() {
             break;
         }
+        let line = line.to_lowercase();
+        if let Some(value) = line.strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap_or_default();
+        }
     }
+    // A body that nobody reads would reset the connection.
+    std::io::copy(&mut reader.by_ref().take(length), &mut std::io::sink())?;
     let path = first.split(' ').nth(1).unwrap_or_default();
     let path = path.split('?').next().unwrap_or_default();
     let known = answers.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned();

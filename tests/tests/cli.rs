@@ -462,6 +462,62 @@ fn what_is_at_a_url_is_installed_once_its_hash_is_right() {
 }
 
 #[test]
+fn a_person_grants_access_in_a_browser() {
+    let server = FileServer::start();
+    server.put(
+        "/token",
+        Answer::bytes(
+            br#"{"access_token":"planted-at","token_type":"Bearer","expires_in":3600}"#.to_vec(),
+        )
+        .with("Content-Type", "application/json"),
+    );
+    let settings = format!("[egress]\nallow = [\"{}\"]\n", server.address());
+    let daemon = Daemon::start_with(Options { settings, ..Options::default() });
+    let sections = format!(
+        "developer_keyrings:\n  - {{name: client, description: The application.}}\nkeyring_types:\n  \
+         - id: granted\n    name: A grant\n    description: Of access.\n    kind: oauth2\n    \
+         external_system_name: Example\n    oauth_secret: client\n    scope_delimiter: ' '\n    \
+         scopes:\n      - {{name: Read, description: Reads., value: read}}\n    authorize:\n      \
+         type: config\n      auth_url: {}\n      token_url: {}\n      \
+         grant_type: authorization_code\n      auth_query_parameters:\n        \
+         client_id: '[CLIENT_ID]'\n        scope: '[SCOPES]'\n        response_type: code\n      \
+         token_query_parameters:\n        client_id: '[CLIENT_ID]'\n        \
+         client_secret: '[CLIENT_SECRET]'\nkeyrings:\n  organization:\n    \
+         - {{name: account, types: [granted]}}\n",
+        server.url("/authorize"),
+        server.url("/token"),
+    );
+    let sample = Sample::with(&sections);
+    let path = sample.shown();
+    let alone = script(&daemon, &["snap-in", "install", &path], "");
+    let hints = ["developer keyring client: The application.", "mortise keyring connect"];
+    assert_says(&alone, 2, &hints);
+
+    let mut person = AtTerminal::start(command(&daemon, &["snap-in", "install", &path, "--yes"]));
+    person.wait_for("client (client, OAuth2 client, required)");
+    person.wait_for("client id > ");
+    person.answer("the-client");
+    person.wait_for("client secret (not shown, Enter for none) > ");
+    person.answer_secretly("planted-cs");
+    person.wait_for("account (account, keyring, required)");
+    person.wait_for("Open this in a browser and grant access:");
+    person.wait_for(&server.url("/authorize"));
+    let shown = person.shown();
+    let state = shown.split("state=").nth(1).expect("it is in the URL");
+    let state = state.split(['&', '\r', '\n']).next().expect("it has an end");
+    assert!(shown.contains("client_id=the-client"), "{shown}");
+    let back = format!("/keyrings.authorize?code=c0de&state={state}");
+    let page = daemon.connect().send("GET", &back, &[], b"").expect("an answer");
+    assert_eq!(page.status, 200, "{}", page.text());
+    person.wait_for("connected");
+    person.wait_for("is ACTIVE");
+    let (status, shown) = person.end();
+    assert!(status.success() && !shown.contains("planted"), "{shown}");
+    let shown = script(&daemon, &["snap-in", "show", SCOPE], "");
+    assert_says(&shown, 0, &["account  ready  granted, until 2"]);
+}
+
+#[test]
 fn without_a_daemon_it_says_so() {
     let output = Command::new(built("mortise"))
         .args(["snap-in", "list", "--socket", "/nonexistent/mortise.sock"])

@@ -18,6 +18,8 @@ use crate::model::manifest::{DeveloperKeyring, Input, Keyring, Level, Manifest};
 
 /// How often somebody who grants access is looked after.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How long the daemon takes somebody back.
+const GRANT: Duration = Duration::from_secs(10 * 60);
 
 /// How much is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -235,33 +237,26 @@ impl Keyrings<'_> {
         let url = begun["authorize_url"].as_str().unwrap_or_default();
         person
             .say(&format!("  Open this in a browser and grant access:\n\n    {}\n", plain(url)))?;
-        let granted = wait_for_grant(self.client, self.snap_in, name)?;
+        let granted = self.wait_for_grant(name, &begun["keyring"])?;
         if granted.is_ok() {
             person.say("  connected")?;
         }
         Ok(granted)
     }
-}
 
-/// Waits until a connection that was begun is granted, refused or has run out.
-fn wait_for_grant(
-    client: &Client,
-    snap_in: &str,
-    name: &str,
-) -> Result<Result<(), String>, Failure> {
-    let which = json!({ "snap_in": snap_in, "name": name });
-    loop {
-        client.pause("waiting for the grant; Ctrl-C gives up", LOOK_AGAIN);
-        let answer = client.call("keyrings.get", &which)?;
-        let keyring = &answer["keyring"];
-        match keyring["state"].as_str() {
-            Some("pending") => {}
-            Some("ready") => return Ok(Ok(())),
-            _ => {
-                let reason = keyring["reason"].as_str().unwrap_or("nobody granted it in time");
-                return Ok(Err(format!("{name} is not connected: {reason}")));
+    /// Waits until a connection is another than `before`, or for as long as the daemon would take
+    /// somebody back. What the external system refuses, it says in the browser.
+    fn wait_for_grant(&self, name: &str, before: &Value) -> Result<Result<(), String>, Failure> {
+        let which = json!({ "snap_in": self.snap_in, "name": name });
+        let deadline = tokio::time::Instant::now() + GRANT;
+        while tokio::time::Instant::now() < deadline {
+            self.client.pause("waiting for the grant; Ctrl-C gives up", LOOK_AGAIN);
+            let now = self.client.call("keyrings.get", &which)?["keyring"].clone();
+            if now["state"] == "ready" && now["changed_date"] != before["changed_date"] {
+                return Ok(Ok(()));
             }
         }
+        Ok(Err(format!("nobody granted {name} in time")))
     }
 }
 
