@@ -1,4 +1,5 @@
-//! A web server for files: answers what it was told to at each path, on a loopback port.
+//! A web server for files: answers what it was told to at each path, whatever the method, on a
+//! loopback port.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
