@@ -1,9 +1,9 @@
 //! The Mortise daemon, as a library.
 //!
 //! In reading order: time ([`clock`]), plain data ([`model`]), decisions without side effects ([`lifecycle`],
-//! [`routing`], [`configuration`]), one folder per foreign crate that touches the world ([`manifest`], [`archive`],
+//! [`routing`], [`configuration`], [`connections`]), one folder per foreign crate that touches the world ([`manifest`], [`archive`],
 //! [`store`], [`secrets`], [`script`], [`plugins`], [`functions`], [`egress`]), the [`engine`] that moves work,
-//! the [`actors`] that serialise lifecycles, and the edges ([`api`], [`cli`]). [`run`] puts them
+//! the [`actors`] that serialise lifecycles, the [`operations`] that take several steps, and the edges ([`api`], [`cli`]). [`run`] puts them
 //! together. Dependencies point up this list only; `tests/tidy.rs` checks that.
 
 pub mod clock;
@@ -12,6 +12,7 @@ pub mod model;
 pub mod random;
 
 pub mod configuration;
+pub mod connections;
 pub mod lifecycle;
 pub mod routing;
 
@@ -27,6 +28,8 @@ pub mod store;
 pub mod engine;
 
 pub mod actors;
+
+pub mod operations;
 
 pub mod api;
 

@@ -2,6 +2,9 @@
 //! what it is told, and small snap-ins.
 
 pub mod daemon;
+pub mod files;
+pub mod fixture;
+pub mod forge;
 pub mod http;
 pub mod load;
 pub mod snap_in;

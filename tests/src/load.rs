@@ -177,7 +177,8 @@ impl Sent {
         let filter = json!({ "snap_in": to.id });
         let mut runs: BTreeMap<String, Vec<Value>> = BTreeMap::new();
         for run in daemon.list_all("runs.list", "runs", &filter) {
-            let event = run["event"].as_str().unwrap_or_default().to_owned();
+            // Hooks run without one.
+            let Some(event) = run["event"].as_str().map(str::to_owned) else { continue };
             runs.entry(event).or_default().push(run);
         }
         let mut found = Vec::new();

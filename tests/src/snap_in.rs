@@ -1,5 +1,7 @@
 //! Small snap-ins, and requests as their policies want them signed.
 
+use std::path::Path;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
@@ -44,6 +46,10 @@ pub struct Parts {
     pub settings: Vec<String>,
     /// The function.
     pub code: String,
+    /// Other functions, by name.
+    pub functions: Vec<(String, String)>,
+    /// Other sections of the manifest, YAML.
+    pub sections: String,
 }
 
 impl Parts {
@@ -59,7 +65,23 @@ impl Parts {
             policy: policy.to_owned(),
             settings: Vec::new(),
             code: code.to_owned(),
+            functions: Vec::new(),
+            sections: String::new(),
         }
+    }
+
+    /// With sections more in the manifest.
+    #[must_use]
+    pub fn with_sections(mut self, yaml: &str) -> Parts {
+        self.sections.push_str(yaml);
+        self
+    }
+
+    /// With a function more, which hooks and automations of its sections can name.
+    #[must_use]
+    pub fn with_function(mut self, name: &str, code: &str) -> Parts {
+        self.functions.push((name.to_owned(), code.to_owned()));
+        self
     }
 
     /// With a line more in the function's entry.
@@ -75,6 +97,12 @@ impl Parts {
             text.lines().map(|it| format!("{by}{it}\n")).collect()
         };
         let policy = indent(self.policy.trim(), "          ");
+        let functions: String = self
+            .functions
+            .iter()
+            .map(|(name, _)| format!("  - name: {name}\n    description: Works too.\n"))
+            .collect();
+        let sections = &self.sections;
         let settings: String = self.settings.iter().map(|it| indent(it, "    ")).collect();
         format!(
             "version: \"2\"\n\
@@ -84,23 +112,56 @@ impl Parts {
              event_sources:\n  organization:\n    - name: hook\n      display_name: Hook\n      \
              type: flow-custom-webhook\n      config:\n        policy: |\n{policy}        \
              parameters:\n          secret: {SECRET}\n\
-             functions:\n  - name: work\n    description: Works.\n{settings}\
+             functions:\n  - name: work\n    description: Works.\n{settings}{functions}\
              automations:\n  - name: All\n    source: hook\n    event_types:\n      \
-             - custom:tick\n    function: work\n",
+             - custom:tick\n    function: work\n{sections}",
             self.name
         )
     }
 
+    /// The files of the code.
+    fn files(&self) -> Vec<(String, String)> {
+        let mut index = "import work from './work';\n".to_owned();
+        let mut factory = "work".to_owned();
+        let mut modules = vec![("src/work.ts".to_owned(), &self.code)];
+        for (at, (name, code)) in self.functions.iter().enumerate() {
+            index.push_str(&format!("import f{at} from './f{at}';\n"));
+            factory.push_str(&format!(", '{name}': f{at}"));
+            modules.push((format!("src/f{at}.ts"), code));
+        }
+        index.push_str(&format!("export const functionFactory = {{ {factory} }};\n"));
+        let package = r#"{"name":"tested","version":"1.0.0","main":"src/index.ts"}"#;
+        let mut files = vec![
+            ("package.json".to_owned(), package.to_owned()),
+            ("src/index.ts".to_owned(), index),
+        ];
+        for (path, code) in modules {
+            files.push((path, format!("{code}\nexport default run;\n")));
+        }
+        files
+    }
+
     /// The code, as an archive in base 64.
     pub fn archive(&self) -> String {
-        pack(&[
-            ("package.json", r#"{"name":"tested","version":"1.0.0","main":"src/index.ts"}"#),
-            (
-                "src/index.ts",
-                "import work from './work';\nexport const functionFactory = { work };\n",
-            ),
-            ("src/work.ts", &format!("{}\nexport default run;\n", self.code)),
-        ])
+        let files = self.files();
+        let files: Vec<_> =
+            files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+        pack(&files)
+    }
+
+    /// Manifest and code as a directory.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be written.
+    pub fn write_to(&self, directory: &Path) {
+        let manifest = ("manifest.yaml".to_owned(), self.manifest());
+        for (path, text) in self.files().into_iter().chain([manifest]) {
+            let path = directory.join(path);
+            let folder = path.parent().expect("it is below the directory");
+            std::fs::create_dir_all(folder).expect("a temporary directory");
+            std::fs::write(path, text).expect("a temporary file");
+        }
     }
 }
 

@@ -193,7 +193,7 @@ const BORDERS: [Border; 34] = [
     ("object", &["daemon/src/plugins/"]),
     ("oxc", &["daemon/src/functions/"]),
     ("redb", &["daemon/src/store/"]),
-    ("regex", &["daemon/src/script/"]),
+    ("regex", &["daemon/src/configuration/", "daemon/src/script/"]),
     ("regorus", &["plugins/flow-custom-webhook/"]),
     ("reqwest", &["daemon/src/cli/", "daemon/src/egress/"]),
     ("rpassword", &["daemon/src/cli/"]),
@@ -203,7 +203,7 @@ const BORDERS: [Border; 34] = [
     ("saphyr_parser", &["daemon/src/manifest/"]),
     ("sd_notify", &["daemon/src/run.rs"]),
     ("seccompiler", &["daemon/src/functions/"]),
-    ("strsim", &["daemon/src/manifest/"]),
+    ("strsim", &["daemon/src/configuration/"]),
     ("tar", &["daemon/src/archive/"]),
     ("toml", &["daemon/src/config.rs", "tests/tests/licences.rs"]),
     ("tracing_subscriber", &["daemon/src/cli/"]),
@@ -225,7 +225,7 @@ struct Exception {
 const EXCEPTIONS: [Exception; 7] = [
     Exception {
         krate: "actix",
-        path: "daemon/src/api/mod.rs",
+        path: "daemon/src/operations/mod.rs",
         names: &["Addr", "Handler", "Message"],
         reason: "asking an actor needs its address, and bounds that say what it answers",
     },

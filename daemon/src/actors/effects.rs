@@ -4,23 +4,26 @@
 //! the snap-in's actor as a message, by way of the registry, because the actor may have died and
 //! been built again meanwhile.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::WeakAddr;
 use actix::prelude::*;
 use bytes::Bytes;
+use serde_json::{Map, Value};
 use tokio::sync::watch;
 use tracing::{error, warn};
 
 use super::Services;
+use super::hooks::{self, HookCall};
 use super::registry::{Find, Registry};
 use super::snap_in::{Ask, SnapIn};
 use super::source::OpenState;
-use crate::engine::invocation::Call;
+use crate::engine::contexts::SnapInContext;
 use crate::lifecycle::snap_in::{Effect, Event, Hook, HookOutcome};
+use crate::model::event::Cause;
 use crate::model::id::{EffectId, RunId, SnapInId, SourceId};
 use crate::model::manifest::HookType;
-use crate::model::run::{AttemptOutcome, RunHead, RunState, RunTrigger};
 use crate::store::{SnapInRecord, StoreError};
 
 /// How long sources may take to open before an activation fails.
@@ -43,6 +46,8 @@ pub(super) struct Task {
     pub(super) sources: Vec<(SourceId, watch::Receiver<OpenState>)>,
     pub(super) services: Services,
     pub(super) registry: WeakAddr<Registry>,
+    /// What the hook wrote.
+    pub(super) inputs: Map<String, Value>,
 }
 
 /// Begins to carry it out; it goes on when the actor dies.
@@ -87,7 +92,7 @@ impl Task {
         self.call_hook(HookType::Activate, Bytes::from_static(b"{}")).await
     }
 
-    async fn deactivate(&self, force: bool, is_deletion: bool) -> HookOutcome {
+    async fn deactivate(&mut self, force: bool, is_deletion: bool) -> HookOutcome {
         let patience = if force { DRAINING_FORCED } else { DRAINING };
         let quiet = self.services.dispatcher.quiet(self.snap_in);
         if tokio::time::timeout(patience, quiet).await.is_err() {
@@ -98,57 +103,38 @@ impl Task {
     }
 
     /// Calls the snap-in's hook; one that has none succeeds.
-    async fn call_hook(&self, hook: HookType, payload: Bytes) -> HookOutcome {
+    async fn call_hook(&mut self, hook: HookType, payload: Bytes) -> HookOutcome {
         let version = match self.services.contexts.version(self.record.version) {
             Ok(Some(version)) => version,
             Ok(None) => return HookOutcome::Failed { message: "its version is gone".to_owned() },
             Err(error) => return HookOutcome::Failed { message: error.to_string() },
         };
-        let Some(found) = version.manifest.hook(hook) else { return HookOutcome::Succeeded };
-        let name = match hook {
-            HookType::Validate => "validate",
-            HookType::Activate => "activate",
-            HookType::Deactivate => "deactivate",
-            HookType::Update => "update",
+        let record = self.record.clone();
+        let context =
+            self.services.store.read(|tables| SnapInContext::of(record, &version.manifest, tables));
+        let context = match context {
+            Ok(context) => Arc::new(context),
+            Err(error) => return HookOutcome::Failed { message: error.to_string() },
         };
-        // The same over a repetition after a crash: the hook sees that it is called again.
-        let run = RunId(self.id.0);
-        let started_ms = self.services.clock.now_ms();
-        let mut head = RunHead::new(
-            self.snap_in,
-            self.record.version,
-            found.function.clone(),
-            RunTrigger::Hook { hook: name.to_owned() },
-            started_ms,
-        );
-        let call = Call {
-            run,
-            head: head.clone(),
+        let call = HookCall {
+            hook,
+            // The same over a repetition after a crash: the hook sees that it is called again.
+            run: RunId(self.id.0),
+            snap_in: self.snap_in,
+            context,
+            version,
             payload,
-            event_type: format!("hook:snap_in_{name}"),
-            source_id: self.snap_in.to_string(),
+            previous_inputs: None,
+            offered: None,
+            cause: Cause::default(),
         };
-        let execution = self.services.invoker.call_hook(call).await;
-        let outcome = match &execution.outcome {
-            AttemptOutcome::Succeeded => HookOutcome::Succeeded,
-            AttemptOutcome::Failed(error) => {
-                HookOutcome::Failed { message: format!("{} ({})", error.message, error.kind) }
+        match hooks::call(&self.services, call).await {
+            Ok(inputs) => {
+                self.inputs = inputs;
+                HookOutcome::Succeeded
             }
-            AttemptOutcome::Interrupted { reason } | AttemptOutcome::Cancelled { reason } => {
-                HookOutcome::Failed { message: reason.clone() }
-            }
-        };
-        let state = match outcome {
-            HookOutcome::Succeeded => RunState::Succeeded,
-            HookOutcome::Failed { .. } => RunState::Failed,
-        };
-        head.end_with(state, execution.outcome, self.services.clock.now_ms());
-        let output = execution.output;
-        let stored = self.services.store.write(move |it| it.record_run(run, &head, &output)).await;
-        if let Err(error) = stored {
-            warn!(%run, %error, "the run of a hook could not be recorded");
+            Err(message) => HookOutcome::Failed { message },
         }
-        outcome
     }
 
     /// Tells the snap-in's actor, however often that has to be tried.
@@ -173,7 +159,7 @@ impl Task {
         let found = registry.send(Find(self.snap_in)).timeout(HEARING).await;
         let found = found.map_err(|it| it.to_string())?.map_err(|it| it.to_string())?;
         let Some(actor) = found else { return Ok(()) };
-        let ask = Ask { event, done: Some(self.id) };
+        let ask = Ask { event, done: Some(self.id), inputs: self.inputs.clone() };
         match actor.send(ask).timeout(HEARING).await.map_err(|it| it.to_string())? {
             // A refusal is an answer too: nobody waits for this outcome any more.
             Ok(_) | Err(super::AskError::Refused(_) | super::AskError::NoSuchSnapIn) => Ok(()),

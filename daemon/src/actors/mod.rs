@@ -9,6 +9,7 @@
 //! runs outside the mailbox and comes back as a message ([`effects`]).
 
 mod effects;
+pub mod hooks;
 mod registry;
 mod snap_in;
 mod source;
@@ -19,7 +20,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use registry::{Find, Registry};
-pub use snap_in::{Ask, AskError, SetSourceStatus, SnapIn};
+pub use snap_in::{Ask, AskError, Configure, Reload, SetSourceStatus, SnapIn};
 
 use crate::clock::Clock;
 use crate::engine::changes::Changes;

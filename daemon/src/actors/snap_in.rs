@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use actix::WeakAddr;
 use actix::prelude::*;
+use serde_json::{Map, Value};
+use tokio::time::error::Elapsed;
 use tracing::{error, info, warn};
 
 use super::Services;
@@ -15,7 +17,7 @@ use super::source::{OpenState, Source, Update, Wanted};
 use crate::lifecycle::snap_in::{Effect, Event, Refusal};
 use crate::model::id::{EffectId, SnapInId, SourceId};
 use crate::model::snap_in::{SnapInState, SourceStatus};
-use crate::store::{SnapInRecord, SourceRecord, StoreError, Transition};
+use crate::store::{Configuration, SnapInRecord, SourceRecord, StoreError, Transition};
 
 /// How long the store may take for one transition.
 const STORE_DEADLINE: Duration = Duration::from_secs(10);
@@ -37,7 +39,26 @@ pub struct Ask {
     pub event: Event,
     /// The effect whose outcome it is.
     pub done: Option<EffectId>,
+    /// Inputs that a hook answered with, checked.
+    pub inputs: Map<String, Value>,
 }
+
+impl Ask {
+    /// Asks for something that no effect has led to.
+    pub fn of(event: Event) -> Ask {
+        Ask { event, done: None, inputs: Map::new() }
+    }
+}
+
+/// Changes its inputs, or the version that it is of.
+#[derive(Message)]
+#[rtype(result = "Result<SnapInRecord, AskError>")]
+pub struct Configure(pub Configuration);
+
+/// Its configuration was changed in the store by somebody else: bring everything in line.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Reload;
 
 /// Pauses a source, resumes it, or blocks it.
 #[derive(Message)]
@@ -82,6 +103,12 @@ pub enum AskError {
     /// It has no such source.
     #[error("there is no such event source")]
     NoSuchSource,
+    /// Somebody was faster.
+    #[error("its configuration was changed meanwhile: look at it again, then try again")]
+    ChangedMeanwhile,
+    /// Its package has no such version.
+    #[error("its package has no such version")]
+    NoSuchVersion,
     /// The store did not take it.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -106,6 +133,14 @@ impl SnapIn {
         for (source, generation) in generations {
             self.update_source(*source, *generation, ctx);
         }
+        // Those that it has no more: its version changed, or a person left.
+        self.sources.retain(|source, address| {
+            let stays = self.record.sources.contains(source);
+            if !stays && let Err(error) = address.try_send(Update { wanted: None }) {
+                warn!(%source, %error, "a source that is gone could not be told; it is dropped");
+            }
+            stays
+        });
         let state = &self.record.state;
         self.services.dispatcher.set_open(self.id, state.runs_start());
         match state {
@@ -199,6 +234,7 @@ impl SnapIn {
                         sources: self.open_states(),
                         services: self.services.clone(),
                         registry: self.registry.clone(),
+                        inputs: Map::new(),
                     },
                     ctx,
                 );
@@ -237,36 +273,92 @@ impl Actor for SnapIn {
     }
 }
 
+impl SnapIn {
+    /// Takes over what a transition stored.
+    fn moved(
+        &mut self,
+        result: Result<Result<Transition, StoreError>, Elapsed>,
+        asked: &str,
+        ctx: &mut Context<SnapIn>,
+    ) -> Result<SnapInRecord, AskError> {
+        match result.map_err(|_| AskError::TimedOut)?? {
+            Transition::Moved { record, generations, effects } => {
+                info!(
+                    snap_in = %self.id,
+                    from = self.record.state.name(),
+                    to = record.state.name(),
+                    asked,
+                    reason = record.state.reason(),
+                    "a snap-in changed"
+                );
+                self.record = record;
+                self.follow_state(&generations, ctx);
+                self.begin_effects(effects, ctx);
+                if self.record.state == SnapInState::Deleted {
+                    ctx.stop();
+                }
+                Ok(self.record.clone())
+            }
+            Transition::Refused(refusal) => Err(refusal.into()),
+            Transition::NoSuchSnapIn => Err(AskError::NoSuchSnapIn),
+            Transition::ChangedMeanwhile => Err(AskError::ChangedMeanwhile),
+            Transition::NoSuchVersion => Err(AskError::NoSuchVersion),
+        }
+    }
+}
+
 impl Handler<Ask> for SnapIn {
     type Result = AtomicResponse<SnapIn, Result<SnapInRecord, AskError>>;
 
-    fn handle(&mut self, Ask { event, done }: Ask, _ctx: &mut Context<SnapIn>) -> Self::Result {
+    fn handle(
+        &mut self,
+        Ask { event, done, inputs }: Ask,
+        _: &mut Context<SnapIn>,
+    ) -> Self::Result {
         let id = self.id;
-        let asked = event.clone();
-        let step = self.services.store.write(move |tables| tables.step_snap_in(id, &event, done));
+        let asked = event.name();
+        let step = self.services.store.write(move |it| it.step_snap_in(id, &event, done, &inputs));
         let step = tokio::time::timeout(STORE_DEADLINE, step);
-        AtomicResponse::new(Box::pin(step.into_actor(self).map(move |result, this, ctx| {
-            match result.map_err(|_| AskError::TimedOut)?? {
-                Transition::Moved { record, generations, effects } => {
-                    info!(
-                        snap_in = %this.id,
-                        from = this.record.state.name(),
-                        to = record.state.name(),
-                        ?asked,
-                        "a snap-in changed its state"
-                    );
-                    this.record = record;
-                    this.follow_state(&generations, ctx);
-                    this.begin_effects(effects, ctx);
-                    if this.record.state == SnapInState::Deleted {
-                        ctx.stop();
-                    }
-                    Ok(this.record.clone())
-                }
-                Transition::Refused(refusal) => Err(refusal.into()),
-                Transition::NoSuchSnapIn => Err(AskError::NoSuchSnapIn),
+        AtomicResponse::new(Box::pin(
+            step.into_actor(self).map(move |result, this, ctx| this.moved(result, asked, ctx)),
+        ))
+    }
+}
+
+impl Handler<Configure> for SnapIn {
+    type Result = AtomicResponse<SnapIn, Result<SnapInRecord, AskError>>;
+
+    fn handle(&mut self, Configure(wanted): Configure, _: &mut Context<SnapIn>) -> Self::Result {
+        let id = self.id;
+        let asked = if wanted.version.is_some() { "change_version" } else { "configure" };
+        let change = self.services.store.write(move |it| it.configure_snap_in(id, &wanted));
+        let change = tokio::time::timeout(STORE_DEADLINE, change);
+        AtomicResponse::new(Box::pin(
+            change.into_actor(self).map(move |result, this, ctx| this.moved(result, asked, ctx)),
+        ))
+    }
+}
+
+impl Handler<Reload> for SnapIn {
+    type Result = ();
+
+    fn handle(&mut self, _: Reload, ctx: &mut Context<SnapIn>) {
+        let found = self.services.store.read(|tables| {
+            let Some(record) = tables.snap_in(self.id)? else { return Ok(None) };
+            let mut generations = Vec::with_capacity(record.sources.len());
+            for source in &record.sources {
+                generations.push((*source, tables.route_generation(*source)?));
             }
-        })))
+            Ok(Some((record, generations)))
+        });
+        match found {
+            Ok(Some((record, generations))) => {
+                self.record = record;
+                self.follow_state(&generations, ctx);
+            }
+            Ok(None) => {}
+            Err(error) => error!(snap_in = %self.id, %error, "a snap-in cannot be read again"),
+        }
     }
 }
 
@@ -308,7 +400,7 @@ impl Handler<SourceFailed> for SnapIn {
         // While it is being activated, the effect that waits for its sources says so itself.
         if self.record.state == SnapInState::Active {
             let reason = format!("event source {}: {}", failed.source, failed.problem);
-            ctx.notify(Ask { event: Event::SystemError { reason }, done: None });
+            ctx.notify(Ask::of(Event::SystemError { reason }));
         }
     }
 }

@@ -133,7 +133,7 @@ impl Bench {
     async fn ask(&self, event: Event) -> Result<SnapInRecord, AskError> {
         let found = self.registry.send(Find(self.id)).await.expect("the registry lives");
         let actor = found.expect("the store reads").expect("it exists");
-        actor.send(Ask { event, done: None }).await.expect("the actor lives")
+        actor.send(Ask::of(event)).await.expect("the actor lives")
     }
 
     fn state(&self) -> SnapInState {

@@ -60,6 +60,10 @@ codes! {
     Invalid = "invalid", 422, "what was sent cannot be used";
     /// Too much of it.
     TooManyRequests = "too_many_requests", 429, "too many requests";
+    /// Something has to be configured first.
+    NotReady = "not_ready", 422, "something has to be configured first";
+    /// A hook of the snap-in said no.
+    HookRefused = "hook_refused", 422, "a hook of the snap-in refused";
     /// A mistake of the daemon.
     Internal = "internal", 500, "the daemon failed";
     /// What the snap-in's author wrote failed.
@@ -121,7 +125,13 @@ impl ApiError {
         self.code
     }
 
-    fn with(mut self, name: &str, value: Value) -> ApiError {
+    /// Lists things under a name of their own.
+    pub fn listing(self, name: &str, things: &impl serde::Serialize) -> ApiError {
+        self.with(name, json!(things))
+    }
+
+    /// Adds a member to the answer.
+    pub(super) fn with(mut self, name: &str, value: Value) -> ApiError {
         self.members.insert(name.to_owned(), value);
         self
     }

@@ -1,4 +1,5 @@
-//! `event-sources.*`: sources of events, their trigger URLs and logs.
+//! `event-sources.*`: sources of events, their trigger URLs, instructions and logs. Must never show a
+//! secret of a config to whoever may not set its snap-in up.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,11 +10,12 @@ use serde_json::value::RawValue;
 
 use super::error::{ApiError, Code};
 use super::lists::{Paging, cursor, parse_id, time};
-use super::rights::{Caller, Reach};
-use super::{Api, snap_ins};
+use super::rights::{Caller, Right};
+use super::{Api, extent, snap_ins};
 use crate::actors::SetSourceStatus;
+use crate::engine::contexts::VersionContext;
 use crate::engine::source_log::OpenState;
-use crate::manifest::render_instructions;
+use crate::manifest::{mask_secrets, render_instructions};
 use crate::model::id::SourceId;
 use crate::model::snap_in::SourceStatus;
 use crate::store::SourceRecord;
@@ -36,9 +38,25 @@ pub(super) struct Source {
     /// Whether requests to the trigger URL are taken now.
     open: bool,
     trigger_url: String,
-    /// What the author says about setting it up, Markdown.
+    /// For people.
     #[serde(skip_serializing_if = "Option::is_none")]
-    setup_instructions: Option<String>,
+    display_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    /// As the manifest has it, with what is secret by its name masked. Only when one source is shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    config: Option<serde_json::Value>,
+    /// What the author says about setting it up. Only when one source is shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    setup_instructions: Option<Instructions>,
+}
+
+/// How the other side is to be set up.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Instructions {
+    /// Markdown. Secrets are masked unless the caller may set up snap-ins: whoever may has to be
+    /// able to follow it.
+    content: String,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -63,6 +81,9 @@ pub(super) struct List {
     /// Only those of this snap-in: id or scope.
     #[serde(default)]
     snap_in: Option<String>,
+    /// Only those of snap-ins under this prefix of a scope.
+    #[serde(default)]
+    scope: Option<String>,
     #[serde(flatten)]
     paging: Paging,
 }
@@ -100,8 +121,12 @@ pub(super) struct Lines {
     lines: Vec<Line>,
 }
 
-fn source(api: &Api, id: SourceId, record: SourceRecord) -> Source {
-    Source {
+fn source(api: &Api, id: SourceId, record: SourceRecord) -> Result<Source, ApiError> {
+    let version = version_of(api, &record)?;
+    let declared = version.as_ref().and_then(|it| it.manifest.event_source(&record.name));
+    Ok(Source {
+        display_name: declared.and_then(|it| it.display_name.clone()),
+        description: declared.and_then(|it| it.description.clone()),
         id: id.to_string(),
         open: record.status == SourceStatus::Active && api.services.routes.by_id(id).is_some(),
         trigger_url: format!("{}/hooks/{}", api.public_url, record.token),
@@ -110,14 +135,28 @@ fn source(api: &Api, id: SourceId, record: SourceRecord) -> Source {
         snap_in: record.snap_in.to_string(),
         status: record.status,
         reason: record.reason,
+        config: None,
         setup_instructions: None,
+    })
+}
+
+/// The version that its snap-in is of; nothing when that is gone.
+fn version_of(api: &Api, record: &SourceRecord) -> Result<Option<Arc<VersionContext>>, ApiError> {
+    let contexts = &api.services.contexts;
+    match contexts.snap_in(record.snap_in)? {
+        Some(snap_in) => Ok(contexts.version(snap_in.record.version)?),
+        None => Ok(None),
     }
 }
 
 fn find(api: &Api, caller: &Caller, text: &str) -> Result<(SourceId, SourceRecord), ApiError> {
     let id: SourceId = parse_id("id", text)?;
     let record = api.services.store.read(|tables| tables.source(id))?;
-    let record = record.filter(|it| caller.reaches(it.snap_in));
+    let reached = match &record {
+        Some(record) => extent::reaches(api, caller, record.snap_in)?,
+        None => false,
+    };
+    let record = record.filter(|_| reached);
     Ok((id, record.ok_or_else(|| ApiError::not_found("event source", text))?))
 }
 
@@ -127,24 +166,26 @@ pub(super) async fn get(
     which: Which,
 ) -> Result<OneSource, ApiError> {
     let (id, record) = find(&api, &caller, &which.id)?;
-    let instructions = instructions(&api, &caller, &record)?;
-    let mut event_source = source(&api, id, record);
-    event_source.setup_instructions = instructions;
+    let version = version_of(&api, &record)?;
+    let mut event_source = source(&api, id, record)?;
+    let declared = version.as_ref().and_then(|it| it.manifest.event_source(&event_source.name));
+    if let Some(declared) = declared {
+        let masked = mask_secrets(&declared.config);
+        // The right to set snap-ins up is the right to see what is needed for it.
+        let may_see_secrets = caller.principal.reach(Right::WriteSnapIns).is_some();
+        let shown = if may_see_secrets { &declared.config } else { &masked };
+        let render = |template: &String| Instructions {
+            content: render_instructions(
+                template,
+                &declared.name,
+                &event_source.trigger_url,
+                shown,
+            ),
+        };
+        event_source.setup_instructions = declared.setup_instructions.as_ref().map(render);
+        event_source.config = Some(masked);
+    }
     Ok(OneSource { event_source })
-}
-
-fn instructions(
-    api: &Api,
-    caller: &Caller,
-    record: &SourceRecord,
-) -> Result<Option<String>, ApiError> {
-    let (_, snap_in) = snap_ins::find(api, caller, &record.snap_in.to_string())?;
-    let Some(version) = api.services.contexts.version(snap_in.version)? else { return Ok(None) };
-    let Some(declared) = version.manifest.event_source(&record.name) else { return Ok(None) };
-    let url = format!("{}/hooks/{}", api.public_url, record.token);
-    let render =
-        |template: &String| render_instructions(template, &record.name, &url, &declared.config);
-    Ok(declared.setup_instructions.as_ref().map(render))
 }
 
 pub(super) async fn list(
@@ -152,14 +193,11 @@ pub(super) async fn list(
     caller: Caller,
     list: List,
 ) -> Result<ManySources, ApiError> {
-    let snap_in = match (&list.snap_in, caller.reach) {
-        (Some(text), _) => Some(snap_ins::find(&api, &caller, text)?.0),
-        (None, Reach::SnapIn(own)) => Some(own),
-        (None, Reach::All) => None,
-    };
+    let extent = extent::of_list(&api, &caller, list.snap_in.as_deref(), list.scope.as_deref())?;
     let page = list.paging.oldest_first()?;
-    let page = api.services.store.read(|tables| tables.list_sources(snap_in, page))?;
-    let event_sources = page.rows.into_iter().map(|(id, it)| source(&api, id, it)).collect();
+    let page = api.services.store.read(|tables| tables.list_sources(&extent, page))?;
+    let rows = page.rows.into_iter().map(|(id, it)| source(&api, id, it));
+    let event_sources = rows.collect::<Result<_, ApiError>>()?;
     Ok(ManySources { event_sources, next_cursor: cursor(page.next) })
 }
 
@@ -202,12 +240,12 @@ async fn set_status(
 ) -> Result<OneSource, ApiError> {
     let (id, record) = find(api, caller, text)?;
     let message = SetSourceStatus { source: id, status, reason: None };
-    let record = api.ask_snap_in(record.snap_in, message).await??;
+    let record = api.operations.ask(record.snap_in, message).await??;
     let mut state = api.services.source_logs.open_state(id);
     // So that the answer says where it stands; a source that takes longer is shown as not open.
     let opened = state.wait_for(|it| *it != OpenState::Opening);
     let _ = tokio::time::timeout(OPENING, opened).await;
-    Ok(OneSource { event_source: source(api, id, record) })
+    Ok(OneSource { event_source: source(api, id, record)? })
 }
 
 pub(super) async fn publish(

@@ -1,7 +1,7 @@
 //! `functions.call`: a function is called, and the caller waits for what it returns. One commit,
 //! with the result, and no queued row.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,9 +11,7 @@ use super::error::{ApiError, Code};
 use super::rights::Caller;
 use super::{Api, snap_ins};
 use crate::engine::invocation::Call as FunctionCall;
-use crate::model::id::{IdSource, RunId};
 use crate::model::run::{AttemptOutcome, RunError, RunHead, RunLogLine, RunState, RunTrigger};
-use crate::random::RandomPool;
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -40,15 +38,6 @@ pub(super) struct Called {
     logs: Vec<RunLogLine>,
 }
 
-/// Ids of runs that are called: they are needed before there is a transaction.
-static RUN_IDS: Mutex<Option<(IdSource, RandomPool)>> = Mutex::new(None);
-
-fn new_run_id(now_ms: u64) -> RunId {
-    let mut ids = RUN_IDS.lock().unwrap_or_else(PoisonError::into_inner);
-    let (ids, random) = ids.get_or_insert_with(|| (IdSource::after(0), RandomPool::new()));
-    RunId(ids.next(now_ms, random.next_u128()))
-}
-
 pub(super) async fn call(api: Arc<Api>, caller: Caller, call: Call) -> Result<Called, ApiError> {
     let (snap_in, record) = snap_ins::find(&api, &caller, &call.snap_in)?;
     if !record.state.runs_start() {
@@ -67,7 +56,7 @@ pub(super) async fn call(api: Arc<Api>, caller: Caller, call: Call) -> Result<Ca
         return Err(ApiError::not_found("function", &call.function));
     }
     let started_ms = api.services.clock.now_ms();
-    let run = new_run_id(started_ms);
+    let run = api.invoker.new_run();
     let mut head = RunHead {
         cause: caller.cause,
         ..RunHead::new(snap_in, record.version, call.function, RunTrigger::Call, started_ms)
@@ -78,13 +67,7 @@ pub(super) async fn call(api: Arc<Api>, caller: Caller, call: Call) -> Result<Ca
     };
     let execution = api
         .invoker
-        .call(FunctionCall {
-            run,
-            head: head.clone(),
-            payload,
-            event_type: String::new(),
-            source_id: String::new(),
-        })
+        .call(FunctionCall::new(run, head.clone(), payload, String::new(), String::new()))
         .await;
     let (state, error) = match &execution.outcome {
         AttemptOutcome::Succeeded => (RunState::Succeeded, None),

@@ -8,12 +8,16 @@
 
 mod access;
 mod dead_letters;
+mod developer_keyrings;
 mod dispatch;
 mod error;
 mod event_sources;
 mod events;
+mod extent;
 mod functions;
 mod hooks;
+mod keyrings;
+mod keys;
 mod lists;
 mod openapi;
 mod packages;
@@ -21,42 +25,52 @@ pub mod rights;
 mod routes;
 mod runs;
 mod server;
+mod snap_in_view;
 mod snap_ins;
 mod system;
+mod tokens;
+mod upgrades;
+mod uploads;
 mod versions;
 
 use std::sync::Arc;
-use std::time::Duration;
-
-use actix::Addr;
 
 pub(crate) use access::CAUSE_HEADER;
 pub use error::{ApiError, Code};
 pub use openapi::document as openapi_document;
 pub use server::{Bound, Listeners, bind};
+pub(crate) use tokens::PREFIX as TOKEN_PREFIX;
 
-use crate::actors::{AskError, Find, Registry, Services};
+use snap_in_view::MissingThing;
+
+use crate::actors::{AskError, Services};
 use crate::config::Limits;
+use crate::egress::Egress;
 use crate::engine::intake::Intake;
 use crate::engine::invocation::Invoker;
-use crate::model::id::SnapInId;
+use crate::engine::key_rotation::KeyKeeper;
+use crate::engine::keyrings::Keyrings;
+use crate::operations::{Asker, OperationError, Operations};
 use crate::secrets::ServiceTokens;
-
-/// How long an actor may take to answer.
-const ACTOR_DEADLINE: Duration = Duration::from_secs(30);
 
 /// What handlers work with.
 pub struct Api {
     /// Store, routes, plugins and the rest.
     pub services: Services,
-    /// Where lifecycles are asked for.
-    pub registry: Addr<Registry>,
+    /// What is asked of snap-ins.
+    pub operations: Operations,
+    /// Secrets of snap-ins.
+    pub keyrings: Keyrings,
     /// Where events come in.
     pub intake: Intake,
     /// Calls functions for callers who wait.
     pub invoker: Invoker,
     /// Reads the tokens of functions.
     pub tokens: ServiceTokens,
+    /// Changes the master key.
+    pub key_keeper: KeyKeeper,
+    /// Fetches what callers name by a URL.
+    pub egress: Arc<Egress>,
     /// Bounds on what comes in.
     pub limits: Limits,
     /// Who is an owner on the Unix socket, beside root.
@@ -69,32 +83,78 @@ pub struct Api {
 
 pub use system::Status;
 
-impl Api {
-    /// Asks something of a snap-in's actor.
-    async fn ask_snap_in<M>(&self, id: SnapInId, message: M) -> Result<M::Result, ApiError>
-    where
-        M: actix::Message + Send + 'static,
-        M::Result: Send,
-        crate::actors::SnapIn: actix::Handler<M>,
-    {
-        let found = self.registry.send(Find(id)).timeout(ACTOR_DEADLINE).await;
-        let found = found.map_err(|_| ApiError::busy("the registry of snap-ins"))??;
-        let actor = found.ok_or_else(|| ApiError::not_found("snap-in", &id.to_string()))?;
-        let answer = actor.send(message).timeout(ACTOR_DEADLINE).await;
-        answer.map_err(|_| ApiError::busy("the snap-in"))
-    }
-}
-
 impl From<AskError> for ApiError {
     fn from(error: AskError) -> ApiError {
         let message = error.to_string();
         match error {
-            AskError::Refused(_) => ApiError::new(Code::Conflict, message),
-            AskError::NoSuchSnapIn | AskError::NoSuchSource => {
+            AskError::Refused(_) | AskError::ChangedMeanwhile => {
+                ApiError::new(Code::Conflict, message)
+            }
+            AskError::NoSuchSnapIn | AskError::NoSuchSource | AskError::NoSuchVersion => {
                 ApiError::new(Code::NotFound, message)
             }
             AskError::Store(error) => error.into(),
             AskError::TimedOut => ApiError::new(Code::Unavailable, message),
         }
+    }
+}
+
+impl From<OperationError> for ApiError {
+    fn from(error: OperationError) -> ApiError {
+        let message = error.to_string();
+        match error {
+            OperationError::Ask(error) => error.into(),
+            OperationError::NoSuchSnapIn
+            | OperationError::NoSuchVersion(_)
+            | OperationError::NoPastVersion => ApiError::new(Code::NotFound, message),
+            OperationError::SameVersion | OperationError::Busy | OperationError::OwnHook => {
+                ApiError::new(Code::Conflict, message)
+            }
+            OperationError::Inputs(problems) => {
+                let problems = problems.into_iter().map(InputFinding::from).collect::<Vec<_>>();
+                ApiError::new(Code::Invalid, message).listing("inputs", &problems)
+            }
+            OperationError::NotReady(missing) => {
+                let missing = missing.iter().map(MissingThing::of).collect::<Vec<_>>();
+                ApiError::new(Code::NotReady, message).listing("missing", &missing)
+            }
+            OperationError::Hook { hook, run, message: said } => {
+                let hook = serde_json::json!({
+                    "type": crate::actors::hooks::name(hook),
+                    "run": run,
+                    "message": said,
+                });
+                ApiError::new(Code::HookRefused, message).with("hook", hook)
+            }
+            OperationError::KeyringNeeded(_) => ApiError::new(Code::Conflict, message),
+            OperationError::Keyring(error) => error.into(),
+            OperationError::NoAnswer(_) => ApiError::new(Code::Unavailable, message),
+        }
+    }
+}
+
+impl rights::Caller {
+    /// Who asks, in the terms of `operations`.
+    fn asker(&self) -> Asker {
+        let is_snap_in = match self.principal {
+            rights::Principal::ServiceAccount { .. } => true,
+            rights::Principal::Owner { .. } | rights::Principal::Scoped { .. } => false,
+        };
+        Asker { name: self.principal.name(), cause: self.cause, is_snap_in }
+    }
+}
+
+/// A wrong value of an input, as callers see it.
+#[derive(serde::Serialize)]
+struct InputFinding {
+    input: String,
+    message: String,
+    allowed: Vec<String>,
+}
+
+impl From<crate::configuration::inputs::InputProblem> for InputFinding {
+    fn from(problem: crate::configuration::inputs::InputProblem) -> InputFinding {
+        let crate::configuration::inputs::InputProblem { input, message, allowed } = problem;
+        InputFinding { input, message, allowed }
     }
 }

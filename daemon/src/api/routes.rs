@@ -4,7 +4,8 @@
 use super::dispatch::{Route, read, write};
 use super::rights::Right;
 use super::{
-    dead_letters, event_sources, events, functions, packages, runs, snap_ins, system, versions,
+    dead_letters, developer_keyrings, event_sources, events, functions, keyrings, keys, packages,
+    runs, snap_ins, system, tokens, upgrades, versions,
 };
 
 /// Every call of the API.
@@ -26,13 +27,14 @@ impl Table {
             write(
                 "versions.validate",
                 R::ReadPackages,
-                "Says everything that is wrong with a manifest",
+                "Says everything that is wrong with a manifest, and with its code when that is sent",
                 versions::validate,
-            ),
+            )
+            .with_archive(),
             write(
                 "versions.create",
                 R::WritePackages,
-                "Creates a version from a manifest and an archive",
+                "Creates a version from a manifest and an archive, which may be at a URL",
                 versions::create,
             )
             .with_archive(),
@@ -58,6 +60,30 @@ impl Table {
                 R::WriteSnapIns,
                 "Deactivates a snap-in",
                 snap_ins::deactivate,
+            ),
+            write(
+                "snap-ins.update",
+                R::ConfigureSnapIns,
+                "Changes inputs of a snap-in, after its hooks agreed",
+                upgrades::update,
+            ),
+            read(
+                "snap-ins.plan-upgrade",
+                R::ReadSnapIns,
+                "Shows what moving a snap-in to another version would change",
+                upgrades::plan,
+            ),
+            write(
+                "snap-ins.upgrade",
+                R::WriteSnapIns,
+                "Moves a snap-in to another version of its package",
+                upgrades::upgrade,
+            ),
+            write(
+                "snap-ins.rollback",
+                R::WriteSnapIns,
+                "Moves a snap-in back to a version that it was of",
+                upgrades::rollback,
             ),
             write("snap-ins.delete", R::WriteSnapIns, "Deletes a snap-in", snap_ins::delete),
             read(
@@ -95,6 +121,48 @@ impl Table {
                 R::PublishEvents,
                 "Publishes an event by hand",
                 event_sources::publish,
+            ),
+            write(
+                "keyrings.set",
+                R::WriteSnapIns,
+                "Sets the secret of a keyring, after trying it at the external system",
+                keyrings::set,
+            ),
+            read(
+                "keyrings.get",
+                R::ReadSnapIns,
+                "Shows a keyring, without its secret",
+                keyrings::get,
+            ),
+            read(
+                "keyrings.list",
+                R::ReadSnapIns,
+                "Lists the keyrings of a snap-in, also those that are missing, or all that are set",
+                keyrings::list,
+            ),
+            write(
+                "keyrings.delete",
+                R::WriteSnapIns,
+                "Deletes a keyring with its secret",
+                keyrings::delete,
+            ),
+            write(
+                "developer-keyrings.set",
+                R::WritePackages,
+                "Sets a secret that the developer of a package provides for all installations",
+                developer_keyrings::set,
+            ),
+            read(
+                "developer-keyrings.list",
+                R::ReadPackages,
+                "Lists the keyrings of developers, without their secrets",
+                developer_keyrings::list,
+            ),
+            write(
+                "developer-keyrings.delete",
+                R::WritePackages,
+                "Deletes a keyring of a developer",
+                developer_keyrings::delete,
             ),
             read("events.get", R::ReadEvents, "Shows an event", events::get),
             read("events.list", R::ReadEvents, "Lists events, newest first", events::list),
@@ -137,6 +205,26 @@ impl Table {
                 R::WriteRuns,
                 "Calls a function and waits for its result",
                 functions::call,
+            ),
+            write(
+                "tokens.create",
+                R::ManageTokens,
+                "Makes an API token, for the host or for a prefix of scopes",
+                tokens::create,
+            ),
+            read("tokens.list", R::ManageTokens, "Lists API tokens", tokens::list),
+            write("tokens.delete", R::ManageTokens, "Deletes an API token", tokens::delete),
+            read(
+                "keys.status",
+                R::ReadSystem,
+                "Shows where the master key is, and how many secrets are sealed with it",
+                keys::status,
+            ),
+            write(
+                "keys.rotate",
+                R::WriteSecrets,
+                "Makes a new master key and seals every secret with it",
+                keys::rotate,
             ),
             read("system.status", R::ReadSystem, "Shows how the daemon is", system::status),
             read(

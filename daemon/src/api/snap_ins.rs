@@ -5,45 +5,30 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-use super::Api;
 use super::error::{ApiError, Code};
-use super::lists::{Paging, cursor, parse_id, time};
-use super::rights::Caller;
+use super::lists::{Paging, cursor, parse_id};
+use super::rights::{Caller, Reach};
+use super::snap_in_view::{Detail, SnapIn};
+use super::{Api, extent};
 use crate::actors::Ask;
+use crate::configuration::inputs;
 use crate::lifecycle::snap_in::Event;
 use crate::model::id::{SnapInId, VersionId};
 use crate::model::manifest::Level;
 use crate::model::scope::Scope;
 use crate::model::snap_in::SnapInState;
+use crate::operations::OperationError;
 use crate::random::secret_text;
 use crate::store::{Creation, NewSnapIn, SnapInRecord};
 
 /// The longest that a call waits for a state.
 pub(super) const LONGEST_WAIT_SECONDS: u32 = 60;
 
-/// One installation of a version.
-#[derive(Serialize, JsonSchema)]
-pub(super) struct SnapIn {
-    id: String,
-    scope: String,
-    package: String,
-    version: String,
-    /// DRAFT, ACTIVATING, ACTIVE, ERROR, DEACTIVATING, INACTIVE or DELETED.
-    state: &'static str,
-    /// What is wrong, in ERROR.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-    event_sources: Vec<String>,
-    service_account: String,
-    created_date: String,
-    changed_date: String,
-    created_by: String,
-}
-
 #[derive(Serialize, JsonSchema)]
 pub(super) struct OneSnapIn {
-    snap_in: SnapIn,
+    snap_in: Detail,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -60,6 +45,9 @@ pub(super) struct Create {
     /// Where it is to live: stack/namespace/snap-in. `default/default/<package slug>` when absent.
     #[serde(default)]
     scope: Option<String>,
+    /// Values of organization inputs by name; the others have their defaults.
+    #[serde(default)]
+    inputs_values: Map<String, Value>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -97,23 +85,9 @@ pub(super) struct List {
     paging: Paging,
 }
 
-fn snap_in(id: SnapInId, record: SnapInRecord) -> SnapIn {
-    SnapIn {
-        id: id.to_string(),
-        scope: record.scope.to_string(),
-        package: record.package.to_string(),
-        version: record.version.to_string(),
-        state: record.state.name(),
-        reason: match record.state {
-            SnapInState::Error { reason } => Some(reason),
-            _ => None,
-        },
-        event_sources: record.sources.iter().map(ToString::to_string).collect(),
-        service_account: record.service_account.to_string(),
-        created_date: time(record.created_ms),
-        changed_date: time(record.changed_ms),
-        created_by: record.created_by,
-    }
+/// The answer about one snap-in.
+pub(super) fn shown(api: &Api, id: SnapInId, record: &SnapInRecord) -> Result<OneSnapIn, ApiError> {
+    Ok(OneSnapIn { snap_in: Detail::of(api, id, record)? })
 }
 
 /// A snap-in by id or scope, if the caller may know of it.
@@ -132,7 +106,12 @@ pub(super) fn find(
             None => None,
         })
     })?;
-    found.filter(|(id, _)| caller.reaches(*id)).ok_or_else(|| ApiError::not_found("snap-in", text))
+    let reached = found.filter(|(id, record)| match &caller.reach {
+        Reach::All => true,
+        Reach::Under(prefix) => prefix.holds(&record.scope),
+        Reach::SnapIn(own) => own == id,
+    });
+    reached.ok_or_else(|| ApiError::not_found("snap-in", text))
 }
 
 pub(super) async fn create(
@@ -153,8 +132,16 @@ pub(super) async fn create(
         None => Scope::default_for(&package.slug)
             .map_err(|error| ApiError::field("scope", error.to_string()))?,
     };
-    let sources = version
-        .manifest
+    let manifest = &version.manifest;
+    let inputs = inputs::change(manifest, Level::Organization, &Map::new(), &create.inputs_values)
+        .map_err(OperationError::Inputs)?;
+    if let Reach::Under(prefix) = &caller.reach
+        && !prefix.holds(&scope)
+    {
+        let message = format!("your token is for scopes under `{prefix}`, and `{scope}` is not");
+        return Err(ApiError::new(Code::Forbidden, message));
+    }
+    let sources = manifest
         .event_sources
         .iter()
         // Those of the user level come into being when a user enables the snap-in for himself.
@@ -166,13 +153,15 @@ pub(super) async fn create(
         package: version.package,
         scope,
         sources,
-        automations: version.manifest.automations.len(),
+        automations: manifest.automations.len(),
+        tags: manifest.tags.clone(),
+        inputs,
         created_by: caller.principal.name(),
     };
     match api.services.store.write(move |tables| tables.create_snap_in(&new)).await? {
         Creation::Created(id) => {
             let (id, record) = find(&api, &caller, &id.to_string())?;
-            Ok(OneSnapIn { snap_in: snap_in(id, record) })
+            shown(&api, id, &record)
         }
         Creation::ScopeTaken(other) => {
             let message = format!("snap-in {other} lives at this scope: name another one");
@@ -191,7 +180,7 @@ pub(super) async fn get(
     if which.wait_seconds > 0 && record.state.is_transitory() {
         return settled(&api, &caller, id, which.wait_seconds).await;
     }
-    Ok(OneSnapIn { snap_in: snap_in(id, record) })
+    shown(&api, id, &record)
 }
 
 pub(super) async fn list(
@@ -200,19 +189,18 @@ pub(super) async fn list(
     list: List,
 ) -> Result<ManySnapIns, ApiError> {
     let page = list.paging.oldest_first()?;
-    let prefix = list.scope.as_deref().unwrap_or_default();
+    let extent = extent::of_list(&api, &caller, None, list.scope.as_deref())?;
     let page = api.services.store.read(|tables| {
-        tables.list_snap_ins(page, |record| {
-            record.scope.is_under(prefix)
-                && match &list.state {
-                    Some(state) => record.state.name().eq_ignore_ascii_case(state),
-                    // What is deleted is shown only when it is asked for.
-                    None => record.state != SnapInState::Deleted,
-                }
+        tables.list_snap_ins_of(&extent, page, |record| {
+            match &list.state {
+                Some(state) => record.state.name().eq_ignore_ascii_case(state),
+                // What is deleted is shown only when it is asked for.
+                None => record.state != SnapInState::Deleted,
+            }
         })
     })?;
-    let rows = page.rows.into_iter().filter(|(id, _)| caller.reaches(*id));
-    let snap_ins = rows.map(|(id, it)| snap_in(id, it)).collect();
+    let rows = page.rows.into_iter();
+    let snap_ins = rows.map(|(id, it)| SnapIn::of(id, &it)).collect();
     Ok(ManySnapIns { snap_ins, next_cursor: cursor(page.next) })
 }
 
@@ -221,7 +209,9 @@ pub(super) async fn activate(
     caller: Caller,
     which: Which,
 ) -> Result<OneSnapIn, ApiError> {
-    step(&api, &caller, &which.id, Event::Activate, which.wait_seconds).await
+    let (id, _) = find(&api, &caller, &which.id)?;
+    let record = api.operations.activate(&caller.asker(), id).await?;
+    settled_if_asked(&api, &caller, id, record, which.wait_seconds).await
 }
 
 pub(super) async fn deactivate(
@@ -246,11 +236,22 @@ async fn step(
     wait_seconds: u32,
 ) -> Result<OneSnapIn, ApiError> {
     let (id, _) = find(api, caller, text)?;
-    let record = api.ask_snap_in(id, Ask { event, done: None }).await??;
+    let record = api.operations.ask(id, Ask::of(event)).await??;
+    settled_if_asked(api, caller, id, record, wait_seconds).await
+}
+
+/// Shows it at once, or when it is in no transitory state, as the caller asked.
+pub(super) async fn settled_if_asked(
+    api: &Api,
+    caller: &Caller,
+    id: SnapInId,
+    record: SnapInRecord,
+    wait_seconds: u32,
+) -> Result<OneSnapIn, ApiError> {
     if wait_seconds > 0 && record.state.is_transitory() {
         return settled(api, caller, id, wait_seconds).await;
     }
-    Ok(OneSnapIn { snap_in: snap_in(id, record) })
+    shown(api, id, &record)
 }
 
 /// Waits until it is in no transitory state, and shows it then.
@@ -265,7 +266,7 @@ async fn settled(
     let look = || {
         let (id, record) = find(api, caller, &text)?;
         let is_settled = !record.state.is_transitory();
-        Ok::<_, ApiError>((OneSnapIn { snap_in: snap_in(id, record) }, is_settled))
+        Ok::<_, ApiError>((shown(api, id, &record)?, is_settled))
     };
     api.services.changes.wait_for(patience, look).await
 }

@@ -2,23 +2,18 @@
 
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::error::{ApiError, Code};
 use super::lists::{Paging, cursor, parse_id, time};
-use super::rights::Caller;
+use super::rights::{Caller, Right};
+use super::uploads::{Sent, Unpacked};
 use super::{Api, packages};
-use crate::archive::{ArchiveFile, Limits, read_archive};
-use crate::engine::versions::{Upload, Uploaded, check_manifest};
+use crate::engine::versions::{Upload, Uploaded, check, check_manifest, identity};
 use crate::manifest::{Problem, Severity};
 use crate::model::id::VersionId;
 use crate::store::{VersionCreation, VersionRecord};
-
-/// The manifest of an archive, when none is given beside it.
-const MANIFEST_NAMES: [&str; 2] = ["manifest.yaml", "manifest.yml"];
 
 /// A version.
 #[derive(Serialize, JsonSchema)]
@@ -67,16 +62,34 @@ pub(super) struct Create {
     /// The manifest, YAML. When absent, manifest.yaml of the archive.
     #[serde(default)]
     manifest: Option<String>,
-    /// A tar, tar.gz or zip archive of the code, in base 64.
+    /// A tar, tar.gz or zip archive of the code, in base 64. The one folder that forges put around
+    /// everything is taken off.
     #[serde(default)]
     archive: Option<String>,
+    /// Where such an archive can be fetched, http or https, instead.
+    #[serde(default)]
+    url: Option<String>,
+    /// SHA-256 that the archive must have, hex.
+    #[serde(default)]
+    sha256: Option<String>,
 }
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Validate {
-    /// The manifest, YAML.
-    manifest: String,
+    /// The manifest, YAML. When absent, manifest.yaml of the archive.
+    #[serde(default)]
+    manifest: Option<String>,
+    /// A tar, tar.gz or zip archive, in base 64: its code is checked too.
+    #[serde(default)]
+    archive: Option<String>,
+    /// Where such an archive can be fetched, http or https, instead. For those who may create
+    /// versions.
+    #[serde(default)]
+    url: Option<String>,
+    /// SHA-256 that the archive must have, hex.
+    #[serde(default)]
+    sha256: Option<String>,
 }
 
 /// Something that is wrong, or questionable.
@@ -84,6 +97,9 @@ pub(super) struct Validate {
 pub(super) struct Finding {
     /// `error` or `warning`.
     severity: &'static str,
+    /// The file of the archive that it is in; absent for the manifest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
     line: u32,
     column: u32,
     /// Such as `automations[0].source`.
@@ -99,6 +115,15 @@ pub(super) struct Validation {
     valid: bool,
     /// Everything there is to say, in the order of the file.
     problems: Vec<Finding>,
+    /// The manifest of the archive, when none was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    manifest: Option<String>,
+    /// SHA-256 of the archive, hex: `versions.create` takes it to get the same one again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<String>,
+    /// The `content_hash` of the version that this would be; absent without an archive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_hash: Option<String>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -139,6 +164,7 @@ fn finding(problem: &Problem) -> Finding {
             Severity::Error => "error",
             Severity::Warning => "warning",
         },
+        file: problem.file.clone(),
         line: problem.line,
         column: problem.column,
         path: problem.path.clone(),
@@ -155,13 +181,38 @@ fn find(api: &Api, text: &str) -> Result<(VersionId, VersionRecord), ApiError> {
 
 pub(super) async fn validate(
     api: Arc<Api>,
-    _: Caller,
+    caller: Caller,
     validate: Validate,
 ) -> Result<Validation, ApiError> {
     let services = &api.services;
     let now_ms = services.clock.now_ms();
-    let (manifest, problems) = check_manifest(&validate.manifest, &services.plugins, now_ms).await;
-    Ok(Validation { valid: manifest.is_some(), problems: problems.iter().map(finding).collect() })
+    let Validate { manifest, archive, url, sha256 } = validate;
+    // Requests in the daemon's name are not for those who may only look.
+    if url.is_some() && caller.principal.reach(Right::WritePackages).is_none() {
+        let message = format!("a url needs the right {}", Right::WritePackages.name());
+        return Err(ApiError::new(Code::Forbidden, message));
+    }
+    if let (Some(text), None, None) = (&manifest, &archive, &url) {
+        let (manifest, problems) = check_manifest(text, &services.plugins, now_ms).await;
+        return Ok(Validation {
+            valid: manifest.is_some(),
+            problems: problems.iter().map(finding).collect(),
+            manifest: None,
+            sha256: None,
+            content_hash: None,
+        });
+    }
+    let was_sent = manifest.is_some();
+    let sent = Sent { manifest, archive, url, sha256 };
+    let Unpacked { manifest, files, sha256 } = sent.unpack(&api).await?;
+    let checked = check(&manifest, &files, &services.plugins, now_ms).await;
+    Ok(Validation {
+        valid: checked.is_right(),
+        problems: checked.problems.iter().map(finding).collect(),
+        content_hash: Some(identity(&manifest, &files)),
+        manifest: Some(manifest).filter(|_| !was_sent),
+        sha256,
+    })
 }
 
 pub(super) async fn create(
@@ -170,14 +221,9 @@ pub(super) async fn create(
     create: Create,
 ) -> Result<OneVersion, ApiError> {
     let (package, _) = packages::find(&api, &create.package)?;
-    let files = match create.archive {
-        Some(archive) => unpack(&api, archive).await?,
-        None => Vec::new(),
-    };
-    let manifest = match create.manifest {
-        Some(manifest) => manifest,
-        None => manifest_of(&files)?,
-    };
+    let Create { package: package_name, manifest, archive, url, sha256 } = create;
+    let sent = Sent { manifest, archive, url, sha256 };
+    let Unpacked { manifest, files, .. } = sent.unpack(&api).await?;
     let services = &api.services;
     let upload = Upload { package, manifest, files, uploaded_by: caller.principal.name() };
     let uploaded = crate::engine::versions::create(
@@ -196,7 +242,7 @@ pub(super) async fn create(
         Uploaded::Version { creation, .. } => match creation {
             VersionCreation::Created(id) => one(&api, id, false),
             VersionCreation::Exists(id) => one(&api, id, true),
-            VersionCreation::NoSuchPackage => Err(ApiError::not_found("package", &create.package)),
+            VersionCreation::NoSuchPackage => Err(ApiError::not_found("package", &package_name)),
         },
     }
 }
@@ -204,33 +250,6 @@ pub(super) async fn create(
 fn one(api: &Api, id: VersionId, existed: bool) -> Result<OneVersion, ApiError> {
     let (id, record) = find(api, &id.to_string())?;
     Ok(OneVersion { version: version(id, &record), existed, manifest: None })
-}
-
-async fn unpack(api: &Api, archive: String) -> Result<Vec<ArchiveFile>, ApiError> {
-    let limit = api.limits.archive_bytes;
-    let work = move || {
-        let bytes = STANDARD.decode(archive).map_err(|error| {
-            ApiError::field("archive", format!("the archive is no base 64: {error}"))
-        })?;
-        if bytes.len() > limit {
-            let message = format!("the archive is larger than the {limit} bytes that are allowed");
-            return Err(ApiError::new(Code::TooLarge, message));
-        }
-        read_archive(&bytes, &Limits::default())
-            .map_err(|error| ApiError::new(Code::Invalid, error.to_string()))
-    };
-    // Unpacking takes a while; the thread serves others meanwhile.
-    actix_web::web::block(work).await.map_err(|_| ApiError::busy("the unpacking of the archive"))?
-}
-
-fn manifest_of(files: &[ArchiveFile]) -> Result<String, ApiError> {
-    let found = files.iter().find(|it| MANIFEST_NAMES.contains(&it.path.as_str()));
-    let found = found.ok_or_else(|| {
-        let message = "send a manifest, or an archive with a manifest.yaml at its top";
-        ApiError::field("manifest", message)
-    })?;
-    String::from_utf8(found.bytes.to_vec())
-        .map_err(|_| ApiError::new(Code::Invalid, format!("{} is not UTF-8", found.path)))
 }
 
 pub(super) async fn get(api: Arc<Api>, _: Caller, which: Which) -> Result<OneVersion, ApiError> {

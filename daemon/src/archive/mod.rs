@@ -13,6 +13,7 @@ mod hash;
 mod pack;
 mod path;
 mod tarball;
+mod top;
 mod zipped;
 
 #[cfg(test)]
@@ -20,6 +21,7 @@ mod tests;
 
 pub use hash::content_hash;
 pub use pack::pack_directory;
+pub use top::without_top_folder;
 
 /// A regular file of an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::keyrings::{DeveloperKeyringCommand, KeyringCommand};
+
 /// Runs snap-ins: event sources, automations and functions, on this host.
 #[derive(Debug, Parser)]
 #[command(name = "mortise", version, propagate_version = true, max_term_width = 100)]
@@ -71,6 +73,16 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: SnapInCommand,
     },
+    /// Keyrings: secrets and connections of snap-ins
+    Keyring {
+        #[command(subcommand)]
+        command: KeyringCommand,
+    },
+    /// Secrets that the developer of a package provides for all installations
+    DeveloperKeyring {
+        #[command(subcommand)]
+        command: DeveloperKeyringCommand,
+    },
     /// Event sources of snap-ins
     Source {
         #[command(subcommand)]
@@ -95,6 +107,11 @@ pub(super) enum Command {
     Function {
         #[command(subcommand)]
         command: FunctionCommand,
+    },
+    /// The master key, which secrets in the database are sealed with
+    Key {
+        #[command(subcommand)]
+        command: KeyCommand,
     },
     /// Show how the daemon is
     Status,
@@ -342,6 +359,24 @@ pub(super) enum DeadLetterCommand {
     Replay(DeadLetters),
     /// Forget dead letters
     Purge(DeadLetters),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeyCommand {
+    /// Show where the master key is, and how many secrets are sealed with it
+    Status,
+    /// Make a new master key and seal every secret with it, while the daemon runs
+    #[command(
+        long_about = "Make a new master key and seal every secret with it, while the daemon runs.
+
+A daemon that is killed in the middle goes on with it at its next start. Backups of the database from \
+before open with the key of then only: keep a copy of it with them."
+    )]
+    Rotate {
+        /// Do not wait until all secrets are sealed with the new key
+        #[arg(long)]
+        no_wait: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,7 +1,6 @@
-//! The client: one request per command, over the Unix socket or a URL.
+//! The client's commands: the one call that each stands for, and the few that take several.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -10,14 +9,12 @@ use super::arguments::{
     Command, Connection, DeadLetterCommand, DeadLetters, EventCommand, FunctionCommand,
     PackageCommand, Page, RunCommand, SnapInCommand, SourceCommand, VersionCommand,
 };
-use super::files;
+use super::connection::Client;
 use super::show::{self, View};
+use super::{files, keyrings, keys};
 
-/// Longer than the longest wait of the API.
-const TIMEOUT: Duration = Duration::from_secs(90);
 /// How long lifecycle commands wait.
-const WAIT_SECONDS: u32 = 60;
-const DEFAULT_SOCKET: &str = "/run/mortise/mortise.sock";
+pub(super) const WAIT_SECONDS: u32 = 60;
 
 /// Makes the calls of a command and shows what came back.
 pub(super) fn run(connection: &Connection, command: Command) -> Result<(), Failure> {
@@ -33,6 +30,11 @@ pub(super) fn run(connection: &Connection, command: Command) -> Result<(), Failu
         Command::SnapIn { command: SnapInCommand::Install { path, package, scope } } => {
             return install(&client, connection.json, &path, package, scope);
         }
+        Command::Keyring { command } => return keyrings::run(&client, connection.json, command),
+        Command::DeveloperKeyring { command } => {
+            return keyrings::run_developer(&client, connection.json, command);
+        }
+        Command::Key { command } => return keys::run(&client, connection.json, &command),
         _ => {}
     }
     let (name, parameters, view) = call_of(command)?;
@@ -169,7 +171,12 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
             let parameters = parse("the parameters", &parameters)?;
             return Ok((name, parameters, View::EVERYTHING));
         }
-        Command::Serve { .. } | Command::Quickstart { .. } | Command::Config { .. } => {
+        Command::Key { .. }
+        | Command::Keyring { .. }
+        | Command::DeveloperKeyring { .. }
+        | Command::Serve { .. }
+        | Command::Quickstart { .. }
+        | Command::Config { .. } => {
             return Err(not_one_call());
         }
     };
@@ -239,7 +246,7 @@ pub(super) fn create_version(
 ) -> Result<Value, Failure> {
     if create_package {
         let found = client.try_call("packages.get", &json!({ "id": package }))?;
-        if found.is_err() {
+        if found.is_err_and(|it| it.is_not_found()) {
             client.call("packages.create", &json!({ "slug": package }))?;
         }
     }
@@ -272,124 +279,4 @@ fn install(
         show::answer(&sources, &View::SOURCES, false)?;
     }
     Ok(())
-}
-
-/// A connection to the daemon.
-pub(super) struct Client {
-    http: reqwest::Client,
-    runtime: tokio::runtime::Runtime,
-    base: String,
-    token: Option<String>,
-    /// For error messages.
-    whereabouts: String,
-}
-
-impl Client {
-    /// By the options, or else by the environment, or else by the default socket.
-    fn connect(connection: &Connection) -> Result<Client, Failure> {
-        let token = match &connection.token_file {
-            Some(file) => Some(files::read_text(file)?.trim().to_owned()),
-            None => variable("MORTISE_TOKEN"),
-        };
-        if let Some(url) = connection.url.clone().or_else(|| variable("MORTISE_URL"))
-            && connection.socket.is_none()
-        {
-            return Client::to_url(&url, token);
-        }
-        let socket = connection
-            .socket
-            .clone()
-            .or_else(|| variable("MORTISE_SOCKET").map(PathBuf::from))
-            .unwrap_or_else(|| DEFAULT_SOCKET.into());
-        let http = reqwest::Client::builder().unix_socket(socket.clone());
-        Client::new(http, "http://mortise".to_owned(), token, socket.display().to_string())
-    }
-
-    /// To a daemon at a URL.
-    pub(super) fn to_url(url: &str, token: Option<String>) -> Result<Client, Failure> {
-        let base = url.trim_end_matches('/').to_owned();
-        Client::new(reqwest::Client::builder(), base.clone(), token, base)
-    }
-
-    fn new(
-        http: reqwest::ClientBuilder,
-        base: String,
-        token: Option<String>,
-        whereabouts: String,
-    ) -> Result<Client, Failure> {
-        // A client without TLS needs no provider, but its builder asks for one all the same.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = http
-            .no_proxy()
-            .timeout(TIMEOUT)
-            .build()
-            .map_err(|error| Failure::failed(format!("cannot make requests: {error}")))?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| Failure::failed(error.to_string()))?;
-        Ok(Client { http, runtime, base, token, whereabouts })
-    }
-
-    /// A call of the API; what the daemon refuses is a failure.
-    pub(super) fn call(&self, name: &str, parameters: &Value) -> Result<Value, Failure> {
-        self.try_call(name, parameters)?
-    }
-
-    /// A call of the API; the outer failure is that of the connection.
-    fn try_call(&self, name: &str, parameters: &Value) -> Result<Result<Value, Failure>, Failure> {
-        let headers = [("content-type", "application/json")];
-        let url = format!("{}/api/v1/{name}", self.base);
-        let (status, body) = self.post(&url, &headers, parameters.to_string(), true)?;
-        let answer: Value = serde_json::from_str(&body).unwrap_or(Value::String(body));
-        Ok(match status {
-            200..300 => Ok(answer),
-            500.. => Err(Failure::failed(show::problem(status, &answer))),
-            _ => Err(Failure::refused(show::problem(status, &answer))),
-        })
-    }
-
-    /// A POST to any URL; answers status and body.
-    pub(super) fn post(
-        &self,
-        url: &str,
-        headers: &[(&str, &str)],
-        body: String,
-        with_token: bool,
-    ) -> Result<(u16, String), Failure> {
-        let mut request = self.http.post(url).body(body);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        if let Some(token) = self.token.as_ref().filter(|_| with_token) {
-            request = request.bearer_auth(token);
-        }
-        let exchange = async {
-            let response = request.send().await?;
-            let status = response.status().as_u16();
-            Ok::<_, reqwest::Error>((status, response.text().await?))
-        };
-        self.runtime.block_on(exchange).map_err(|error| {
-            let cause = innermost(&error);
-            Failure::unreachable(format!(
-                "cannot reach the daemon at {}: {cause}; is it running? Name it with --socket, \
-                 --url, MORTISE_SOCKET or MORTISE_URL",
-                self.whereabouts
-            ))
-        })
-    }
-}
-
-/// The cause that says what happened, at the end of a chain of wrappers.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    cause.to_string()
-}
-
-#[expect(clippy::disallowed_methods, reason = "the client is where its environment is read")]
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|it| !it.is_empty())
 }

@@ -5,7 +5,11 @@
 
 mod arguments;
 mod client;
+mod connection;
 mod files;
+mod keyrings;
+mod keys;
+mod progress;
 mod quickstart;
 mod serve;
 mod show;

@@ -11,7 +11,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Failure;
-use super::client::{Client, create_version};
+use super::client::create_version;
+use super::connection::Client;
 use super::show::{self, heading};
 use crate::run::ADMIN_TOKEN;
 
@@ -126,7 +127,7 @@ fn demonstrate(daemon: &mut Daemon, directory: &Path) -> Result<Installed, Failu
 
 fn post(client: &Client, url: &str, signature: &str) -> Result<(u16, String), Failure> {
     let headers = [("content-type", "application/json"), ("x-signature-256", signature)];
-    client.post(url, &headers, BODY.to_owned(), false)
+    client.post(url, &headers, BODY.to_owned())
 }
 
 fn what_next(daemon: &Daemon, installed: &Installed, directory: &Path) -> Result<(), Failure> {

@@ -155,7 +155,8 @@ fn members(value: &Value) -> String {
     let width = object.keys().map(|it| it.chars().count()).max().unwrap_or_default();
     let mut lines = Vec::new();
     for (name, value) in object {
-        match value {
+        // Instructions are an object around a text that somebody wants to read.
+        match value.get("content").unwrap_or(value) {
             Value::Null => {}
             Value::String(text) if text.contains('\n') => {
                 lines.push(format!("{name}:"));

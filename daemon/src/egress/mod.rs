@@ -148,6 +148,16 @@ impl Egress {
         request: OutgoingRequest,
         rules: &EgressRules,
     ) -> Result<OutgoingResponse, EgressError> {
+        self.send_up_to(request, rules, self.options.response_bytes).await
+    }
+
+    /// The same for a response whose body may have this many bytes, decompressed.
+    pub async fn send_up_to(
+        &self,
+        request: OutgoingRequest,
+        rules: &EgressRules,
+        response_bytes: usize,
+    ) -> Result<OutgoingResponse, EgressError> {
         let url = parse_url(&request.url)?;
         if let Some(local_api) = self.local_api.get()
             && let Some(path) = self.below_own(&url)
@@ -157,7 +167,8 @@ impl Egress {
         let host = host_of(&url);
         let timeout = request.timeout;
         let rules = self.effective_rules(rules);
-        match tokio::time::timeout(timeout, self.send_out(request, url, &rules)).await {
+        let answered = self.send_out(request, url, &rules, response_bytes);
+        match tokio::time::timeout(timeout, answered).await {
             Ok(result) => result,
             Err(_) => Err(EgressError::TimedOut { host, timeout }),
         }
@@ -168,6 +179,7 @@ impl Egress {
         request: OutgoingRequest,
         mut url: Url,
         rules: &Arc<EgressRules>,
+        response_bytes: usize,
     ) -> Result<OutgoingResponse, EgressError> {
         let mut method = request
             .method
@@ -191,7 +203,7 @@ impl Egress {
                 Redirects::Follow | Redirects::Refuse => redirect::next(&url, &method, &response)?,
             };
             let Some(Next { url: next_url, method: next_method, drops_body }) = next else {
-                return self.receive(response, url, redirects > 0).await;
+                return receive(response, url, redirects > 0, response_bytes).await;
             };
             if request.redirects == Redirects::Refuse {
                 return Err(refused(&url, "answered with a redirect, which the request forbids"));
@@ -209,39 +221,6 @@ impl Egress {
             redirect::strip_headers(&mut headers, &url, &next_url, drops_body);
             (url, method) = (next_url, next_method);
         }
-    }
-
-    async fn receive(
-        &self,
-        mut response: reqwest::Response,
-        url: Url,
-        redirected: bool,
-    ) -> Result<OutgoingResponse, EgressError> {
-        let limit = self.options.response_bytes;
-        let too_large = || EgressError::TooLarge { host: host_of(&url), limit };
-        if response.content_length().is_some_and(|it| it > limit as u64) {
-            return Err(too_large());
-        }
-        let headers: Headers = response
-            .headers()
-            .iter()
-            .map(|(name, value)| {
-                let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
-                (name.as_str().to_owned(), value)
-            })
-            .collect();
-        let status = response.status().as_u16();
-        let mut body = BytesMut::new();
-        // Counted after decompression: a small bomb must not become a large body.
-        while let Some(chunk) =
-            response.chunk().await.map_err(|error| client::explain(error, &url))?
-        {
-            if body.len() + chunk.len() > limit {
-                return Err(too_large());
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(OutgoingResponse { status, url: url.into(), redirected, headers, body: body.freeze() })
     }
 
     /// What follows the own endpoint in a URL that leads there, from its slash on; nothing for a
@@ -281,6 +260,36 @@ impl Egress {
         effective.insert(rules.clone(), Arc::clone(&merged));
         merged
     }
+}
+
+async fn receive(
+    mut response: reqwest::Response,
+    url: Url,
+    redirected: bool,
+    limit: usize,
+) -> Result<OutgoingResponse, EgressError> {
+    let too_large = || EgressError::TooLarge { host: host_of(&url), limit };
+    if response.content_length().is_some_and(|it| it > limit as u64) {
+        return Err(too_large());
+    }
+    let headers: Headers = response
+        .headers()
+        .iter()
+        .map(|(name, value)| {
+            let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+            (name.as_str().to_owned(), value)
+        })
+        .collect();
+    let status = response.status().as_u16();
+    let mut body = BytesMut::new();
+    // Counted after decompression: a small bomb must not become a large body.
+    while let Some(chunk) = response.chunk().await.map_err(|error| client::explain(error, &url))? {
+        if body.len() + chunk.len() > limit {
+            return Err(too_large());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(OutgoingResponse { status, url: url.into(), redirected, headers, body: body.freeze() })
 }
 
 fn parse_url(text: &str) -> Result<Url, EgressError> {

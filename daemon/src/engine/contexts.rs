@@ -1,12 +1,16 @@
 //! What the runs of a snap-in need beside their event: manifest, ids, code. Read from the store on
 //! first use and kept, because a version never changes; a snap-in's part is dropped when it changes.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::model::id::{SnapInId, SourceId, VersionId};
-use crate::model::manifest::Manifest;
-use crate::store::{BlobHash, SnapInRecord, Store, StoreError};
+use serde_json::{Map, Value};
+
+use crate::configuration::inputs;
+use crate::model::id::{KeyringId, SnapInId, SourceId, VersionId};
+use crate::model::manifest::{Level, Manifest};
+use crate::store::{BlobHash, ReadTables, SnapInRecord, Store, StoreError};
 
 /// A version, as far as running its functions goes.
 #[derive(Debug)]
@@ -22,15 +26,61 @@ pub struct VersionContext {
 pub struct SnapInContext {
     /// The snap-in.
     pub record: SnapInRecord,
-    /// Names and ids of its sources.
+    /// Names and ids of its organization sources.
     pub sources: Vec<(String, SourceId)>,
+    /// Organization keyrings that its version declares and that are set, by name.
+    pub keyrings: BTreeMap<String, KeyringId>,
+    /// Values of organization inputs in effect, for the version that it is of.
+    inputs: Map<String, Value>,
+}
+
+impl SnapInContext {
+    /// A snap-in as `record` says, which need not be stored: hooks are asked about a configuration
+    /// before it is in effect.
+    pub fn of(
+        record: SnapInRecord,
+        manifest: &Manifest,
+        tables: &ReadTables,
+    ) -> Result<SnapInContext, StoreError> {
+        let mut sources = Vec::with_capacity(record.sources.len());
+        for source in &record.sources {
+            if let Some(it) = tables.source(*source)?
+                && it.user.is_none()
+            {
+                sources.push((it.name, *source));
+            }
+        }
+        let inputs = inputs::in_effect(manifest, Level::Organization, &record.inputs);
+        let keyrings = manifest.keyrings.iter().filter(|it| it.level == Level::Organization);
+        let keyrings = keyrings
+            .filter_map(|it| Some((it.name.clone(), *record.keyrings.get(&it.name)?)))
+            .collect();
+        Ok(SnapInContext { record, sources, keyrings, inputs })
+    }
+
+    /// `global_values` for a function of `version`, which may be one that the snap-in was of when
+    /// the run was queued.
+    pub fn inputs(&self, version: VersionId, manifest: &Manifest) -> Cow<'_, Map<String, Value>> {
+        if version == self.record.version {
+            return Cow::Borrowed(&self.inputs);
+        }
+        Cow::Owned(inputs::in_effect(manifest, Level::Organization, &self.record.inputs))
+    }
 }
 
 /// The contexts that have been needed.
 pub struct Contexts {
     store: Arc<Store>,
     versions: Mutex<HashMap<VersionId, Arc<VersionContext>>>,
-    snap_ins: Mutex<HashMap<SnapInId, Arc<SnapInContext>>>,
+    snap_ins: Mutex<Known>,
+}
+
+/// The snap-ins that have been needed since they last changed.
+#[derive(Default)]
+struct Known {
+    by_id: HashMap<SnapInId, Arc<SnapInContext>>,
+    /// Counts the changes, so that what was read before one is not kept after it.
+    changes: u64,
 }
 
 /// How many versions are kept; the rest is read again.
@@ -61,30 +111,31 @@ impl Contexts {
 
     /// A snap-in; nothing when there never was one.
     pub fn snap_in(&self, id: SnapInId) -> Result<Option<Arc<SnapInContext>>, StoreError> {
-        let known = self.snap_ins.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
-        if known.is_some() {
-            return Ok(known);
-        }
-        let context = self.store.read(|tables| {
-            let Some(record) = tables.snap_in(id)? else { return Ok(None) };
-            let mut sources = Vec::with_capacity(record.sources.len());
-            for source in &record.sources {
-                if let Some(it) = tables.source(*source)? {
-                    sources.push((it.name, *source));
-                }
+        let changes = {
+            let known = self.snap_ins.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(known) = known.by_id.get(&id) {
+                return Ok(Some(known.clone()));
             }
-            Ok(Some(Arc::new(SnapInContext { record, sources })))
-        })?;
-        if let Some(context) = &context {
-            let mut snap_ins = self.snap_ins.lock().unwrap_or_else(PoisonError::into_inner);
-            snap_ins.insert(id, context.clone());
+            known.changes
+        };
+        let Some(record) = self.store.read(|tables| tables.snap_in(id))? else { return Ok(None) };
+        let version = self.version(record.version)?;
+        let nothing = Manifest::default();
+        let manifest = version.as_ref().map_or(&nothing, |it| &it.manifest);
+        let context = self.store.read(|tables| SnapInContext::of(record, manifest, tables))?;
+        let context = Arc::new(context);
+        let mut known = self.snap_ins.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.changes == changes {
+            known.by_id.insert(id, context.clone());
         }
-        Ok(context)
+        Ok(Some(context))
     }
 
     /// A snap-in has changed, or is gone.
     pub fn forget(&self, id: SnapInId) {
-        self.snap_ins.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        let mut known = self.snap_ins.lock().unwrap_or_else(PoisonError::into_inner);
+        known.by_id.remove(&id);
+        known.changes += 1;
     }
 
     /// A version is gone.

@@ -121,16 +121,24 @@ impl Bench {
 
     async fn step(&self, event: Event) {
         let id = self.snap_in;
-        self.store.write(move |it| it.step_snap_in(id, &event, None)).await.expect("written");
+        self.store
+            .write(move |it| it.step_snap_in(id, &event, None, &serde_json::Map::new()))
+            .await
+            .expect("written");
     }
 }
 
 async fn install(store: &Store) -> (SnapInId, SourceId) {
     let id = testing::install(store, Manifest::default(), "t", 1, 1).await;
     let activated = store.write(move |tables| {
-        tables.step_snap_in(id, &Event::Activate, None)?;
+        tables.step_snap_in(id, &Event::Activate, None, &serde_json::Map::new())?;
         let (hook, outcome) = (Hook::Activate, HookOutcome::Succeeded);
-        tables.step_snap_in(id, &Event::HookFinished { hook, outcome }, None)
+        tables.step_snap_in(
+            id,
+            &Event::HookFinished { hook, outcome },
+            None,
+            &serde_json::Map::new(),
+        )
     });
     activated.await.expect("written");
     let record = store.read(|it| it.snap_in(id)).expect("read").expect("there");

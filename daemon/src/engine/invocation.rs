@@ -1,7 +1,8 @@
 //! From a claimed attempt to a function call and back: builds the event object of spec §2.2, asks
 //! the runtime, and puts what came of it in the terms of a run.
 
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,24 +10,32 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use super::contexts::{Contexts, SnapInContext, VersionContext};
 use super::dispatcher::{Execute, Execution, StartedAttempt};
+use super::keyrings::{KeyringError, Keyrings, ResolvedKeyring};
 use crate::clock::Clock;
 use crate::config::FunctionSettings;
 use crate::functions::outcome::{Failure, FailureKind, LogLevel, Outcome, RunReport};
 use crate::functions::pool::{CodeSource, Invocation, Pool};
 use crate::lifecycle::run::RetryPolicy;
 use crate::model::http::EgressRules;
-use crate::model::id::{RunId, SnapInId, VersionId};
-use crate::model::manifest::{Function, Level};
+use crate::model::id::{IdSource, KeyringId, RunId, SnapInId, VersionId};
+use crate::model::manifest::Function;
 use crate::model::run::{AttemptOutcome, RunError, RunHead, RunLogLine, RunOutput, RunTrigger};
+use crate::random::RandomPool;
 use crate::secrets::ServiceTokens;
 use crate::store::{BlobHash, Store, StoreError};
 
 /// Calls functions.
 #[derive(Clone)]
-pub struct Invoker(Arc<Parts>);
+pub struct Invoker {
+    parts: Arc<Parts>,
+    /// Ids of runs that are called: they are needed before there is a transaction.
+    run_ids: Arc<Mutex<(IdSource, RandomPool)>>,
+}
 
 /// What an [`Invoker`] needs.
 pub struct Parts {
@@ -36,6 +45,8 @@ pub struct Parts {
     pub contexts: Arc<Contexts>,
     /// The runtime.
     pub runners: Arc<Pool>,
+    /// Secrets for functions.
+    pub keyrings: Keyrings,
     /// Tokens for functions.
     pub tokens: ServiceTokens,
     /// Wall time.
@@ -61,17 +72,68 @@ pub struct Call {
     pub event_type: String,
     /// What caused the call: an automation's or a source's id, or empty.
     pub source_id: String,
+    /// The configuration that a hook is asked about, when that is not the stored one.
+    pub proposed: Option<Arc<SnapInContext>>,
+    /// The inputs before the proposed ones, for the update hook.
+    pub previous_inputs: Option<Object>,
+    /// A keyring that is not stored yet, in place of the stored one of that name.
+    pub offered: Option<OfferedKeyring>,
+}
+
+/// A keyring that a hook is asked about.
+#[derive(Clone)]
+pub struct OfferedKeyring {
+    /// Name in the manifest.
+    pub name: String,
+    /// What functions get.
+    pub secret: Zeroizing<String>,
+}
+
+impl std::fmt::Debug for OfferedKeyring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OfferedKeyring").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Call {
+    /// A call under the configuration that is stored.
+    pub fn new(
+        run: RunId,
+        head: RunHead,
+        payload: Bytes,
+        event_type: String,
+        source_id: String,
+    ) -> Call {
+        Call {
+            run,
+            head,
+            payload,
+            event_type,
+            source_id,
+            proposed: None,
+            previous_inputs: None,
+            offered: None,
+        }
+    }
 }
 
 impl Invoker {
     /// With everything it needs.
     pub fn new(parts: Parts) -> Invoker {
-        Invoker(Arc::new(parts))
+        let run_ids = Arc::new(Mutex::new((IdSource::after(0), RandomPool::new())));
+        Invoker { parts: Arc::new(parts), run_ids }
+    }
+
+    /// An id for a run that is called at once.
+    pub fn new_run(&self) -> RunId {
+        let mut run_ids = self.run_ids.lock().unwrap_or_else(PoisonError::into_inner);
+        let (ids, random) = &mut *run_ids;
+        RunId(ids.next(self.parts.clock.now_ms(), random.next_u128()))
     }
 
     /// Calls a function and says what came of it. Never fails: what goes wrong is an outcome.
     pub async fn call(&self, call: Call) -> Execution {
-        self.0.call(call).await.unwrap_or_else(|error| {
+        self.parts.call(call).await.unwrap_or_else(|error| {
             // The store will work again: the attempt was not the function's.
             not_started(AttemptOutcome::Interrupted { reason: error.to_string() })
         })
@@ -79,7 +141,7 @@ impl Invoker {
 
     /// Ends the processes of a snap-in that functions no more.
     pub fn retire(&self, snap_in: SnapInId) {
-        self.0.runners.retire(snap_in);
+        self.parts.runners.retire(snap_in);
     }
 }
 
@@ -87,14 +149,14 @@ impl Execute for Invoker {
     fn execute(&self, attempt: StartedAttempt) -> BoxFuture<'static, Execution> {
         let this = self.clone();
         async move {
-            match this.0.event_of(&attempt) {
+            match this.parts.event_of(&attempt) {
                 Ok(Ok((event_type, payload))) => {
                     let source_id = match &attempt.head.trigger {
                         RunTrigger::Automation { automation, .. } => automation.to_string(),
                         RunTrigger::Call | RunTrigger::Hook { .. } => String::new(),
                     };
                     let StartedAttempt { run, head, .. } = attempt;
-                    this.call(Call { run, head, payload, event_type, source_id }).await
+                    this.call(Call::new(run, head, payload, event_type, source_id)).await
                 }
                 Ok(Err(outcome)) => not_started(outcome),
                 Err(error) => {
@@ -106,8 +168,8 @@ impl Execute for Invoker {
     }
 
     fn concurrency(&self, version: VersionId, function: &str) -> u32 {
-        let default = self.0.settings.max_concurrency;
-        match self.0.contexts.version(version) {
+        let default = self.parts.settings.max_concurrency;
+        match self.parts.contexts.version(version) {
             Ok(Some(context)) => context
                 .manifest
                 .function(function)
@@ -142,7 +204,11 @@ impl Parts {
             let message = format!("version {} is not there any more", head.version);
             return Ok(not_started(failed("not_found", message)));
         };
-        let Some(snap_in) = self.contexts.snap_in(head.snap_in)? else {
+        let snap_in = match &call.proposed {
+            Some(proposed) => Some(proposed.clone()),
+            None => self.contexts.snap_in(head.snap_in)?,
+        };
+        let Some(snap_in) = snap_in else {
             let message = format!("snap-in {} is not there any more", head.snap_in);
             return Ok(not_started(failed("not_found", message)));
         };
@@ -152,6 +218,14 @@ impl Parts {
             return Ok(not_started(failed("not_found", message)));
         };
         let policy = self.policy(function);
+        let keyrings = match self.keyrings_for(&call, &snap_in).await? {
+            Ok(keyrings) => keyrings,
+            Err(error) => {
+                // Not the function's fault, and mended by whoever renews the keyring: it is tried
+                // again, and a snap-in with a broken keyring is in ERROR, which holds its runs.
+                return Ok(not_started(AttemptOutcome::Interrupted { reason: error.to_string() }));
+            }
+        };
         let token = self.tokens.issue(
             snap_in.record.service_account,
             head.snap_in,
@@ -159,7 +233,8 @@ impl Parts {
             head.cause,
             self.clock.now_ms(),
         );
-        let event = self.event_object(&call, &version, &snap_in, &token);
+        let event = self.event_object(&call, &version, &snap_in, &keyrings, &token);
+        let secrets = masked_texts(token, &keyrings);
         let started_ms = self.clock.now_ms();
         let report = self
             .runners
@@ -174,11 +249,38 @@ impl Parts {
                 memory_bytes: self.memory_bytes(function),
                 fresh: function.fresh_context,
                 egress: self.egress.clone(),
-                secrets: Arc::from([token]),
+                secrets,
                 on_log: None,
             })
             .await;
         Ok(executed(report, policy, started_ms))
+    }
+
+    /// The secrets that a call gets. Hooks are called with what is usable: mending a keyring is what
+    /// they are for.
+    async fn keyrings_for(
+        &self,
+        call: &Call,
+        snap_in: &SnapInContext,
+    ) -> Result<Result<Vec<ResolvedKeyring>, KeyringError>, StoreError> {
+        let package = snap_in.record.package;
+        let is_hook = matches!(call.head.trigger, RunTrigger::Hook { .. });
+        let mut keyrings = if is_hook {
+            self.keyrings.usable(&snap_in.keyrings, package).await?.0
+        } else {
+            match self.keyrings.resolve(&snap_in.keyrings, package).await {
+                Ok(keyrings) => keyrings,
+                Err(KeyringError::Store(error)) => return Err(error),
+                Err(error) => return Ok(Err(error)),
+            }
+        };
+        if let Some(OfferedKeyring { name, secret }) = &call.offered {
+            let known = snap_in.keyrings.get(name).copied();
+            keyrings.retain(|it| it.name != *name);
+            let (name, secret) = (name.clone(), secret.clone());
+            keyrings.push(ResolvedKeyring { name, id: known.unwrap_or(KeyringId(0)), secret });
+        }
+        Ok(Ok(keyrings))
     }
 
     fn policy(&self, function: &Function) -> RetryPolicy {
@@ -203,6 +305,7 @@ impl Parts {
         call: &Call,
         version: &VersionContext,
         snap_in: &SnapInContext,
+        keyrings: &[ResolvedKeyring],
         token: &str,
     ) -> Bytes {
         let head = &call.head;
@@ -210,13 +313,7 @@ impl Parts {
             RunTrigger::Automation { automation, .. } => automation.to_string(),
             RunTrigger::Call | RunTrigger::Hook { .. } => String::new(),
         };
-        let global_values = version
-            .manifest
-            .inputs
-            .iter()
-            .filter(|it| it.level == Level::Organization)
-            .filter_map(|it| Some((it.name.clone(), it.default_value.clone()?)))
-            .collect();
+        let tags = snap_in.record.tags.iter();
         let event = FunctionEvent {
             payload: raw(&call.payload),
             context: EventContext {
@@ -233,20 +330,51 @@ impl Parts {
                 function_name: &head.function,
                 event_type: &call.event_type,
                 devrev_endpoint: &self.endpoint,
+                previous_inputs: call.previous_inputs.as_ref(),
             },
             input_data: InputData {
-                global_values,
+                global_values: snap_in.inputs(head.version, &version.manifest),
                 event_sources: snap_in
                     .sources
                     .iter()
                     .map(|(name, id)| (name.clone(), id.to_string().into()))
                     .collect(),
-                keyrings: Object::new(),
-                resources: Resources { keyrings: Object::new(), tags: Object::new() },
+                keyrings: keyrings
+                    .iter()
+                    .map(|it| (it.name.clone(), it.secret.as_str().into()))
+                    .collect(),
+                resources: Resources {
+                    keyrings: keyrings
+                        .iter()
+                        .map(|it| {
+                            let shown = json!({ "id": it.id, "secret": it.secret.as_str() });
+                            (it.name.clone(), shown)
+                        })
+                        .collect(),
+                    tags: tags.map(|(name, id)| (name.clone(), json!({ "id": id }))).collect(),
+                },
             },
         };
         Bytes::from(serde_json::to_vec(&event).expect("an event object is plain data"))
     }
+}
+
+/// What must not appear in logs and errors: the token first, by which requests to the daemon itself
+/// are known, then every secret, and every text within a secret that has fields.
+fn masked_texts(token: String, keyrings: &[ResolvedKeyring]) -> Arc<[String]> {
+    let mut texts = vec![token];
+    for keyring in keyrings {
+        texts.push(keyring.secret.as_str().to_owned());
+        if let Ok(Value::Object(fields)) = serde_json::from_str(&keyring.secret) {
+            texts.extend(fields.into_iter().filter_map(|(_, value)| match value {
+                Value::String(text) => Some(text),
+                _ => None,
+            }));
+        }
+    }
+    // The longest first, so that a secret within another does not leave the rest of it readable.
+    texts[1..].sort_by_key(|it| std::cmp::Reverse(it.len()));
+    texts.into()
 }
 
 /// The code of a version in the store, read when a process needs it.
@@ -327,7 +455,7 @@ fn not_started(outcome: AttemptOutcome) -> Execution {
     }
 }
 
-type Object = serde_json::Map<String, serde_json::Value>;
+type Object = serde_json::Map<String, Value>;
 
 /// The payload as it was stored: nothing is parsed and written again.
 fn raw(payload: &Bytes) -> Box<RawValue> {
@@ -342,7 +470,7 @@ struct FunctionEvent<'a> {
     payload: Box<RawValue>,
     context: EventContext<'a>,
     execution_metadata: ExecutionMetadata<'a>,
-    input_data: InputData,
+    input_data: InputData<'a>,
 }
 
 #[derive(Serialize)]
@@ -367,11 +495,13 @@ struct ExecutionMetadata<'a> {
     function_name: &'a str,
     event_type: &'a str,
     devrev_endpoint: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous_inputs: Option<&'a Object>,
 }
 
 #[derive(Serialize)]
-struct InputData {
-    global_values: Object,
+struct InputData<'a> {
+    global_values: Cow<'a, Object>,
     event_sources: Object,
     keyrings: Object,
     resources: Resources,

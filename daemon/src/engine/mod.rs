@@ -1,5 +1,5 @@
 //! What moves work: from an input to a durable event ([`intake`]), from a queued run to a function
-//! and its stored result ([`dispatcher`]), and what keeps the house in order ([`housekeeping`]).
+//! and its stored result ([`dispatcher`]), secrets on their way to functions ([`keyrings`]), and what keeps the house in order ([`housekeeping`]).
 //!
 //! Must never: wait on an actor's mailbox; know HTTP or a wire format.
 
@@ -9,6 +9,8 @@ pub mod dispatcher;
 pub mod housekeeping;
 pub mod intake;
 pub mod invocation;
+pub mod key_rotation;
+pub mod keyrings;
 mod queue;
 pub mod routes;
 pub mod source_log;

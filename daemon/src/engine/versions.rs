@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mortise_plugin::Role;
 
 use crate::archive::{ArchiveFile, content_hash};
-use crate::functions::code::{self, Code};
+use crate::functions::code::{self, Code, CodeProblem};
 use crate::manifest::{self, Parsed, Problem, Severity};
 use crate::model::id::PackageId;
 use crate::model::manifest::{Manifest, Runtime};
@@ -126,6 +126,34 @@ fn inner_path(source: &str, path: &str) -> String {
     }
 }
 
+/// What can be made of a manifest and its files.
+#[derive(Debug)]
+pub struct Checked {
+    /// The version-to-be; nothing when something is wrong.
+    right: Option<(Manifest, Option<Code>)>,
+    /// Everything there is to say, the manifest's first.
+    pub problems: Vec<Problem>,
+}
+
+impl Checked {
+    /// Whether a version can be made of it.
+    pub fn is_right(&self) -> bool {
+        self.right.is_some()
+    }
+}
+
+/// Checks a manifest and the files that it comes with, and stores nothing.
+pub async fn check(
+    manifest: &str,
+    files: &[ArchiveFile],
+    plugins: &PluginHost,
+    now_ms: u64,
+) -> Checked {
+    let (manifest, mut problems) = check_manifest(manifest, plugins, now_ms).await;
+    let code = prepare(files, manifest.as_ref(), &mut problems);
+    Checked { right: manifest.zip(code), problems }
+}
+
 /// Checks an upload and stores it when nothing is wrong with it.
 pub async fn create(
     upload: Upload,
@@ -133,19 +161,17 @@ pub async fn create(
     store: &Store,
     now_ms: u64,
 ) -> Result<Uploaded, StoreError> {
-    let (manifest, mut problems) = check_manifest(&upload.manifest, plugins, now_ms).await;
-    let code = prepare(&upload, manifest.as_ref(), &mut problems);
-    let (Some(manifest), Some(code)) = (manifest, code) else {
-        return Ok(Uploaded::Refused { problems });
+    let checked = check(&upload.manifest, &upload.files, plugins, now_ms).await;
+    let Checked { right: Some((manifest, code)), problems: warnings } = checked else {
+        return Ok(Uploaded::Refused { problems: checked.problems });
     };
     let code = match code {
         Some(code) => Some(store_code(store, code.to_bytes()).await?),
         None => None,
     };
-    let warnings = problems;
     let new = NewVersion {
         package: upload.package,
-        content_hash: hash_of(&upload),
+        content_hash: identity(&upload.manifest, &upload.files),
         manifest_text: upload.manifest,
         manifest,
         code,
@@ -158,15 +184,16 @@ pub async fn create(
 
 /// The prepared code; the outer nothing means that it is wrong, the inner that there is none.
 fn prepare(
-    upload: &Upload,
+    files: &[ArchiveFile],
     manifest: Option<&Manifest>,
     problems: &mut Vec<Problem>,
 ) -> Option<Option<Code>> {
-    let error = |path: &str, line, column, message: String| Problem {
+    let in_functions = |message: String| Problem {
         severity: Severity::Error,
-        line,
-        column,
-        path: path.to_owned(),
+        file: None,
+        line: 1,
+        column: 1,
+        path: "functions".to_owned(),
         message,
         allowed: Vec::new(),
     };
@@ -177,40 +204,44 @@ fn prepare(
             Runtime::Auto | Runtime::Quickjs => {}
             Runtime::Node | Runtime::Process | Runtime::Remote => {
                 right = false;
-                problems.push(error(
-                    "functions",
-                    1,
-                    1,
-                    format!(
-                        "function `{}` asks for a runtime that this daemon does not have; it has \
-                         quickjs",
-                        function.name
-                    ),
-                ));
+                problems.push(in_functions(format!(
+                    "function `{}` asks for a runtime that this daemon does not have; it has \
+                     quickjs",
+                    function.name
+                )));
             }
         }
     }
-    if upload.files.is_empty() {
+    if files.is_empty() {
         if let Some(function) = functions.first() {
-            let message = format!(
+            problems.push(in_functions(format!(
                 "the manifest declares function `{}`, but no files were given: send the archive \
                  with its code",
                 function.name
-            );
-            problems.push(error("functions", 1, 1, message));
+            )));
             return None;
         }
         return right.then_some(None);
     }
-    let files = upload.files.iter().map(|it| (it.path.clone(), it.bytes.to_vec())).collect();
+    let files = files.iter().map(|it| (it.path.clone(), it.bytes.clone())).collect();
     match code::prepare(files) {
         Ok(code) => right.then_some(Some(code)),
         Err(found) => {
-            problems.extend(
-                found.into_iter().map(|it| error(&it.file, it.line, it.column, it.message)),
-            );
+            problems.extend(found.into_iter().map(in_file));
             None
         }
+    }
+}
+
+fn in_file(problem: CodeProblem) -> Problem {
+    Problem {
+        severity: Severity::Error,
+        file: Some(problem.file).filter(|it| !it.is_empty()),
+        line: problem.line.max(1),
+        column: problem.column.max(1),
+        path: String::new(),
+        message: problem.message,
+        allowed: Vec::new(),
     }
 }
 
@@ -221,11 +252,12 @@ async fn store_code(store: &Store, bytes: Vec<u8>) -> Result<BlobHash, StoreErro
     Ok(hash)
 }
 
-fn hash_of(upload: &Upload) -> String {
+/// What tells versions apart: SHA-256 over manifest and files, hex.
+pub fn identity(manifest: &str, files: &[ArchiveFile]) -> String {
     use sha2::{Digest, Sha256};
     let mut hash = Sha256::new();
-    hash.update(Sha256::digest(&upload.manifest));
-    hash.update(content_hash(&upload.files));
+    hash.update(Sha256::digest(manifest));
+    hash.update(content_hash(files));
     hex::encode(hash.finalize())
 }
 

@@ -8,6 +8,9 @@
 //!  DELETED            INACTIVE ── delete ──▶ DEACTIVATING
 //! ```
 //!
+//! A change of inputs or keyrings changes no state and is refused in transitory ones; a change of
+//! version sends an ACTIVE one through ACTIVATING again.
+//!
 //! Invariant: a state that runs a hook ([`SnapInState::is_transitory`]) is entered only together
 //! with the effect that runs it, and that effect stays in the outbox until its outcome has been
 //! stepped, so a crash in between runs the hook again and never leaves the state for ever.
@@ -31,6 +34,10 @@ pub enum Event {
         /// Go on even when the deactivate hook fails.
         force: bool,
     },
+    /// Somebody changes its inputs or keyrings.
+    Configure,
+    /// Somebody moves it to another version of its package.
+    ChangeVersion,
     /// The hook of a transitory state is done.
     HookFinished {
         /// Which one.
@@ -43,6 +50,21 @@ pub enum Event {
         /// What is wrong.
         reason: String,
     },
+}
+
+impl Event {
+    /// For logs: what happened, without the texts that came with it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Event::Activate => "activate",
+            Event::Deactivate { .. } => "deactivate",
+            Event::Delete { .. } => "delete",
+            Event::Configure => "configure",
+            Event::ChangeVersion => "change_version",
+            Event::HookFinished { .. } => "hook_finished",
+            Event::SystemError { .. } => "system_error",
+        }
+    }
 }
 
 /// The hooks that move a snap-in out of a transitory state.
@@ -125,6 +147,8 @@ pub fn step(state: &SnapInState, event: &Event) -> Result<Decision, Refusal> {
         Event::Activate => activate(state),
         Event::Deactivate { force } => deactivate(state, *force),
         Event::Delete { force } => delete(state, *force),
+        Event::Configure => configure(state),
+        Event::ChangeVersion => change_version(state),
         Event::HookFinished { hook, outcome } => hook_finished(state, *hook, outcome),
         Event::SystemError { reason } => system_error(state, reason),
     }
@@ -133,9 +157,7 @@ pub fn step(state: &SnapInState, event: &Event) -> Result<Decision, Refusal> {
 fn activate(state: &SnapInState) -> Result<Decision, Refusal> {
     use SnapInState as S;
     match state {
-        S::Draft | S::Inactive | S::Error { .. } => {
-            Ok(Decision { next: S::Activating, effects: vec![Effect::RunHook(Hook::Activate)] })
-        }
+        S::Draft | S::Inactive | S::Error { .. } => Ok(start_activation()),
         S::Activating | S::Active => Err(Refusal::AlreadySo(state.name())),
         S::Deactivating { .. } => Err(not_now("activate", state, WAIT_FOR_DEACTIVATION)),
         S::Deleted => Err(not_now("activate", state, IT_IS_GONE)),
@@ -172,6 +194,31 @@ fn delete(state: &SnapInState, force: bool) -> Result<Decision, Refusal> {
         }
         S::Activating => Err(not_now("delete", state, WAIT_FOR_ACTIVATION)),
         S::Deleted => Err(Refusal::AlreadySo(state.name())),
+    }
+}
+
+fn configure(state: &SnapInState) -> Result<Decision, Refusal> {
+    use SnapInState as S;
+    match state {
+        S::Draft | S::Active | S::Error { .. } | S::Inactive => Ok(quiet(state.clone())),
+        S::Activating => Err(not_now("configure", state, WAIT_FOR_ACTIVATION)),
+        S::Deactivating { .. } => Err(not_now("configure", state, WAIT_FOR_DEACTIVATION)),
+        S::Deleted => Err(not_now("configure", state, IT_IS_GONE)),
+    }
+}
+
+/// One that functions is activated with the new version: its activate hook has things to set up
+/// outside that the old version did not have. Sources stay open meanwhile, and runs are held.
+fn change_version(state: &SnapInState) -> Result<Decision, Refusal> {
+    use SnapInState as S;
+    match state {
+        S::Active => Ok(start_activation()),
+        S::Draft | S::Error { .. } | S::Inactive => Ok(quiet(state.clone())),
+        S::Activating => Err(not_now("change the version of", state, WAIT_FOR_ACTIVATION)),
+        S::Deactivating { .. } => {
+            Err(not_now("change the version of", state, WAIT_FOR_DEACTIVATION))
+        }
+        S::Deleted => Err(not_now("change the version of", state, IT_IS_GONE)),
     }
 }
 
@@ -226,6 +273,10 @@ fn system_error(state: &SnapInState, reason: &str) -> Result<Decision, Refusal> 
     }
 }
 
+fn start_activation() -> Decision {
+    Decision { next: SnapInState::Activating, effects: vec![Effect::RunHook(Hook::Activate)] }
+}
+
 fn start_deactivation(force: bool, is_deletion: bool) -> Decision {
     Decision {
         next: SnapInState::Deactivating { force, is_deletion },
@@ -271,7 +322,7 @@ mod tests {
     }
 
     fn all_events() -> Vec<Event> {
-        let mut events = vec![Event::Activate];
+        let mut events = vec![Event::Activate, Event::Configure, Event::ChangeVersion];
         for force in [false, true] {
             events.extend([Event::Deactivate { force }, Event::Delete { force }]);
         }

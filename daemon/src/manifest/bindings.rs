@@ -6,10 +6,14 @@ use crate::model::manifest::{
     SnapComponent, SnapKitAction, Tag,
 };
 
-use super::fields::{Fields, Reader, read_json};
+use super::descriptors::descriptor;
+use super::fields::{Elsewhere, Fields, Reader};
 use super::keyrings::keyring_body;
 use super::names::{NameRule, Space, define};
 use super::node::Node;
+
+const OPERATION_KEYS: &[Elsewhere] =
+    &[(&["default_timeout"], "`execute_options`"), (&["fields"], "`inputs` or `outputs`")];
 
 pub(super) fn tag(r: &mut Reader, node: &Node, path: &str) -> Option<Tag> {
     let mut fields = Fields::open(r, node, path)?;
@@ -23,6 +27,7 @@ pub(super) fn tag(r: &mut Reader, node: &Node, path: &str) -> Option<Tag> {
 
 pub(super) fn command(r: &mut Reader, node: &Node, path: &str) -> Option<Command> {
     let mut fields = Fields::open(r, node, path)?;
+    fields.knows_elsewhere(&[(&["surface", "object_types"], "an entry of `surfaces`")]);
     let name = fields.required_text(r, "name", "every command needs one").unwrap_or_default();
     let namespace = fields
         .required_text(r, "namespace", "a command is called by namespace and name")
@@ -108,6 +113,7 @@ pub(super) fn configuration_handler(r: &mut Reader, top: &mut Fields<'_>) -> Con
 
 pub(super) fn operation(r: &mut Reader, node: &Node, path: &str) -> Option<Operation> {
     let mut fields = Fields::open(r, node, path)?;
+    fields.knows_elsewhere(OPERATION_KEYS);
     let name = fields.required_text(r, "name", "every operation needs one").unwrap_or_default();
     let slug_key = if fields.get("slug").is_some() { "slug" } else { "name" };
     let slug = fields.text(r, "slug").unwrap_or_else(|| name.clone());
@@ -144,7 +150,7 @@ fn field_descriptors(
     let Some(mut ports) = fields.fields(r, key) else { return Vec::new() };
     let items = ports.items(r, "fields");
     ports.finish(r);
-    items.iter().filter_map(|(node, path)| read_json(r, node, path)).collect()
+    items.iter().filter_map(|(node, path)| descriptor(r, node, path)).collect()
 }
 
 fn default_timeout(r: &mut Reader, fields: &mut Fields<'_>) -> Option<u32> {

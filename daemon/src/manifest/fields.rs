@@ -15,7 +15,9 @@ use super::names::Names;
 use super::node::{Core, Entry, Kind, Node, Place};
 use super::places::{item, member};
 use super::problem::{Problems, quoted};
-use super::{scalar, suggest};
+use super::scalar;
+
+pub(super) use crate::configuration::suggest::unknown;
 
 /// What a parse gathers on its way through the tree.
 #[derive(Debug, Default)]
@@ -24,6 +26,8 @@ pub(super) struct Reader {
     pub(super) names: Names,
     /// See `Places`.
     pub(super) moved: HashMap<String, String>,
+    #[cfg(test)]
+    pub(super) trace: super::trace::Trace,
 }
 
 /// One mapping that is being read. Invariant: ends with [`Fields::finish`], which reports the keys
@@ -34,7 +38,11 @@ pub(super) struct Fields<'n> {
     pub(super) place: Place,
     pub(super) path: String,
     asked: Vec<&'static str>,
+    elsewhere: &'static [Elsewhere],
 }
+
+/// Keys that are often written one level too high or too low, and where they belong.
+pub(super) type Elsewhere = (&'static [&'static str], &'static str);
 
 impl<'n> Fields<'n> {
     pub(super) fn open(r: &mut Reader, node: &'n Node, path: &str) -> Option<Fields<'n>> {
@@ -43,7 +51,13 @@ impl<'n> Fields<'n> {
             r.problems.error(node.place, path, message);
             return None;
         };
-        Some(Fields { entries, place: node.place, path: path.to_owned(), asked: Vec::new() })
+        let path = path.to_owned();
+        Some(Fields { entries, place: node.place, path, asked: Vec::new(), elsewhere: &[] })
+    }
+
+    /// Keys that do nothing here, and of which the author is told where they do.
+    pub(super) fn knows_elsewhere(&mut self, elsewhere: &'static [Elsewhere]) {
+        self.elsewhere = elsewhere;
     }
 
     /// The value of a key, if there is one that is not empty.
@@ -53,6 +67,11 @@ impl<'n> Fields<'n> {
         }
         let entry = self.entries.iter().find(|entry| &*entry.key == key)?;
         (!entry.value.is_null()).then_some(&entry.value)
+    }
+
+    /// Whether a key has a value, without accounting for it.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|entry| &*entry.key == key && !entry.value.is_null())
     }
 
     pub(super) fn value_place(&self, key: &str) -> Place {
@@ -140,6 +159,8 @@ impl<'n> Fields<'n> {
         let path = self.path_of(key);
         let text = read_text(r, node, &path)?;
         let found = choices.iter().find(|(name, _)| name.eq_ignore_ascii_case(&text));
+        #[cfg(test)]
+        r.trace.values(&path, choices.iter().map(|(name, _)| *name), found.map(|(name, _)| *name));
         if found.is_none() {
             let names = || choices.iter().map(|(name, _)| *name);
             let message = unknown("value", &text, names());
@@ -173,8 +194,12 @@ impl<'n> Fields<'n> {
     }
 
     /// The keys that nobody asked for, which are then accounted for.
-    pub(super) fn others(&mut self) -> Vec<&'n Entry> {
+    pub(super) fn others(&mut self, r: &mut Reader) -> Vec<&'n Entry> {
         let asked = std::mem::take(&mut self.asked);
+        #[cfg(test)]
+        r.trace.keys(&self.path, &asked, self.entries);
+        #[cfg(not(test))]
+        let _ = r;
         let others = self.entries.iter().filter(|entry| !asked.contains(&&*entry.key)).collect();
         self.entries = &[];
         others
@@ -183,26 +208,21 @@ impl<'n> Fields<'n> {
     /// Warns about every key that nobody asked for.
     pub(super) fn finish(mut self, r: &mut Reader) {
         let known = self.asked.clone();
-        for entry in self.others() {
+        for entry in self.others(r) {
             if r.problems.is_full() {
                 return;
+            }
+            let home = self.elsewhere.iter().find(|(keys, _)| keys.contains(&&*entry.key));
+            if let Some((_, home)) = home {
+                let message =
+                    format!("does nothing here: {} belongs into {home}", quoted(&entry.key));
+                r.problems.warn(entry.key_place, &self.path_of(&entry.key), message);
+                continue;
             }
             let message = unknown("key", &entry.key, known.iter().copied());
             let path = self.path_of(&entry.key);
             r.problems.warn_allowing(entry.key_place, &path, message, known.iter().copied());
         }
-    }
-}
-
-/// "unknown THING `x`, did you mean `y`?"
-pub(super) fn unknown<'a>(
-    thing: &str,
-    name: &str,
-    allowed: impl IntoIterator<Item = &'a str>,
-) -> String {
-    match suggest::nearest(name, allowed) {
-        Some(near) => format!("unknown {thing} {}, did you mean `{near}`?", quoted(name)),
-        None => format!("unknown {thing} {}", quoted(name)),
     }
 }
 

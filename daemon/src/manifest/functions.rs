@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::model::manifest::{Automation, Function, Hook, HookType, RetryPolicy, Runtime};
 
-use super::fields::{Fields, Reader, read_word};
+use super::fields::{Elsewhere, Fields, Reader, read_word};
 use super::names::{NameRule, Space, define};
 use super::node::Node;
 use super::problem::quoted;
@@ -26,8 +26,23 @@ const HOOK_TYPES: [(&str, HookType); 4] = [
 
 const DAY: u32 = 86_400;
 
+const RETRY_KEYS: &[&str] = &["max_retries", "min_interval"];
+const OWN_KEYS: &[&str] = &[
+    "supports_synchronization",
+    "timeout_seconds",
+    "max_concurrency",
+    "memory_mb",
+    "fresh_context",
+    "entry_point",
+];
+const FROM_FUNCTION: &[Elsewhere] = &[(RETRY_KEYS, "`config.runtime` of the function")];
+const FROM_CONFIG: &[Elsewhere] =
+    &[(RETRY_KEYS, "`runtime` in here"), (OWN_KEYS, "the function itself, beside `config`")];
+const FROM_RUNTIME: &[Elsewhere] = &[(OWN_KEYS, "the function itself, beside `config`")];
+
 pub(super) fn function(r: &mut Reader, node: &Node, path: &str) -> Option<Function> {
     let mut fields = Fields::open(r, node, path)?;
+    fields.knows_elsewhere(FROM_FUNCTION);
     let function = Function {
         name: fields.name(r, "name", NameRule::Code, Space::Function),
         description: fields.text(r, "description"),
@@ -48,7 +63,9 @@ pub(super) fn function(r: &mut Reader, node: &Node, path: &str) -> Option<Functi
 fn retry_policy(r: &mut Reader, fields: &mut Fields<'_>) -> RetryPolicy {
     let Some(mut config) = fields.fields(r, "config") else { return RetryPolicy::default() };
     let mut policy = RetryPolicy::default();
+    config.knows_elsewhere(FROM_CONFIG);
     if let Some(mut runtime) = config.fields(r, "runtime") {
+        runtime.knows_elsewhere(FROM_RUNTIME);
         policy.max_retries = runtime.number(r, "max_retries", 0..=1000);
         policy.min_interval = runtime.number(r, "min_interval", 0..=DAY);
         runtime.finish(r);

@@ -3,9 +3,10 @@
 
 use serde_json::{Number, Value};
 
+use crate::configuration::values::pattern_problem;
 use crate::model::manifest::{FieldType, Input, InputUi, Level, Validators};
 
-use super::fields::{Fields, Reader, read_json, read_text, unknown};
+use super::fields::{Elsewhere, Fields, Reader, read_json, read_text, unknown};
 use super::names::{NameRule, Space};
 use super::node::Node;
 use super::places::member;
@@ -13,14 +14,40 @@ use super::problem::quoted;
 use super::sections::Leveled;
 use super::values::read_value;
 
-/// What cannot be set by a form.
-const REFUSED: [FieldType; 2] = [FieldType::Date, FieldType::Timestamp];
+/// What the platform that manifests are written for refuses, and this host does not.
+const OURS_ALONE: [FieldType; 2] = [FieldType::Date, FieldType::Timestamp];
 
 /// How version 1 writes an array.
 const OLD_ARRAY: &str = "[]";
 
+/// What belongs into `ui`.
+pub(super) const UI_KEYS: &[Elsewhere] =
+    &[(&["display_name", "is_hidden", "placeholder", "tooltip", "group_name"], "`ui`")];
+
+/// What says something about values, and would say nothing in `ui`.
+const VALUE_KEYS: [&str; 17] = [
+    "field_type",
+    "base_type",
+    "id_type",
+    "allowed_values",
+    "is_required",
+    "default_value",
+    "min_len",
+    "max_len",
+    "eq_len",
+    "pattern",
+    "prefix",
+    "suffix",
+    "contains",
+    "gt",
+    "gte",
+    "lt",
+    "lte",
+];
+
 pub(super) fn read(r: &mut Reader, entry: &Leveled<'_>) -> Option<Input> {
     let mut fields = Fields::open(r, entry.node, &entry.path)?;
+    fields.knows_elsewhere(UI_KEYS);
     let space = match entry.level {
         Level::Organization => Space::OrganizationInput,
         Level::User => Space::UserInput,
@@ -42,6 +69,7 @@ pub(super) fn read(r: &mut Reader, entry: &Leveled<'_>) -> Option<Input> {
         validators: validators(r, &mut fields),
         ui: ui(r, &mut fields),
     };
+    warn_of_limits_without_use(r, &fields, &input);
     let is_enum = [Some(field_type), base_type].contains(&Some(FieldType::Enum));
     if is_enum && input.allowed_values.is_empty() {
         fields.missing(r, "allowed_values", "an enum needs the values to choose from");
@@ -51,6 +79,30 @@ pub(super) fn read(r: &mut Reader, entry: &Leveled<'_>) -> Option<Input> {
     }
     fields.finish(r);
     Some(input)
+}
+
+/// Limits that no value of the input's type can break are probably meant for another type.
+fn warn_of_limits_without_use(r: &mut Reader, fields: &Fields<'_>, input: &Input) {
+    let of = input.base_type.unwrap_or(input.field_type);
+    let is_array = input.field_type == FieldType::Array;
+    let is_anything = matches!(of, FieldType::JsonValue | FieldType::Uenum | FieldType::Unknown);
+    let is_text = matches!(of, FieldType::Text | FieldType::RichText | FieldType::Tokens);
+    let is_number = matches!(of, FieldType::Int | FieldType::Double);
+    for (keys, has_use, what) in [
+        (&["id_type", "devrev_id_type"][..], of == FieldType::Id, "ids"),
+        (&["allowed_values", "devrev_enum"], matches!(of, FieldType::Enum), "enums"),
+        (&["min_len", "max_len", "eq_len"], is_text || is_array, "texts and arrays"),
+        (&["pattern", "prefix", "suffix", "contains"], is_text, "texts"),
+        (&["gt", "gte", "lt", "lte"], is_number, "numbers"),
+    ] {
+        if has_use || is_anything {
+            continue;
+        }
+        for key in keys.iter().filter(|key| fields.has(key)) {
+            let message = format!("only {what} have it; this is of type `{}`", of.name());
+            r.problems.warn(fields.key_place(key), &fields.path_of(key), message);
+        }
+    }
 }
 
 /// The type, and what an array is made of.
@@ -90,29 +142,38 @@ fn read_type(r: &mut Reader, fields: &mut Fields<'_>) -> (FieldType, Option<Fiel
 
 fn base_type(r: &mut Reader, node: &Node, path: &str, written: &str) -> FieldType {
     let base = named_type(r, node, path, written);
-    if matches!(base, FieldType::Bool | FieldType::Array) {
-        let message = format!("an array of `{}` cannot be an input", base.name());
-        r.problems.error(node.place, path, message);
+    match base {
+        FieldType::Array => {
+            let message = "an array of `array` cannot be an input; use `json_value`";
+            r.problems.error(node.place, path, message);
+        }
+        FieldType::Bool => {
+            let message = "an array of `bool` works here, and on no other host";
+            r.problems.warn(node.place, path, message);
+        }
+        _ => {}
     }
     base
 }
 
 fn named_type(r: &mut Reader, node: &Node, path: &str, written: &str) -> FieldType {
     let found = FieldType::ALL.iter().find(|(name, _)| *name == written);
+    #[cfg(test)]
+    r.trace.values(path, FieldType::ALL.map(|(name, _)| name), found.map(|(name, _)| *name));
     let Some((_, field_type)) = found else {
         let message = unknown("type", written, offered());
         r.problems.error_allowing(node.place, path, message, offered());
         return FieldType::Unknown;
     };
-    if REFUSED.contains(field_type) {
-        let message = format!("{} cannot be the type of an input", quoted(written));
-        r.problems.error_allowing(node.place, path, message, offered());
+    if OURS_ALONE.contains(field_type) {
+        let message = format!("{} works here, and on no other host", quoted(written));
+        r.problems.warn(node.place, path, message);
     }
     *field_type
 }
 
 fn offered() -> impl Iterator<Item = &'static str> {
-    let offered = FieldType::ALL.iter().filter(|(_, field_type)| !REFUSED.contains(field_type));
+    let offered = FieldType::ALL.iter().filter(|(_, field_type)| !OURS_ALONE.contains(field_type));
     offered.map(|(name, _)| *name)
 }
 
@@ -153,7 +214,15 @@ fn ui(r: &mut Reader, fields: &mut Fields<'_>) -> InputUi {
     };
     // Consoles know more hints than these; they are kept and not judged.
     let path = ui.path.clone();
-    for entry in ui.others() {
+    for entry in ui.others(r) {
+        if VALUE_KEYS.contains(&&*entry.key) {
+            let message = format!(
+                "does nothing here: {} belongs into the input itself, beside `ui`",
+                quoted(&entry.key)
+            );
+            r.problems.warn(entry.key_place, &member(&path, &entry.key), message);
+            continue;
+        }
         if let Some(value) = read_json(r, &entry.value, &member(&path, &entry.key)) {
             read.other.insert(entry.key.as_ref().to_owned(), value);
         }
@@ -166,7 +235,7 @@ fn validators(r: &mut Reader, fields: &mut Fields<'_>) -> Validators {
         min_len: fields.number(r, "min_len", 0..=u32::MAX),
         max_len: fields.number(r, "max_len", 0..=u32::MAX),
         eq_len: fields.number(r, "eq_len", 0..=u32::MAX),
-        pattern: fields.text(r, "pattern"),
+        pattern: pattern(r, fields),
         prefix: fields.text(r, "prefix"),
         suffix: fields.text(r, "suffix"),
         contains: fields.text(r, "contains"),
@@ -175,6 +244,15 @@ fn validators(r: &mut Reader, fields: &mut Fields<'_>) -> Validators {
         lt: bound(r, fields, "lt"),
         lte: bound(r, fields, "lte"),
     }
+}
+
+fn pattern(r: &mut Reader, fields: &mut Fields<'_>) -> Option<String> {
+    let pattern = fields.text(r, "pattern")?;
+    if let Some(why) = pattern_problem(&pattern) {
+        let place = fields.value_place("pattern");
+        r.problems.error(place, &fields.path_of("pattern"), format!("the pattern {why}"));
+    }
+    Some(pattern)
 }
 
 fn bound(r: &mut Reader, fields: &mut Fields<'_>, key: &'static str) -> Option<Number> {

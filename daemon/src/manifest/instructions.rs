@@ -30,6 +30,11 @@ pub fn render_instructions(
     rendered
 }
 
+/// Whether a template has this field.
+pub(super) fn has_field(template: &str, wanted: &str) -> bool {
+    parts(template).iter().any(|part| matches!(part, Part::Field { field, .. } if *field == wanted))
+}
+
 /// The fields of a template that nothing will fill in.
 pub(super) fn unknown_fields(template: &str, config: &Value) -> Vec<String> {
     let mut unknown = Vec::new();

@@ -8,8 +8,8 @@ use crate::model::manifest::{
     ServiceAccountScopes,
 };
 
-use super::fields::{Fields, Reader, read_text};
-use super::names::{NameRule, Space, use_name};
+use super::fields::{Elsewhere, Fields, Reader, read_text};
+use super::names::{NameRule, Need, Space, mark_personal, use_name};
 use super::node::{Kind, Node};
 use super::places::member;
 use super::sections::Leveled;
@@ -28,6 +28,14 @@ const BUILT_IN: [&str; 11] = [
     "devrev-pat",
     "devrev-github",
 ];
+
+const SECRET_KEYS: &[Elsewhere] =
+    &[(&["fields", "secret_transform", "token_verification"], "`secret_config`")];
+
+const OAUTH_KEYS: &[Elsewhere] = &[(
+    &["authorize", "refresh", "revoke", "scopes", "scope_delimiter", "oauth_secret"],
+    "the keyring type itself, beside `secret_config`",
+)];
 
 const KINDS: [(&str, KeyringKind); 2] =
     [("secret", KeyringKind::Secret), ("oauth2", KeyringKind::Oauth2)];
@@ -91,13 +99,22 @@ pub(super) fn keyring_body(
         Some(space) => fields.name(r, "name", NameRule::Label, space),
         None => fields.required_text(r, "name", "every keyring needs one").unwrap_or_default(),
     };
+    if level == Level::User {
+        mark_personal(r, &name);
+    }
     let types = keyring_types(r, &mut fields);
     if types.is_empty() {
         let path = fields.path_of("types");
         let message = "the key `types` is missing: it says which secrets will do";
         r.problems.error_allowing(fields.place, &path, message, BUILT_IN);
     }
-    let optional = fields.flag(r, "optional").unwrap_or_default() || level == Level::User;
+    let optional = fields.flag(r, "optional");
+    if level == Level::User && optional == Some(false) {
+        let path = fields.path_of("optional");
+        let message = "does nothing here: a user's keyring is always optional";
+        r.problems.warn(fields.value_place("optional"), &path, message);
+    }
+    let optional = optional.unwrap_or_default() || level == Level::User;
     let keyring = Keyring {
         level,
         name,
@@ -130,8 +147,10 @@ fn keyring_types(r: &mut Reader, fields: &mut Fields<'_>) -> Vec<String> {
     let items = fields.items(r, "types");
     let types = fields.texts(r, "types");
     for (keyring_type, (node, path)) in types.iter().zip(items) {
+        #[cfg(test)]
+        r.trace.values(&path, BUILT_IN, BUILT_IN.into_iter().find(|it| it == keyring_type));
         if !BUILT_IN.contains(&keyring_type.as_str()) {
-            use_name(r, Space::KeyringType, keyring_type, node.place, path);
+            use_name(r, Need::Known, Space::KeyringType, keyring_type, node.place, path);
         }
     }
     types
@@ -139,6 +158,7 @@ fn keyring_types(r: &mut Reader, fields: &mut Fields<'_>) -> Vec<String> {
 
 pub(super) fn keyring_type(r: &mut Reader, node: &Node, path: &str) -> Option<KeyringType> {
     let mut fields = Fields::open(r, node, path)?;
+    fields.knows_elsewhere(SECRET_KEYS);
     let id = fields.name(r, "id", NameRule::Label, Space::KeyringType);
     let kind = fields.choice(r, "kind", &KINDS);
     let reference_keyring = fields.text(r, "reference_keyring");
@@ -148,6 +168,12 @@ pub(super) fn keyring_type(r: &mut Reader, node: &Node, path: &str) -> Option<Ke
         r.problems.error_allowing(fields.place, &path, message, KINDS.map(|(name, _)| name));
     }
     let (secret_config, inner_data) = secret_config(r, &mut fields);
+    let organization_data = organization_data(r, &mut fields);
+    if organization_data.is_some() && inner_data.is_some() {
+        let path = fields.path_of("organization_data");
+        let message = "is here and in `secret_config`; the one here is used";
+        r.problems.warn(fields.key_place("organization_data"), &path, message);
+    }
     let scopes = fields.items(r, "scopes");
     let keyring_type = KeyringType {
         id,
@@ -164,7 +190,7 @@ pub(super) fn keyring_type(r: &mut Reader, node: &Node, path: &str) -> Option<Ke
         authorize: authorize(r, &mut fields),
         refresh: external_request(r, &mut fields, "refresh"),
         revoke: external_request(r, &mut fields, "revoke"),
-        organization_data: external_request(r, &mut fields, "organization_data").or(inner_data),
+        organization_data: organization_data.or(inner_data),
     };
     fields.finish(r);
     Some(keyring_type)
@@ -176,13 +202,14 @@ fn secret_config(
     fields: &mut Fields<'_>,
 ) -> (Option<SecretConfig>, Option<ExternalRequest>) {
     let Some(mut config) = fields.fields(r, "secret_config") else { return (None, None) };
+    config.knows_elsewhere(OAUTH_KEYS);
     let items = config.items(r, "fields");
     let read = SecretConfig {
         fields: items.iter().filter_map(|(node, path)| secret_field(r, node, path)).collect(),
         secret_transform: config.text(r, "secret_transform"),
         token_verification: external_request(r, &mut config, "token_verification"),
     };
-    let organization_data = external_request(r, &mut config, "organization_data");
+    let organization_data = organization_data(r, &mut config);
     config.finish(r);
     (Some(read), organization_data)
 }
@@ -235,22 +262,35 @@ fn external_request(
     key: &'static str,
 ) -> Option<ExternalRequest> {
     let mut fields = fields.fields(r, key)?;
-    fields.choice(r, "type", &[("config", ())]);
-    // Both spellings are in use, and mean the same.
-    let mut query_parameters = text_map(r, &mut fields, "query_params");
-    query_parameters.extend(text_map(r, &mut fields, "query_parameters"));
-    let request = ExternalRequest {
-        url: fields.required_text(r, "url", "the request goes there").unwrap_or_default(),
-        method: fields.text(r, "method"),
-        headers: text_map(r, &mut fields, "headers"),
-        query_parameters,
-        response_jq: fields.text(r, "response_jq"),
-    };
+    let request = request_body(r, &mut fields);
     fields.finish(r);
     Some(request)
 }
 
-fn text_map(
+/// The only request of which the answer's body is used.
+fn organization_data(r: &mut Reader, fields: &mut Fields<'_>) -> Option<ExternalRequest> {
+    let mut fields = fields.fields(r, "organization_data")?;
+    let mut request = request_body(r, &mut fields);
+    request.response_jq = fields.text(r, "response_jq");
+    fields.finish(r);
+    Some(request)
+}
+
+fn request_body(r: &mut Reader, fields: &mut Fields<'_>) -> ExternalRequest {
+    fields.choice(r, "type", &[("config", ())]);
+    // Both spellings are in use, and mean the same.
+    let mut query_parameters = text_map(r, fields, "query_params");
+    query_parameters.extend(text_map(r, fields, "query_parameters"));
+    ExternalRequest {
+        url: fields.required_text(r, "url", "the request goes there").unwrap_or_default(),
+        method: fields.text(r, "method"),
+        headers: text_map(r, fields, "headers"),
+        query_parameters,
+        response_jq: None,
+    }
+}
+
+pub(super) fn text_map(
     r: &mut Reader,
     fields: &mut Fields<'_>,
     key: &'static str,

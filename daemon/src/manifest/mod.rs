@@ -13,19 +13,23 @@
 //! as what it stands for.
 
 mod bindings;
+mod descriptors;
 mod fields;
 mod functions;
 mod inputs;
 mod instructions;
 mod keyrings;
+mod masking;
 mod names;
 mod node;
 mod places;
 mod problem;
+mod registration;
 mod scalar;
 mod sections;
 mod sources;
-mod suggest;
+#[cfg(test)]
+mod trace;
 mod values;
 mod yaml;
 
@@ -33,6 +37,7 @@ mod yaml;
 mod tests;
 
 pub use instructions::render_instructions;
+pub use masking::{MASK, mask_secrets};
 pub use places::Places;
 pub use problem::{Problem, Severity};
 
@@ -62,9 +67,7 @@ pub struct Parsed {
 /// Reads a manifest.
 pub fn parse(text: &str) -> Parsed {
     let mut r = fields::Reader::default();
-    let root = yaml::load(text, &mut r.problems);
-    let manifest = root.as_ref().and_then(|root| sections::read(&mut r, root));
-    names::check(&r.names, &mut r.problems);
+    let (root, manifest) = read(&mut r, text);
     let (manifest, partial) =
         if r.problems.has_errors() { (None, manifest) } else { (manifest, None) };
     Parsed {
@@ -73,4 +76,19 @@ pub fn parse(text: &str) -> Parsed {
         problems: r.problems.into_sorted(),
         places: Places::new(root, r.moved),
     }
+}
+
+fn read(r: &mut fields::Reader, text: &str) -> (Option<node::Node>, Option<Manifest>) {
+    let root = yaml::load(text, &mut r.problems);
+    let manifest = root.as_ref().and_then(|root| sections::read(r, root));
+    names::check(&r.names, &mut r.problems);
+    (root, manifest)
+}
+
+/// What a parse of this text knows and meets.
+#[cfg(test)]
+fn trace(text: &str) -> trace::Trace {
+    let mut r = fields::Reader::default();
+    read(&mut r, text);
+    r.trace
 }

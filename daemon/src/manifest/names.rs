@@ -49,10 +49,24 @@ pub(super) enum NameRule {
 pub(super) struct Names {
     defined: HashMap<Space, HashMap<String, (Place, String)>>,
     used: Vec<Use>,
+    /// Keyrings that each user has one of.
+    personal: HashSet<String>,
+}
+
+/// What a use by name asks of its definition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    /// That there is one.
+    Declared,
+    /// Like `Declared`, and that it is not each user's own.
+    Shared,
+    /// That there is one, here or at the host, which may know more than the manifest.
+    Known,
 }
 
 #[derive(Debug)]
 struct Use {
+    need: Need,
     space: Space,
     name: String,
     place: Place,
@@ -102,7 +116,11 @@ impl Fields<'_> {
     pub(super) fn reference(&mut self, r: &mut Reader, key: &'static str, space: Space) -> String {
         let what = format!("the name of the {} belongs here", space.thing());
         let Some(name) = self.required_text(r, key, &what) else { return String::new() };
-        use_name(r, space, &name, self.value_place(key), self.path_of(key));
+        let need = match space {
+            Space::KeyringType | Space::Keyring => Need::Known,
+            _ => Need::Declared,
+        };
+        use_name(r, need, space, &name, self.value_place(key), self.path_of(key));
         name
     }
 
@@ -134,8 +152,20 @@ pub(super) fn define(r: &mut Reader, space: Space, name: &str, place: Place, pat
     names.insert(name.to_owned(), (place, path.to_owned()));
 }
 
-pub(super) fn use_name(r: &mut Reader, space: Space, name: &str, place: Place, path: String) {
-    r.names.used.push(Use { space, name: name.to_owned(), place, path });
+/// Notes that a keyring is each user's own.
+pub(super) fn mark_personal(r: &mut Reader, name: &str) {
+    r.names.personal.insert(name.to_owned());
+}
+
+pub(super) fn use_name(
+    r: &mut Reader,
+    need: Need,
+    space: Space,
+    name: &str,
+    place: Place,
+    path: String,
+) {
+    r.names.used.push(Use { need, space, name: name.to_owned(), place, path });
 }
 
 /// What only the whole manifest can tell.
@@ -152,19 +182,29 @@ fn check_uses(names: &Names, problems: &mut Problems) {
             return;
         }
         let defined = names.defined.get(&used.space).unwrap_or(&nothing);
+        let is_denied = |name: &str| used.need == Need::Shared && names.personal.contains(name);
+        if is_denied(&used.name) {
+            let message = format!(
+                "the {} {} is each user's own, and this belongs to the organization",
+                used.space.thing(),
+                quoted(&used.name)
+            );
+            problems.error(used.place, &used.path, message);
+            continue;
+        }
         if defined.contains_key(&used.name) {
             continue;
         }
-        let mut allowed: Vec<&str> = defined.keys().map(String::as_str).collect();
+        let mut allowed: Vec<&str> =
+            defined.keys().map(String::as_str).filter(|name| !is_denied(name)).collect();
         allowed.sort_unstable();
         let message = unknown(used.space.thing(), &used.name, allowed.iter().copied());
         let Use { place, path, .. } = used;
-        match used.space {
-            // The host may know more of these than the manifest declares.
-            Space::KeyringType | Space::Keyring => {
-                problems.warn_allowing(*place, path, message, allowed)
+        match used.need {
+            Need::Known => problems.warn_allowing(*place, path, message, allowed),
+            Need::Declared | Need::Shared => {
+                problems.error_allowing(*place, path, message, allowed);
             }
-            _ => problems.error_allowing(*place, path, message, allowed),
         }
     }
 }

@@ -47,7 +47,7 @@ impl Places {
             Some(_) | None => message.to_owned(),
         };
         let path = self.moved_path(path);
-        Problem { severity, line, column, path, message, allowed: Vec::new() }
+        Problem { severity, file: None, line, column, path, message, allowed: Vec::new() }
     }
 
     fn find(&self, path: &str, inner: Option<(u32, u32)>) -> ((u32, u32), bool) {

@@ -7,6 +7,9 @@ use std::fmt;
 use serde::Serialize;
 
 use super::node::Place;
+use crate::configuration::suggest::shorten;
+
+pub(super) use crate::configuration::suggest::quoted;
 
 /// More than anyone reads at once; it also bounds the work on hostile input.
 const MAX_PROBLEMS: usize = 200;
@@ -14,13 +17,16 @@ const MAX_PROBLEMS: usize = 200;
 /// As many as still help, when a whole section is allowed.
 const MAX_ALLOWED: usize = 50;
 
-/// Where a text is quoted in a message, it is cut to this many characters.
-const MAX_QUOTED: usize = 60;
+/// A path is cut to this many characters.
+const MAX_PATH: usize = 240;
 
 /// One problem. Lines and columns count from 1, columns in characters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
     pub severity: Severity,
+    /// The file of the archive that it is in; absent for the manifest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
     pub line: u32,
     pub column: u32,
     /// Such as `automations[0].source`; empty when it is about the file.
@@ -46,6 +52,9 @@ impl fmt::Display for Problem {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
+        if let Some(file) = &self.file {
+            write!(f, "{file}:")?;
+        }
         write!(f, "{}:{}: {severity}: ", self.line, self.column)?;
         if !self.path.is_empty() {
             write!(f, "{}: ", self.path)?;
@@ -113,6 +122,7 @@ impl Problems {
             let last = self.found.last().map_or((1, 1), |problem| (problem.line, problem.column));
             self.found.push(Problem {
                 severity: Severity::Warning,
+                file: None,
                 line: last.0,
                 column: last.1,
                 path: String::new(),
@@ -140,31 +150,15 @@ impl Problems {
                 (Severity::Error, None) | (Severity::Warning, _) => return,
             }
         }
-        let path = shorten(path, 4 * MAX_QUOTED);
+        let path = shorten(path, MAX_PATH);
         self.found.push(Problem {
             severity,
+            file: None,
             line: place.line,
             column: place.column,
             path,
             message,
             allowed,
         });
-    }
-}
-
-/// A text from the manifest as it stands in a message: cut, without control characters, in backticks.
-pub(super) fn quoted(text: &str) -> String {
-    let printable: String = text
-        .chars()
-        .take(MAX_QUOTED + 1)
-        .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
-        .collect();
-    format!("`{}`", shorten(&printable, MAX_QUOTED))
-}
-
-fn shorten(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
     }
 }

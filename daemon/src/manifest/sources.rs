@@ -4,16 +4,33 @@ use serde_json::Value;
 
 use crate::model::manifest::EventSource;
 
-use super::fields::{Fields, Reader};
+use super::fields::{Elsewhere, Fields, Reader};
 use super::instructions::unknown_fields;
 use super::names::{NameRule, Space};
 use super::node::Kind;
 use super::places::member;
 use super::problem::quoted;
+use super::registration::registration;
 use super::sections::Leveled;
+
+/// What the known types of sources have in their configs.
+const CONFIG_KEYS: &[Elsewhere] = &[(
+    &[
+        "policy",
+        "parameters",
+        "event_types",
+        "jq_query",
+        "cron",
+        "interval_seconds",
+        "metadata",
+        "allowlist",
+    ],
+    "`config`",
+)];
 
 pub(super) fn read(r: &mut Reader, entry: &Leveled<'_>) -> Option<EventSource> {
     let mut fields = Fields::open(r, entry.node, &entry.path)?;
+    fields.knows_elsewhere(CONFIG_KEYS);
     let name = fields.name(r, "name", NameRule::Label, Space::Source);
     let kind = fields
         .required_text(r, "type", "it says which plugin provides the events")
@@ -30,6 +47,7 @@ pub(super) fn read(r: &mut Reader, entry: &Leveled<'_>) -> Option<EventSource> {
         connection: fields.optional_reference(r, "connection", Space::Keyring),
         config,
         setup_instructions,
+        registration: registration(r, &mut fields, entry.level),
     };
     warn_of_unknown_fields(r, &fields, &source);
     fields.finish(r);

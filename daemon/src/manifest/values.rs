@@ -1,76 +1,61 @@
-//! Whether a value of the manifest is of an input's type.
+//! A default in YAML to its JSON, and what is wrong with it: judged like every other value of an
+//! input, by `crate::configuration::values`.
 
 use serde_json::Value;
 
+use super::fields::{Reader, read_flag, read_items, read_json};
+use super::node::{Kind, Node};
+use super::problem::quoted;
+use crate::configuration::values::{ValueProblem, check};
 use crate::model::manifest::{FieldType, Input};
 
-use super::fields::{Reader, read_flag, read_items, read_json, unknown};
-use super::node::{Core, Kind, Node, Scalar};
-use super::problem::quoted;
-
-/// The value as JSON, if it is of the input's type.
+/// The value as JSON, if it is right for the input.
 pub(super) fn read_value(r: &mut Reader, node: &Node, path: &str, input: &Input) -> Option<Value> {
-    if input.field_type != FieldType::Array {
-        return read_one(r, node, path, input, input.field_type);
-    }
-    let Kind::List(_) = &node.kind else {
-        return mismatch(r, node, path, FieldType::Array);
-    };
-    let base = input.base_type.unwrap_or(FieldType::Unknown);
-    let items = read_items(r, node, path);
-    let values = items.iter().filter_map(|(node, path)| read_one(r, node, path, input, base));
-    Some(Value::Array(values.collect()))
-}
-
-fn read_one(
-    r: &mut Reader,
-    node: &Node,
-    path: &str,
-    input: &Input,
-    field_type: FieldType,
-) -> Option<Value> {
-    let core = match &node.kind {
-        Kind::Scalar(Scalar { core, .. }) => Some(*core),
-        Kind::List(_) | Kind::Map(_) => None,
-    };
-    let fits = match field_type {
-        FieldType::Bool => return read_flag(r, node, path).map(Value::Bool),
-        FieldType::Enum => return read_choice(r, node, path, &input.allowed_values),
-        FieldType::Int => matches!(core, Some(Core::Int(_) | Core::UInt(_))),
-        FieldType::Double => {
-            matches!(core, Some(Core::Int(_) | Core::UInt(_) | Core::Float(_)))
+    let value = match (&node.kind, input.field_type) {
+        (Kind::List(_), FieldType::Array) => {
+            let base = input.base_type.unwrap_or(FieldType::Unknown);
+            let items = read_items(r, node, path);
+            let values = items.iter().map(|(node, path)| read_one(r, node, path, base));
+            // All are read, so that each is complained about.
+            let values: Vec<Option<Value>> = values.collect();
+            Value::Array(values.into_iter().collect::<Option<Vec<Value>>>()?)
         }
-        FieldType::Text
-        | FieldType::RichText
-        | FieldType::Id
-        | FieldType::Date
-        | FieldType::Timestamp => matches!(core, Some(Core::Text)),
-        FieldType::Tokens => matches!(core, Some(Core::Text)) || matches!(node.kind, Kind::List(_)),
-        FieldType::Composite | FieldType::Struct => matches!(node.kind, Kind::Map(_)),
-        FieldType::Array => matches!(node.kind, Kind::List(_)),
-        FieldType::JsonValue | FieldType::Uenum | FieldType::Unknown => true,
+        (_, field_type) => read_one(r, node, path, field_type)?,
     };
-    if !fits {
-        return mismatch(r, node, path, field_type);
+    let problems = check(input, &value);
+    let is_right = problems.is_empty();
+    for problem in problems {
+        report(r, node, path, problem);
     }
-    read_json(r, node, path)
+    is_right.then_some(value)
 }
 
-fn read_choice(r: &mut Reader, node: &Node, path: &str, allowed: &[String]) -> Option<Value> {
-    let Kind::Scalar(scalar) = &node.kind else {
-        return mismatch(r, node, path, FieldType::Enum);
-    };
-    // Allowed values are text, however they are written, and so is one of them.
-    let text = scalar.text.as_ref();
-    if allowed.iter().any(|value| value == text) {
-        return Some(Value::from(text));
+fn read_one(r: &mut Reader, node: &Node, path: &str, field_type: FieldType) -> Option<Value> {
+    match (&node.kind, field_type) {
+        (_, FieldType::Bool) => read_flag(r, node, path).map(Value::Bool),
+        // Allowed values are text, however they are written, and so is one of them.
+        (Kind::Scalar(scalar), FieldType::Enum) => Some(Value::from(scalar.text.as_ref())),
+        _ => read_json(r, node, path),
     }
-    let allowed = || allowed.iter().map(String::as_str);
-    r.problems.error_allowing(node.place, path, unknown("value", text, allowed()), allowed());
-    None
 }
 
-fn mismatch(r: &mut Reader, node: &Node, path: &str, wanted: FieldType) -> Option<Value> {
+fn report(r: &mut Reader, node: &Node, path: &str, problem: ValueProblem) {
+    let (node, path) = match (&node.kind, problem.item) {
+        (Kind::List(items), Some(index)) => {
+            (items.get(index).unwrap_or(node), super::places::item(path, index))
+        }
+        _ => (node, path.to_owned()),
+    };
+    let message = match problem.wanted {
+        Some(wanted) => mismatch(node, wanted),
+        None => problem.message,
+    };
+    let allowed = problem.allowed.iter().map(String::as_str);
+    r.problems.error_allowing(node.place, &path, message, allowed);
+}
+
+/// As the author sees it: in the words of YAML, and with the text, which is in his own file.
+fn mismatch(node: &Node, wanted: FieldType) -> String {
     let mut message =
         format!("a value of type `{}` is wanted, found {}", wanted.name(), node.describe());
     if let Kind::Scalar(scalar) = &node.kind {
@@ -80,6 +65,5 @@ fn mismatch(r: &mut Reader, node: &Node, path: &str, wanted: FieldType) -> Optio
             message.push_str("; quote it");
         }
     }
-    r.problems.error(node.place, path, message);
-    None
+    message
 }

@@ -44,6 +44,19 @@ impl SnapInState {
         }
     }
 
+    /// What is wrong, in ERROR.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            SnapInState::Error { reason } => Some(reason),
+            SnapInState::Draft
+            | SnapInState::Activating
+            | SnapInState::Active
+            | SnapInState::Deactivating { .. }
+            | SnapInState::Inactive
+            | SnapInState::Deleted => None,
+        }
+    }
+
     /// Whether its sources take events. Open from ACTIVATING: activate hooks register trigger URLs
     /// outside, and the other side pings them at once.
     pub fn sources_open(&self) -> bool {

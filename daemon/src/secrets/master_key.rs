@@ -1,73 +1,71 @@
-//! The master key: where it is, and that nobody else can read it.
+//! One master key, and what is derived from it. Its bytes leave this folder for the key file only.
 
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-
-use hmac::{Hmac, KeyInit, Mac};
+use chacha20poly1305::{Key, KeyInit, XChaCha20Poly1305};
+use hmac::{Hmac, Mac};
 use sha2::Sha256;
+use zeroize::Zeroizing;
 
-/// Name of the systemd credential (`LoadCredential=master-key:...`).
-const CREDENTIAL: &str = "master-key";
-/// Name of the file in the state directory.
-const FILE: &str = "master.key";
+/// Bytes of a master key, and of what is derived from one.
 const LENGTH: usize = 32;
 
-/// 256 random bits that everything secret on this host hangs on.
-pub struct MasterKey([u8; LENGTH]);
+/// 256 random bits that secrets of this host hang on.
+pub(super) struct MasterKey {
+    id: KeyId,
+    bytes: Zeroizing<[u8; LENGTH]>,
+    /// Seals and opens envelopes.
+    pub(super) envelopes: XChaCha20Poly1305,
+    /// Signs service-account tokens.
+    pub(super) tokens: Zeroizing<[u8; LENGTH]>,
+}
 
-/// Why there is no master key.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyError {
-    /// It cannot be read or made.
-    #[error("the master key {path} cannot be used: {cause}")]
-    Io {
-        /// Where it is.
-        path: PathBuf,
-        /// Why.
-        cause: std::io::Error,
-    },
-    /// Others can read it.
-    #[error(
-        "the master key {path} has mode {mode:04o}, so others can read it: run `chmod 0600 {path}`, \
-         and make a new one if it may have been read"
-    )]
-    Exposed {
-        /// Where it is.
-        path: PathBuf,
-        /// Its mode.
-        mode: u32,
-    },
-    /// It is no key.
-    #[error("the master key {path} is not {LENGTH} bytes in hexadecimal")]
-    Malformed {
-        /// Where it is.
-        path: PathBuf,
-    },
+/// Tells master keys apart. It is derived from the key, and says nothing about it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId(pub(super) [u8; KeyId::LENGTH]);
+
+impl KeyId {
+    pub(super) const LENGTH: usize = 4;
 }
 
 impl MasterKey {
-    /// Reads the credential in `credentials` (systemd's `$CREDENTIALS_DIRECTORY`) if there is one,
-    /// else the file in `state`, which is made when there is none.
-    pub fn load(credentials: Option<&Path>, state: &Path) -> Result<MasterKey, KeyError> {
-        if let Some(path) = credentials.map(|it| it.join(CREDENTIAL))
-            && path.exists()
-        {
-            // systemd sets modes there itself, and they differ between its versions.
-            return read(&path, false);
-        }
-        let path = state.join(FILE);
-        match create(&path) {
-            Ok(key) => Ok(key),
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => read(&path, true),
-            Err(cause) => Err(KeyError::Io { path, cause }),
-        }
+    /// A new one, from the system's random bytes.
+    pub(super) fn new() -> MasterKey {
+        let mut bytes = Zeroizing::new([0; LENGTH]);
+        crate::random::fill(bytes.as_mut_slice());
+        MasterKey::from_bytes(bytes)
     }
 
-    /// A key for one purpose; knowing it tells nothing about the others.
-    pub(super) fn derive(&self, purpose: &str) -> [u8; LENGTH] {
-        mac(&self.0, purpose.as_bytes())
+    /// One that was written by [`MasterKey::to_text`]: so many bytes in hexadecimal.
+    pub(super) fn from_text(text: &str) -> Option<MasterKey> {
+        let mut bytes = Zeroizing::new([0; LENGTH]);
+        hex::decode_to_slice(text, bytes.as_mut_slice()).ok()?;
+        Some(MasterKey::from_bytes(bytes))
+    }
+
+    /// For the key file.
+    pub(super) fn to_text(&self) -> Zeroizing<String> {
+        Zeroizing::new(hex::encode(self.bytes.as_slice()))
+    }
+
+    pub(super) fn id(&self) -> KeyId {
+        self.id
+    }
+
+    /// Whether it is the same key.
+    pub(super) fn is(&self, other: &MasterKey) -> bool {
+        self.bytes == other.bytes
+    }
+
+    fn from_bytes(bytes: Zeroizing<[u8; LENGTH]>) -> MasterKey {
+        // A key for one purpose: knowing it tells nothing about the others.
+        let derive = |purpose: &str| Zeroizing::new(mac(bytes.as_slice(), purpose.as_bytes()));
+        let mut id = [0; KeyId::LENGTH];
+        id.copy_from_slice(&derive("mortise envelope key id v1")[..KeyId::LENGTH]);
+        MasterKey {
+            id: KeyId(id),
+            envelopes: XChaCha20Poly1305::new(&Key::from(*derive("mortise envelope v1"))),
+            tokens: derive("mortise service-account token v1"),
+            bytes,
+        }
     }
 }
 
@@ -79,82 +77,47 @@ pub(super) fn mac(key: &[u8], message: &[u8]) -> [u8; LENGTH] {
     mac.finalize().into_bytes().into()
 }
 
-fn create(path: &Path) -> std::io::Result<MasterKey> {
-    // Written beside its place first: a crash in the middle must not leave half a key.
-    let draft = path.with_extension("key.new");
-    if path.exists() {
-        return Err(std::io::ErrorKind::AlreadyExists.into());
+impl std::fmt::Display for KeyId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&hex::encode(self.0))
     }
-    let mut key = [0; LENGTH];
-    crate::random::fill(&mut key);
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-    file.write_all(hex::encode(key).as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&draft, path)?;
-    if let Some(directory) = path.parent() {
-        File::open(directory)?.sync_all()?;
-    }
-    Ok(MasterKey(key))
 }
 
-fn read(path: &Path, must_be_private: bool) -> Result<MasterKey, KeyError> {
-    let io = |cause| KeyError::Io { path: path.to_owned(), cause };
-    let file = File::open(path).map_err(io)?;
-    let mode = file.metadata().map_err(io)?.mode() & 0o7777;
-    if must_be_private && mode & 0o077 != 0 {
-        return Err(KeyError::Exposed { path: path.to_owned(), mode });
+impl std::fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "KeyId({self})")
     }
-    let mut text = String::new();
-    file.take(1024).read_to_string(&mut text).map_err(io)?;
-    let mut key = [0; LENGTH];
-    hex::decode_to_slice(text.trim(), &mut key)
-        .map_err(|_| KeyError::Malformed { path: path.to_owned() })?;
-    Ok(MasterKey(key))
 }
 
 impl std::fmt::Debug for MasterKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("MasterKey")
+        write!(f, "MasterKey({})", self.id)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]
-    fn is_made_once_private_and_read_again() {
-        let state = tempfile::tempdir().expect("tempdir");
-        let first = MasterKey::load(None, state.path()).expect("made").derive("x");
-        let path = state.path().join(FILE);
-        assert_eq!(std::fs::metadata(&path).expect("exists").mode() & 0o777, 0o600);
-        assert_eq!(MasterKey::load(None, state.path()).expect("read").derive("x"), first);
-        assert_ne!(MasterKey::load(None, state.path()).expect("read").derive("y"), first);
+    fn text_gives_the_same_key_back_and_debug_gives_nothing_away() {
+        let key = MasterKey::new();
+        let text = key.to_text();
+        let again = MasterKey::from_text(&text).expect("its own text");
+        assert_eq!((again.id(), &again.tokens), (key.id(), &key.tokens));
+        assert_ne!(MasterKey::new().id(), key.id());
+        assert_ne!(key.tokens, key.bytes);
+        let shown = format!("{key:?}");
+        assert!(shown.contains(&key.id().to_string()) && !text.contains(&key.id().to_string()));
+        assert!(!shown.contains(&text[..16]), "{shown}");
     }
 
     #[test]
-    fn refuses_a_key_that_others_can_read_or_that_is_none() {
-        let state = tempfile::tempdir().expect("tempdir");
-        MasterKey::load(None, state.path()).expect("made");
-        let path = state.path().join(FILE);
-        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).expect("chmod");
-        let error = MasterKey::load(None, state.path()).expect_err("exposed").to_string();
-        assert!(error.contains("chmod 0600"), "{error}");
-        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).expect("chmod");
-        std::fs::write(&path, "short").expect("written");
-        assert!(matches!(MasterKey::load(None, state.path()), Err(KeyError::Malformed { .. })));
-    }
-
-    #[test]
-    fn a_credential_comes_first() {
-        let (state, credentials) = (tempfile::tempdir(), tempfile::tempdir());
-        let (state, credentials) = (state.expect("tempdir"), credentials.expect("tempdir"));
-        std::fs::write(credentials.path().join(CREDENTIAL), "07".repeat(LENGTH)).expect("written");
-        let key = MasterKey::load(Some(credentials.path()), state.path()).expect("read");
-        assert_eq!(key.0, [7; LENGTH]);
-        assert!(!state.path().join(FILE).exists());
+    fn what_is_no_key_is_refused() {
+        let text = "07".repeat(LENGTH);
+        assert!(MasterKey::from_text(&text).is_some());
+        for broken in ["", "07", &text[1..], &format!("{text}00"), &text.replace('7', "x")] {
+            assert!(MasterKey::from_text(broken).is_none(), "{broken}");
+        }
     }
 }

@@ -1,12 +1,17 @@
-//! The host's master key and what is derived from it: the only folder that knows ciphers.
+//! The host's master keys and what is derived from them: the only folder that knows ciphers.
 //!
-//! The key comes from a systemd credential or from a file of mode 0600 that is made at first start,
-//! never from the environment. It never leaves this folder: callers hand over what is to be signed.
+//! The keys come from a systemd credential or from a file of mode 0600 that is made at first start,
+//! never from the environment. They never leave this folder: callers hand over what is to be sealed
+//! or signed.
 
+mod key_file;
 mod master_key;
+mod master_keys;
 mod service_token;
 mod vault;
 
-pub use master_key::{KeyError, MasterKey};
+pub use key_file::{KeyError, KeyHome};
+pub use master_key::KeyId;
+pub use master_keys::MasterKeys;
 pub use service_token::{ServiceClaims, ServiceTokenError, ServiceTokens};
 pub use vault::{Vault, VaultError};

@@ -1,5 +1,9 @@
 //! Service-account tokens: what a function gets to call the API with. Signed and stateless, limited
-//! to one snap-in, valid for 30 minutes (spec §2.2).
+//! to one snap-in, valid for 30 minutes (spec §2.2). The master key in use signs them; those that an
+//! older one has signed are read for as long as that is at hand, so that a function that runs while
+//! the key is changed does not lose its way back.
+
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -7,8 +11,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-use super::MasterKey;
 use super::master_key::mac;
+use super::master_keys::MasterKeys;
 use crate::model::event::Cause;
 use crate::model::id::{RunId, ServiceAccountId, SnapInId};
 
@@ -46,13 +50,16 @@ pub enum ServiceTokenError {
 /// Makes and reads service-account tokens.
 #[derive(Clone)]
 pub struct ServiceTokens {
-    key: [u8; 32],
+    keys: MasterKeys,
 }
 
 impl ServiceTokens {
-    /// With a key derived from the host's.
-    pub fn new(master: &MasterKey) -> ServiceTokens {
-        ServiceTokens { key: master.derive("mortise service-account token v1") }
+    /// How long a token is good for.
+    pub const LIFETIME: Duration = Duration::from_millis(LIFETIME_MS);
+
+    /// With the host's master keys.
+    pub fn new(keys: &MasterKeys) -> ServiceTokens {
+        ServiceTokens { keys: keys.clone() }
     }
 
     /// Whether a text looks like one of ours, so that a bad one gets an answer of its own.
@@ -72,7 +79,7 @@ impl ServiceTokens {
         let expires_ms = now_ms + LIFETIME_MS;
         let claims = ServiceClaims { service_account, snap_in, run, cause, expires_ms };
         let claims = serde_json::to_vec(&claims).expect("claims are plain data");
-        let tag = mac(&self.key, &claims);
+        let tag = mac(self.keys.ring().current.tokens.as_slice(), &claims);
         format!("{PREFIX}{}.{}", URL_SAFE_NO_PAD.encode(claims), URL_SAFE_NO_PAD.encode(tag))
     }
 
@@ -83,11 +90,16 @@ impl ServiceTokens {
             token.strip_prefix(PREFIX).and_then(|it| it.split_once('.')).ok_or(invalid)?;
         let claims = URL_SAFE_NO_PAD.decode(claims).map_err(|_| invalid)?;
         let tag = URL_SAFE_NO_PAD.decode(tag).map_err(|_| invalid)?;
-        let mut expected =
-            <Hmac<Sha256> as KeyInit>::new_from_slice(&self.key).map_err(|_| invalid)?;
-        expected.update(&claims);
-        // In constant time.
-        expected.verify_slice(&tag).map_err(|_| invalid)?;
+        let is_ours = self.keys.ring().all().any(|key| {
+            let mut expected = Hmac::<Sha256>::new_from_slice(key.tokens.as_slice())
+                .expect("HMAC takes keys of any length");
+            expected.update(&claims);
+            // In constant time.
+            expected.verify_slice(&tag).is_ok()
+        });
+        if !is_ours {
+            return Err(invalid);
+        }
         let claims: ServiceClaims = serde_json::from_slice(&claims).map_err(|_| invalid)?;
         if claims.expires_ms <= now_ms {
             return Err(ServiceTokenError::Expired);
@@ -103,7 +115,7 @@ mod tests {
     #[test]
     fn only_genuine_and_fresh_tokens_are_read() {
         let state = tempfile::tempdir().expect("tempdir");
-        let tokens = ServiceTokens::new(&MasterKey::load(None, state.path()).expect("made"));
+        let tokens = ServiceTokens::new(&MasterKeys::load(None, state.path()).expect("made"));
         let cause = Cause { run: None, hops: 3 };
         let token = tokens.issue(ServiceAccountId(1), SnapInId(2), RunId(3), cause, 1000);
         let claims = tokens.read(&token, 1000).expect("fresh");
@@ -112,10 +124,30 @@ mod tests {
         assert_eq!(tokens.read(&token, later), Err(ServiceTokenError::Expired));
 
         let other = tempfile::tempdir().expect("tempdir");
-        let others = ServiceTokens::new(&MasterKey::load(None, other.path()).expect("made"));
+        let others = ServiceTokens::new(&MasterKeys::load(None, other.path()).expect("made"));
         assert_eq!(others.read(&token, 1000), Err(ServiceTokenError::Invalid));
         for broken in ["", "mst_", "mst_.", &token[..token.len() - 1], &token.replace("mst_", "")] {
             assert_eq!(tokens.read(broken, 1000), Err(ServiceTokenError::Invalid), "{broken}");
         }
+    }
+
+    #[test]
+    fn a_token_outlives_a_change_of_keys_until_the_old_one_is_forgotten() {
+        let state = tempfile::tempdir().expect("tempdir");
+        let keys = MasterKeys::load(None, state.path()).expect("made");
+        let tokens = ServiceTokens::new(&keys);
+        let issue = || {
+            let cause = Cause::default();
+            tokens.issue(ServiceAccountId(1), SnapInId(2), RunId(3), cause, 1000)
+        };
+        let before = issue();
+        keys.renew().expect("written");
+        let after = issue();
+        let (_, old) = keys.ids();
+        keys.retire(&old).expect("written");
+        tokens.read(&before, 1000).expect("its key is still known");
+        keys.forget_retired();
+        assert_eq!(tokens.read(&before, 1000), Err(ServiceTokenError::Invalid));
+        tokens.read(&after, 1000).expect("the key in use");
     }
 }

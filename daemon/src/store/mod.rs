@@ -9,11 +9,14 @@
 
 mod access;
 mod blobs;
+mod configure;
 mod database;
+mod envelopes;
 mod error;
 mod events;
 #[cfg(test)]
 mod faults;
+mod keyrings;
 mod migrate;
 mod outbox;
 mod packages;
@@ -24,10 +27,14 @@ mod runs;
 mod schema;
 mod snap_ins;
 mod tables;
+mod tags;
 #[cfg(test)]
 pub mod testing;
 #[cfg(test)]
 mod tests;
+mod users;
+#[cfg(test)]
+mod users_tests;
 mod writer;
 
 use std::future::Future;
@@ -40,17 +47,24 @@ use std::thread::JoinHandle;
 use redb::ReadableTable;
 use tokio::sync::oneshot;
 
+pub use access::TokenCreation;
 pub use blobs::BlobHash;
+pub use configure::Configuration;
 pub use database::{FileLocation, Location, Options};
 pub use error::StoreError;
 pub use events::{AcceptEvents, Acceptance, NewEvent, PlannedRun, StoredEvent};
+pub use keyrings::{KeyringRemoval, KeyringSetting};
 pub use outbox::PendingEffect;
 pub use packages::{NewVersion, PackageDeletion, VersionCreation};
-pub use records::{PackageRecord, SnapInRecord, SourceRecord, TokenRecord, VersionRecord};
+pub use records::{
+    KeyringRecord, PackageRecord, PastVersion, SnapInRecord, SourceRecord, TagRecord, TokenRecord,
+    UserRecord, UserSettingsRecord, VersionRecord,
+};
 pub use retention::PruneCursor;
 pub use runs::{Claim, FinishedAttempt, OpenRun, Reopening, RunFilter, Settled};
 pub use snap_ins::{Creation, NewSnapIn, Transition};
 pub use tables::{Page, PageRequest, ReadTables, WriteTables};
+pub use users::{UserChange, UserOutcome};
 
 use crate::clock::Clock;
 use crate::model::id::IdSource;

@@ -112,6 +112,7 @@ impl WriteTables<'_> {
                 return Ok(PackageDeletion::HasVersions(VersionId(version.value())));
             }
         }
+        self.forget_developer_keyrings(id)?;
         self.packages()?.remove(id.0)?;
         self.package_slugs()?.remove(package.slug.as_str())?;
         Ok(PackageDeletion::Deleted)

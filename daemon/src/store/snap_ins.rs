@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use redb::ReadableTable;
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 use super::records::{EffectRecord, SnapInRecord, SourceRecord};
 use super::tables::{Page, PageRequest, ReadTables, WriteTables, get, put};
@@ -12,7 +12,8 @@ use crate::lifecycle::snap_in::{self, Decision, Event, Refusal};
 use crate::model::id::{
     AutomationId, EffectId, PackageId, ServiceAccountId, SnapInId, SourceId, VersionId,
 };
-use crate::model::scope::Scope;
+use crate::model::manifest::Tag;
+use crate::model::scope::{Extent, Scope};
 use crate::model::snap_in::{SnapInState, SourceStatus};
 
 /// A snap-in to be created, in DRAFT.
@@ -28,6 +29,10 @@ pub struct NewSnapIn {
     pub sources: Vec<(String, String, String)>,
     /// How many automations the manifest has.
     pub automations: usize,
+    /// The tags of the manifest.
+    pub tags: Vec<Tag>,
+    /// Organization inputs that are set from the start, checked.
+    pub inputs: Map<String, Value>,
     /// Name of the principal that installs it.
     pub created_by: String,
 }
@@ -59,6 +64,10 @@ pub enum Transition {
     Refused(Refusal),
     /// There is no such snap-in.
     NoSuchSnapIn,
+    /// Its configuration is not the one any more that the change was decided for.
+    ChangedMeanwhile,
+    /// Its package has no such version (any more).
+    NoSuchVersion,
 }
 
 impl WriteTables<'_> {
@@ -73,8 +82,7 @@ impl WriteTables<'_> {
         let id = SnapInId(self.new_id());
         let mut sources = Vec::with_capacity(new.sources.len());
         for (name, kind, token) in &new.sources {
-            let source = SourceId(self.new_id());
-            let record = SourceRecord {
+            sources.push(self.add_source(SourceRecord {
                 snap_in: id,
                 name: name.clone(),
                 kind: kind.clone(),
@@ -83,11 +91,7 @@ impl WriteTables<'_> {
                 reason: None,
                 user: None,
                 registration: None,
-            };
-            put(self.sources()?, source.0, &record)?;
-            self.source_tokens()?.insert(token.as_str(), source.0)?;
-            self.route_generations()?.insert(source.0, 1)?;
-            sources.push(source);
+            })?);
         }
         let automations = (0..new.automations).map(|_| AutomationId(self.new_id())).collect();
         let record = SnapInRecord {
@@ -98,9 +102,9 @@ impl WriteTables<'_> {
             service_account: ServiceAccountId(self.new_id()),
             sources,
             automations,
-            inputs: Map::new(),
+            inputs: new.inputs.clone(),
             keyrings: BTreeMap::new(),
-            tags: BTreeMap::new(),
+            tags: self.tags_of(&new.tags)?,
             revision: 0,
             past_versions: Vec::new(),
             detached_sources: Vec::new(),
@@ -114,24 +118,53 @@ impl WriteTables<'_> {
         Ok(Creation::Created(id))
     }
 
+    /// Makes a source and its trigger URL.
+    pub(super) fn add_source(&mut self, record: SourceRecord) -> Result<SourceId, StoreError> {
+        let source = SourceId(self.new_id());
+        put(self.sources()?, source.0, &record)?;
+        self.source_tokens()?.insert(record.token.as_str(), source.0)?;
+        self.route_generations()?.insert(source.0, 1)?;
+        Ok(source)
+    }
+
     /// Steps the lifecycle: the next state and its effects in one transaction. `done`, the effect
     /// whose outcome this event is, leaves the outbox with it, also when the event is refused.
+    /// `inputs` are those that a hook answered with, checked; they are written over the others.
     pub fn step_snap_in(
         &mut self,
         id: SnapInId,
         event: &Event,
         done: Option<EffectId>,
+        inputs: &Map<String, Value>,
     ) -> Result<Transition, StoreError> {
         if let Some(done) = done {
             self.outbox()?.remove(done.0)?;
         }
-        let Some(mut record) = get::<SnapInRecord>(self.snap_ins()?, id.0)? else {
+        let Some(record) = get::<SnapInRecord>(self.snap_ins()?, id.0)? else {
             return Ok(Transition::NoSuchSnapIn);
         };
+        self.step(id, record, event, |_, record| {
+            if !inputs.is_empty() {
+                record.inputs.extend(inputs.clone());
+                record.revision += 1;
+            }
+            Ok(())
+        })
+    }
+
+    /// Steps a snap-in that was read in this transaction, changing what else changes with it.
+    pub(super) fn step(
+        &mut self,
+        id: SnapInId,
+        mut record: SnapInRecord,
+        event: &Event,
+        change: impl FnOnce(&mut Self, &mut SnapInRecord) -> Result<(), StoreError>,
+    ) -> Result<Transition, StoreError> {
         let Decision { next, effects } = match snap_in::step(&record.state, event) {
             Ok(decision) => decision,
             Err(refusal) => return Ok(Transition::Refused(refusal)),
         };
+        change(self, &mut record)?;
         let mut stored_effects = Vec::with_capacity(effects.len());
         for effect in effects {
             let effect_id = self.new_id();
@@ -141,6 +174,8 @@ impl WriteTables<'_> {
         }
         if next == SnapInState::Deleted {
             self.forget_names(&record)?;
+            self.forget_keyrings(id, &record)?;
+            self.forget_users(id)?;
         }
         record.state = next;
         record.changed_ms = self.now_ms();
@@ -155,7 +190,7 @@ impl WriteTables<'_> {
     /// Frees the scope and closes the trigger URLs of a snap-in that is deleted.
     fn forget_names(&mut self, record: &SnapInRecord) -> Result<(), StoreError> {
         self.snap_in_scopes()?.remove(record.scope.as_str())?;
-        for source in &record.sources {
+        for source in record.sources.iter().chain(&record.detached_sources) {
             if let Some(source) = get::<SourceRecord>(self.sources()?, source.0)? {
                 self.source_tokens()?.remove(source.token.as_str())?;
             }
@@ -182,7 +217,7 @@ impl WriteTables<'_> {
         Ok(Some((record, generation)))
     }
 
-    fn bump_generation(&mut self, id: SourceId) -> Result<u64, StoreError> {
+    pub(super) fn bump_generation(&mut self, id: SourceId) -> Result<u64, StoreError> {
         let table = self.route_generations()?;
         let generation = table.get(id.0)?.map_or(0, |it| it.value()) + 1;
         table.insert(id.0, generation)?;
@@ -226,6 +261,22 @@ impl ReadTables {
         })
     }
 
+    /// Snap-ins of `extent` that `wanted` picks, oldest first.
+    pub fn list_snap_ins_of(
+        &self,
+        extent: &Extent,
+        page: PageRequest,
+        wanted: impl Fn(&SnapInRecord) -> bool,
+    ) -> Result<Page<(SnapInId, SnapInRecord)>, StoreError> {
+        page.read(&self.table(schema::SNAP_INS)?, |id, value| {
+            if !extent.has(SnapInId(id)) {
+                return Ok(None);
+            }
+            let record: SnapInRecord = decode(value)?;
+            Ok(wanted(&record).then_some((SnapInId(id), record)))
+        })
+    }
+
     /// Every snap-in that is not deleted.
     pub fn living_snap_ins(&self) -> Result<Vec<(SnapInId, SnapInRecord)>, StoreError> {
         let all = PageRequest { from: None, limit: usize::MAX, newest_first: false };
@@ -256,19 +307,20 @@ impl ReadTables {
         let Some(source) = self.source(SourceId(id))? else { return Ok(None) };
         let snap_in = self.snap_in(source.snap_in)?;
         let open = source.status == SourceStatus::Active
-            && snap_in.is_some_and(|it| it.state.sources_open());
+            && snap_in
+                .is_some_and(|it| it.state.sources_open() && it.sources.contains(&SourceId(id)));
         Ok(open.then_some(SourceId(id)))
     }
 
-    /// Event sources, of one snap-in or of all.
+    /// Event sources of some snap-ins.
     pub fn list_sources(
         &self,
-        snap_in: Option<SnapInId>,
+        extent: &Extent,
         page: PageRequest,
     ) -> Result<Page<(SourceId, SourceRecord)>, StoreError> {
         page.read(&self.table(schema::SOURCES)?, |id, value| {
             let record: SourceRecord = decode(value)?;
-            let wanted = snap_in.is_none_or(|it| it == record.snap_in);
+            let wanted = extent.has(record.snap_in);
             Ok(wanted.then_some((SourceId(id), record)))
         })
     }

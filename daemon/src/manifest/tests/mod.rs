@@ -1,8 +1,11 @@
 //! Tests of the manifest parser, through [`parse`] alone.
 
+mod fixtures;
 mod random;
+mod registration;
 mod rules;
 mod samples;
+mod silence;
 mod syntax;
 mod tolerances;
 mod whereabouts;

@@ -27,7 +27,7 @@ pub use keyrings::{
     Authorize, DeveloperKeyring, ExternalRequest, Impersonation, Keyring, KeyringKind, KeyringType,
     OauthScope, RequestedScope, SecretConfig, SecretField, ServiceAccount, ServiceAccountScopes,
 };
-pub use sources::{EventSource, Level};
+pub use sources::{EventSource, Level, Registration, RegistrationMethod, RegistrationRequest};
 
 /// Everything that a manifest declares.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -1,13 +1,40 @@
-//! Did you mean: the nearest of the allowed names.
+//! How a message names what somebody wrote: quoted and cut, and with the nearest of the allowed
+//! names. Must never judge a value.
+
+/// Where a text is quoted in a message, it is cut to this many characters.
+const MAX_QUOTED: usize = 60;
 
 /// Longer texts are no misspelt names, and comparing them costs the square of their length.
 const MAX_COMPARED: usize = 40;
 
+/// "unknown THING `x`, did you mean `y`?"
+pub fn unknown<'a>(thing: &str, name: &str, allowed: impl IntoIterator<Item = &'a str>) -> String {
+    match nearest(name, allowed) {
+        Some(near) => format!("unknown {thing} {}, did you mean `{near}`?", quoted(name)),
+        None => format!("unknown {thing} {}", quoted(name)),
+    }
+}
+
+/// A text as it stands in a message: cut, without control characters, in backticks.
+pub fn quoted(text: &str) -> String {
+    let printable: String = text
+        .chars()
+        .take(MAX_QUOTED + 1)
+        .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
+        .collect();
+    format!("`{}`", shorten(&printable, MAX_QUOTED))
+}
+
+/// The first `most` characters.
+pub fn shorten(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 /// The allowed name that was probably meant, if one is near enough.
-pub(super) fn nearest<'a>(
-    wrong: &str,
-    allowed: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn nearest<'a>(wrong: &str, allowed: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if wrong.len() > MAX_COMPARED {
         return None;
     }

@@ -1,0 +1,456 @@
+//! `keyrings.*`: secrets and connections of snap-ins. What is answered says how a keyring is; the
+//! secret itself is never in it, only a mask that keeps it when it is sent back.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+use super::error::{ApiError, Code};
+use super::lists::{Paging, cursor, time};
+use super::rights::Caller;
+use super::snap_ins;
+use super::{Api, extent};
+use crate::connections::change::{Given, Problem};
+use crate::connections::secret::{MASK, SecretText};
+use crate::connections::types::{ConnectionKind, ConnectionType};
+use crate::engine::keyrings::{KeyringError, Located, SetRequest};
+use crate::model::id::KeyringId;
+use crate::model::keyring::{ExternalOrganization, KeyringOwner, KeyringState};
+use crate::store::KeyringRecord;
+
+/// A keyring of a snap-in, without its secret.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Keyring {
+    /// Absent while it was never set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    snap_in: String,
+    name: String,
+    /// `organization` or `user`.
+    level: &'static str,
+    /// Whose it is, at user level.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
+    /// missing, pending, ready or broken.
+    state: &'static str,
+    /// What is wrong, when it is broken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    display_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    /// Whether the snap-in can do without it.
+    optional: bool,
+    /// Whether the present version declares it; one that only an earlier version had is kept.
+    declared: bool,
+    /// What it may be of.
+    types: Vec<KeyringType>,
+    #[serde(flatten)]
+    set: Option<SetKeyring>,
+}
+
+/// What there is to say of a keyring that was set.
+#[derive(Serialize, JsonSchema)]
+struct SetKeyring {
+    /// Id of its type.
+    #[serde(rename = "type")]
+    type_id: String,
+    /// A mask, for one text. Sent back as it is, it keeps what is stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<&'static str>,
+    /// A mask for each field that has a value.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    fields: BTreeMap<String, &'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subdomain: Option<String>,
+    /// Whose account it is at the external system.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    organization: Option<ExternalOrganization>,
+    /// Whether the external system has confirmed it.
+    verified: bool,
+    /// What was granted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    scopes: Vec<String>,
+    /// When its access token expires.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_date: Option<String>,
+    /// Whether its access token is renewed without anybody's doing.
+    refreshable: bool,
+    created_date: String,
+    changed_date: String,
+    changed_by: String,
+}
+
+/// A type that a keyring may be of.
+#[derive(Serialize, JsonSchema)]
+struct KeyringType {
+    id: String,
+    /// `secret` (set it) or `oauth2` (connect it); `unusable` when it cannot be used.
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    /// What is asked for; empty for one text.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    fields: Vec<Field>,
+    /// What can be asked for at the external system.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    scopes: Vec<String>,
+    /// Whether it asks for a subdomain.
+    needs_subdomain: bool,
+    /// What a reader should know about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<String>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Field {
+    id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    optional: bool,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(super) struct OneKeyring {
+    keyring: Keyring,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(super) struct ManyKeyrings {
+    keyrings: Vec<Keyring>,
+    next_cursor: Option<String>,
+}
+
+/// Names one keyring.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Which {
+    /// Id or scope.
+    snap_in: String,
+    /// Name in the manifest.
+    name: String,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Set {
+    /// Id or scope.
+    snap_in: String,
+    /// Name in the manifest.
+    name: String,
+    /// Id of a type, when the keyring may be of several.
+    #[serde(default, rename = "type")]
+    type_id: Option<String>,
+    /// The secret, for a type without fields.
+    #[serde(default, deserialize_with = "quietly")]
+    #[schemars(with = "Option<String>")]
+    secret: Sent,
+    /// A value for each field; null takes one away.
+    #[serde(default, deserialize_with = "quietly")]
+    #[schemars(with = "Option<BTreeMap<String, Option<String>>>")]
+    fields: Sent,
+    /// For types that ask for one: `acme` of `acme.example.com`.
+    #[serde(default)]
+    subdomain: Option<String>,
+    /// Id of the organization at the external system, when the secret is good for several.
+    #[serde(default)]
+    organization: Option<String>,
+    /// Take it without asking the external system.
+    #[serde(default)]
+    skip_verification: bool,
+}
+
+#[derive(Deserialize, JsonSchema)]
+pub(super) struct List {
+    /// Id or scope: all that this snap-in declares, also what is missing. Without it, all that are
+    /// set on this host.
+    #[serde(default)]
+    snap_in: Option<String>,
+    /// Only those in this state.
+    #[serde(default)]
+    state: Option<String>,
+    /// Only those of snap-ins under this prefix of a scope.
+    #[serde(default)]
+    scope: Option<String>,
+    #[serde(flatten)]
+    paging: Paging,
+}
+
+/// A secret as it was sent. Errors of serde quote what they do not like, so it reads anything.
+#[derive(Default)]
+pub(super) struct Sent(Value);
+
+pub(super) fn quietly<'de, D: Deserializer<'de>>(from: D) -> Result<Sent, D::Error> {
+    Value::deserialize(from).map(Sent)
+}
+
+impl Sent {
+    /// A text, if there is one.
+    pub(super) fn text(self, field: &str) -> Result<Option<SecretText>, ApiError> {
+        match self.0 {
+            Value::Null => Ok(None),
+            Value::String(text) => Ok(Some(text.into())),
+            _ => Err(ApiError::field(field, format!("{field} is no text"))),
+        }
+    }
+
+    fn fields(self) -> Result<Option<BTreeMap<String, Option<SecretText>>>, ApiError> {
+        let members = match self.0 {
+            Value::Null => return Ok(None),
+            Value::Object(members) => members,
+            _ => return Err(ApiError::field("fields", "fields is no object of texts")),
+        };
+        let mut fields = BTreeMap::new();
+        for (id, value) in members {
+            let text = Sent(value).text(&format!("fields.{id}"))?;
+            fields.insert(id, text);
+        }
+        Ok(Some(fields))
+    }
+}
+
+impl From<KeyringError> for ApiError {
+    fn from(error: KeyringError) -> ApiError {
+        let message = error.to_string();
+        match error {
+            KeyringError::NoSuchSnapIn(_) | KeyringError::NoSuchPackage(_) => {
+                ApiError::new(Code::NotFound, message)
+            }
+            KeyringError::NoSuchKeyring { declared, .. } => {
+                let declared: Vec<_> = declared.iter().map(String::as_str).collect();
+                ApiError::new(Code::NotFound, message).allowing(&declared)
+            }
+            KeyringError::NotSet(_)
+            | KeyringError::NotNow(_)
+            | KeyringError::OtherVersion
+            | KeyringError::Broken { .. } => ApiError::new(Code::Conflict, message),
+            KeyringError::Type(_) => ApiError::new(Code::Invalid, message),
+            KeyringError::WrongType { allowed, .. } => {
+                let allowed: Vec<_> = allowed.iter().map(String::as_str).collect();
+                ApiError::field("type", message).allowing(&allowed)
+            }
+            KeyringError::Invalid(problems) => {
+                let problems: Vec<_> = problems.into_iter().map(Finding::from).collect();
+                let field = problems.first().map(|it| it.field.clone()).unwrap_or_default();
+                ApiError::field(&field, message).listing("problems", &problems)
+            }
+            KeyringError::Vault(_) => {
+                tracing::error!(error = message, "a keyring cannot be opened");
+                ApiError::new(Code::Internal, message)
+            }
+            KeyringError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// Something that is wrong with a secret that was sent.
+#[derive(Serialize)]
+struct Finding {
+    field: String,
+    message: String,
+    allowed: Vec<String>,
+}
+
+impl From<Problem> for Finding {
+    fn from(problem: Problem) -> Finding {
+        let Problem { field, message, allowed } = problem;
+        Finding { field, message, allowed }
+    }
+}
+
+fn keyring(located: Located) -> Keyring {
+    let types = located.types();
+    let Located { owner, declared, found, .. } = located;
+    let (level, user) = match &owner {
+        KeyringOwner::User { user, .. } => ("user", Some(user.to_string())),
+        KeyringOwner::SnapIn { .. } | KeyringOwner::Developer { .. } => ("organization", None),
+    };
+    let state = found.as_ref().map(|(_, record)| record.state.clone());
+    let ids = declared.iter().flat_map(|it| it.types.clone());
+    Keyring {
+        id: found.as_ref().map(|(id, _)| id.to_string()),
+        snap_in: owner.snap_in().map(|it| it.to_string()).unwrap_or_default(),
+        name: owner.name().to_owned(),
+        level,
+        user,
+        state: state.as_ref().map_or("missing", KeyringState::name),
+        reason: match state {
+            Some(KeyringState::Broken { reason }) => Some(reason),
+            Some(KeyringState::Pending | KeyringState::Ready) | None => None,
+        },
+        display_name: declared.as_ref().and_then(|it| it.display_name.clone()),
+        description: declared.as_ref().and_then(|it| it.description.clone()),
+        optional: declared.as_ref().is_none_or(|it| it.optional),
+        declared: declared.is_some(),
+        types: ids.zip(types).map(|(id, it)| keyring_type(id, it)).collect(),
+        set: found.map(|(_, record)| set_keyring(record)),
+    }
+}
+
+fn set_keyring(record: KeyringRecord) -> SetKeyring {
+    let is_one_text = record.fields.is_empty() && record.state == KeyringState::Ready;
+    SetKeyring {
+        type_id: record.type_id,
+        secret: is_one_text.then_some(MASK),
+        fields: record.fields.into_iter().map(|id| (id, MASK)).collect(),
+        subdomain: record.subdomain,
+        organization: record.organization,
+        verified: record.verified,
+        scopes: record.scopes,
+        expires_date: record.expires_ms.map(time),
+        refreshable: record.refreshable,
+        created_date: time(record.created_ms),
+        changed_date: time(record.changed_ms),
+        changed_by: record.changed_by,
+    }
+}
+
+fn keyring_type(
+    id: String,
+    found: Result<ConnectionType, crate::connections::types::TypeError>,
+) -> KeyringType {
+    match found {
+        Ok(found) => {
+            let kind = found.kind_name();
+            let (fields, scopes) = match found.kind {
+                ConnectionKind::Secret(config) => (config.fields, Vec::new()),
+                ConnectionKind::Oauth2(oauth2) => (Vec::new(), oauth2.scopes),
+            };
+            KeyringType {
+                id,
+                kind,
+                name: found.name,
+                description: found.description,
+                fields: fields
+                    .into_iter()
+                    .map(|it| Field {
+                        id: it.id,
+                        name: it.name,
+                        description: it.description,
+                        optional: it.is_optional,
+                    })
+                    .collect(),
+                scopes: scopes.into_iter().map(|it| it.value).collect(),
+                needs_subdomain: found.is_subdomain,
+                warning: found.warning,
+            }
+        }
+        Err(error) => KeyringType {
+            id,
+            kind: "unusable",
+            name: None,
+            description: None,
+            fields: Vec::new(),
+            scopes: Vec::new(),
+            needs_subdomain: false,
+            warning: Some(error.to_string()),
+        },
+    }
+}
+
+/// Whose keyring is meant.
+fn owner(
+    api: &Api,
+    caller: &Caller,
+    snap_in: &str,
+    name: String,
+) -> Result<KeyringOwner, ApiError> {
+    let (snap_in, _) = snap_ins::find(api, caller, snap_in)?;
+    Ok(KeyringOwner::SnapIn { snap_in, name })
+}
+
+fn one(api: &Api, owner: KeyringOwner) -> Result<OneKeyring, ApiError> {
+    Ok(OneKeyring { keyring: keyring(api.keyrings.locate(owner)?) })
+}
+
+pub(super) async fn set(api: Arc<Api>, caller: Caller, set: Set) -> Result<OneKeyring, ApiError> {
+    let owner = owner(&api, &caller, &set.snap_in, set.name)?;
+    let given = match (set.secret.text("secret")?, set.fields.fields()?) {
+        (Some(secret), None) => Given::Secret(secret),
+        (None, Some(fields)) => Given::Fields(fields),
+        (Some(_), Some(_)) | (None, None) => {
+            let message = "send either `secret` or `fields`";
+            return Err(ApiError::field("secret", message).allowing(&["secret", "fields"]));
+        }
+    };
+    let request = SetRequest {
+        owner: owner.clone(),
+        type_id: set.type_id,
+        given,
+        subdomain: set.subdomain,
+        organization: set.organization,
+        skip_verification: set.skip_verification,
+        by: caller.principal.name(),
+    };
+    api.operations.set_keyring(&caller.asker(), request).await?;
+    one(&api, owner)
+}
+
+pub(super) async fn get(
+    api: Arc<Api>,
+    caller: Caller,
+    which: Which,
+) -> Result<OneKeyring, ApiError> {
+    let owner = owner(&api, &caller, &which.snap_in, which.name)?;
+    one(&api, owner)
+}
+
+pub(super) async fn list(
+    api: Arc<Api>,
+    caller: Caller,
+    list: List,
+) -> Result<ManyKeyrings, ApiError> {
+    let wanted = |state: &str| match &list.state {
+        Some(wanted) => wanted.eq_ignore_ascii_case(state),
+        None => true,
+    };
+    if let Some(text) = &list.snap_in {
+        let (snap_in, _) = snap_ins::find(&api, &caller, text)?;
+        let all = api.keyrings.list(snap_in, None)?.into_iter().map(keyring);
+        let keyrings = all.filter(|it| wanted(it.state)).collect();
+        return Ok(ManyKeyrings { keyrings, next_cursor: None });
+    }
+    let extent = extent::of_list(&api, &caller, None, list.scope.as_deref())?;
+    let page = list.paging.oldest_first()?;
+    let page = api.services.store.read(|tables| {
+        tables.list_keyrings(page, |record| {
+            record.owner.snap_in().is_some_and(|it| extent.has(it)) && wanted(record.state.name())
+        })
+    })?;
+    let mut keyrings = Vec::with_capacity(page.rows.len());
+    for (_, record) in page.rows {
+        match api.keyrings.locate(record.owner) {
+            Ok(located) => keyrings.push(keyring(located)),
+            // It was deleted meanwhile.
+            Err(KeyringError::NoSuchKeyring { .. } | KeyringError::NoSuchSnapIn(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(ManyKeyrings { keyrings, next_cursor: cursor(page.next) })
+}
+
+/// The id of a keyring that was deleted.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Deleted {
+    pub(super) id: String,
+}
+
+pub(super) async fn delete(
+    api: Arc<Api>,
+    caller: Caller,
+    which: Which,
+) -> Result<Deleted, ApiError> {
+    let owner = owner(&api, &caller, &which.snap_in, which.name)?;
+    // A name that is not declared is a mistake; one that is not set has nothing to delete.
+    api.keyrings.locate(owner.clone())?;
+    let id: KeyringId = api.operations.remove_keyring(&caller.asker(), owner).await?;
+    Ok(Deleted { id: id.to_string() })
+}

@@ -1,0 +1,211 @@
+//! The connection to the daemon: one request at a time, over the Unix socket or a URL. Owns the
+//! client's TLS-free HTTP and what its environment says; what is called and shown is not its
+//! business.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::arguments::Connection;
+use super::{Failure, files, progress, show};
+
+/// Longer than the longest wait of the API.
+const TIMEOUT: Duration = Duration::from_secs(90);
+const DEFAULT_SOCKET: &str = "/run/mortise/mortise.sock";
+
+/// What the daemon said no with.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    /// The HTTP status.
+    status: u16,
+    /// `application/problem+json`, unless something else answered.
+    pub(super) answer: Value,
+}
+
+impl Refusal {
+    /// Whether what was asked for is not there.
+    pub(super) fn is_not_found(&self) -> bool {
+        self.status == 404 && self.answer["code"] == "not_found"
+    }
+
+    /// For people.
+    pub(super) fn text(&self) -> String {
+        show::problem(self.status, &self.answer)
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Failure {
+        let text = refusal.text();
+        if refusal.status >= 500 { Failure::failed(text) } else { Failure::refused(text) }
+    }
+}
+
+/// A connection to the daemon.
+pub(super) struct Client {
+    http: reqwest::Client,
+    runtime: tokio::runtime::Runtime,
+    base: String,
+    token: Option<String>,
+    /// For error messages.
+    whereabouts: String,
+}
+
+impl Client {
+    /// By the options, or else by the environment, or else by the default socket.
+    pub(super) fn connect(connection: &Connection) -> Result<Client, Failure> {
+        let token = match &connection.token_file {
+            Some(file) => Some(files::read_text(file)?.trim().to_owned()),
+            None => variable("MORTISE_TOKEN"),
+        };
+        if let Some(url) = connection.url.clone().or_else(|| variable("MORTISE_URL"))
+            && connection.socket.is_none()
+        {
+            return Client::to_url(&url, token);
+        }
+        let socket = connection
+            .socket
+            .clone()
+            .or_else(|| variable("MORTISE_SOCKET").map(PathBuf::from))
+            .unwrap_or_else(|| DEFAULT_SOCKET.into());
+        let http = reqwest::Client::builder().unix_socket(socket.clone());
+        Client::new(http, "http://mortise".to_owned(), token, socket.display().to_string())
+    }
+
+    /// To a daemon at a URL.
+    pub(super) fn to_url(url: &str, token: Option<String>) -> Result<Client, Failure> {
+        let base = url.trim_end_matches('/').to_owned();
+        Client::new(reqwest::Client::builder(), base.clone(), token, base)
+    }
+
+    fn new(
+        http: reqwest::ClientBuilder,
+        base: String,
+        token: Option<String>,
+        whereabouts: String,
+    ) -> Result<Client, Failure> {
+        // A client without TLS needs no provider, but its builder asks for one all the same.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = http
+            .no_proxy()
+            .timeout(TIMEOUT)
+            .build()
+            .map_err(|error| Failure::failed(format!("cannot make requests: {error}")))?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::failed(error.to_string()))?;
+        Ok(Client { http, runtime, base, token, whereabouts })
+    }
+
+    /// A call of the API; what the daemon refuses is a failure.
+    pub(super) fn call(&self, name: &str, parameters: &Value) -> Result<Value, Failure> {
+        Ok(self.try_call(name, parameters)??)
+    }
+
+    /// A call of the API; the outer failure is that of the connection.
+    pub(super) fn try_call(
+        &self,
+        name: &str,
+        parameters: &Value,
+    ) -> Result<Result<Value, Refusal>, Failure> {
+        let (status, body) = self.wait_for(self.send_call(name, parameters))?;
+        Ok(read_answer(status, body))
+    }
+
+    /// The same for what takes a while: says on a terminal what it waits for.
+    pub(super) fn try_slow_call(
+        &self,
+        what: &str,
+        name: &str,
+        parameters: &Value,
+    ) -> Result<Result<Value, Refusal>, Failure> {
+        let answered = progress::shown_while(what, self.send_call(name, parameters));
+        let (status, body) = self.wait_for(answered)?;
+        Ok(read_answer(status, body))
+    }
+
+    /// The same; what the daemon refuses is a failure.
+    pub(super) fn slow_call(
+        &self,
+        what: &str,
+        name: &str,
+        parameters: &Value,
+    ) -> Result<Value, Failure> {
+        Ok(self.try_slow_call(what, name, parameters)??)
+    }
+
+    /// A POST to any URL; answers status and body.
+    pub(super) fn post(
+        &self,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: String,
+    ) -> Result<(u16, String), Failure> {
+        let mut request = self.http.post(url).body(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.wait_for(exchange(request))
+    }
+
+    /// Waits for a while, saying on a terminal what for.
+    pub(super) fn pause(&self, what: &str, time: Duration) {
+        self.runtime.block_on(progress::shown_while(what, tokio::time::sleep(time)));
+    }
+
+    fn send_call(
+        &self,
+        name: &str,
+        parameters: &Value,
+    ) -> impl Future<Output = reqwest::Result<(u16, String)>> {
+        let url = format!("{}/api/v1/{name}", self.base);
+        let request = self.http.post(url).header("content-type", "application/json");
+        let mut request = request.body(parameters.to_string());
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        exchange(request)
+    }
+
+    fn wait_for(
+        &self,
+        answered: impl Future<Output = reqwest::Result<(u16, String)>>,
+    ) -> Result<(u16, String), Failure> {
+        self.runtime.block_on(answered).map_err(|error| {
+            let cause = innermost(&error);
+            Failure::unreachable(format!(
+                "cannot reach the daemon at {}: {cause}; is it running? Name it with --socket, \
+                 --url, MORTISE_SOCKET or MORTISE_URL",
+                self.whereabouts
+            ))
+        })
+    }
+}
+
+async fn exchange(request: reqwest::RequestBuilder) -> reqwest::Result<(u16, String)> {
+    let response = request.send().await?;
+    let status = response.status().as_u16();
+    Ok((status, response.text().await?))
+}
+
+fn read_answer(status: u16, body: String) -> Result<Value, Refusal> {
+    let answer: Value = serde_json::from_str(&body).unwrap_or(Value::String(body));
+    if (200..300).contains(&status) { Ok(answer) } else { Err(Refusal { status, answer }) }
+}
+
+/// The cause that says what happened, at the end of a chain of wrappers.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the client is where its environment is read")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|it| !it.is_empty())
+}

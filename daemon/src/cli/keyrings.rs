@@ -1,0 +1,228 @@
+//! Keyrings on the command line. A secret is typed without an echo or comes on standard input; there
+//! is no option that takes one, because others on the host see the arguments of a command.
+
+use std::io::{IsTerminal, Read};
+
+use clap::Subcommand;
+use serde_json::{Map, Value, json};
+
+use super::Failure;
+use super::connection::Client;
+use super::show::{self, View};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeyringCommand {
+    /// Set a secret, typed without an echo or given on standard input
+    #[command(after_help = "Examples:
+  mortise keyring set default/default/github token
+  pass show github | mortise keyring set default/default/github token
+  echo '{\"user\": \"u\", \"password\": \"p\"}' | mortise keyring set my/jira/sync account")]
+    Set {
+        /// Id or scope
+        snap_in: String,
+        /// Name in the manifest
+        name: String,
+        /// Which type, when the keyring may be of several
+        #[arg(long = "type", value_name = "ID")]
+        type_id: Option<String>,
+        /// For types that ask for one: `acme` of acme.example.com
+        #[arg(long)]
+        subdomain: Option<String>,
+        /// Id of the organization at the external system, when the secret is good for several
+        #[arg(long, value_name = "ID")]
+        organization: Option<String>,
+        /// Take it without asking the external system
+        #[arg(long)]
+        skip_verification: bool,
+    },
+    /// Show a keyring, without its secret
+    Get { snap_in: String, name: String },
+    /// List the keyrings of a snap-in, or all that are set
+    List {
+        /// Id or scope
+        snap_in: Option<String>,
+        /// Only those in this state: missing, pending, ready, broken
+        #[arg(long)]
+        state: Option<String>,
+    },
+    /// Delete a keyring with its secret
+    Delete { snap_in: String, name: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DeveloperKeyringCommand {
+    /// Set a secret that all installations of a package share
+    #[command(after_help = "Examples:
+  mortise developer-keyring set my-package api-key
+  mortise developer-keyring set my-package oauth --client-id 3f2c   asks for the client secret")]
+    Set {
+        /// Id or slug
+        package: String,
+        /// As manifests name it
+        name: String,
+        /// It is a client of OAuth2 with this id; the secret is the client's
+        #[arg(long, value_name = "ID")]
+        client_id: Option<String>,
+        /// The client has no secret
+        #[arg(long, requires = "client_id")]
+        public: bool,
+    },
+    /// List the keyrings of developers
+    List {
+        /// Id or slug
+        package: Option<String>,
+    },
+    /// Delete a keyring of a developer
+    Delete { package: String, name: String },
+}
+
+const KEYRINGS: View = View::Table(
+    "keyrings",
+    &[
+        ("SNAP-IN", "snap_in"),
+        ("NAME", "name"),
+        ("STATE", "state"),
+        ("OPTIONAL", "optional"),
+        ("TYPE", "type"),
+        ("VERIFIED", "verified"),
+        ("EXPIRES", "expires_date"),
+        ("REASON", "reason"),
+    ],
+);
+const DEVELOPER_KEYRINGS: View = View::Table(
+    "developer_keyrings",
+    &[("PACKAGE", "package"), ("NAME", "name"), ("TYPE", "type"), ("CHANGED", "changed_date")],
+);
+
+pub(super) fn run(client: &Client, as_json: bool, command: KeyringCommand) -> Result<(), Failure> {
+    let (answer, view) = match command {
+        KeyringCommand::Set {
+            snap_in,
+            name,
+            type_id,
+            subdomain,
+            organization,
+            skip_verification,
+        } => {
+            let mut body = without_nulls(json!({
+                "snap_in": snap_in,
+                "name": name,
+                "type": type_id,
+                "subdomain": subdomain,
+                "organization": organization,
+                "skip_verification": skip_verification,
+            }));
+            ask_for_secret(client, &mut body, type_id.as_deref())?;
+            (client.call("keyrings.set", &body)?, View::One("keyring"))
+        }
+        KeyringCommand::Get { snap_in, name } => {
+            let body = json!({ "snap_in": snap_in, "name": name });
+            (client.call("keyrings.get", &body)?, View::One("keyring"))
+        }
+        KeyringCommand::List { snap_in, state } => {
+            let body = without_nulls(json!({ "snap_in": snap_in, "state": state }));
+            (client.call("keyrings.list", &body)?, KEYRINGS)
+        }
+        KeyringCommand::Delete { snap_in, name } => {
+            let body = json!({ "snap_in": snap_in, "name": name });
+            (client.call("keyrings.delete", &body)?, View::DONE)
+        }
+    };
+    show::answer(&answer, &view, as_json)
+}
+
+pub(super) fn run_developer(
+    client: &Client,
+    as_json: bool,
+    command: DeveloperKeyringCommand,
+) -> Result<(), Failure> {
+    let (answer, view) = match command {
+        DeveloperKeyringCommand::Set { package, name, client_id, public } => {
+            let mut body = json!({ "package": package, "name": name });
+            match client_id {
+                Some(id) => {
+                    body["client_id"] = json!(id);
+                    if !public {
+                        body["client_secret"] = json!(secret("Client secret: ")?);
+                    }
+                }
+                None => body["secret"] = json!(secret("Secret: ")?),
+            }
+            let answer = client.call("developer-keyrings.set", &body)?;
+            (answer, View::One("developer_keyring"))
+        }
+        DeveloperKeyringCommand::List { package } => {
+            let body = without_nulls(json!({ "package": package }));
+            (client.call("developer-keyrings.list", &body)?, DEVELOPER_KEYRINGS)
+        }
+        DeveloperKeyringCommand::Delete { package, name } => {
+            let body = json!({ "package": package, "name": name });
+            (client.call("developer-keyrings.delete", &body)?, View::DONE)
+        }
+    };
+    show::answer(&answer, &view, as_json)
+}
+
+/// Puts the secret into the parameters of `keyrings.set`: from standard input as it is, or asked for
+/// field by field on a terminal.
+fn ask_for_secret(client: &Client, body: &mut Value, type_id: Option<&str>) -> Result<(), Failure> {
+    if !std::io::stdin().is_terminal() {
+        body["secret"] = json!(from_standard_input()?);
+        return Ok(());
+    }
+    let which = json!({ "snap_in": body["snap_in"], "name": body["name"] });
+    let found = client.call("keyrings.get", &which)?;
+    let types = found["keyring"]["types"].as_array().cloned().unwrap_or_default();
+    let mut fitting = types.iter().filter(|it| match type_id {
+        Some(id) => it["id"] == id,
+        None => it["kind"] == "secret",
+    });
+    // Whether it can be this one is for the daemon to say.
+    let fields = fitting.next().and_then(|it| it["fields"].as_array()).cloned().unwrap_or_default();
+    if fields.is_empty() {
+        body["secret"] = json!(prompt("Secret: ")?);
+        return Ok(());
+    }
+    let mut given = Map::new();
+    for field in fields {
+        let id = field["id"].as_str().unwrap_or_default();
+        let name = field["name"].as_str().unwrap_or(id);
+        let optional = if field["optional"] == true { " (optional)" } else { "" };
+        let value = prompt(&format!("{name}{optional}: "))?;
+        if !(value.is_empty() && field["optional"] == true) {
+            given.insert(id.to_owned(), json!(value));
+        }
+    }
+    body["fields"] = Value::Object(given);
+    Ok(())
+}
+
+/// One secret: typed without an echo, or all of standard input.
+fn secret(question: &str) -> Result<String, Failure> {
+    if std::io::stdin().is_terminal() { prompt(question) } else { from_standard_input() }
+}
+
+fn prompt(question: &str) -> Result<String, Failure> {
+    rpassword::prompt_password(question)
+        .map_err(|error| Failure::refused(format!("cannot read the secret: {error}")))
+}
+
+/// Without the one end of line that commands such as `echo` add.
+fn from_standard_input() -> Result<String, Failure> {
+    let mut text = String::new();
+    std::io::stdin()
+        .read_to_string(&mut text)
+        .map_err(|error| Failure::refused(format!("cannot read the secret: {error}")))?;
+    let length = text.strip_suffix('\n').map(|it| it.strip_suffix('\r').unwrap_or(it).len());
+    text.truncate(length.unwrap_or(text.len()));
+    Ok(text)
+}
+
+fn without_nulls(parameters: Value) -> Value {
+    match parameters {
+        Value::Object(members) => {
+            Value::Object(members.into_iter().filter(|(_, it)| !it.is_null()).collect())
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,286 @@
+//! A change of a keyring that somebody types in: what was sent, over what is stored.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::secret::{KeyringSecret, MASK, SecretText};
+use crate::model::manifest::SecretConfig;
+
+/// The most that a secret may have, in bytes: a key with its chain of certificates fits.
+const MOST_BYTES: usize = 64 * 1024;
+
+/// What was sent.
+#[derive(Clone, Debug)]
+pub enum Given {
+    /// One text.
+    Secret(SecretText),
+    /// A value for each field; nothing takes a value away.
+    Fields(BTreeMap<String, Option<SecretText>>),
+}
+
+/// What it amounts to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// All of it was the mask.
+    Unchanged,
+    /// One text.
+    Plain(SecretText),
+    /// All fields that have a value now.
+    Fields(BTreeMap<String, SecretText>),
+}
+
+/// What is wrong with what was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// `secret`, or `fields.<id>`.
+    pub field: String,
+    /// What is wrong with it.
+    pub message: String,
+    /// What would be right.
+    pub allowed: Vec<String>,
+}
+
+/// Merges what was sent over what is stored, or says everything that is wrong with it.
+pub fn merge(
+    config: &SecretConfig,
+    stored: Option<&KeyringSecret>,
+    given: Given,
+) -> Result<Change, Vec<Problem>> {
+    if config.fields.is_empty() {
+        return plain(stored, given).map_err(|it| vec![it]);
+    }
+    match given {
+        Given::Fields(fields) => merge_fields(config, stored, fields),
+        Given::Secret(secret) if secret.is_mask() && stored.is_some() => Ok(Change::Unchanged),
+        Given::Secret(secret) => merge_fields(config, stored, as_fields(config, secret)?),
+    }
+}
+
+fn plain(stored: Option<&KeyringSecret>, given: Given) -> Result<Change, Problem> {
+    let Given::Secret(secret) = given else {
+        return Err(problem("fields", "its type has no fields: send the secret as `secret`"));
+    };
+    if secret.is_mask() {
+        return match stored {
+            Some(_) => Ok(Change::Unchanged),
+            None => Err(problem("secret", NOTHING_TO_KEEP)),
+        };
+    }
+    check_size("secret", &secret)?;
+    Ok(Change::Plain(secret))
+}
+
+const NOTHING_TO_KEEP: &str = "`********` keeps what is stored, and nothing is stored yet";
+
+/// One text for a type with fields: their JSON, or the value of the only one.
+fn as_fields(
+    config: &SecretConfig,
+    secret: SecretText,
+) -> Result<BTreeMap<String, Option<SecretText>>, Vec<Problem>> {
+    if let Ok(fields) =
+        serde_json::from_str::<BTreeMap<String, Option<SecretText>>>(secret.reveal())
+    {
+        return Ok(fields);
+    }
+    let mut required = config.fields.iter().filter(|it| !it.is_optional);
+    match (required.next(), required.next()) {
+        (Some(only), None) => Ok(BTreeMap::from([(only.id.clone(), Some(secret))])),
+        _ => {
+            let mut found = problem("secret", "its type has several fields: send them as `fields`");
+            found.allowed = config.fields.iter().map(|it| it.id.clone()).collect();
+            Err(vec![found])
+        }
+    }
+}
+
+fn merge_fields(
+    config: &SecretConfig,
+    stored: Option<&KeyringSecret>,
+    mut given: BTreeMap<String, Option<SecretText>>,
+) -> Result<Change, Vec<Problem>> {
+    let none = BTreeMap::new();
+    let stored = match stored {
+        Some(KeyringSecret::Fields { fields, .. }) => fields,
+        Some(KeyringSecret::Plain { .. } | KeyringSecret::Tokens(_)) | None => &none,
+    };
+    let mut merged = BTreeMap::new();
+    let mut problems = Vec::new();
+    let mut all_masked = true;
+    for field in &config.fields {
+        let name = format!("fields.{}", field.id);
+        match given.remove(&field.id).flatten() {
+            Some(value) if value.is_mask() => match stored.get(&field.id) {
+                Some(kept) => {
+                    merged.insert(field.id.clone(), kept.clone());
+                }
+                None => problems.push(problem(&name, NOTHING_TO_KEEP)),
+            },
+            Some(value) if !(field.is_optional && value.reveal().is_empty()) => {
+                all_masked = false;
+                match check_size(&name, &value) {
+                    Ok(()) => {
+                        merged.insert(field.id.clone(), value);
+                    }
+                    Err(found) => problems.push(found),
+                }
+            }
+            Some(_) | None if field.is_optional => {
+                all_masked &= !stored.contains_key(&field.id);
+            }
+            Some(_) | None => {
+                problems.push(problem(&name, "a value is needed"));
+            }
+        }
+    }
+    for unknown in given.into_keys() {
+        let short: String = unknown.chars().take(64).collect();
+        let mut found = problem(&format!("fields.{short}"), "its type has no such field");
+        found.allowed = config.fields.iter().map(|it| it.id.clone()).collect();
+        problems.push(found);
+    }
+    match problems.is_empty() {
+        false => Err(problems),
+        true if all_masked && !stored.is_empty() => Ok(Change::Unchanged),
+        true => Ok(Change::Fields(merged)),
+    }
+}
+
+fn check_size(field: &str, value: &SecretText) -> Result<(), Problem> {
+    match value.reveal().len() {
+        0 => Err(problem(field, "a value is needed")),
+        size if size > MOST_BYTES => {
+            Err(problem(field, &format!("it has {size} bytes: at most {MOST_BYTES} are allowed")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn problem(field: &str, message: &str) -> Problem {
+    Problem { field: field.to_owned(), message: message.to_owned(), allowed: Vec::new() }
+}
+
+/// The fields as the JSON that a transform reads, and that is the secret when there is none.
+pub fn fields_json(fields: &BTreeMap<String, SecretText>) -> Value {
+    let members = fields.iter().map(|(id, it)| (id.clone(), Value::from(it.reveal())));
+    Value::Object(members.collect::<Map<_, _>>())
+}
+
+/// What a client of OAuth2 shows to the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// Public.
+    pub id: String,
+    /// Absent for a client that cannot keep one.
+    pub secret: Option<SecretText>,
+}
+
+/// Reads a developer keyring that is an OAuth2 client; an error says what it should look like.
+pub fn client(secret: &SecretText) -> Result<Client, String> {
+    const EXPECTED: &str =
+        "expected the JSON object {\"client_id\": \"...\", \"client_secret\": \"...\"}";
+    let members: BTreeMap<String, Value> =
+        serde_json::from_str(secret.reveal()).map_err(|_| EXPECTED.to_owned())?;
+    let text = |name: &str| members.get(name).and_then(Value::as_str).filter(|it| !it.is_empty());
+    let id = text("client_id").ok_or_else(|| EXPECTED.to_owned())?.to_owned();
+    if id == MASK {
+        return Err("its client_id is the mask".to_owned());
+    }
+    Ok(Client { id, secret: text("client_secret").map(SecretText::from) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::manifest::SecretField;
+
+    fn config(fields: &[(&str, bool)]) -> SecretConfig {
+        let fields = fields.iter().map(|(id, optional)| SecretField {
+            id: (*id).to_owned(),
+            is_optional: *optional,
+            ..SecretField::default()
+        });
+        SecretConfig { fields: fields.collect(), ..SecretConfig::default() }
+    }
+
+    fn given(fields: &[(&str, &str)]) -> Given {
+        let fields = fields.iter().map(|(id, it)| ((*id).to_owned(), Some(SecretText::from(*it))));
+        Given::Fields(fields.collect())
+    }
+
+    fn fields(fields: &[(&str, &str)]) -> BTreeMap<String, SecretText> {
+        fields.iter().map(|(id, it)| ((*id).to_owned(), SecretText::from(*it))).collect()
+    }
+
+    #[test]
+    fn one_secret() {
+        let config = config(&[]);
+        let set = |stored: Option<&KeyringSecret>, text: &str| {
+            merge(&config, stored, Given::Secret(text.into()))
+        };
+        assert_eq!(set(None, "a"), Ok(Change::Plain("a".into())));
+        let stored = KeyringSecret::Plain { secret: "a".into() };
+        assert_eq!(set(Some(&stored), MASK), Ok(Change::Unchanged));
+        assert!(set(None, MASK).is_err());
+        assert!(set(None, "").is_err());
+        assert!(set(None, &"x".repeat(MOST_BYTES + 1)).is_err());
+        assert!(merge(&config, None, given(&[("a", "b")])).is_err());
+    }
+
+    #[test]
+    fn masked_fields_keep_what_is_stored() {
+        let config = config(&[("user", false), ("pass", false), ("note", true)]);
+        let stored = KeyringSecret::Fields {
+            fields: fields(&[("user", "u"), ("pass", "p"), ("note", "n")]),
+            secret: "made".into(),
+        };
+        let set = |sent: &[(&str, &str)]| merge(&config, Some(&stored), given(sent));
+        let all = [("user", MASK), ("pass", MASK), ("note", MASK)];
+        assert_eq!(set(&all), Ok(Change::Unchanged));
+        assert_eq!(
+            set(&[("user", MASK), ("pass", "new"), ("note", MASK)]),
+            Ok(Change::Fields(fields(&[("user", "u"), ("pass", "new"), ("note", "n")])))
+        );
+        assert_eq!(
+            set(&[("user", MASK), ("pass", MASK)]),
+            Ok(Change::Fields(fields(&[("user", "u"), ("pass", "p")]))),
+            "what is left out and optional is taken away"
+        );
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_said() {
+        let config = config(&[("user", false), ("pass", false)]);
+        let problems = merge(&config, None, given(&[("user", MASK), ("pas", "x")]));
+        let problems = problems.expect_err("three things are wrong");
+        let places: Vec<_> = problems.iter().map(|it| it.field.as_str()).collect();
+        assert_eq!(places, ["fields.user", "fields.pass", "fields.pas"]);
+        assert_eq!(problems[2].allowed, ["user", "pass"]);
+    }
+
+    #[test]
+    fn one_text_can_be_all_fields() {
+        let one = config(&[("token", false), ("note", true)]);
+        let set =
+            |config: &SecretConfig, text: &str| merge(config, None, Given::Secret(text.into()));
+        assert_eq!(set(&one, "t"), Ok(Change::Fields(fields(&[("token", "t")]))));
+        let two = config(&[("user", false), ("pass", false)]);
+        assert_eq!(
+            set(&two, r#"{"user": "u", "pass": "p"}"#),
+            Ok(Change::Fields(fields(&[("user", "u"), ("pass", "p")])))
+        );
+        assert_eq!(set(&two, "t").expect_err("which one?")[0].allowed, ["user", "pass"]);
+    }
+
+    #[test]
+    fn clients() {
+        let read = |text: &str| client(&text.into());
+        let both = read(r#"{"client_id": "i", "client_secret": "s"}"#).expect("a client");
+        assert_eq!((both.id.as_str(), both.secret), ("i", Some("s".into())));
+        assert_eq!(read(r#"{"client_id": "i"}"#).expect("a public client").secret, None);
+        for wrong in ["", "s3cr3t", "{}", r#"{"client_id": 3}"#, "[1]"] {
+            let error = read(wrong).expect_err(wrong);
+            assert!(!error.contains("s3cr3t"), "{error}");
+        }
+    }
+}

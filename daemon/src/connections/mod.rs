@@ -1,0 +1,9 @@
+//! What keyrings are, decided: which type one has ([`types`]), what is in its envelope ([`secret`])
+//! and what a change of it amounts to ([`change`]).
+//!
+//! Must never store, ask, wait or look at the time: `engine/keyrings` does. Secrets pass through
+//! here as [`secret::SecretText`], which neither prints nor outlives its use, and no error holds one.
+
+pub mod change;
+pub mod secret;
+pub mod types;

@@ -1,0 +1,240 @@
+//! Setting and removing keyrings, in two steps: [`Keyrings::prepare`] checks and stores nothing, so
+//! that somebody can be asked in between, and [`Keyrings::commit`] stores.
+
+use crate::connections::change::{Change, Given, fields_json, merge};
+use crate::connections::secret::{KeyringSecret, SecretText};
+use crate::connections::types::{ConnectionKind, ConnectionType, OAUTH_CLIENT, PLAIN};
+use crate::model::id::{KeyringId, PackageId, VersionId};
+use crate::model::keyring::{KeyringOwner, KeyringState};
+use crate::model::manifest::SecretConfig;
+use crate::store::{KeyringRecord, KeyringRemoval, KeyringSetting};
+
+use super::{KeyringError, Keyrings, Located};
+
+/// A secret that somebody wants to set.
+#[derive(Clone, Debug)]
+pub struct SetRequest {
+    /// For whom; not the developer.
+    pub owner: KeyringOwner,
+    /// Id of a type, when there are several.
+    pub type_id: Option<String>,
+    /// The secret.
+    pub given: Given,
+    /// `[SUBDOMAIN]`.
+    pub subdomain: Option<String>,
+    /// Id of the organization, when there are several.
+    pub organization: Option<String>,
+    /// Take it as it is.
+    pub skip_verification: bool,
+    /// Name of the principal.
+    pub by: String,
+}
+
+/// A keyring that was checked and is not stored yet.
+#[derive(Debug)]
+pub struct Prepared {
+    record: KeyringRecord,
+    version: Option<VersionId>,
+    secret: KeyringSecret,
+}
+
+impl Prepared {
+    /// Whose it is.
+    pub fn owner(&self) -> &KeyringOwner {
+        &self.record.owner
+    }
+
+    /// What functions will get.
+    pub fn for_functions(&self) -> &SecretText {
+        self.secret.for_functions()
+    }
+}
+
+impl Keyrings {
+    /// Checks a secret against its type.
+    pub async fn prepare(&self, request: SetRequest) -> Result<Prepared, KeyringError> {
+        let located = self.locate(request.owner.clone())?;
+        let connection = choose(&located, request.type_id.as_deref(), false)?;
+        let ConnectionKind::Secret(config) = &connection.kind else {
+            return Err(KeyringError::WrongType {
+                message: format!(
+                    "`{}` is granted at the external system: connect it instead",
+                    connection.id
+                ),
+                allowed: Vec::new(),
+            });
+        };
+        let before = self.stored(&located)?.filter(|(record, _)| record.type_id == connection.id);
+        let change = merge(config, before.as_ref().map(|(_, it)| it), request.given)
+            .map_err(KeyringError::Invalid)?;
+        let secret = match (change, before) {
+            (Change::Unchanged, Some((_, stored))) => stored,
+            (Change::Plain(secret), _) => KeyringSecret::Plain { secret },
+            (Change::Fields(fields), _) => {
+                let secret = SecretText::from(fields_json(&fields).to_string());
+                KeyringSecret::Fields { fields, secret }
+            }
+            (Change::Unchanged, None) => {
+                return Err(KeyringError::NotSet(request.owner.name().to_owned()));
+            }
+        };
+        let record = KeyringRecord {
+            fields: field_names(&secret),
+            ..new_record(request.owner, connection.id, request.by)
+        };
+        Ok(Prepared { record, version: Some(located.snap_in.version), secret })
+    }
+
+    /// Checks a secret of the developer of a package.
+    pub fn prepare_developer(
+        &self,
+        package: PackageId,
+        name: &str,
+        given: SecretText,
+        is_client: bool,
+        by: String,
+    ) -> Result<Prepared, KeyringError> {
+        let owner = KeyringOwner::Developer { package, name: name.to_owned() };
+        let found = self.0.parts.store.read(|tables| {
+            let Some(id) = tables.keyring_of(&owner)? else { return Ok(None) };
+            Ok(tables.keyring_with_envelope(id)?.map(|it| (id, it)))
+        })?;
+        let before = match found {
+            Some((id, (_, envelope))) => Some(self.open(id, &envelope)?),
+            None => None,
+        };
+        let change = merge(&SecretConfig::default(), before.as_ref(), Given::Secret(given))
+            .map_err(KeyringError::Invalid)?;
+        let secret = match (change, before) {
+            (Change::Unchanged, Some(stored)) => stored,
+            (Change::Plain(secret), _) => KeyringSecret::Plain { secret },
+            (Change::Unchanged | Change::Fields(_), _) => {
+                return Err(KeyringError::NotSet(name.to_owned()));
+            }
+        };
+        let type_id = if is_client { OAUTH_CLIENT } else { PLAIN[0] };
+        let record = new_record(owner, type_id.to_owned(), by);
+        Ok(Prepared { record, version: None, secret })
+    }
+
+    /// Stores what was prepared, and binds it to its owner.
+    pub async fn commit(
+        &self,
+        prepared: Prepared,
+    ) -> Result<(KeyringId, KeyringRecord), KeyringError> {
+        let Prepared { record, version, secret } = prepared;
+        let owner = record.owner.clone();
+        let vault = self.0.parts.vault.clone();
+        let bytes = secret.to_bytes();
+        let setting = self.0.parts.store.write(move |tables| {
+            tables.set_keyring(&record, version, &|id| vault.seal(id, &bytes))
+        });
+        match setting.await? {
+            KeyringSetting::Set(id, record) => {
+                self.changed(&owner)?;
+                Ok((id, record))
+            }
+            KeyringSetting::NoSuchOwner => Err(match owner {
+                KeyringOwner::Developer { package, .. } => KeyringError::NoSuchPackage(package),
+                KeyringOwner::SnapIn { snap_in, .. } | KeyringOwner::User { snap_in, .. } => {
+                    KeyringError::NoSuchSnapIn(snap_in)
+                }
+            }),
+            KeyringSetting::NotNow(state) => Err(KeyringError::NotNow(state.name())),
+            KeyringSetting::OtherVersion => Err(KeyringError::OtherVersion),
+        }
+    }
+
+    /// Removes a keyring with its secret.
+    pub async fn remove(&self, owner: KeyringOwner) -> Result<KeyringId, KeyringError> {
+        let asked = owner.clone();
+        let removal = self.0.parts.store.write(move |tables| tables.remove_keyring(&asked));
+        match removal.await? {
+            KeyringRemoval::Removed(id) => {
+                self.changed(&owner)?;
+                Ok(id)
+            }
+            KeyringRemoval::NoSuchKeyring => Err(super::no_such_keyring(&owner)),
+            KeyringRemoval::NotNow(state) => Err(KeyringError::NotNow(state.name())),
+        }
+    }
+
+    /// Forgets what is kept in memory of an owner.
+    fn changed(&self, owner: &KeyringOwner) -> Result<(), KeyringError> {
+        match owner.snap_in() {
+            Some(snap_in) => self.0.parts.contexts.forget(snap_in),
+            None => self.read_developer_keyrings()?,
+        }
+        Ok(())
+    }
+
+    /// What is stored for a keyring.
+    fn stored(
+        &self,
+        located: &Located,
+    ) -> Result<Option<(KeyringRecord, KeyringSecret)>, KeyringError> {
+        let Some((id, _)) = &located.found else { return Ok(None) };
+        let found = self.0.parts.store.read(|tables| tables.keyring_with_envelope(*id))?;
+        found.map(|(record, envelope)| Ok((record, self.open(*id, &envelope)?))).transpose()
+    }
+}
+
+/// The type that is meant: the one that is named, or the only one of its kind.
+fn choose(
+    located: &Located,
+    asked: Option<&str>,
+    oauth2: bool,
+) -> Result<ConnectionType, KeyringError> {
+    let Some(declared) = &located.declared else {
+        let message = "the present version does not declare this keyring".to_owned();
+        return Err(KeyringError::WrongType { message, allowed: Vec::new() });
+    };
+    let mut types = located.types();
+    let wrong =
+        |message: String| KeyringError::WrongType { message, allowed: declared.types.clone() };
+    if let Some(asked) = asked {
+        let place = declared.types.iter().position(|it| it == asked);
+        let place = place.ok_or_else(|| wrong(format!("the keyring is never a `{asked}`")))?;
+        return Ok(types.swap_remove(place)?);
+    }
+    if types.len() == 1 {
+        return Ok(types.swap_remove(0)?);
+    }
+    let mut fitting: Vec<_> =
+        types.into_iter().flatten().filter(|it| it.is_oauth2() == oauth2).collect();
+    let present = located.found.as_ref().map(|(_, record)| record.type_id.as_str());
+    if let Some(place) = fitting.iter().position(|it| Some(it.id.as_str()) == present) {
+        return Ok(fitting.swap_remove(place));
+    }
+    match fitting.len() {
+        1 => Ok(fitting.swap_remove(0)),
+        _ => Err(wrong("the keyring may be of several types: name one as `type`".to_owned())),
+    }
+}
+
+fn field_names(secret: &KeyringSecret) -> Vec<String> {
+    match secret {
+        KeyringSecret::Fields { fields, .. } => fields.keys().cloned().collect(),
+        KeyringSecret::Plain { .. } | KeyringSecret::Tokens(_) => Vec::new(),
+    }
+}
+
+/// A record with what every kind of keyring has; the rest is for the store to fill.
+fn new_record(owner: KeyringOwner, type_id: String, by: String) -> KeyringRecord {
+    KeyringRecord {
+        owner,
+        type_id,
+        state: KeyringState::Ready,
+        subdomain: None,
+        organization: None,
+        expires_ms: None,
+        refreshable: false,
+        scopes: Vec::new(),
+        verified: false,
+        fields: Vec::new(),
+        generation: 0,
+        created_ms: 0,
+        changed_ms: 0,
+        changed_by: by,
+    }
+}

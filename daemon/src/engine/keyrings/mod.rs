@@ -1,0 +1,257 @@
+//! Keyrings at work: setting them, and handing their secrets to functions.
+//!
+//! Decisions are in `connections`; here are the store, the vault and the requests to external
+//! systems. A secret leaves this folder in three ways only: sealed, in a request to the system that
+//! it belongs to, or as a [`ResolvedKeyring`] for a function. Errors never hold one.
+
+mod change;
+mod error;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use zeroize::Zeroizing;
+
+pub use change::{Prepared, SetRequest};
+pub use error::KeyringError;
+
+use super::contexts::{Contexts, VersionContext};
+use crate::connections::secret::KeyringSecret;
+use crate::connections::types::{self, ConnectionType};
+use crate::model::id::{KeyringId, PackageId, SnapInId};
+use crate::model::keyring::{KeyringOwner, KeyringState};
+use crate::model::manifest::{Keyring, Level};
+use crate::secrets::Vault;
+use crate::store::{KeyringRecord, SnapInRecord, Store, StoreError};
+
+/// All keyrings of the host.
+#[derive(Clone)]
+pub struct Keyrings(Arc<Inner>);
+
+/// What [`Keyrings`] needs.
+pub struct Parts {
+    /// Records and envelopes.
+    pub store: Arc<Store>,
+    /// Manifests.
+    pub contexts: Arc<Contexts>,
+    /// Opens and seals.
+    pub vault: Arc<Vault>,
+}
+
+struct Inner {
+    parts: Parts,
+    /// Which packages have keyrings of their developers: few have, and every call of a function asks.
+    developer: RwLock<HashMap<PackageId, BTreeMap<String, KeyringId>>>,
+}
+
+/// A secret on its way to a function.
+#[derive(Clone)]
+pub struct ResolvedKeyring {
+    /// Name in the manifest.
+    pub name: String,
+    /// The keyring.
+    pub id: KeyringId,
+    /// A plain secret, the JSON text of fields, what a transform made of them, or an access token.
+    pub secret: Zeroizing<String>,
+}
+
+/// A keyring that a snap-in declares or has, with what is known of it.
+pub struct Located {
+    /// Whose it is.
+    pub owner: KeyringOwner,
+    /// As the manifest declares it; absent when only a version of before did.
+    pub declared: Option<Keyring>,
+    /// The keyring, if it was set.
+    pub found: Option<(KeyringId, KeyringRecord)>,
+    version: Arc<VersionContext>,
+    snap_in: SnapInRecord,
+}
+
+impl Located {
+    /// The types that it may be of, in the manifest's order; those that cannot be used say why.
+    pub fn types(&self) -> Vec<Result<ConnectionType, types::TypeError>> {
+        let ids = self.declared.iter().flat_map(|it| &it.types);
+        ids.map(|id| types::find(&self.version.manifest, id)).collect()
+    }
+}
+
+impl Keyrings {
+    /// Reads which packages have keyrings of their developers.
+    pub fn new(parts: Parts) -> Result<Keyrings, StoreError> {
+        let keyrings = Keyrings(Arc::new(Inner { parts, developer: RwLock::default() }));
+        keyrings.read_developer_keyrings()?;
+        Ok(keyrings)
+    }
+
+    /// What functions of a snap-in get: the secrets of its `bindings` by name, and those of the
+    /// developer of its package.
+    pub async fn resolve(
+        &self,
+        bindings: &BTreeMap<String, KeyringId>,
+        package: PackageId,
+    ) -> Result<Vec<ResolvedKeyring>, KeyringError> {
+        let (usable, mut problems) = self.usable(bindings, package).await?;
+        match problems.is_empty() {
+            true => Ok(usable),
+            false => Err(problems.swap_remove(0)),
+        }
+    }
+
+    /// Like [`Keyrings::resolve`], with what can be used, and what is wrong with the others: for
+    /// hooks that must run although a connection is broken. A token that could not be refreshed
+    /// counts as usable until it expires.
+    pub async fn usable(
+        &self,
+        bindings: &BTreeMap<String, KeyringId>,
+        package: PackageId,
+    ) -> Result<(Vec<ResolvedKeyring>, Vec<KeyringError>), StoreError> {
+        let developer = self.developer_keyrings(package);
+        if bindings.is_empty() && developer.is_empty() {
+            return Ok((Vec::new(), Vec::new()));
+        }
+        let stored = self.0.parts.store.read(|tables| {
+            let mut stored = Vec::with_capacity(bindings.len() + developer.len());
+            for (name, id) in bindings.iter().chain(&developer) {
+                if let Some((record, envelope)) = tables.keyring_with_envelope(*id)? {
+                    stored.push((name.clone(), *id, record, envelope));
+                }
+            }
+            Ok(stored)
+        })?;
+        let mut usable = Vec::with_capacity(stored.len());
+        let mut problems = Vec::new();
+        for (name, id, record, envelope) in stored {
+            match self.secret_of(id, &record, &envelope) {
+                Ok(secret) => {
+                    let secret = secret.for_functions().clone().into_inner();
+                    usable.push(ResolvedKeyring { name, id, secret });
+                }
+                Err(problem) => problems.push(problem),
+            }
+        }
+        Ok((usable, problems))
+    }
+
+    fn secret_of(
+        &self,
+        id: KeyringId,
+        record: &KeyringRecord,
+        envelope: &[u8],
+    ) -> Result<KeyringSecret, KeyringError> {
+        if let KeyringState::Broken { reason } = &record.state {
+            let name = record.owner.name().to_owned();
+            return Err(KeyringError::Broken { name, reason: reason.clone() });
+        }
+        self.open(id, envelope)
+    }
+
+    fn open(&self, id: KeyringId, envelope: &[u8]) -> Result<KeyringSecret, KeyringError> {
+        let opened = self.0.parts.vault.open(id.0, envelope)?;
+        KeyringSecret::from_bytes(&opened).ok_or(KeyringError::Vault(
+            // What opens was sealed by this program: only another one's form can be unreadable.
+            crate::secrets::VaultError::Damaged,
+        ))
+    }
+
+    fn developer_keyrings(&self, package: PackageId) -> BTreeMap<String, KeyringId> {
+        let all = self.0.developer.read().unwrap_or_else(PoisonError::into_inner);
+        all.get(&package).cloned().unwrap_or_default()
+    }
+
+    fn read_developer_keyrings(&self) -> Result<(), StoreError> {
+        // Read under the lock, so that an older picture never replaces a newer one.
+        let mut all = self.0.developer.write().unwrap_or_else(PoisonError::into_inner);
+        let mut found: HashMap<PackageId, BTreeMap<String, KeyringId>> = HashMap::new();
+        for (package, name, id) in self.0.parts.store.read(|tables| tables.developer_keyrings())? {
+            found.entry(package).or_default().insert(name, id);
+        }
+        *all = found;
+        Ok(())
+    }
+
+    /// The keyring that an owner of a snap-in has or may have.
+    pub fn locate(&self, owner: KeyringOwner) -> Result<Located, KeyringError> {
+        let Some(id) = owner.snap_in() else { return Err(no_such_keyring(&owner)) };
+        let snap_in = self.0.parts.store.read(|tables| tables.snap_in(id))?;
+        let snap_in = snap_in.ok_or(KeyringError::NoSuchSnapIn(id))?;
+        let version = self.version_of(id, &snap_in)?;
+        self.locate_in(owner, &snap_in, &version)
+    }
+
+    /// Every keyring that a snap-in declares or has, those of users for `user`.
+    pub fn list(
+        &self,
+        id: SnapInId,
+        user: Option<crate::model::id::UserId>,
+    ) -> Result<Vec<Located>, KeyringError> {
+        let read = self.0.parts.store.read(|tables| {
+            let of_user = user.map(|user| tables.keyrings_of_user(id, user)).transpose()?;
+            Ok((tables.snap_in(id)?, of_user.unwrap_or_default()))
+        })?;
+        let (Some(snap_in), of_user) = read else { return Err(KeyringError::NoSuchSnapIn(id)) };
+        let version = self.version_of(id, &snap_in)?;
+        let owner = |level: Level, name: &str| {
+            let name = name.to_owned();
+            match (level, user) {
+                (Level::User, Some(user)) => Some(KeyringOwner::User { snap_in: id, user, name }),
+                (Level::User, None) => None,
+                (Level::Organization, _) => Some(KeyringOwner::SnapIn { snap_in: id, name }),
+            }
+        };
+        let mut owners: Vec<KeyringOwner> =
+            version.manifest.keyrings.iter().filter_map(|it| owner(it.level, &it.name)).collect();
+        // What a version of before declared is kept for a way back.
+        let bound = snap_in.keyrings.keys().map(|name| (Level::Organization, name));
+        for (level, name) in bound.chain(of_user.keys().map(|name| (Level::User, name))) {
+            if version.manifest.keyring(name).is_none() {
+                owners.extend(owner(level, name));
+            }
+        }
+        owners.into_iter().map(|owner| self.locate_in(owner, &snap_in, &version)).collect()
+    }
+
+    fn version_of(
+        &self,
+        id: SnapInId,
+        snap_in: &SnapInRecord,
+    ) -> Result<Arc<VersionContext>, KeyringError> {
+        let version = self.0.parts.contexts.version(snap_in.version)?;
+        version.ok_or(KeyringError::NoSuchSnapIn(id))
+    }
+
+    fn locate_in(
+        &self,
+        owner: KeyringOwner,
+        snap_in: &SnapInRecord,
+        version: &Arc<VersionContext>,
+    ) -> Result<Located, KeyringError> {
+        let level = match &owner {
+            KeyringOwner::SnapIn { .. } => Level::Organization,
+            KeyringOwner::User { .. } => Level::User,
+            KeyringOwner::Developer { .. } => return Err(no_such_keyring(&owner)),
+        };
+        let declared = version.manifest.keyring(owner.name()).filter(|it| it.level == level);
+        let found = self.0.parts.store.read(|tables| {
+            let Some(id) = tables.keyring_of(&owner)? else { return Ok(None) };
+            Ok(tables.keyring(id)?.map(|it| (id, it)))
+        })?;
+        if declared.is_none() && found.is_none() {
+            let at_level = version.manifest.keyrings.iter().filter(|it| it.level == level);
+            return Err(KeyringError::NoSuchKeyring {
+                name: owner.name().to_owned(),
+                declared: at_level.map(|it| it.name.clone()).collect(),
+            });
+        }
+        Ok(Located {
+            declared: declared.cloned(),
+            found,
+            version: version.clone(),
+            snap_in: snap_in.clone(),
+            owner,
+        })
+    }
+}
+
+fn no_such_keyring(owner: &KeyringOwner) -> KeyringError {
+    KeyringError::NoSuchKeyring { name: owner.name().to_owned(), declared: Vec::new() }
+}
