@@ -1,6 +1,6 @@
 //! The composition root: puts the parts together, and takes them apart in order.
 //!
-//! Start: state directory and key, plugins, database, recovery, sockets, actors, READY. Stop: no new
+//! Start: state directory, plugins, database, master key, recovery, sockets, actors, READY. Stop: no new
 //! requests, running functions finish for a while, the rest is interrupted and tried again after the
 //! next start, the writer runs empty.
 
@@ -27,6 +27,7 @@ use crate::engine::dispatcher::{self, Dispatcher};
 use crate::engine::housekeeping;
 use crate::engine::intake::Intake;
 use crate::engine::invocation::{self, Invoker};
+use crate::engine::key_rotation::{self, KeyKeeper};
 use crate::engine::keyrings::{self, Keyrings};
 use crate::engine::routes::Routes;
 use crate::engine::source_log::SourceLogs;
@@ -35,7 +36,7 @@ use crate::model::http::EgressRules;
 use crate::operations::Operations;
 use crate::plugins::{PluginHost, PluginSettings, Trust};
 use crate::random::secret_text;
-use crate::secrets::{MasterKeys, ServiceTokens, Vault};
+use crate::secrets::{ServiceTokens, Vault};
 use crate::store::{FileLocation, Options, Store, StoreError, TokenRecord};
 use bridges::{EgressFetch, LocalRequests, PluginEffects};
 
@@ -81,12 +82,13 @@ async fn serve(
     // What the daemon writes is its own: database, key and token. The socket says so itself.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     make_state_dir(&config.state_dir)?;
-    let key = MasterKeys::load(environment.credentials.as_deref(), &config.state_dir)
-        .map_err(|error| error.to_string())?;
-    let tokens = ServiceTokens::new(&key);
-    let vault = Arc::new(Vault::new(&key));
     let plugins = Arc::new(load_plugins(&config).await?);
     let store = Arc::new(open_store(&config, &clock).await?);
+    let keys =
+        key_rotation::open_keys(&store, environment.credentials.as_deref(), &config.state_dir)
+            .map_err(|error| error.to_string())?;
+    let tokens = ServiceTokens::new(&keys);
+    let vault = Arc::new(Vault::new(&keys));
     make_first_token(&store, &config.state_dir, &clock).await?;
     let socket = Some(config.listen.socket.as_path()).filter(|it| !it.as_os_str().is_empty());
     let (listeners, bound) = api::bind(config.listen.address, socket)?;
@@ -163,6 +165,7 @@ async fn serve(
         intake,
         invoker,
         tokens,
+        key_keeper: KeyKeeper::start(&engine, store.clone(), keys),
         egress,
         limits: config.limits.clone(),
         owner_uids: config.listen.owner_uids.clone(),
@@ -257,12 +260,17 @@ async fn make_first_token(store: &Store, state: &Path, clock: &Clock) -> Result<
     if !store.read(|tables| tables.has_no_tokens()).map_err(|error| error.to_string())? {
         return Ok(());
     }
-    let token = format!("mta_{}", secret_text());
+    let token = format!("{}{}", api::TOKEN_PREFIX, secret_text());
     let path = state.join(ADMIN_TOKEN);
     // The file first: a token that is stored but was never written down is lost.
     write_private(&path, &token)
         .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-    let record = TokenRecord { name: "admin".to_owned(), created_ms: clock.now_ms() };
+    let record = TokenRecord {
+        name: "admin".to_owned(),
+        created_ms: clock.now_ms(),
+        scope: None,
+        created_by: None,
+    };
     let stored = token.clone();
     store
         .write(move |tables| tables.add_token(&stored, &record))

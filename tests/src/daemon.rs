@@ -27,6 +27,8 @@ pub struct Options {
     pub state_dir: Option<PathBuf>,
     /// A program with arguments that starts it, such as `prlimit`.
     pub wrapper: Vec<String>,
+    /// Libraries beside the shipped one, by their package's name.
+    pub plugins: Vec<String>,
 }
 
 /// A running daemon. It dies with this value, and its log is shown when the test has failed.
@@ -77,11 +79,15 @@ impl Daemon {
         let directory = tempfile::Builder::new().prefix("mortise-test-").tempdir().expect("/tmp");
         let state = options.state_dir.clone().unwrap_or_else(|| directory.path().join("state"));
         let quoted = |path: &Path| Value::String(path.display().to_string()).to_string();
+        let shipped = ["flow-custom-webhook".to_owned()];
+        let plugins = shipped.iter().chain(&options.plugins);
+        let plugins: Vec<String> =
+            plugins.map(|it| quoted(&built(&format!("lib{}.so", it.replace('-', "_"))))).collect();
         let text = format!(
             "state_dir = {}\nplugin_dirs = [{}]\ndevelopment = true\n{}\n\
              [listen]\naddress = \"127.0.0.1:0\"\nsocket = {}\n",
             quoted(&state),
-            quoted(&built("libflow_custom_webhook.so")),
+            plugins.join(", "),
             // Tables come after the plain keys; `listen` is the last one.
             options.settings,
             quoted(&directory.path().join("mortise.sock")),
@@ -165,7 +171,12 @@ impl Daemon {
 
     /// A call of the API, as the owner.
     pub fn try_call(&self, name: &str, parameters: &Value) -> io::Result<Response> {
-        let token = format!("Bearer {}", self.token());
+        self.try_call_as(&self.token(), name, parameters)
+    }
+
+    /// A call of the API with a token.
+    pub fn try_call_as(&self, token: &str, name: &str, parameters: &Value) -> io::Result<Response> {
+        let token = format!("Bearer {token}");
         let headers = [("authorization", token.as_str()), ("content-type", "application/json")];
         let body = parameters.to_string();
         Connection::tcp(self.address())?.send(
@@ -190,12 +201,27 @@ impl Daemon {
 
     /// Makes a version of it and installs that, in DRAFT.
     pub fn install_draft(&self, parts: &Parts) -> Installed {
-        self.call("packages.create", &json!({ "slug": parts.name }));
+        self.install_at(parts, &format!("default/default/{}", parts.name))
+    }
+
+    /// Makes a version of it and installs that at a scope, in DRAFT.
+    ///
+    /// # Panics
+    ///
+    /// When that is refused.
+    #[track_caller]
+    pub fn install_at(&self, parts: &Parts, scope: &str) -> Installed {
+        let made = self.try_call("packages.create", &json!({ "slug": parts.name }));
+        let status = made.expect("the daemon answers").status;
+        assert!(matches!(status, 200 | 409), "packages.create: {status}");
         let version = self.call(
             "versions.create",
             &json!({ "package": parts.name, "manifest": parts.manifest(), "archive": parts.archive() }),
         );
-        let created = self.call("snap-ins.create", &json!({ "version": version["version"]["id"] }));
+        let created = self.call(
+            "snap-ins.create",
+            &json!({ "version": version["version"]["id"], "scope": scope }),
+        );
         let id = created["snap_in"]["id"].as_str().expect("an id").to_owned();
         let sources = self.call("event-sources.list", &json!({ "snap_in": id }));
         let source = &sources["event_sources"][0];

@@ -3,6 +3,8 @@
 
 pub mod daemon;
 pub mod files;
+pub mod fixture;
+pub mod forge;
 pub mod http;
 pub mod load;
 pub mod snap_in;

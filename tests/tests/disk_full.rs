@@ -169,5 +169,5 @@ fn what_is_sent_while_the_disk_is_full_is_stored_or_refused() {
 
 fn start(state_dir: Option<PathBuf>, store: &str, wrapper: Vec<String>) -> Daemon {
     let settings = format!("[store]\n{store}\n");
-    Daemon::start_with(Options { settings, state_dir, wrapper })
+    Daemon::start_with(Options { settings, state_dir, wrapper, ..Options::default() })
 }

@@ -9,6 +9,7 @@ use super::rights::{Caller, Principal, Right};
 use super::{Api, server::PeerUid};
 use crate::model::event::Cause;
 use crate::secrets::ServiceTokens;
+use crate::store::TokenRecord;
 
 /// The header by which the daemon's own egress says which run a request comes from.
 pub(crate) const CAUSE_HEADER: &str = "mortise-cause";
@@ -76,8 +77,13 @@ fn by_token(api: &Api, token: &str) -> Result<(Principal, Cause), ApiError> {
     }
     let record = api.services.store.read(|tables| tables.token(token))?;
     match record {
-        Some(record) => {
-            Ok((Principal::Owner { name: format!("token:{}", record.name) }, Cause::default()))
+        Some(TokenRecord { name, scope, .. }) => {
+            let name = format!("token:{name}");
+            let principal = match scope {
+                Some(scope) => Principal::Scoped { name, scope },
+                None => Principal::Owner { name },
+            };
+            Ok((principal, Cause::default()))
         }
         None => Err(ApiError::new(Code::Unauthenticated, "this token is not known here")),
     }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Api;
 use super::error::ApiError;
-use super::lists::{cursor, parse_id};
+use super::lists::cursor;
 use super::rights::Caller;
 use super::runs::{self, List, ManyRuns};
+use super::{Api, extent};
 use crate::model::id::RunId;
 use crate::model::run::RunOutput;
 use crate::store::{PageRequest, RunFilter};
@@ -64,18 +64,16 @@ pub(super) async fn purge(api: Arc<Api>, caller: Caller, which: Which) -> Result
 }
 
 fn chosen(api: &Api, caller: &Caller, which: &Which) -> Result<Vec<RunId>, ApiError> {
-    let mut filter = RunFilter::default();
-    match (&which.id, &which.snap_in, which.all) {
-        (Some(id), None, false) => return Ok(vec![parse_id("id", id)?]),
-        (None, Some(text), false) => {
-            filter.snap_in = Some(super::snap_ins::find(api, caller, text)?.0);
-        }
-        (None, None, true) => {}
+    let extent = match (&which.id, &which.snap_in, which.all) {
+        (Some(id), None, false) => return Ok(vec![runs::find(api, caller, id)?.0]),
+        (None, Some(text), false) => extent::of_list(api, caller, Some(text.as_str()), None)?,
+        (None, None, true) => extent::of_list(api, caller, None, None)?,
         _ => {
             let message = "say which: exactly one of id, snap_in, or all = true";
             return Err(ApiError::field("id", message));
         }
-    }
+    };
+    let filter = RunFilter { extent, ..RunFilter::default() };
     let page = PageRequest { from: None, limit: usize::MAX, newest_first: false };
     let found = api.services.store.read(|tables| tables.list_dead_letters(&filter, page))?;
     Ok(found.rows.into_iter().map(|it| it.id).collect())

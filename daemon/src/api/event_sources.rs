@@ -10,8 +10,8 @@ use serde_json::value::RawValue;
 
 use super::error::{ApiError, Code};
 use super::lists::{Paging, cursor, parse_id, time};
-use super::rights::{Caller, Reach, Right};
-use super::{Api, snap_ins};
+use super::rights::{Caller, Right};
+use super::{Api, extent};
 use crate::actors::SetSourceStatus;
 use crate::engine::contexts::VersionContext;
 use crate::engine::source_log::OpenState;
@@ -81,6 +81,9 @@ pub(super) struct List {
     /// Only those of this snap-in: id or scope.
     #[serde(default)]
     snap_in: Option<String>,
+    /// Only those of snap-ins under this prefix of a scope.
+    #[serde(default)]
+    scope: Option<String>,
     #[serde(flatten)]
     paging: Paging,
 }
@@ -149,7 +152,11 @@ fn version_of(api: &Api, record: &SourceRecord) -> Result<Option<Arc<VersionCont
 fn find(api: &Api, caller: &Caller, text: &str) -> Result<(SourceId, SourceRecord), ApiError> {
     let id: SourceId = parse_id("id", text)?;
     let record = api.services.store.read(|tables| tables.source(id))?;
-    let record = record.filter(|it| caller.reaches(it.snap_in));
+    let reached = match &record {
+        Some(record) => extent::reaches(api, caller, record.snap_in)?,
+        None => false,
+    };
+    let record = record.filter(|_| reached);
     Ok((id, record.ok_or_else(|| ApiError::not_found("event source", text))?))
 }
 
@@ -186,13 +193,9 @@ pub(super) async fn list(
     caller: Caller,
     list: List,
 ) -> Result<ManySources, ApiError> {
-    let snap_in = match (&list.snap_in, caller.reach) {
-        (Some(text), _) => Some(snap_ins::find(&api, &caller, text)?.0),
-        (None, Reach::SnapIn(own)) => Some(own),
-        (None, Reach::All) => None,
-    };
+    let extent = extent::of_list(&api, &caller, list.snap_in.as_deref(), list.scope.as_deref())?;
     let page = list.paging.oldest_first()?;
-    let page = api.services.store.read(|tables| tables.list_sources(snap_in, page))?;
+    let page = api.services.store.read(|tables| tables.list_sources(&extent, page))?;
     let rows = page.rows.into_iter().map(|(id, it)| source(&api, id, it));
     let event_sources = rows.collect::<Result<_, ApiError>>()?;
     Ok(ManySources { event_sources, next_cursor: cursor(page.next) })

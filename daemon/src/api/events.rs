@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::error::ApiError;
 use super::lists::{Paging, cursor, parse_id, time};
 use super::rights::Caller;
-use super::{Api, snap_ins};
+use super::{Api, extent};
 use crate::model::event::EventHead;
 use crate::model::id::{EventId, SourceId};
 
@@ -62,6 +62,9 @@ pub(super) struct List {
     /// Only those of this snap-in: id or scope.
     #[serde(default)]
     snap_in: Option<String>,
+    /// Only those of snap-ins under this prefix of a scope.
+    #[serde(default)]
+    scope: Option<String>,
     /// Only those of this source.
     #[serde(default)]
     event_source: Option<String>,
@@ -91,10 +94,13 @@ fn event(id: EventId, head: EventHead, payload: &Bytes, with_payload: bool) -> E
     }
 }
 
-pub(super) async fn get(api: Arc<Api>, _: Caller, which: Which) -> Result<OneEvent, ApiError> {
+pub(super) async fn get(api: Arc<Api>, caller: Caller, which: Which) -> Result<OneEvent, ApiError> {
     let id: EventId = parse_id("id", &which.id)?;
     let found = api.services.store.read(|tables| tables.event(id))?;
     let (head, payload) = found.ok_or_else(|| ApiError::not_found("event", &which.id))?;
+    if !extent::reaches(&api, &caller, head.snap_in)? {
+        return Err(ApiError::not_found("event", &which.id));
+    }
     Ok(OneEvent { event: event(id, head, &payload, true) })
 }
 
@@ -103,16 +109,13 @@ pub(super) async fn list(
     caller: Caller,
     list: List,
 ) -> Result<ManyEvents, ApiError> {
-    let snap_in = match &list.snap_in {
-        Some(text) => Some(snap_ins::find(&api, &caller, text)?.0),
-        None => None,
-    };
+    let extent = extent::of_list(&api, &caller, list.snap_in.as_deref(), list.scope.as_deref())?;
     let source: Option<SourceId> =
         list.event_source.as_deref().map(|it| parse_id("event_source", it)).transpose()?;
     let page = list.paging.newest_first()?;
     let page = api.services.store.read(|tables| {
         tables.list_events(page, |head| {
-            snap_in.is_none_or(|it| it == head.snap_in)
+            extent.has(head.snap_in)
                 && source.is_none_or(|it| it == head.source)
                 && list.event_type.as_ref().is_none_or(|it| *it == head.event_type)
         })

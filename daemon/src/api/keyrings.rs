@@ -8,11 +8,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use super::Api;
 use super::error::{ApiError, Code};
 use super::lists::{Paging, cursor, time};
 use super::rights::Caller;
 use super::snap_ins;
+use super::{Api, extent};
 use crate::connections::change::{Given, Problem};
 use crate::connections::secret::{MASK, SecretText};
 use crate::connections::types::{ConnectionKind, ConnectionType};
@@ -211,6 +211,9 @@ pub(super) struct List {
     /// Only those in this state.
     #[serde(default)]
     state: Option<String>,
+    /// Only those of snap-ins under this prefix of a scope.
+    #[serde(default)]
+    scope: Option<String>,
     #[serde(flatten)]
     paging: Paging,
 }
@@ -492,11 +495,11 @@ pub(super) async fn list(
         let keyrings = all.filter(|it| wanted(it.state)).collect();
         return Ok(ManyKeyrings { keyrings, next_cursor: None });
     }
+    let extent = extent::of_list(&api, &caller, None, list.scope.as_deref())?;
     let page = list.paging.oldest_first()?;
     let page = api.services.store.read(|tables| {
         tables.list_keyrings(page, |record| {
-            record.owner.snap_in().is_some_and(|it| caller.reaches(it))
-                && wanted(record.state.name())
+            record.owner.snap_in().is_some_and(|it| extent.has(it)) && wanted(record.state.name())
         })
     })?;
     let mut keyrings = Vec::with_capacity(page.rows.len());

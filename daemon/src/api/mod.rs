@@ -14,9 +14,11 @@ mod dispatch;
 mod error;
 mod event_sources;
 mod events;
+mod extent;
 mod functions;
 mod hooks;
 mod keyrings;
+mod keys;
 mod lists;
 mod openapi;
 mod packages;
@@ -27,6 +29,7 @@ mod server;
 mod snap_in_view;
 mod snap_ins;
 mod system;
+mod tokens;
 mod upgrades;
 mod uploads;
 mod versions;
@@ -37,6 +40,7 @@ pub(crate) use access::CAUSE_HEADER;
 pub use error::{ApiError, Code};
 pub use openapi::document as openapi_document;
 pub use server::{Bound, Listeners, bind};
+pub(crate) use tokens::PREFIX as TOKEN_PREFIX;
 
 use snap_in_view::MissingThing;
 
@@ -45,6 +49,7 @@ use crate::config::Limits;
 use crate::egress::Egress;
 use crate::engine::intake::Intake;
 use crate::engine::invocation::Invoker;
+use crate::engine::key_rotation::KeyKeeper;
 use crate::engine::keyrings::Keyrings;
 use crate::operations::{Asker, OperationError, Operations};
 use crate::secrets::ServiceTokens;
@@ -63,6 +68,8 @@ pub struct Api {
     pub invoker: Invoker,
     /// Reads the tokens of functions.
     pub tokens: ServiceTokens,
+    /// Changes the master key.
+    pub key_keeper: KeyKeeper,
     /// Fetches what callers name by a URL.
     pub egress: Arc<Egress>,
     /// Bounds on what comes in.
@@ -132,7 +139,7 @@ impl rights::Caller {
     fn asker(&self) -> Asker {
         let is_snap_in = match self.principal {
             rights::Principal::ServiceAccount { .. } => true,
-            rights::Principal::Owner { .. } => false,
+            rights::Principal::Owner { .. } | rights::Principal::Scoped { .. } => false,
         };
         Asker { name: self.principal.name(), cause: self.cause, is_snap_in }
     }

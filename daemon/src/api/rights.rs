@@ -5,6 +5,7 @@
 
 use crate::model::event::Cause;
 use crate::model::id::{ServiceAccountId, SnapInId};
+use crate::model::scope::ScopePrefix;
 
 /// What a route needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +28,12 @@ pub enum Right {
     ReadRuns,
     /// Retry, cancel, replay and purge runs; call functions.
     WriteRuns,
+    /// Change the master key.
+    WriteSecrets,
     /// See how the daemon is.
     ReadSystem,
+    /// Make and delete API tokens.
+    ManageTokens,
 }
 
 impl Right {
@@ -44,7 +49,9 @@ impl Right {
             Right::ReadEvents => "events.read",
             Right::ReadRuns => "runs.read",
             Right::WriteRuns => "runs.write",
+            Right::WriteSecrets => "secrets.write",
             Right::ReadSystem => "system.read",
+            Right::ManageTokens => "tokens.manage",
         }
     }
 }
@@ -57,6 +64,13 @@ pub enum Principal {
         /// For the record.
         name: String,
     },
+    /// An API token that is limited to the snap-ins under a prefix of scopes.
+    Scoped {
+        /// For the record.
+        name: String,
+        /// The prefix.
+        scope: ScopePrefix,
+    },
     /// A function of a snap-in, by its service-account token.
     ServiceAccount {
         /// The identity.
@@ -67,10 +81,12 @@ pub enum Principal {
 }
 
 /// On what a right is held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reach {
     /// Everything.
     All,
+    /// The snap-ins under this prefix, and what belongs to none.
+    Under(ScopePrefix),
     /// Only this snap-in.
     SnapIn(SnapInId),
 }
@@ -91,6 +107,20 @@ impl Principal {
     pub fn reach(&self, right: Right) -> Option<Reach> {
         match self {
             Principal::Owner { .. } => Some(Reach::All),
+            // Packages, keys and tokens are the whole host's: who has a part of it may look at the
+            // first, because that is what he installs, and at nothing else of them.
+            Principal::Scoped { scope, .. } => match right {
+                Right::ReadPackages
+                | Right::ReadSnapIns
+                | Right::WriteSnapIns
+                | Right::ConfigureSnapIns
+                | Right::PublishEvents
+                | Right::ReadEvents
+                | Right::ReadRuns
+                | Right::WriteRuns
+                | Right::ReadSystem => Some(Reach::Under(scope.clone())),
+                Right::WritePackages | Right::WriteSecrets | Right::ManageTokens => None,
+            },
             Principal::ServiceAccount { snap_in, .. } => match right {
                 Right::ReadSnapIns | Right::ConfigureSnapIns | Right::PublishEvents => {
                     Some(Reach::SnapIn(*snap_in))
@@ -101,7 +131,9 @@ impl Principal {
                 | Right::ReadEvents
                 | Right::ReadRuns
                 | Right::WriteRuns
-                | Right::ReadSystem => None,
+                | Right::WriteSecrets
+                | Right::ReadSystem
+                | Right::ManageTokens => None,
             },
         }
     }
@@ -109,18 +141,8 @@ impl Principal {
     /// For records and logs.
     pub fn name(&self) -> String {
         match self {
-            Principal::Owner { name } => name.clone(),
+            Principal::Owner { name } | Principal::Scoped { name, .. } => name.clone(),
             Principal::ServiceAccount { id, .. } => id.to_string(),
-        }
-    }
-}
-
-impl Caller {
-    /// Whether the call may be about this snap-in.
-    pub fn reaches(&self, snap_in: SnapInId) -> bool {
-        match self.reach {
-            Reach::All => true,
-            Reach::SnapIn(own) => own == snap_in,
         }
     }
 }

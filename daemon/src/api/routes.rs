@@ -4,8 +4,8 @@
 use super::dispatch::{Route, read, write};
 use super::rights::Right;
 use super::{
-    dead_letters, developer_keyrings, event_sources, events, functions, keyrings, packages, runs,
-    snap_ins, system, upgrades, versions,
+    dead_letters, developer_keyrings, event_sources, events, functions, keyrings, keys, packages,
+    runs, snap_ins, system, tokens, upgrades, versions,
 };
 
 /// Every call of the API.
@@ -211,6 +211,26 @@ impl Table {
                 R::WriteRuns,
                 "Calls a function and waits for its result",
                 functions::call,
+            ),
+            write(
+                "tokens.create",
+                R::ManageTokens,
+                "Makes an API token, for the host or for a prefix of scopes",
+                tokens::create,
+            ),
+            read("tokens.list", R::ManageTokens, "Lists API tokens", tokens::list),
+            write("tokens.delete", R::ManageTokens, "Deletes an API token", tokens::delete),
+            read(
+                "keys.status",
+                R::ReadSystem,
+                "Shows where the master key is, and how many secrets are sealed with it",
+                keys::status,
+            ),
+            write(
+                "keys.rotate",
+                R::WriteSecrets,
+                "Makes a new master key and seals every secret with it",
+                keys::rotate,
             ),
             read("system.status", R::ReadSystem, "Shows how the daemon is", system::status),
             read(

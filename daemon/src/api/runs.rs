@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::error::{ApiError, Code};
 use super::lists::{Paging, cursor, parse_id, time};
 use super::rights::Caller;
-use super::{Api, snap_ins};
+use super::{Api, extent, snap_ins};
 use crate::engine::dispatcher::QueuedRun;
 use crate::model::id::RunId;
 use crate::model::run::{
@@ -101,6 +101,9 @@ pub(super) struct List {
     /// Only those of this snap-in: id or scope.
     #[serde(default)]
     pub(super) snap_in: Option<String>,
+    /// Only those of snap-ins under this prefix of a scope.
+    #[serde(default)]
+    pub(super) scope: Option<String>,
     /// Only those of this function.
     #[serde(default)]
     pub(super) function: Option<String>,
@@ -169,35 +172,39 @@ pub(super) fn run(id: RunId, head: RunHead, output: RunOutput) -> Run {
     }
 }
 
-fn find(api: &Api, text: &str) -> Result<(RunId, RunHead, RunOutput), ApiError> {
+pub(super) fn find(
+    api: &Api,
+    caller: &Caller,
+    text: &str,
+) -> Result<(RunId, RunHead, RunOutput), ApiError> {
     let id: RunId = parse_id("id", text)?;
     let found = api.services.store.read(|tables| tables.run(id))?;
     let (head, output) = found.ok_or_else(|| ApiError::not_found("run", text))?;
+    if !extent::reaches(api, caller, head.snap_in)? {
+        return Err(ApiError::not_found("run", text));
+    }
     Ok((id, head, output))
 }
 
-pub(super) async fn get(api: Arc<Api>, _: Caller, get: Get) -> Result<OneRun, ApiError> {
+pub(super) async fn get(api: Arc<Api>, caller: Caller, get: Get) -> Result<OneRun, ApiError> {
     let patience = Duration::from_secs(get.wait_seconds.min(snap_ins::LONGEST_WAIT_SECONDS).into());
     let look = || {
-        let (id, head, output) = find(&api, &get.id)?;
+        let (id, head, output) = find(&api, &caller, &get.id)?;
         let is_final = head.state.is_final();
         Ok::<_, ApiError>((OneRun { run: run(id, head, output) }, is_final))
     };
     api.services.changes.wait_for(patience, look).await
 }
 
-pub(super) async fn logs(api: Arc<Api>, _: Caller, which: Which) -> Result<Logs, ApiError> {
-    Ok(Logs { logs: find(&api, &which.id)?.2.logs })
+pub(super) async fn logs(api: Arc<Api>, caller: Caller, which: Which) -> Result<Logs, ApiError> {
+    Ok(Logs { logs: find(&api, &caller, &which.id)?.2.logs })
 }
 
 /// What a list of runs is narrowed to.
 pub(super) fn filter(api: &Api, caller: &Caller, list: &List) -> Result<RunFilter, ApiError> {
-    let snap_in = match &list.snap_in {
-        Some(text) => Some(snap_ins::find(api, caller, text)?.0),
-        None => None,
-    };
+    let extent = extent::of_list(api, caller, list.snap_in.as_deref(), list.scope.as_deref())?;
     let states = list.state.into_iter().collect();
-    Ok(RunFilter { snap_in, states, function: list.function.clone() })
+    Ok(RunFilter { extent, states, function: list.function.clone() })
 }
 
 pub(super) async fn list(api: Arc<Api>, caller: Caller, list: List) -> Result<ManyRuns, ApiError> {
@@ -209,8 +216,8 @@ pub(super) async fn list(api: Arc<Api>, caller: Caller, list: List) -> Result<Ma
     Ok(ManyRuns { runs, next_cursor: cursor(page.next) })
 }
 
-pub(super) async fn retry(api: Arc<Api>, _: Caller, which: Which) -> Result<OneRun, ApiError> {
-    let id = parse_id("id", &which.id)?;
+pub(super) async fn retry(api: Arc<Api>, caller: Caller, which: Which) -> Result<OneRun, ApiError> {
+    let (id, _, _) = find(&api, &caller, &which.id)?;
     let (id, head) = reopen(&api, id).await?;
     Ok(OneRun { run: run(id, head, RunOutput::default()) })
 }
@@ -239,14 +246,14 @@ pub(super) async fn cancel(
     caller: Caller,
     cancel: Cancel,
 ) -> Result<OneRun, ApiError> {
-    let (id, head, _) = find(&api, &cancel.id)?;
+    let (id, head, _) = find(&api, &caller, &cancel.id)?;
     let reason =
         cancel.reason.unwrap_or_else(|| format!("cancelled by {}", caller.principal.name()));
     let state = api.services.store.write(move |tables| tables.cancel_run(id, &reason)).await?;
     match state {
         Some(RunState::Cancelled) => {
             api.services.dispatcher.cancelled(head.snap_in, vec![id]);
-            let (id, head, output) = find(&api, &cancel.id)?;
+            let (id, head, output) = find(&api, &caller, &cancel.id)?;
             Ok(OneRun { run: run(id, head, output) })
         }
         Some(state) => {
@@ -257,8 +264,12 @@ pub(super) async fn cancel(
     }
 }
 
-pub(super) async fn replay(api: Arc<Api>, _: Caller, which: Which) -> Result<OneRun, ApiError> {
-    let (id, head, _) = find(&api, &which.id)?;
+pub(super) async fn replay(
+    api: Arc<Api>,
+    caller: Caller,
+    which: Which,
+) -> Result<OneRun, ApiError> {
+    let (id, head, _) = find(&api, &caller, &which.id)?;
     if head.trigger.event().is_none() {
         let message = "only runs of automations can be replayed: the others have no event";
         return Err(ApiError::new(Code::Conflict, message));

@@ -8,7 +8,7 @@ use super::Api;
 use super::error::ApiError;
 use super::lists::time;
 use crate::configuration::inputs;
-use crate::configuration::readiness::Missing;
+use crate::configuration::readiness::{Missing, MissingKind};
 use crate::model::id::SnapInId;
 use crate::model::keyring::KeyringState;
 use crate::model::manifest::{FieldType, Input, Level, Manifest};
@@ -115,8 +115,10 @@ pub(super) struct MissingThing {
     /// `input` or `keyring`.
     kind: &'static str,
     name: String,
-    /// What is missing, and which command mends it.
+    /// What is the matter with it, to follow its name.
     message: String,
+    /// The command that mends it.
+    command: String,
 }
 
 /// A version that a snap-in was of.
@@ -129,11 +131,12 @@ pub(super) struct PastVersion {
 
 impl MissingThing {
     pub(super) fn of(missing: &Missing) -> MissingThing {
-        let (kind, name) = match missing {
-            Missing::Input { name, .. } => ("input", name),
-            Missing::Keyring { name, .. } => ("keyring", name),
+        let kind = match missing.kind {
+            MissingKind::Input => "input",
+            MissingKind::Keyring => "keyring",
         };
-        MissingThing { kind, name: name.clone(), message: missing.to_string() }
+        let Missing { name, message, command, .. } = missing.clone();
+        MissingThing { kind, name, message, command }
     }
 }
 

@@ -7,11 +7,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::Api;
 use super::error::{ApiError, Code};
 use super::lists::{Paging, cursor, parse_id};
-use super::rights::Caller;
+use super::rights::{Caller, Reach};
 use super::snap_in_view::{Detail, SnapIn};
+use super::{Api, extent};
 use crate::actors::Ask;
 use crate::configuration::inputs;
 use crate::lifecycle::snap_in::Event;
@@ -106,7 +106,12 @@ pub(super) fn find(
             None => None,
         })
     })?;
-    found.filter(|(id, _)| caller.reaches(*id)).ok_or_else(|| ApiError::not_found("snap-in", text))
+    let reached = found.filter(|(id, record)| match &caller.reach {
+        Reach::All => true,
+        Reach::Under(prefix) => prefix.holds(&record.scope),
+        Reach::SnapIn(own) => own == id,
+    });
+    reached.ok_or_else(|| ApiError::not_found("snap-in", text))
 }
 
 pub(super) async fn create(
@@ -130,6 +135,12 @@ pub(super) async fn create(
     let manifest = &version.manifest;
     let inputs = inputs::change(manifest, Level::Organization, &Map::new(), &create.inputs_values)
         .map_err(OperationError::Inputs)?;
+    if let Reach::Under(prefix) = &caller.reach
+        && !prefix.holds(&scope)
+    {
+        let message = format!("your token is for scopes under `{prefix}`, and `{scope}` is not");
+        return Err(ApiError::new(Code::Forbidden, message));
+    }
     let sources = manifest
         .event_sources
         .iter()
@@ -143,6 +154,7 @@ pub(super) async fn create(
         scope,
         sources,
         automations: manifest.automations.len(),
+        tags: manifest.tags.clone(),
         inputs,
         created_by: caller.principal.name(),
     };
@@ -177,18 +189,17 @@ pub(super) async fn list(
     list: List,
 ) -> Result<ManySnapIns, ApiError> {
     let page = list.paging.oldest_first()?;
-    let prefix = list.scope.as_deref().unwrap_or_default();
+    let extent = extent::of_list(&api, &caller, None, list.scope.as_deref())?;
     let page = api.services.store.read(|tables| {
-        tables.list_snap_ins(page, |record| {
-            record.scope.is_under(prefix)
-                && match &list.state {
-                    Some(state) => record.state.name().eq_ignore_ascii_case(state),
-                    // What is deleted is shown only when it is asked for.
-                    None => record.state != SnapInState::Deleted,
-                }
+        tables.list_snap_ins_of(&extent, page, |record| {
+            match &list.state {
+                Some(state) => record.state.name().eq_ignore_ascii_case(state),
+                // What is deleted is shown only when it is asked for.
+                None => record.state != SnapInState::Deleted,
+            }
         })
     })?;
-    let rows = page.rows.into_iter().filter(|(id, _)| caller.reaches(*id));
+    let rows = page.rows.into_iter();
     let snap_ins = rows.map(|(id, it)| SnapIn::of(id, &it)).collect();
     Ok(ManySnapIns { snap_ins, next_cursor: cursor(page.next) })
 }

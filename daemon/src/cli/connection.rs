@@ -13,6 +13,8 @@ use super::{Failure, files, progress, show};
 
 /// Longer than the longest wait of the API.
 const TIMEOUT: Duration = Duration::from_secs(90);
+/// How much of a list comes at once.
+const PAGE: u32 = 500;
 const DEFAULT_SOCKET: &str = "/run/mortise/mortise.sock";
 
 /// What the daemon said no with.
@@ -135,6 +137,26 @@ impl Client {
         parameters: &Value,
     ) -> Result<Value, Failure> {
         Ok(self.try_slow_call(what, name, parameters)??)
+    }
+
+    /// All pages of a list.
+    pub(super) fn list_all(
+        &self,
+        name: &str,
+        key: &str,
+        filter: &Value,
+    ) -> Result<Vec<Value>, Failure> {
+        let mut parameters = filter.clone();
+        parameters["limit"] = PAGE.into();
+        let mut all = Vec::new();
+        loop {
+            let page = self.call(name, &parameters)?;
+            all.extend(page[key].as_array().cloned().unwrap_or_default());
+            match &page["next_cursor"] {
+                Value::Null => return Ok(all),
+                cursor => parameters["cursor"] = cursor.clone(),
+            }
+        }
     }
 
     /// A POST to any URL; answers status and body.

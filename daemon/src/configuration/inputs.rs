@@ -26,7 +26,7 @@ pub struct InputProblem {
 }
 
 /// Merges `changes` over `stored` and checks each changed value. `null` puts an input back to its
-/// default. Answers what is to be stored, or everything that is wrong.
+/// default. Answers what is to be stored, or everything that is wrong, in the order of the manifest.
 pub fn change(
     manifest: &Manifest,
     level: Level,
@@ -35,25 +35,23 @@ pub fn change(
 ) -> Result<Map<String, Value>, Vec<InputProblem>> {
     let mut problems = Vec::new();
     let mut merged = stored.clone();
-    for (name, value) in changes {
-        let Some(input) = manifest.input(level, name) else {
-            problems.push(no_such_input(manifest, level, name));
-            continue;
-        };
+    for input in manifest.inputs.iter().filter(|it| it.level == level) {
+        let Some(value) = changes.get(&input.name) else { continue };
         if !value.is_null() {
             problems.extend(wrong(input, value));
-            merged.insert(name.clone(), value.clone());
+            merged.insert(input.name.clone(), value.clone());
         } else if input.is_required && input.default_value.is_none() {
-            let message = "is required and has no default to go back to: give a value".to_owned();
             problems.push(InputProblem {
-                input: name.clone(),
-                message,
+                input: input.name.clone(),
+                message: "is required and has no default to go back to: give a value".to_owned(),
                 allowed: input.allowed_values.clone(),
             });
         } else {
-            merged.remove(name);
+            merged.remove(&input.name);
         }
     }
+    let unknown = changes.keys().filter(|name| manifest.input(level, name).is_none());
+    problems.extend(unknown.map(|name| no_such_input(manifest, level, name)));
     problems.extend(too_much(manifest, level, &merged, changes));
     if problems.is_empty() {
         return Ok(merged);

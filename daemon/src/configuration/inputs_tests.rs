@@ -251,9 +251,9 @@ fn a_change_names_everything_that_is_wrong_and_applies_nothing() {
     assert_eq!(
         lines(&problems),
         [
-            "chanel: unknown input `chanel`, did you mean `channel`? (allowed: channel, limit, quiet)",
             "channel: is required and has no default to go back to: give a value",
             "limit: a value of type `int` is wanted, found text; write it without quotes",
+            "chanel: unknown input `chanel`, did you mean `channel`? (allowed: channel, limit, quiet)",
             "mine: is an input of the user level: each user sets it with snap-ins.update-user (allowed: channel, limit, quiet)",
         ]
     );

@@ -3,11 +3,15 @@
 //! an upgrade. Must never store, ask or call anything.
 
 mod dates;
+pub mod differences;
 mod ids;
 pub mod inputs;
 #[cfg(test)]
 mod inputs_tests;
 pub mod plan;
+mod plan_sections;
+#[cfg(test)]
+mod plan_tests;
 pub mod readiness;
 pub mod suggest;
 pub mod values;

@@ -9,6 +9,7 @@ pub mod dispatcher;
 pub mod housekeeping;
 pub mod intake;
 pub mod invocation;
+pub mod key_rotation;
 pub mod keyrings;
 mod queue;
 pub mod routes;

@@ -42,11 +42,21 @@ pub enum Uploaded {
     },
 }
 
+/// What a source type that no plugin has means for a manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownTypes {
+    /// It is wrong: the source could not be opened.
+    AreWrong,
+    /// Its source is not checked: the plugins are elsewhere.
+    AreSkipped,
+}
+
 /// Checks a manifest and the configuration of its sources: everything that can be said about it
 /// without its files. Answers the manifest only when there is no error.
 pub async fn check_manifest(
     text: &str,
     plugins: &PluginHost,
+    unknown_types: UnknownTypes,
     now_ms: u64,
 ) -> (Option<Manifest>, Vec<Problem>) {
     let Parsed { manifest, partial, mut problems, places } = manifest::parse(text);
@@ -55,6 +65,10 @@ pub async fn check_manifest(
     for source in read.map(|it| it.event_sources.as_slice()).unwrap_or_default() {
         if source.name.is_empty() || source.kind.is_empty() {
             // That is a problem already.
+            continue;
+        }
+        let is_known = plugins.find(Role::Source, &source.kind).is_some();
+        if unknown_types == UnknownTypes::AreSkipped && !is_known {
             continue;
         }
         let path = read.and_then(|it| it.event_source_path(&source.name)).unwrap_or_default();
@@ -119,9 +133,10 @@ pub async fn check(
     manifest: &str,
     files: &[ArchiveFile],
     plugins: &PluginHost,
+    unknown_types: UnknownTypes,
     now_ms: u64,
 ) -> Checked {
-    let (manifest, mut problems) = check_manifest(manifest, plugins, now_ms).await;
+    let (manifest, mut problems) = check_manifest(manifest, plugins, unknown_types, now_ms).await;
     let code = prepare(files, manifest.as_ref(), &mut problems);
     Checked { right: manifest.zip(code), problems }
 }
@@ -133,7 +148,8 @@ pub async fn create(
     store: &Store,
     now_ms: u64,
 ) -> Result<Uploaded, StoreError> {
-    let checked = check(&upload.manifest, &upload.files, plugins, now_ms).await;
+    let unknown = UnknownTypes::AreWrong;
+    let checked = check(&upload.manifest, &upload.files, plugins, unknown, now_ms).await;
     let Checked { right: Some((manifest, code)), problems: warnings } = checked else {
         return Ok(Uploaded::Refused { problems: checked.problems });
     };

@@ -159,7 +159,7 @@ fn base_type(r: &mut Reader, node: &Node, path: &str, written: &str) -> FieldTyp
 fn named_type(r: &mut Reader, node: &Node, path: &str, written: &str) -> FieldType {
     let found = FieldType::ALL.iter().find(|(name, _)| *name == written);
     #[cfg(test)]
-    r.trace.values(path, offered(), found.map(|(name, _)| *name));
+    r.trace.values(path, FieldType::ALL.map(|(name, _)| name), found.map(|(name, _)| *name));
     let Some((_, field_type)) = found else {
         let message = unknown("type", written, offered());
         r.problems.error_allowing(node.place, path, message, offered());

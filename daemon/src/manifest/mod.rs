@@ -67,9 +67,7 @@ pub struct Parsed {
 /// Reads a manifest.
 pub fn parse(text: &str) -> Parsed {
     let mut r = fields::Reader::default();
-    let root = yaml::load(text, &mut r.problems);
-    let manifest = root.as_ref().and_then(|root| sections::read(&mut r, root));
-    names::check(&r.names, &mut r.problems);
+    let (root, manifest) = read(&mut r, text);
     let (manifest, partial) =
         if r.problems.has_errors() { (None, manifest) } else { (manifest, None) };
     Parsed {
@@ -77,5 +75,34 @@ pub fn parse(text: &str) -> Parsed {
         partial,
         problems: r.problems.into_sorted(),
         places: Places::new(root, r.moved),
+    }
+}
+
+fn read(r: &mut fields::Reader, text: &str) -> (Option<node::Node>, Option<Manifest>) {
+    let root = yaml::load(text, &mut r.problems);
+    let manifest = root.as_ref().and_then(|root| sections::read(r, root));
+    names::check(&r.names, &mut r.problems);
+    (root, manifest)
+}
+
+/// What a parse of this text knows and meets.
+#[cfg(test)]
+fn trace(text: &str) -> trace::Trace {
+    let mut r = fields::Reader::default();
+    read(&mut r, text);
+    r.trace
+}
+
+/// Reads any YAML document (of which JSON is a part) under the same bounds and the same stance as a
+/// manifest.
+pub fn read_yaml(text: &str) -> Result<serde_json::Value, Vec<Problem>> {
+    let mut problems = problem::Problems::default();
+    let value = yaml::load(text, &mut problems).and_then(|root| {
+        let value = root.to_json();
+        value.map_err(|place| problems.error(place, "", "JSON cannot express this number")).ok()
+    });
+    match value.filter(|_| !problems.has_errors()) {
+        Some(value) => Ok(value),
+        None => Err(problems.into_sorted()),
     }
 }

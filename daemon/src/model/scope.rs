@@ -3,10 +3,13 @@
 //! Invariant: one to three segments, each 1 to 63 characters of `a-z`, `0-9`, `-`, `_` or `.`, that
 //! start and end with a letter or digit. A prefix of whole segments names everything under it.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+use super::id::SnapInId;
 
 /// The place of one snap-in: exactly three segments.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -91,6 +94,91 @@ impl fmt::Display for Scope {
     }
 }
 
+/// One to three segments of a scope: everything under them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ScopePrefix(String);
+
+/// A text that is no prefix of a scope.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{text}` is no prefix of a scope: expected stack, stack/namespace or stack/namespace/snap-in, \
+     whole segments of a-z, 0-9, `-`, `_`, `.`"
+)]
+pub struct InvalidScopePrefix {
+    text: String,
+}
+
+impl ScopePrefix {
+    /// Whether it names this scope or something above it.
+    pub fn holds(&self, scope: &Scope) -> bool {
+        scope.is_under(&self.0)
+    }
+
+    /// The path as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ScopePrefix {
+    type Err = InvalidScopePrefix;
+
+    fn from_str(text: &str) -> Result<ScopePrefix, InvalidScopePrefix> {
+        let clean = text.strip_suffix('/').unwrap_or(text);
+        let segments = clean.split('/').count();
+        // What is a prefix becomes a scope when the missing segments are filled up.
+        let whole = format!("{clean}{}", "/x".repeat(3usize.saturating_sub(segments)));
+        match whole.parse::<Scope>() {
+            Ok(_) => Ok(ScopePrefix(clean.to_owned())),
+            Err(_) => Err(InvalidScopePrefix { text: text.chars().take(80).collect() }),
+        }
+    }
+}
+
+impl TryFrom<String> for ScopePrefix {
+    type Error = InvalidScopePrefix;
+
+    fn try_from(text: String) -> Result<ScopePrefix, InvalidScopePrefix> {
+        text.parse()
+    }
+}
+
+impl From<ScopePrefix> for String {
+    fn from(prefix: ScopePrefix) -> String {
+        prefix.0
+    }
+}
+
+impl fmt::Display for ScopePrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Which snap-ins something is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Extent {
+    /// Every one.
+    #[default]
+    All,
+    /// One.
+    One(SnapInId),
+    /// Those that live under a prefix, or lived there until they were deleted.
+    These(HashSet<SnapInId>),
+}
+
+impl Extent {
+    /// Whether it is about this one.
+    pub fn has(&self, id: SnapInId) -> bool {
+        match self {
+            Extent::All => true,
+            Extent::One(one) => *one == id,
+            Extent::These(these) => these.contains(&id),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,6 +201,18 @@ mod tests {
         }
         for other in ["pro", "prod/pay", "payments", "prod/payments/sync/x"] {
             assert!(!scope.is_under(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn prefixes_are_whole_segments() {
+        let scope: Scope = "prod/payments/sync".parse().expect("valid");
+        for good in ["prod", "prod/", "prod/payments", "prod/payments/sync"] {
+            assert!(good.parse::<ScopePrefix>().is_ok_and(|it| it.holds(&scope)), "{good}");
+        }
+        assert!("pro".parse::<ScopePrefix>().is_ok_and(|it| !it.holds(&scope)));
+        for bad in ["", "/", "a//b", "A", "a/b/c/d", "a b", "*", "../x"] {
+            assert!(bad.parse::<ScopePrefix>().is_err(), "{bad}");
         }
     }
 }

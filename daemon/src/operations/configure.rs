@@ -1,15 +1,17 @@
 //! Changes of inputs, and activation: what is checked before either, and in which order.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use super::{Asker, Change, OperationError, Operations, Present, Proposal, refuse_unless_allowed};
 use crate::actors::{Ask, Configure};
-use crate::configuration::{inputs, readiness};
+use crate::configuration::inputs;
+use crate::configuration::readiness::{self, BoundKeyring, Configured};
 use crate::lifecycle::snap_in::Event;
 use crate::model::id::SnapInId;
-use crate::model::keyring::KeyringState;
 use crate::model::manifest::{HookType, Level, Manifest};
-use crate::store::{Configuration, SnapInRecord, StoreError};
+use crate::store::{Configuration, KeyringRecord, SnapInRecord, StoreError};
 
 impl Operations {
     /// Changes organization inputs: all that are given, or none.
@@ -67,8 +69,8 @@ impl Operations {
         record: &SnapInRecord,
         manifest: &Manifest,
     ) -> Result<Vec<readiness::Missing>, StoreError> {
-        let states = self.keyring_states(record)?;
-        Ok(readiness::missing(manifest, &record.inputs, &states))
+        let keyrings = self.bound_keyrings(record)?;
+        Ok(readiness::missing(manifest, configured(record, &keyrings)))
     }
 
     pub(super) fn refuse_unless_ready(
@@ -81,20 +83,28 @@ impl Operations {
     }
 
     /// The organization keyrings that are bound, by name.
-    pub(super) fn keyring_states(
+    pub(super) fn bound_keyrings(
         &self,
         record: &SnapInRecord,
-    ) -> Result<std::collections::BTreeMap<String, KeyringState>, StoreError> {
+    ) -> Result<BTreeMap<String, BoundKeyring>, StoreError> {
         self.services.store.read(|tables| {
-            let mut states = std::collections::BTreeMap::new();
+            let mut bound = BTreeMap::new();
             for (name, id) in &record.keyrings {
-                if let Some(keyring) = tables.keyring(*id)? {
-                    states.insert(name.clone(), keyring.state);
+                if let Some(KeyringRecord { type_id, state, .. }) = tables.keyring(*id)? {
+                    bound.insert(name.clone(), BoundKeyring { type_id, state });
                 }
             }
-            Ok(states)
+            Ok(bound)
         })
     }
+}
+
+/// What a snap-in is configured with, in the terms of `configuration`.
+pub(super) fn configured<'a>(
+    record: &'a SnapInRecord,
+    keyrings: &'a BTreeMap<String, BoundKeyring>,
+) -> Configured<'a> {
+    Configured { snap_in: record.scope.as_str(), inputs: &record.inputs, keyrings }
 }
 
 fn are_hidden(manifest: &Manifest, changes: &Map<String, Value>) -> bool {

@@ -255,7 +255,7 @@ fn describe_inputs(problems: &[InputProblem]) -> String {
 }
 
 fn describe_missing(missing: &[Missing]) -> String {
-    let list: Vec<String> = missing.iter().map(ToString::to_string).collect();
+    let list: Vec<String> = missing.iter().map(Missing::line).collect();
     format!("{} missing: {}", count(missing.len(), "thing is", "things are"), list.join("; "))
 }
 

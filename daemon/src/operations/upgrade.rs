@@ -1,13 +1,15 @@
 //! Moving a snap-in to another version of its package, forwards or back.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::configure::configured;
 use super::{Asker, Change, OperationError, Operations, Present, refuse_unless_allowed};
 use crate::actors::Configure;
 use crate::configuration::inputs;
-use crate::configuration::plan::{self, Plan};
+use crate::configuration::plan::{self, DetachedSource, Plan};
 use crate::engine::contexts::VersionContext;
 use crate::lifecycle::snap_in::Event;
 use crate::model::id::{SnapInId, VersionId};
@@ -20,8 +22,17 @@ impl Operations {
     pub fn plan_upgrade(&self, id: SnapInId, version: VersionId) -> Result<Plan, OperationError> {
         let Present { record, version: before } = self.look(id)?;
         let after = self.version_for(&record, version)?;
-        let keyrings = self.keyring_states(&record)?;
-        Ok(plan::plan(&before.manifest, &after.manifest, &record.inputs, &keyrings))
+        let keyrings = self.bound_keyrings(&record)?;
+        let detached = self.services.store.read(|tables| {
+            let mut detached = BTreeSet::new();
+            for source in &record.detached_sources {
+                let found = tables.source(*source)?.filter(|it| it.user.is_none());
+                detached.extend(found.map(|it| DetachedSource { name: it.name, kind: it.kind }));
+            }
+            Ok(detached)
+        })?;
+        let configured = configured(&record, &keyrings);
+        Ok(plan::plan(&before.manifest, &after.manifest, configured, &detached))
     }
 
     /// Moves it to `version`. One that functions must be ready for it, its validate hook must agree,

@@ -117,7 +117,7 @@ impl KeyHome {
 
     /// The credential in `credentials` (systemd's `$CREDENTIALS_DIRECTORY`) if there is one, else the
     /// file in `state`, which may not be there yet.
-    pub(super) fn choose(credentials: Option<&Path>, state: &Path) -> Result<KeyHome, KeyError> {
+    pub fn choose(credentials: Option<&Path>, state: &Path) -> Result<KeyHome, KeyError> {
         if let Some(path) = credentials.map(|it| it.join(CREDENTIAL)) {
             // One that cannot be looked at must not be mistaken for none.
             match path.try_exists() {

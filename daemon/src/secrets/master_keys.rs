@@ -132,6 +132,11 @@ impl MasterKeys {
         Ok(())
     }
 
+    /// Whether keys that have left the file are still known.
+    pub fn has_retired(&self) -> bool {
+        !self.ring().retired.is_empty()
+    }
+
     /// Forgets the keys that have left the file: tokens that they signed are not read any more.
     pub fn forget_retired(&self) {
         let _alone = self.0.changing.lock().unwrap_or_else(PoisonError::into_inner);

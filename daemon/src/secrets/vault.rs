@@ -41,8 +41,8 @@ impl Vault {
         Vault { keys: keys.clone() }
     }
 
-    /// Seals a secret for its owner: the id of the row that it is stored for. The envelope is to be
-    /// stored at once: one that is kept for half an hour may name a key that has gone.
+    /// Seals a secret for its owner: the id of the row that it is stored for. To be called inside the
+    /// operation that stores the envelope: one that is kept may come to name a key that has gone.
     pub fn seal(&self, owner: u128, secret: &[u8]) -> Vec<u8> {
         seal_with(&self.keys.ring().current, owner, secret)
     }

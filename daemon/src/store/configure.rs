@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::StoreError;
 use super::records::{PastVersion, SnapInRecord, SourceRecord, VersionRecord};
 use super::snap_ins::Transition;
-use super::tables::{WriteTables, get, put};
+use super::tables::{WriteTables, get};
 use crate::lifecycle::snap_in::Event;
 use crate::model::id::{AutomationId, SnapInId, SourceId, VersionId};
 use crate::model::manifest::{Level, Manifest};
@@ -91,6 +91,7 @@ impl WriteTables<'_> {
         record.version = version;
         self.move_sources(id, record, manifest)?;
         self.move_automations(record, before, manifest);
+        record.tags = self.tags_of(&manifest.tags)?;
         Ok(())
     }
 
@@ -102,20 +103,22 @@ impl WriteTables<'_> {
     ) -> Result<(), StoreError> {
         let mut known: Vec<(SourceId, SourceRecord)> = Vec::new();
         for source in record.sources.iter().chain(&record.detached_sources) {
-            if let Some(found) = get::<SourceRecord>(self.sources()?, source.0)? {
+            // Those of people are kept with what they have set.
+            if let Some(found) = get::<SourceRecord>(self.sources()?, source.0)?
+                && found.user.is_none()
+            {
                 known.push((*source, found));
             }
         }
         let mut kept = Vec::new();
         for declared in manifest.event_sources.iter().filter(|it| it.level == Level::Organization) {
-            let place =
-                known.iter().position(|(_, it)| it.user.is_none() && it.name == declared.name);
+            // One of another type is another source: whoever sends to its old trigger URL would not
+            // be understood.
+            let place = known
+                .iter()
+                .position(|(_, it)| it.name == declared.name && it.kind == declared.kind);
             let source = match place {
-                Some(place) => {
-                    let (source, found) = known.swap_remove(place);
-                    self.retype_source(source, found, &declared.kind)?;
-                    source
-                }
+                Some(place) => known.swap_remove(place).0,
                 None => self.add_source(SourceRecord {
                     snap_in: id,
                     name: declared.name.clone(),
@@ -129,17 +132,7 @@ impl WriteTables<'_> {
             };
             kept.push(source);
         }
-        // Those of people stay with whoever has enabled the snap-in for himself.
-        for declared in manifest.event_sources.iter().filter(|it| it.level == Level::User) {
-            let (same, others): (Vec<_>, Vec<_>) = known
-                .into_iter()
-                .partition(|(_, it)| it.user.is_some() && it.name == declared.name);
-            known = others;
-            for (source, found) in same {
-                self.retype_source(source, found, &declared.kind)?;
-                kept.push(source);
-            }
-        }
+        kept.extend(self.move_user_sources(id, manifest)?);
         for source in &record.sources {
             if !kept.contains(source) {
                 // Whoever planned with it must see that it is gone.
@@ -149,19 +142,6 @@ impl WriteTables<'_> {
         record.detached_sources = known.into_iter().map(|(source, _)| source).collect();
         record.detached_sources.sort_unstable();
         record.sources = kept;
-        Ok(())
-    }
-
-    fn retype_source(
-        &mut self,
-        id: SourceId,
-        mut record: SourceRecord,
-        kind: &str,
-    ) -> Result<(), StoreError> {
-        if record.kind != kind {
-            record.kind = kind.to_owned();
-            put(self.sources()?, id.0, &record)?;
-        }
         Ok(())
     }
 

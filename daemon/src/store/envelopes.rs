@@ -1,6 +1,8 @@
 //! Secrets by the id of their owner. They come sealed and go sealed: what is inside, and which key
 //! opens it, only `secrets` knows.
 
+use std::collections::BTreeMap;
+
 use redb::ReadableTable;
 
 use super::tables::{ReadTables, WriteTables};
@@ -50,5 +52,17 @@ impl ReadTables {
             .map(|row| row.map(|(owner, it)| (owner.value(), it.value().to_vec())))
             .map(|row| row.map_err(StoreError::from))
             .collect()
+    }
+
+    /// How many envelopes there are of each kind, as `kind` tells from their bytes. Looks at all.
+    pub fn count_envelopes<K: Ord>(
+        &self,
+        kind: impl Fn(&[u8]) -> K,
+    ) -> Result<BTreeMap<K, u64>, StoreError> {
+        let mut counts = BTreeMap::new();
+        for row in self.table(schema::ENVELOPES)?.range(0u128..)? {
+            *counts.entry(kind(row?.1.value())).or_default() += 1;
+        }
+        Ok(counts)
     }
 }

@@ -8,7 +8,7 @@ use redb::StorageBackend;
 
 /// How the disk behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Weather {
+pub(crate) enum Weather {
     /// As it should.
     Fine,
     /// Writes and syncs fail with this.
@@ -28,20 +28,20 @@ struct State {
 
 /// A disk in memory. Clones are handles to the same disk, which outlives databases on it.
 #[derive(Clone, Debug)]
-pub(super) struct FaultyDisk(Arc<Mutex<State>>);
+pub(crate) struct FaultyDisk(Arc<Mutex<State>>);
 
 impl FaultyDisk {
-    pub(super) fn new() -> FaultyDisk {
+    pub(crate) fn new() -> FaultyDisk {
         let state = State { live: Vec::new(), durable: Vec::new(), weather: Weather::Fine };
         FaultyDisk(Arc::new(Mutex::new(state)))
     }
 
-    pub(super) fn set_weather(&self, weather: Weather) {
+    pub(crate) fn set_weather(&self, weather: Weather) {
         self.state().weather = weather;
     }
 
     /// A new disk with what a power cut at this moment would leave.
-    pub(super) fn after_power_cut(&self) -> FaultyDisk {
+    pub(crate) fn after_power_cut(&self) -> FaultyDisk {
         let durable = self.state().durable.clone();
         let state = State { live: durable.clone(), durable, weather: Weather::Fine };
         FaultyDisk(Arc::new(Mutex::new(state)))

@@ -28,10 +28,14 @@ mod runs;
 mod schema;
 mod snap_ins;
 mod tables;
+mod tags;
 #[cfg(test)]
 pub mod testing;
 #[cfg(test)]
 mod tests;
+mod users;
+#[cfg(test)]
+mod users_tests;
 mod writer;
 
 use std::future::Future;
@@ -44,6 +48,7 @@ use std::thread::JoinHandle;
 use redb::ReadableTable;
 use tokio::sync::oneshot;
 
+pub use access::TokenCreation;
 pub use authorizations::BegunAuthorization;
 pub use blobs::BlobHash;
 pub use configure::Configuration;
@@ -55,12 +60,13 @@ pub use outbox::PendingEffect;
 pub use packages::{NewVersion, PackageDeletion, VersionCreation};
 pub use records::{
     AuthorizationRecord, KeyringRecord, PackageRecord, PastVersion, SnapInRecord, SourceRecord,
-    TokenRecord, UserSettingsRecord, VersionRecord,
+    TagRecord, TokenRecord, UserRecord, UserSettingsRecord, VersionRecord,
 };
 pub use retention::PruneCursor;
 pub use runs::{Claim, FinishedAttempt, OpenRun, Reopening, RunFilter, Settled};
 pub use snap_ins::{Creation, NewSnapIn, Transition};
 pub use tables::{Page, PageRequest, ReadTables, WriteTables};
+pub use users::{UserChange, UserOutcome};
 
 use crate::clock::Clock;
 use crate::model::id::IdSource;

@@ -16,7 +16,7 @@ use crate::model::id::{
 use crate::model::keyring::{ExternalOrganization, KeyringOwner, KeyringState};
 use crate::model::manifest::Manifest;
 use crate::model::run::RunHead;
-use crate::model::scope::Scope;
+use crate::model::scope::{Scope, ScopePrefix};
 use crate::model::snap_in::{SnapInState, SourceStatus};
 
 /// A named line of versions.
@@ -235,6 +235,9 @@ pub struct UserSettingsRecord {
     /// His event sources by their name in the manifest; kept while he has disabled it.
     #[serde(default)]
     pub sources: BTreeMap<String, SourceId>,
+    /// Sources that were of another type, in past versions: closed, kept for a rollback.
+    #[serde(default)]
+    pub detached_sources: Vec<SourceId>,
 }
 
 /// A tag: a name that things are marked with, one for the whole host.
@@ -265,6 +268,12 @@ pub struct TokenRecord {
     pub name: String,
     /// When it was made, milliseconds of the Unix epoch.
     pub created_ms: u64,
+    /// What it is limited to; absent: the whole host.
+    #[serde(default)]
+    pub scope: Option<ScopePrefix>,
+    /// Name of the principal that made it; absent for the first.
+    #[serde(default)]
+    pub created_by: Option<String>,
 }
 
 impl Record for PackageRecord {

@@ -13,6 +13,7 @@ use super::{StoreError, schema};
 use crate::lifecycle::run::{Next, RetryPolicy, after_attempt};
 use crate::model::id::{RunId, SnapInId};
 use crate::model::run::{Attempt, AttemptOutcome, RunHead, RunOutput, RunState};
+use crate::model::scope::Extent;
 
 /// A run that has not ended.
 #[derive(Clone, Debug)]
@@ -75,8 +76,8 @@ pub enum Reopening {
 /// Which runs a list shows.
 #[derive(Clone, Debug, Default)]
 pub struct RunFilter {
-    /// Of this snap-in.
-    pub snap_in: Option<SnapInId>,
+    /// Of these snap-ins.
+    pub extent: Extent,
     /// In one of these states; any when empty.
     pub states: Vec<RunState>,
     /// Of this function.
@@ -85,7 +86,7 @@ pub struct RunFilter {
 
 impl RunFilter {
     fn wants(&self, head: &RunHead) -> bool {
-        self.snap_in.is_none_or(|it| it == head.snap_in)
+        self.extent.has(head.snap_in)
             && (self.states.is_empty() || self.states.contains(&head.state))
             && self.function.as_ref().is_none_or(|it| *it == head.function)
     }

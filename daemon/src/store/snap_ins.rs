@@ -12,7 +12,8 @@ use crate::lifecycle::snap_in::{self, Decision, Event, Refusal};
 use crate::model::id::{
     AutomationId, EffectId, PackageId, ServiceAccountId, SnapInId, SourceId, VersionId,
 };
-use crate::model::scope::Scope;
+use crate::model::manifest::Tag;
+use crate::model::scope::{Extent, Scope};
 use crate::model::snap_in::{SnapInState, SourceStatus};
 
 /// A snap-in to be created, in DRAFT.
@@ -28,6 +29,8 @@ pub struct NewSnapIn {
     pub sources: Vec<(String, String, String)>,
     /// How many automations the manifest has.
     pub automations: usize,
+    /// The tags of the manifest.
+    pub tags: Vec<Tag>,
     /// Organization inputs that are set from the start, checked.
     pub inputs: Map<String, Value>,
     /// Name of the principal that installs it.
@@ -101,7 +104,7 @@ impl WriteTables<'_> {
             automations,
             inputs: new.inputs.clone(),
             keyrings: BTreeMap::new(),
-            tags: BTreeMap::new(),
+            tags: self.tags_of(&new.tags)?,
             revision: 0,
             past_versions: Vec::new(),
             detached_sources: Vec::new(),
@@ -172,6 +175,7 @@ impl WriteTables<'_> {
         if next == SnapInState::Deleted {
             self.forget_names(&record)?;
             self.forget_keyrings(id, &record)?;
+            self.forget_users(id)?;
         }
         record.state = next;
         record.changed_ms = self.now_ms();
@@ -257,6 +261,22 @@ impl ReadTables {
         })
     }
 
+    /// Snap-ins of `extent` that `wanted` picks, oldest first.
+    pub fn list_snap_ins_of(
+        &self,
+        extent: &Extent,
+        page: PageRequest,
+        wanted: impl Fn(&SnapInRecord) -> bool,
+    ) -> Result<Page<(SnapInId, SnapInRecord)>, StoreError> {
+        page.read(&self.table(schema::SNAP_INS)?, |id, value| {
+            if !extent.has(SnapInId(id)) {
+                return Ok(None);
+            }
+            let record: SnapInRecord = decode(value)?;
+            Ok(wanted(&record).then_some((SnapInId(id), record)))
+        })
+    }
+
     /// Every snap-in that is not deleted.
     pub fn living_snap_ins(&self) -> Result<Vec<(SnapInId, SnapInRecord)>, StoreError> {
         let all = PageRequest { from: None, limit: usize::MAX, newest_first: false };
@@ -292,15 +312,15 @@ impl ReadTables {
         Ok(open.then_some(SourceId(id)))
     }
 
-    /// Event sources, of one snap-in or of all.
+    /// Event sources of some snap-ins.
     pub fn list_sources(
         &self,
-        snap_in: Option<SnapInId>,
+        extent: &Extent,
         page: PageRequest,
     ) -> Result<Page<(SourceId, SourceRecord)>, StoreError> {
         page.read(&self.table(schema::SOURCES)?, |id, value| {
             let record: SourceRecord = decode(value)?;
-            let wanted = snap_in.is_none_or(|it| it == record.snap_in);
+            let wanted = extent.has(record.snap_in);
             Ok(wanted.then_some((SourceId(id), record)))
         })
     }

@@ -2,7 +2,8 @@
 
 use redb::backends::InMemoryBackend;
 
-use super::database::BackendLocation;
+pub use super::database::BackendLocation;
+pub(crate) use super::faults::FaultyDisk;
 use super::{
     Creation, Location, NewSnapIn, NewVersion, Options, PackageRecord, Store, VersionCreation,
 };
@@ -52,6 +53,7 @@ pub async fn install(
             panic!("the first of its content")
         };
         let Creation::Created(snap_in) = tables.create_snap_in(&NewSnapIn {
+            tags: manifest.tags.clone(),
             inputs: serde_json::Map::new(),
             version,
             package,

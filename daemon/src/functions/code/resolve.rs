@@ -100,28 +100,36 @@ impl ModuleTypes {
     }
 }
 
+/// Where a package may lie in an archive: at its top, or where authors keep it beside the manifest.
+const PACKAGE_FOLDERS: [&str; 2] = ["", "code"];
+
 /// The main module: what package.json names, or its source when it was not built, or the usual
 /// places.
 pub(super) fn find_main(files: &BTreeMap<String, CodeFile>) -> Option<String> {
-    let package: Value = files
-        .get("package.json")
+    PACKAGE_FOLDERS.into_iter().find_map(|folder| find_main_in(files, folder))
+}
+
+fn find_main_in(files: &BTreeMap<String, CodeFile>, folder: &str) -> Option<String> {
+    let find = |path: &str| join(folder, path).and_then(|it| find_file(files, &it));
+    let package: Value = join(folder, "package.json")
+        .and_then(|it| files.get(&it))
         .and_then(|it| serde_json::from_str(&it.text).ok())
         .unwrap_or_default();
     if let Some(main) = package.get("main").and_then(Value::as_str)
         && let Some(main) = normal_path(main)
     {
-        if let Some(found) = find_file(files, &main) {
+        if let Some(found) = find(&main) {
             return Some(found);
         }
         // Not built: the TypeScript that it would have been built from.
         let source = main.strip_prefix("dist/").or(main.strip_prefix("build/"));
-        if let Some(found) = source.and_then(|it| find_file(files, &format!("src/{it}"))) {
+        if let Some(found) = source.and_then(|it| find(&format!("src/{it}"))) {
             return Some(found);
         }
     }
     ["dist/index", "index", "src/index", "main", "src/main"]
         .into_iter()
-        .find_map(|it| find_file(files, it))
+        .find_map(find)
         .filter(|it| files.get(it).is_some_and(|file| file.kind != FileKind::Json))
 }
 
@@ -257,7 +265,7 @@ pub(super) fn modules_named<'a>(code: &'a Code, name: &str) -> Vec<&'a str> {
 fn function_folders(code: &Code) -> Vec<String> {
     let beside = code.main().map(folder_of).unwrap_or_default();
     let mut folders = Vec::new();
-    for folder in [beside, "", "dist", "src"] {
+    for folder in [beside, "", "dist", "src", "code", "code/dist", "code/src"] {
         for folder in [format!("{folder}/functions"), folder.to_owned()] {
             let folder = normal_path(&folder).unwrap_or_default();
             if !folders.contains(&folder) {

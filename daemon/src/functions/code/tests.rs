@@ -105,6 +105,11 @@ fn finds_the_main_module() {
     assert_eq!(main(&[("dist/index.js", "1")]).as_deref(), Some("dist/index.js"));
     assert_eq!(main(&[("index.ts", "1"), ("src/index.ts", "1")]).as_deref(), Some("index.ts"));
     assert_eq!(main(&[("functions/a.ts", "1")]), None);
+    // A whole repository: the manifest lies beside the folder with the code.
+    let package = ("code/package.json", r#"{"main":"./dist/index.js"}"#);
+    let sources = [package, ("code/src/index.ts", "1"), ("code/src/functions/a/index.ts", "1")];
+    assert_eq!(main(&sources).as_deref(), Some("code/src/index.ts"));
+    assert_eq!(prepared(&sources).modules_named("a"), ["code/src/functions/a/index.ts"]);
 }
 
 #[test]

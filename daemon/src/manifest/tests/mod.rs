@@ -1,5 +1,6 @@
 //! Tests of the manifest parser, through [`parse`] alone.
 
+mod fixtures;
 mod random;
 mod registration;
 mod rules;
