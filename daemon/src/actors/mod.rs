@@ -10,6 +10,7 @@
 
 mod effects;
 pub mod hooks;
+mod keyrings;
 mod registry;
 mod snap_in;
 mod source;
@@ -19,6 +20,7 @@ mod tests;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+pub use keyrings::BrokenKeyrings;
 pub use registry::{Find, Registry};
 pub use snap_in::{Ask, AskError, Configure, Reload, SetSourceStatus, SnapIn};
 
