@@ -16,7 +16,7 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
-use crate::actors::{self, EffectsUnderWay, Registry, Services};
+use crate::actors::{self, BrokenKeyrings, EffectsUnderWay, Registry, Services};
 use crate::api::{self, Api, Bound, Status};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -151,6 +151,7 @@ async fn serve(
         under_way: EffectsUnderWay::default(),
     });
     let registry = Registry::start(services.clone());
+    keyrings.tell(Arc::new(BrokenKeyrings::new(registry.clone())));
     let intake = Intake {
         routes,
         source_logs,
@@ -179,6 +180,7 @@ async fn serve(
         .map_err(|error| format!("cannot serve: {error}"))?;
     let handle = server.handle();
     let server = actix::spawn(server);
+    engine.spawn(keyrings.clone().keep_fresh());
     engine.spawn(housekeeping::watch_space(store.clone()));
     engine.spawn(housekeeping::keep_pruned(store.clone(), clock, config.store.keep_days));
     status.set_ready(true);
