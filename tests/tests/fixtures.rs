@@ -16,8 +16,7 @@ use serde_json::{Value, json};
 /// What fixtures need and the daemon does not do yet. Take a line out when it does: what depends on
 /// it is then tested, and a line that stays too long fails. Source types without a plugin are in
 /// `tests/plugins/stand-ins` instead.
-const NOT_YET: [&str; 4] =
-    ["other runtimes", "registration", "transformed and verified secrets", "user level"];
+const NOT_YET: [&str; 2] = ["other runtimes", "user level"];
 
 /// How many fixtures go their way at once.
 const AT_ONCE: usize = 4;
@@ -204,8 +203,8 @@ fn go_all_the_way(bench: &Bench, fixture: &Fixture, plan: &Plan) {
     for keyring in &plan.keyrings {
         let mut parameters = keyring.clone();
         parameters["snap_in"] = json!(installation.id);
-        let set = daemon.call("keyrings.set", &parameters);
-        assert_eq!(set["keyring"]["state"], "ready", "{name}: {set}");
+        let set = daemon.try_call("keyrings.set", &parameters).expect("the daemon answers");
+        assert_eq!(set.json()["keyring"]["state"], "ready", "{name}: {}", set.text());
     }
     daemon.step("activate", &installation.id, "ACTIVE");
     (plan.active)(bench, &installation);
@@ -476,13 +475,6 @@ fn connections(bench: &Bench, installation: &Installation) {
     let log = bench.daemon.call("runs.logs", &json!({ "id": run["id"] })).to_string();
     assert!(log.contains("[secret]") && !log.contains("planted"), "{log}");
     let names = ["app", "forge", "plain", "plain-1", "plain-2", "plain-3", "signing"];
-    let matches = ["plain", "plain-1", "plain-2", "plain-3", "signing"];
-    assert_eq!(run["result"]["names"], json!(names), "{run:#}");
-    assert!(matches.iter().all(|it| run["result"]["matches"].to_string().contains(it)), "{run:#}");
-    let is_transformed = run["result"]["matches"].to_string().contains("forge");
-    if is_missing("transformed and verified secrets", is_transformed) {
-        return;
-    }
     let matches = ["forge", "plain", "plain-1", "plain-2", "plain-3", "signing"];
     let result = json!({
         "names": names, "resources": names, "matches": matches, "have_ids": true,
@@ -672,10 +664,7 @@ fn registered_hook(bench: &Bench, installation: &Installation) {
         assert_eq!(result_of(bench, installation, source, &commits), 3);
     }
     let (_, path) = &installation.sources["pushes"];
-    let registered = bench.forge.asked("/repos/tools/mortar/hooks");
-    if is_missing("registration", !registered.is_empty()) {
-        return;
-    }
+    let registered = bench.forge.asked("/repos/tools/mortar%20%26%20trowel/hooks");
     let registered = registered.first().expect("it was registered at the activation");
     assert_eq!(registered.method, "POST");
     assert_eq!(registered.header("authorization"), Some("Bearer forge-planted"));
@@ -687,7 +676,7 @@ fn registered_hook(bench: &Bench, installation: &Installation) {
     );
     // What the answer called it is what it is taken back by.
     bench.daemon.step("deactivate", &installation.id, "INACTIVE");
-    let taken_back = bench.forge.asked("/repos/tools/mortar/hooks/42");
+    let taken_back = bench.forge.asked("/repos/tools/mortar%20%26%20trowel/hooks/42");
     assert_eq!(taken_back.first().map(|it| it.method.as_str()), Some("DELETE"));
     bench.daemon.step("activate", &installation.id, "ACTIVE");
 }
