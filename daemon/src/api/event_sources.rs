@@ -31,6 +31,9 @@ pub(super) struct Source {
     #[serde(rename = "type")]
     kind: String,
     snap_in: String,
+    /// Whose it is, when its level is the user's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
     status: SourceStatus,
     /// Why it is blocked.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -133,6 +136,7 @@ fn source(api: &Api, id: SourceId, record: SourceRecord) -> Result<Source, ApiEr
         name: record.name,
         kind: record.kind,
         snap_in: record.snap_in.to_string(),
+        user: record.user.map(|it| it.to_string()),
         status: record.status,
         reason: record.reason,
         config: None,
