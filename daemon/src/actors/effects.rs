@@ -145,7 +145,10 @@ impl Task {
                 self.inputs = inputs;
                 HookOutcome::Succeeded
             }
-            Err(message) => HookOutcome::Failed { message },
+            Err(message) => {
+                let message = format!("the {} hook failed: {message}", hooks::name(hook));
+                HookOutcome::Failed { message }
+            }
         }
     }
 
