@@ -8,6 +8,7 @@ pub mod fixture;
 pub mod forge;
 pub mod http;
 pub mod load;
+pub mod oauth;
 pub mod snap_in;
 
 use std::time::Duration;

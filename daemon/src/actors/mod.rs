@@ -10,6 +10,7 @@
 
 mod effects;
 pub mod hooks;
+mod keyrings;
 mod registry;
 mod snap_in;
 mod source;
@@ -20,9 +21,9 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
-
+pub use keyrings::BrokenKeyrings;
 pub use registry::{Find, Registry};
-pub use snap_in::{Ask, AskError, Configure, Reload, SetSourceStatus, SnapIn};
+pub use snap_in::{Ask, AskError, ChangeUser, Configure, Reload, SetSourceStatus, SnapIn};
 
 use crate::clock::Clock;
 use crate::engine::changes::Changes;

@@ -168,7 +168,8 @@ impl Keyrings {
         let found = found.map_err(|error| error.to_string())?;
         let (record, envelope) =
             found.ok_or_else(|| KeyringError::NotSet(name.to_owned()).to_string())?;
-        let secret = self.secret_of(id, &record, &envelope).map_err(|error| error.to_string())?;
+        let secret =
+            self.secret_of(id, &record, &envelope).await.map_err(|error| error.to_string())?;
         let organization = record.organization.as_ref().map(|it| it.id.as_str());
         Ok(verify::values(&secret, record.subdomain.as_deref(), organization))
     }
