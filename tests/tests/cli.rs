@@ -162,7 +162,7 @@ fn problems_are_shown_with_their_places() {
     };
     let (code, said) = validate(&[]);
     assert_eq!(code, Some(1), "{said}");
-    for hint in [&hints[0], &hints[1], "not checked: the config of event source hook"] {
+    for hint in [&hints[0], &hints[1], "the configs of event sources hook (flow-custom-webhook)"] {
         assert!(said.contains(hint), "{hint} in {said}");
     }
     sample.write("");
@@ -415,6 +415,42 @@ fn inputs_and_keyrings_are_set_together() {
     assert_eq!(found["snap_in"]["inputs"][0]["value"], "hello", "all or nothing");
     assert_says(&script(&daemon, &["snap-in", "set", SCOPE], ""), 2, &["NAME=VALUE"]);
     assert_says(&script(&daemon, &["snap-in", "set", "a/b/c", "x=1"], ""), 1, &["a/b/c"]);
+}
+
+#[test]
+fn a_person_enables_it_for_himself() {
+    let daemon = Daemon::start();
+    let sections = "inputs:\n  user:\n    - {name: days, description: When., field_type: array, \
+                    base_type: enum, allowed_values: [mon, tue], is_required: true}\n    \
+                    - {name: nick, field_type: text, default_value: you}\n";
+    let sample = Sample::with(sections);
+    let done = script(&daemon, &["snap-in", "install", &sample.shown()], "");
+    assert_says(&done, 0, &["is ACTIVE"]);
+    let alone = script(&daemon, &["snap-in", "enable", SCOPE, "--user", "ada"], "");
+    assert_says(&alone, 1, &["days", "mortise snap-in update-user"]);
+    let wrong =
+        script(&daemon, &["snap-in", "enable", SCOPE, "--user", "ada", "--set", "days=sun"], "");
+    assert_says(&wrong, 2, &["days[0]: ", "mon, tue"]);
+
+    let arguments = ["snap-in", "enable", SCOPE, "--user", "ada"];
+    let mut person = AtTerminal::start(command(&daemon, &arguments));
+    person.wait_for("days (days, list of enum, with commas, required)");
+    person.wait_for("  > ");
+    person.answer("mon, tue");
+    person.wait_for("ada: enabled");
+    let (status, shown) = person.end();
+    assert!(status.success() && shown.contains("input days = mon, tue"), "{shown}");
+
+    let set = ["snap-in", "update-user", SCOPE, "--set", "nick=A", "--user", "ada"];
+    assert_says(&script(&daemon, &set, ""), 0, &["input nick = A"]);
+    let unset = ["snap-in", "set-user", SCOPE, "--unset", "nick", "--user", "ada"];
+    assert_says(&script(&daemon, &unset, ""), 0, &["input nick = you (default)"]);
+    let page = script(&daemon, &["snap-in", "show", SCOPE], "");
+    assert_says(&page, 0, &["Users", "ada  enabled", "For each user"]);
+    let off = script(&daemon, &["snap-in", "disable", SCOPE, "--user", "ada", "--json"], "");
+    assert_eq!(off.json()["snap_in_user"]["enabled"], false, "{off:?}");
+    let shown = script(&daemon, &["snap-in", "show-user", SCOPE, "--user", "ada"], "");
+    assert_says(&shown, 0, &["ada: not enabled", "input days = mon, tue"]);
 }
 
 #[test]
