@@ -522,16 +522,16 @@ fn every_source(bench: &Bench, installation: &Installation) {
     assert!(content.contains("[\"help@example.org\",\"example.com\"]"), "{content}");
     assert!(!installation.sources.contains_key("own-works"), "each user has his own");
 
-    let who = json!({ "id": installation.id, "user": "works-owner" });
-    let enabled = bench.daemon.call("snap-ins.enable", &who)["snap_in_user"].clone();
-    let own = &enabled["event_sources"][0];
-    assert_eq!((&own["name"], &own["open"]), (&json!("own-works"), &json!(true)), "{enabled}");
-    let payload = json!({ "mine": true });
-    let event = json!({ "id": own["id"], "event_type": "work_updated", "payload": payload });
+    let enable = json!({ "id": installation.id, "user": "ada" });
+    let enabled = bench.daemon.call("snap-ins.enable", &enable)["snap_in_user"].clone();
+    let (own, user) = (&enabled["event_sources"][0], &enabled["user"]["id"]);
+    assert_eq!(own["name"], "own-works", "{enabled}");
+    let event = json!({ "id": own["id"], "event_type": "work_updated", "payload": {} });
     let published = bench.daemon.call("event-sources.publish", &event);
     let run = bench.daemon.run_of(published["events"][0].as_str().expect("an id"));
-    let user = &enabled["user"]["id"];
-    assert_eq!(run["result"], json!({ "heard": "work_updated", "payload": payload, "user": user }));
+    assert_eq!(run["function"], "on_mine", "{run:#}");
+    let heard = json!({ "heard": "work_updated", "payload": {}, "user": user });
+    assert_eq!(run["result"], heard, "{run:#}");
 }
 
 // function-options
@@ -615,6 +615,24 @@ fn all_inputs(bench: &Bench, installation: &Installation) {
     }
     expected.as_object_mut().expect("an object").remove("code");
     assert_eq!(told["global_values"], expected);
+
+    let ask = |user: &str| {
+        result_of(bench, installation, "hook", &json!({ "user": user }))["own"].clone()
+    };
+    assert_eq!(ask("ada")["status"], 404, "she has not enabled it");
+    let enable =
+        |values: Value| json!({ "id": installation.id, "user": "ada", "inputs_values": values });
+    let missing = bench.daemon.refused("snap-ins.enable", &enable(json!({ "days": ["mon"] })), 422);
+    assert!(missing.to_string().contains("nickname"), "{missing}");
+    let wrong = enable(json!({ "nickname": "a", "days": ["sun"] }));
+    let wrong = bench.daemon.refused("snap-ins.enable", &wrong, 422);
+    assert!(wrong.to_string().contains("days"), "{wrong}");
+    bench.daemon.call("snap-ins.enable", &enable(json!({ "nickname": "Ada" })));
+    bench.daemon.call("snap-ins.update-user", &enable(json!({ "days": ["tue", "wed"] })));
+    let values = json!({ "nickname": "Ada", "notify": false, "days": ["tue", "wed"] });
+    assert_eq!(ask("ada"), json!({ "status": 200, "inputs": values, "keyrings": {} }));
+    bench.daemon.call("snap-ins.disable", &json!({ "id": installation.id, "user": "ada" }));
+    assert_eq!(ask("ada")["status"], 404);
 }
 
 // first-dialect

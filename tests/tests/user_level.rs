@@ -34,6 +34,7 @@ export const run = async ([event]) => {
     event_sources: Object.keys(event.input_data.event_sources),
     inputs: event.input_data.global_values,
     keyrings: Object.keys(event.input_data.keyrings ?? {}),
+    lengths: Object.values(own.body.keyrings ?? {}).map((it) => it.secret.length),
     own,
   };
 };";
@@ -358,7 +359,9 @@ fn secrets_of_a_person_reach_functions_and_nobody_else() {
     assert!(!shown.to_string().contains(PLANTED));
 
     let ran = run(&daemon, &path(&ada, "inbox"), &json!({ "n": 1 }));
-    let resource = json!({ "id": keyring["id"], "secret": PLANTED, "is_expired": false });
+    // The function has it; what it returned of it is masked for whoever looks at the run.
+    assert_eq!(ran["result"]["lengths"], json!([PLANTED.len()]), "{ran}");
+    let resource = json!({ "id": keyring["id"], "secret": "[secret]", "is_expired": false });
     assert_eq!(ran["result"]["own"]["body"]["keyrings"], json!({ "own": resource }), "{ran}");
     assert_eq!(ran["result"]["keyrings"], json!([]), "it is in no event object: {ran}");
     // The function logged all that it was answered.

@@ -282,6 +282,8 @@ impl From<KeyringError> for ApiError {
             KeyringError::NotSet(_)
             | KeyringError::NotNow(_)
             | KeyringError::OtherVersion
+            | KeyringError::NothingToAsk(_)
+            | KeyringError::Gone
             | KeyringError::Broken { .. } => ApiError::new(Code::Conflict, message),
             KeyringError::Type(_) => ApiError::new(Code::Invalid, message),
             KeyringError::WrongType { allowed, .. } => {
@@ -304,7 +306,9 @@ impl From<KeyringError> for ApiError {
             KeyringError::Request(_) | KeyringError::Program(_) | KeyringError::Rejected(_) => {
                 ApiError::new(Code::Invalid, message)
             }
-            KeyringError::Unreachable(_) => ApiError::new(Code::Unavailable, message),
+            KeyringError::Unreachable(_) | KeyringError::NotRenewed { .. } => {
+                ApiError::new(Code::Unavailable, message)
+            }
             KeyringError::Organization(found) => {
                 let ids: Vec<_> = found.iter().map(|it| it.id.as_str()).collect();
                 ApiError::field("organization", message)
@@ -337,7 +341,8 @@ impl From<Problem> for Finding {
 
 fn keyring(located: Located) -> Keyring {
     let types = located.types();
-    let awaited_until_ms = located.awaited_until_ms();
+    let awaited_until_ms = located.awaited_until_ms;
+    let is_connection = located.is_connection();
     let Located { owner, declared, found, .. } = located;
     let (level, user) = match &owner {
         KeyringOwner::User { user, .. } => ("user", Some(user.to_string())),
@@ -366,12 +371,12 @@ fn keyring(located: Located) -> Keyring {
         optional: declared.as_ref().is_none_or(|it| it.optional),
         declared: declared.is_some(),
         types: ids.zip(types).map(|(id, it)| keyring_type(id, it)).collect(),
-        set: found.map(|(_, record)| set_keyring(record)),
+        set: found.map(|(_, record)| set_keyring(record, is_connection)),
     }
 }
 
-fn set_keyring(record: KeyringRecord) -> SetKeyring {
-    let is_one_text = record.fields.is_empty() && record.state == KeyringState::Ready;
+fn set_keyring(record: KeyringRecord, is_connection: bool) -> SetKeyring {
+    let is_one_text = record.fields.is_empty() && !is_connection;
     SetKeyring {
         type_id: record.type_id,
         secret: is_one_text.then_some(MASK),
@@ -574,6 +579,42 @@ pub(super) async fn list(
         }
     }
     Ok(ManyKeyrings { keyrings, next_cursor: cursor(page.next) })
+}
+
+/// A keyring after it was tried.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Tried {
+    keyring: Keyring,
+    /// What the external system said, when it does not take the secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+}
+
+pub(super) async fn verify(api: Arc<Api>, caller: Caller, which: Which) -> Result<Tried, ApiError> {
+    let owner = owner(&api, &caller, &which.snap_in, which.name, which.user.as_deref())?;
+    let problem = api.keyrings.verify(owner.clone()).await?;
+    let OneKeyring { keyring } = one(&api, owner)?;
+    Ok(Tried { keyring, problem })
+}
+
+pub(super) async fn refresh(
+    api: Arc<Api>,
+    caller: Caller,
+    which: Which,
+) -> Result<OneKeyring, ApiError> {
+    let owner = owner(&api, &caller, &which.snap_in, which.name, which.user.as_deref())?;
+    api.keyrings.refresh(owner.clone()).await?;
+    one(&api, owner)
+}
+
+pub(super) async fn revoke(
+    api: Arc<Api>,
+    caller: Caller,
+    which: Which,
+) -> Result<OneKeyring, ApiError> {
+    let owner = owner(&api, &caller, &which.snap_in, which.name, which.user.as_deref())?;
+    api.keyrings.revoke(owner.clone(), &caller.principal.name()).await?;
+    one(&api, owner)
 }
 
 /// The id of a keyring that was deleted.

@@ -191,6 +191,24 @@ impl Table {
                 keyrings::delete,
             ),
             write(
+                "keyrings.verify",
+                R::WriteSnapIns,
+                "Tries the secret of a keyring at the external system",
+                keyrings::verify,
+            ),
+            write(
+                "keyrings.refresh",
+                R::WriteSnapIns,
+                "Renews the access token of a connection now",
+                keyrings::refresh,
+            ),
+            write(
+                "keyrings.revoke",
+                R::WriteSnapIns,
+                "Gives up a connection at the external system",
+                keyrings::revoke,
+            ),
+            write(
                 "developer-keyrings.set",
                 R::WritePackages,
                 "Sets a secret that the developer of a package provides for all installations",

@@ -10,6 +10,7 @@ mod handed_out;
 pub mod housekeeping;
 pub mod intake;
 pub mod invocation;
+pub mod key_check;
 pub mod key_rotation;
 pub mod keyrings;
 mod queue;

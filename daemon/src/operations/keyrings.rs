@@ -35,7 +35,7 @@ impl Operations {
         &self,
         back: Return,
     ) -> Result<(KeyringId, KeyringRecord), OperationError> {
-        let Granted { prepared, by } = self.keyrings.granted(back).await?;
+        let Granted { prepared, by, guard: _guard } = self.keyrings.granted(back).await?;
         let asker = Asker { name: by, cause: Cause::default(), is_snap_in: false };
         let lease = self.lease_for(&asker, prepared.owner()).await?;
         self.offer_keyring(&asker, lease, prepared).await

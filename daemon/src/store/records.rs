@@ -204,6 +204,8 @@ pub struct AuthorizationRecord {
     /// What is asked for.
     #[serde(default)]
     pub scopes: Vec<String>,
+    /// Where he comes back to; the server is told again when he has.
+    pub redirect_uri: String,
     /// Owner of the envelope with the secret half of the authorization; no keyring has this id.
     pub envelope: KeyringId,
     /// Until when, milliseconds of the Unix epoch.

@@ -1,12 +1,13 @@
 //! Connections of OAuth2: sending somebody to the external system, and taking him back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use zeroize::Zeroizing;
 
 use super::change::{choose, new_record, subdomain};
 use super::verify;
-use super::{KeyringError, Keyrings, Located, Prepared};
+use super::{KeyringError, Keyrings, Prepared};
 use crate::connections::change::{Client, client};
 use crate::connections::oauth::{self, Grant, RefusalKind};
 use crate::connections::placeholders::Values;
@@ -67,6 +68,19 @@ pub struct Granted {
     pub prepared: Prepared,
     /// Who began it.
     pub by: String,
+    /// To be dropped when it is committed, or will not be.
+    pub guard: ReturnGuard,
+}
+
+/// Who is back from an external system, and being taken in: he is still awaited by those who look.
+#[derive(Debug, Default)]
+pub(super) struct Returning(Arc<Mutex<HashMap<KeyringOwner, u64>>>);
+
+/// While it is there, somebody is being taken in.
+#[derive(Debug)]
+pub struct ReturnGuard {
+    all: Arc<Mutex<HashMap<KeyringOwner, u64>>>,
+    owner: KeyringOwner,
 }
 
 impl Keyrings {
@@ -99,6 +113,7 @@ impl Keyrings {
             subdomain,
             organization: request.organization,
             scopes,
+            redirect_uri: redirect_uri.clone(),
             // The store's.
             envelope: crate::model::id::KeyringId(0),
             expires_ms,
@@ -121,6 +136,7 @@ impl Keyrings {
         let taken = self.0.parts.store.write(move |tables| tables.take_authorization(&state));
         let BegunAuthorization { record, sealed } =
             taken.await?.ok_or(KeyringError::UnknownState)?;
+        let guard = self.0.returning.begin(&record.owner, record.expires_ms);
         let verifier = self.0.parts.vault.open(record.envelope.0, &sealed)?;
         let verifier: SecretText =
             std::str::from_utf8(&verifier).map_err(|_| KeyringError::UnknownState)?.into();
@@ -132,7 +148,9 @@ impl Keyrings {
         let code = back.code.ok_or_else(|| {
             KeyringError::NotGranted("it sent neither a code nor an error".to_owned())
         })?;
-        self.exchange_code(record, code, verifier).await
+        let by = record.begun_by.clone();
+        let prepared = self.exchange_code(record, code, verifier).await?;
+        Ok(Granted { prepared, by, guard })
     }
 
     async fn exchange_code(
@@ -140,7 +158,7 @@ impl Keyrings {
         begun: AuthorizationRecord,
         code: SecretText,
         verifier: SecretText,
-    ) -> Result<Granted, KeyringError> {
+    ) -> Result<Prepared, KeyringError> {
         let located = self.locate(begun.owner.clone())?;
         if located.snap_in.version != begun.version {
             return Err(KeyringError::OtherVersion);
@@ -152,9 +170,8 @@ impl Keyrings {
             .with_client(&client.id, client.secret.as_ref())
             .with_scopes(&begun.scopes.join(&oauth2.scope_delimiter))
             .with_subdomain(begun.subdomain.as_deref());
-        let redirect_uri = &self.0.parts.redirect_uri;
         let request =
-            oauth::token_request(oauth2, &values, &client, redirect_uri, &code, &verifier)
+            oauth::token_request(oauth2, &values, &client, &begun.redirect_uri, &code, &verifier)
                 .map_err(|error| KeyringError::Request(error.to_string()))?;
         let mut secrets = values.secrets();
         secrets.extend([code.reveal(), verifier.reveal()]);
@@ -167,7 +184,7 @@ impl Keyrings {
             refreshable: is_refreshable(&secret),
             scopes: scopes.unwrap_or(begun.scopes),
             verified: true,
-            ..new_record(begun.owner, connection.id.clone(), begun.begun_by.clone())
+            ..new_record(begun.owner, connection.id.clone(), begun.begun_by)
         };
         let values = verify::values(&secret, record.subdomain.as_deref(), None)
             .with_client(&client.id, client.secret.as_ref());
@@ -183,8 +200,7 @@ impl Keyrings {
         let id = found.as_ref().map(|it| it.id.as_str());
         self.try_secret(&connection, &values.with_organization(id)).await?;
         record.organization = found;
-        let prepared = Prepared { record, version: Some(begun.version), secret };
-        Ok(Granted { prepared, by: begun.begun_by })
+        Ok(Prepared { record, version: Some(begun.version), secret })
     }
 
     /// Asks the token endpoint for somebody who waits: whatever it refuses, he begins again.
@@ -239,11 +255,22 @@ impl Keyrings {
     }
 }
 
-/// Whether an authorization is under way, and until when.
-impl Located {
-    /// When the authorization that is under way for it ends, if one is.
-    pub fn awaited_until_ms(&self) -> Option<u64> {
-        self.awaited.as_ref().map(|it| it.expires_ms)
+impl Returning {
+    /// Somebody is back until the guard is dropped.
+    fn begin(&self, owner: &KeyringOwner, until_ms: u64) -> ReturnGuard {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(owner.clone(), until_ms);
+        ReturnGuard { all: self.0.clone(), owner: owner.clone() }
+    }
+
+    pub(super) fn until_ms(&self, owner: &KeyringOwner) -> Option<u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(owner).copied()
+    }
+}
+
+impl Drop for ReturnGuard {
+    fn drop(&mut self) {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.owner);
     }
 }
 

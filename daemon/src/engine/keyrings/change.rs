@@ -67,7 +67,8 @@ impl Keyrings {
                 allowed: Vec::new(),
             });
         };
-        let before = self.stored(&located)?.filter(|(record, _)| record.type_id == connection.id);
+        let before = self.whole(&located)?.map(|(_, record, secret)| (record, secret));
+        let before = before.filter(|(record, _)| record.type_id == connection.id);
         let change = merge(config, before.as_ref().map(|(_, it)| it), request.given)
             .map_err(KeyringError::Invalid)?;
         let secret = match change {
@@ -155,6 +156,8 @@ impl Keyrings {
         });
         match setting.await? {
             KeyringSetting::Set(id, record) => {
+                self.0.attempts.forget(id);
+                self.0.changed.notify_one();
                 self.changed(&owner)?;
                 Ok((id, record))
             }
@@ -169,12 +172,15 @@ impl Keyrings {
         }
     }
 
-    /// Removes a keyring with its secret.
+    /// Removes a keyring with its secret. A connection is given up at the external system before, if
+    /// that can be done.
     pub async fn remove(&self, owner: KeyringOwner) -> Result<KeyringId, KeyringError> {
+        self.give_up_if_possible(&owner).await;
         let asked = owner.clone();
         let removal = self.0.parts.store.write(move |tables| tables.remove_keyring(&asked));
         match removal.await? {
             KeyringRemoval::Removed(id) => {
+                self.0.attempts.forget(id);
                 self.changed(&owner)?;
                 Ok(id)
             }
@@ -193,13 +199,20 @@ impl Keyrings {
     }
 
     /// What is stored for a keyring.
-    fn stored(
+    pub(super) fn whole(
         &self,
         located: &Located,
-    ) -> Result<Option<(KeyringRecord, KeyringSecret)>, KeyringError> {
-        let Some((id, _)) = &located.found else { return Ok(None) };
-        let found = self.0.parts.store.read(|tables| tables.keyring_with_envelope(*id))?;
-        found.map(|(record, envelope)| Ok((record, self.open(*id, &envelope)?))).transpose()
+    ) -> Result<Option<(KeyringId, KeyringRecord, KeyringSecret)>, KeyringError> {
+        let Some((id, _)) = located.found else { return Ok(None) };
+        let found = self.0.parts.store.read(|tables| tables.keyring_with_envelope(id))?;
+        let Some((record, envelope)) = found else { return Ok(None) };
+        Ok(Some((id, record, self.open(id, &envelope)?)))
+    }
+
+    /// Which secret a keyring has.
+    pub(super) fn generation(&self, id: KeyringId) -> Result<Option<u64>, KeyringError> {
+        let record = self.0.parts.store.read(|tables| tables.keyring(id))?;
+        Ok(record.map(|it| it.generation))
     }
 }
 

@@ -103,6 +103,20 @@ pub enum KeyringError {
         /// What the other side said.
         reason: String,
     },
+    /// Its access token has expired, and cannot be renewed at the moment.
+    #[error("the access token of the keyring `{name}` cannot be renewed at the moment: {reason}")]
+    NotRenewed {
+        /// Which.
+        name: String,
+        /// What the other side said.
+        reason: String,
+    },
+    /// Its type does not say how the external system is asked.
+    #[error("{0}")]
+    NothingToAsk(String),
+    /// It was removed or set anew in the meantime.
+    #[error("the keyring was removed or set anew meanwhile; look at it again")]
+    Gone,
     /// What is stored cannot be opened.
     #[error(transparent)]
     Vault(#[from] VaultError),

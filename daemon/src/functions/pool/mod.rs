@@ -11,6 +11,7 @@ mod keeper;
 mod places;
 mod process;
 mod redact;
+mod secret_forms;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
