@@ -47,7 +47,7 @@ fn text(snap_in: &Value, sources: &[Value], heading: impl Fn(&str) -> String) ->
         lines.push(format!("  {}", of(&source["trigger_url"])));
         if let Some(content) = source["setup_instructions"]["content"].as_str() {
             lines.push(String::new());
-            lines.extend(plain(content.trim()).lines().map(|it| indented(it)));
+            lines.extend(plain(content.trim()).lines().map(indented));
         }
     }
     let missing = snap_in["missing"].as_array().cloned().unwrap_or_default();
