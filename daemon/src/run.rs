@@ -27,7 +27,8 @@ use crate::engine::dispatcher::{self, Dispatcher};
 use crate::engine::housekeeping;
 use crate::engine::intake::Intake;
 use crate::engine::invocation::{self, Invoker};
-use crate::engine::key_rotation::{self, KeyKeeper};
+use crate::engine::key_check;
+use crate::engine::key_rotation::KeyKeeper;
 use crate::engine::keyrings::{self, Keyrings};
 use crate::engine::routes::Routes;
 use crate::engine::source_log::SourceLogs;
@@ -84,9 +85,8 @@ async fn serve(
     make_state_dir(&config.state_dir)?;
     let plugins = Arc::new(load_plugins(&config).await?);
     let store = Arc::new(open_store(&config, &clock).await?);
-    let keys =
-        key_rotation::open_keys(&store, environment.credentials.as_deref(), &config.state_dir)
-            .map_err(|error| error.to_string())?;
+    let keys = key_check::open_keys(&store, environment.credentials.as_deref(), &config.state_dir)
+        .map_err(|error| error.to_string())?;
     let tokens = ServiceTokens::new(&keys);
     let vault = Arc::new(Vault::new(&keys));
     make_first_token(&store, &config.state_dir, &clock).await?;
@@ -105,6 +105,7 @@ async fn serve(
         runtime: engine.clone(),
         clock: clock.clone(),
         redirect_uri: format!("{public_url}/keyrings.authorize"),
+        public_url: public_url.clone(),
     })
     .map_err(|error| error.to_string())?;
     let processes = processes(&config);
@@ -143,6 +144,7 @@ async fn serve(
         plugins,
         dispatcher: dispatcher.clone(),
         invoker: Arc::new(invoker.clone()),
+        registrar: Arc::new(keyrings.clone()),
         changes,
         source_logs: source_logs.clone(),
         clock: clock.clone(),

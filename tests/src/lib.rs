@@ -1,6 +1,7 @@
 //! What the tests of the whole daemon share: the daemon as a process, a client that does exactly
 //! what it is told, and small snap-ins.
 
+pub mod client;
 pub mod daemon;
 pub mod files;
 pub mod fixture;

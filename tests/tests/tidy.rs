@@ -173,7 +173,7 @@ fn reads_environment(file: &Source) -> Vec<String> {
 /// A foreign crate, and where it may be named: folders (ending in `/`) and files.
 type Border = (&'static str, &'static [&'static str]);
 
-const BORDERS: [Border; 37] = [
+const BORDERS: [Border; 36] = [
     ("abi_stable", &["daemon/src/plugins/", "plugin-abi/src/"]),
     ("actix", &["daemon/src/actors/"]),
     ("actix_web", &["daemon/src/api/"]),
@@ -186,7 +186,6 @@ const BORDERS: [Border; 37] = [
     ("getrandom", &["daemon/src/random.rs"]),
     ("hmac", &["daemon/src/secrets/", "plugins/flow-custom-webhook/", "tests/src/snap_in.rs"]),
     ("jaq_core", &["daemon/src/script/"]),
-    ("jaq_json", &["daemon/src/script/"]),
     ("jaq_std", &["daemon/src/script/"]),
     ("jsonschema", &["daemon/src/plugins/"]),
     ("landlock", &["daemon/src/functions/"]),
@@ -196,7 +195,7 @@ const BORDERS: [Border; 37] = [
     ("object", &["daemon/src/plugins/"]),
     ("oxc", &["daemon/src/functions/"]),
     ("redb", &["daemon/src/store/"]),
-    ("regex", &["daemon/src/configuration/"]),
+    ("regex", &["daemon/src/configuration/", "daemon/src/script/"]),
     ("regorus", &["plugins/flow-custom-webhook/"]),
     ("reqwest", &["daemon/src/cli/", "daemon/src/egress/"]),
     ("rpassword", &["daemon/src/cli/"]),

@@ -175,7 +175,9 @@ impl Client {
 
     /// Waits for a while, saying on a terminal what for.
     pub(super) fn pause(&self, what: &str, time: Duration) {
-        self.runtime.block_on(progress::shown_while(what, tokio::time::sleep(time)));
+        // Made inside: a timer belongs to the runtime that it is made in.
+        self.runtime
+            .block_on(async { progress::shown_while(what, tokio::time::sleep(time)).await });
     }
 
     fn send_call(

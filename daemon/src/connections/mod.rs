@@ -7,6 +7,7 @@
 pub mod change;
 pub mod oauth;
 pub mod placeholders;
+pub mod registration;
 pub mod request;
 pub mod secret;
 pub mod types;

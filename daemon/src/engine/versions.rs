@@ -10,6 +10,7 @@ use crate::manifest::{self, Parsed, Problem, Severity};
 use crate::model::id::PackageId;
 use crate::model::manifest::{Manifest, Runtime};
 use crate::plugins::{OpenError, PluginHost};
+use crate::script::Program;
 use crate::store::{BlobHash, NewVersion, Store, StoreError, VersionCreation};
 
 /// Something to make a version of.
@@ -98,8 +99,35 @@ pub async fn check_manifest(
             }
         }
     }
+    for (path, program) in read.map(programs).unwrap_or_default() {
+        // Some milliseconds each.
+        let compiled = tokio::task::spawn_blocking(move || Program::compile(&program).err());
+        let Ok(Some(error)) = compiled.await else { continue };
+        broken = true;
+        for error in error.others.iter().chain([&error]) {
+            let inner = Some((error.line, error.column));
+            let message = format!("this jq program does not compile: {}", error.message);
+            problems.push(places.problem(Severity::Error, &path, inner, &message));
+        }
+    }
     problems.sort_by_key(|it| (it.line, it.column));
     (manifest.filter(|_| !broken), problems)
+}
+
+/// The jq programs of a manifest, with their paths.
+fn programs(manifest: &Manifest) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for (index, keyring_type) in manifest.keyring_types.iter().enumerate() {
+        let secret = keyring_type.secret_config.as_ref();
+        let organization = keyring_type.organization_data.as_ref();
+        for (place, program) in [
+            ("secret_config.secret_transform", secret.and_then(|it| it.secret_transform.as_ref())),
+            ("organization_data.response_jq", organization.and_then(|it| it.response_jq.as_ref())),
+        ] {
+            found.extend(program.map(|it| (format!("keyring_types[{index}].{place}"), it.clone())));
+        }
+    }
+    found
 }
 
 /// The path of a plugin's problem, which knows only the config, within the manifest.
@@ -247,4 +275,64 @@ pub fn identity(manifest: &str, files: &[ArchiveFile]) -> String {
     hash.update(Sha256::digest(manifest));
     hash.update(content_hash(files));
     hex::encode(hash.finalize())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugins::{PluginSettings, Trust};
+
+    #[tokio::test]
+    async fn jq_programs_are_compiled() {
+        let manifest = "\
+version: '2'
+name: example
+description: An example
+service_account:
+  display_name: Bot
+keyring_types:
+  - id: basic
+    name: Basic
+    description: Two parts
+    kind: secret
+    is_subdomain: false
+    external_system_name: Example
+    secret_config:
+      secret_transform: '.user + \":\" | @base46'
+      fields:
+        - id: user
+          name: User
+          description: A name
+    organization_data:
+      type: config
+      url: https://example.org
+      method: GET
+      response_jq: |
+        {id: .id,
+         name: .name | foo}
+";
+        let plugins = PluginHost::load(PluginSettings::new(Vec::new(), Trust::Root));
+        let (read, problems) = check_manifest(manifest, &plugins, UnknownTypes::AreWrong, 0).await;
+        assert!(read.is_none());
+        let errors = problems.iter().filter(|it| it.severity == Severity::Error);
+        let errors: Vec<_> =
+            errors.map(|it| (it.line, it.column, it.path.as_str(), it.message.as_str())).collect();
+        assert_eq!(
+            errors,
+            [
+                (
+                    14,
+                    40,
+                    "keyring_types[0].secret_config.secret_transform",
+                    "this jq program does not compile: there is no filter `@base46`; is `@base64` meant?",
+                ),
+                (
+                    25,
+                    24,
+                    "keyring_types[0].organization_data.response_jq",
+                    "this jq program does not compile: there is no filter `foo`",
+                ),
+            ]
+        );
+    }
 }

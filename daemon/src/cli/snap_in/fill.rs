@@ -8,16 +8,18 @@ use serde_json::{Map, Value, json};
 
 use super::ask;
 use super::given::{Given, KeyringGiven};
-use super::needs::{self, Present, organization_keyrings};
+use super::needs::{self, Needs, Present, organization_keyrings};
 use super::secrets::{self, Step};
 use crate::cli::Failure;
 use crate::cli::connection::{Client, Refusal};
 use crate::cli::show::plain;
 use crate::cli::terminal::{Dialogue, Terminal};
-use crate::model::manifest::{Input, Level, Manifest};
+use crate::model::manifest::{DeveloperKeyring, Input, Keyring, Level, Manifest};
 
 /// How often somebody who grants access is looked after.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How long the daemon takes somebody back.
+const GRANT: Duration = Duration::from_secs(10 * 60);
 
 /// How much is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +100,40 @@ pub(super) fn unknown_keyrings(manifest: &Manifest, given: &Given) -> Vec<String
         .collect()
 }
 
+/// Keyrings to ask for.
+pub(super) struct Wanted<'m> {
+    pub(super) of_developer: Vec<&'m DeveloperKeyring>,
+    pub(super) keyrings: Vec<&'m Keyring>,
+}
+
+impl<'m> Wanted<'m> {
+    /// Those that are not there, as far as somebody may want to set them.
+    pub(super) fn of(
+        manifest: &'m Manifest,
+        present: &Present,
+        thoroughness: Thoroughness,
+    ) -> Wanted<'m> {
+        if thoroughness == Thoroughness::Missing {
+            return Wanted::from(Needs::of(manifest, present));
+        }
+        let of_developer = manifest.developer_keyrings.iter();
+        Wanted {
+            of_developer: of_developer
+                .filter(|it| !present.developer_keyrings.contains(&it.name))
+                .collect(),
+            keyrings: organization_keyrings(manifest)
+                .filter(|it| !present.keyrings.contains(&it.name))
+                .collect(),
+        }
+    }
+}
+
+impl<'m> From<Needs<'m>> for Wanted<'m> {
+    fn from(needs: Needs<'m>) -> Wanted<'m> {
+        Wanted { of_developer: needs.clients, keyrings: needs.keyrings }
+    }
+}
+
 /// A snap-in whose keyrings are being set.
 pub(super) struct Keyrings<'a> {
     pub(super) client: &'a Client,
@@ -142,29 +178,12 @@ impl Keyrings<'_> {
         Ok(self.client.try_slow_call(&what, "keyrings.set", &parameters)?.map(drop))
     }
 
-    /// Asks for the keyrings that are not there yet.
-    pub(super) fn ask(
-        &self,
-        person: &mut Terminal,
-        present: &Present,
-        thoroughness: Thoroughness,
-    ) -> Result<(), Failure> {
-        for keyring in &self.manifest.developer_keyrings {
-            if present.developer_keyrings.contains(&keyring.name) {
-                continue;
-            }
-            let is_client = needs::is_client(self.manifest, &keyring.name);
-            if !is_client && thoroughness == Thoroughness::Missing {
-                continue;
-            }
-            self.ask_developer(person, &keyring.name, is_client)?;
+    /// Asks for these keyrings.
+    pub(super) fn ask(&self, person: &mut Terminal, wanted: &Wanted<'_>) -> Result<(), Failure> {
+        for keyring in &wanted.of_developer {
+            self.ask_developer(person, keyring)?;
         }
-        for keyring in organization_keyrings(self.manifest) {
-            if present.keyrings.contains(&keyring.name)
-                || (keyring.optional && thoroughness == Thoroughness::Missing)
-            {
-                continue;
-            }
+        for keyring in &wanted.keyrings {
             loop {
                 let step = secrets::for_keyring(person, self.manifest, keyring, self.snap_in)?;
                 let done = match step {
@@ -189,10 +208,9 @@ impl Keyrings<'_> {
     fn ask_developer(
         &self,
         person: &mut Terminal,
-        name: &str,
-        is_client: bool,
+        keyring: &DeveloperKeyring,
     ) -> Result<(), Failure> {
-        let Some(keyring) = self.manifest.developer_keyring(name) else { return Ok(()) };
+        let is_client = needs::is_client(self.manifest, &keyring.name);
         loop {
             let asked = secrets::for_developer_keyring(person, keyring, is_client, self.package)?;
             let Some(parameters) = asked else { return Ok(()) };
@@ -219,33 +237,26 @@ impl Keyrings<'_> {
         let url = begun["authorize_url"].as_str().unwrap_or_default();
         person
             .say(&format!("  Open this in a browser and grant access:\n\n    {}\n", plain(url)))?;
-        let granted = wait_for_grant(self.client, self.snap_in, name)?;
+        let granted = self.wait_for_grant(name, &begun["keyring"])?;
         if granted.is_ok() {
             person.say("  connected")?;
         }
         Ok(granted)
     }
-}
 
-/// Waits until a connection that was begun is granted, refused or has run out.
-fn wait_for_grant(
-    client: &Client,
-    snap_in: &str,
-    name: &str,
-) -> Result<Result<(), String>, Failure> {
-    let which = json!({ "snap_in": snap_in, "name": name });
-    loop {
-        client.pause("waiting for the grant; Ctrl-C gives up", LOOK_AGAIN);
-        let answer = client.call("keyrings.get", &which)?;
-        let keyring = &answer["keyring"];
-        match keyring["state"].as_str() {
-            Some("pending") => {}
-            Some("ready") => return Ok(Ok(())),
-            _ => {
-                let reason = keyring["reason"].as_str().unwrap_or("nobody granted it in time");
-                return Ok(Err(format!("{name} is not connected: {reason}")));
+    /// Waits until a connection is another than `before`, or for as long as the daemon would take
+    /// somebody back. What the external system refuses, it says in the browser.
+    fn wait_for_grant(&self, name: &str, before: &Value) -> Result<Result<(), String>, Failure> {
+        let which = json!({ "snap_in": self.snap_in, "name": name });
+        let deadline = tokio::time::Instant::now() + GRANT;
+        while tokio::time::Instant::now() < deadline {
+            self.client.pause("waiting for the grant; Ctrl-C gives up", LOOK_AGAIN);
+            let now = self.client.call("keyrings.get", &which)?["keyring"].clone();
+            if now["state"] == "ready" && now["changed_date"] != before["changed_date"] {
+                return Ok(Ok(()));
             }
         }
+        Ok(Err(format!("nobody granted {name} in time")))
     }
 }
 

@@ -67,9 +67,13 @@ impl Given {
     pub(super) fn read(options: &ValueOptions) -> Result<Given, Failure> {
         let mut given = match &options.values {
             Some(path) => {
-                let text = read_private(path)?;
-                parse_values(&text)
-                    .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?
+                let (text, is_private) = read(path)?;
+                let given = parse_values(&text)
+                    .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
+                if !is_private && !given.keyrings.is_empty() {
+                    return Err(not_private(path));
+                }
+                given
             }
             None => Given::default(),
         };
@@ -230,23 +234,29 @@ fn keyring_of(name: &str, value: Value) -> Result<KeyringGiven, String> {
 
 /// The text of a file that not everybody can read.
 fn read_private(path: &Path) -> Result<Zeroizing<String>, Failure> {
+    let (text, is_private) = read(path)?;
+    if is_private { Ok(text) } else { Err(not_private(path)) }
+}
+
+/// The text of a file, and whether only some can read it.
+fn read(path: &Path) -> Result<(Zeroizing<String>, bool), Failure> {
     let cannot = |error: std::io::Error| {
         Failure::refused(format!("cannot read {}: {error}", path.display()))
     };
     let mut file = std::fs::File::open(path).map_err(cannot)?;
     let metadata = file.metadata().map_err(cannot)?;
     let mode = metadata.permissions().mode();
-    // A pipe has the mode of whoever made it, and nobody else can open it.
-    if metadata.is_file() && mode & 0o004 != 0 {
-        let path = path.display();
-        return Err(Failure::refused(format!(
-            "{path} can be read by every user of this host, and secrets are read from it: chmod o= \
-             {path}"
-        )));
-    }
     let mut text = Zeroizing::new(String::new());
     file.read_to_string(&mut text).map_err(cannot)?;
-    Ok(text)
+    // A pipe has the mode of whoever made it, and nobody else can open it.
+    Ok((text, !metadata.is_file() || mode & 0o004 == 0))
+}
+
+fn not_private(path: &Path) -> Failure {
+    let path = path.display();
+    Failure::refused(format!(
+        "{path} can be read by every user of this host, and holds secrets: chmod o= {path}"
+    ))
 }
 
 fn read_standard_input(name: &str) -> Result<Zeroizing<String>, Failure> {

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::arguments::Install;
-use super::fill::{self, Keyrings, Thoroughness};
+use super::fill::{self, Keyrings, Thoroughness, Wanted};
 use super::given::Given;
 use super::needs::{Needs, Present};
 use super::origin::{self, Looked, Origin};
@@ -254,7 +254,10 @@ impl Installation<'_> {
             package: &self.package,
         };
         let filled = keyrings.set_given(&self.given).and_then(|()| match &mut self.person {
-            Some(person) if is_draft => keyrings.ask(person, &present, thoroughness),
+            Some(person) if is_draft => {
+                let manifest = &self.looked.manifest;
+                keyrings.ask(person, &Wanted::of(manifest, &present, thoroughness))
+            }
             Some(_) | None => Ok(()),
         });
         if let Err(mut failure) = filled {

@@ -32,19 +32,37 @@ pub(super) struct Needs<'m> {
 impl<'m> Needs<'m> {
     /// What a manifest asks for beyond what is there.
     pub(super) fn of(manifest: &'m Manifest, present: &Present) -> Needs<'m> {
-        let keyrings: Vec<&Keyring> = organization_keyrings(manifest)
-            .filter(|it| !it.optional && !present.keyrings.contains(&it.name))
-            .collect();
+        let inputs = inputs::missing(manifest, Level::Organization, &present.inputs);
+        let keyrings = organization_keyrings(manifest).filter(|it| !it.optional);
+        Needs::beyond(manifest, inputs, keyrings.collect(), present)
+    }
+
+    /// What the daemon says that is missing, beyond what will be there.
+    pub(super) fn told(manifest: &'m Manifest, missing: &Value, present: &Present) -> Needs<'m> {
+        let is_told = |kind: &str, name: &str| {
+            let missing = missing.as_array().into_iter().flatten();
+            missing.into_iter().any(|it| it["kind"] == kind && it["name"] == name)
+        };
+        let inputs = manifest.inputs.iter().filter(|it| it.level == Level::Organization);
+        let inputs = inputs
+            .filter(|it| is_told("input", &it.name) && !present.inputs.contains_key(&it.name));
+        let keyrings = organization_keyrings(manifest).filter(|it| is_told("keyring", &it.name));
+        Needs::beyond(manifest, inputs.collect(), keyrings.collect(), present)
+    }
+
+    fn beyond(
+        manifest: &'m Manifest,
+        inputs: Vec<&'m Input>,
+        mut keyrings: Vec<&'m Keyring>,
+        present: &Present,
+    ) -> Needs<'m> {
+        keyrings.retain(|it| !present.keyrings.contains(&it.name));
         let clients = manifest
             .developer_keyrings
             .iter()
             .filter(|it| !present.developer_keyrings.contains(&it.name))
             .filter(|it| keyrings.iter().any(|keyring| needs_client(manifest, keyring, &it.name)));
-        Needs {
-            inputs: inputs::missing(manifest, Level::Organization, &present.inputs),
-            clients: clients.collect(),
-            keyrings,
-        }
+        Needs { inputs, clients: clients.collect(), keyrings }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -185,5 +203,15 @@ inputs:
         };
         let needs = Needs::of(&manifest, &present);
         assert!(needs.is_empty(), "a client is no use once the grant is there: {needs:?}");
+
+        let told = json!([
+            { "kind": "input", "name": "free" }, { "kind": "input", "name": "level" },
+            { "kind": "keyring", "name": "plain" }, { "kind": "keyring", "name": "gone" },
+        ]);
+        let Value::Object(inputs) = json!({ "level": "low" }) else { panic!("an object") };
+        let present = Present { inputs, ..Present::default() };
+        let lines = Needs::told(&manifest, &told, &present).lines(&manifest, "a/b/c");
+        assert_eq!(lines.len(), 2, "{lines:#?}");
+        assert!(lines[0].starts_with("input free") && lines[1].starts_with("keyring plain"));
     }
 }

@@ -3,9 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use super::arguments::{Rollback, Upgrade};
-use super::fill::{self, Keyrings, Thoroughness};
+use super::fill::{self, Keyrings, Wanted};
 use super::given::Given;
-use super::install::{developer_keyrings, ready_keyrings};
+use super::install::developer_keyrings;
 use super::needs::{Needs, Present};
 use super::origin::{self, Origin};
 use super::{ask, finish, settle};
@@ -38,15 +38,18 @@ pub(super) fn upgrade(client: &Client, as_json: bool, options: &Upgrade) -> Resu
     say_plan(&mut person, as_json, &title, &planned)?;
     let mut changes = checked_values(&manifest, &given)?;
     let package = shown(&snap_in["package"]);
-    let present = present_in(client, &snap_in, &given, &changes, &package)?;
-    let needs = Needs::of(&manifest, &present);
+    let present = given_to(client, &given, &changes, &package)?;
+    // The daemon also knows values of versions before.
+    let needs = Needs::told(&manifest, &planned["plan"]["missing"], &present);
     // A snap-in that does not function may lack things.
     let must_be_whole = snap_in["state"] == "ACTIVE";
     match &mut person {
         Some(person) => {
-            let asked = Thoroughness::Missing;
-            let present = &present.inputs;
-            changes.extend(fill::ask_inputs(person, &manifest, present, &changes, asked)?);
+            for input in &needs.inputs {
+                if let Some(answer) = ask::for_input(person, input, None)? {
+                    changes.insert(input.name.clone(), answer);
+                }
+            }
         }
         None if must_be_whole && !needs.is_empty() => {
             let lines = needs.lines(&manifest, &shown(&snap_in["scope"]));
@@ -55,7 +58,12 @@ pub(super) fn upgrade(client: &Client, as_json: bool, options: &Upgrade) -> Resu
         }
         None => {}
     }
-    agree(&mut person, options.yes, "Upgrade it?")?;
+    let is_stopped = must_be_whole && needs_new_keyring(&planned);
+    let question = match is_stopped {
+        true => "It is deactivated until its new keyrings are set. Upgrade it?",
+        false => "Upgrade it?",
+    };
+    agree(&mut person, options.yes, question)?;
     let keyrings = Keyrings {
         client,
         manifest: &manifest,
@@ -71,15 +79,18 @@ pub(super) fn upgrade(client: &Client, as_json: bool, options: &Upgrade) -> Resu
             "wait_seconds": settle::WAIT_SECONDS,
         }),
     };
-    if must_be_whole && !needs.keyrings.is_empty() {
-        return with_new_keyrings(move_it, as_json, person, &keyrings, &present, &given);
-    }
-    move_it.go("upgrading")?;
-    keyrings.set_given(&given)?;
-    if let Some(person) = &mut person {
-        keyrings.ask(person, &present, Thoroughness::Missing)?;
+    let steps = Steps { move_it, keyrings, given: &given, present };
+    if is_stopped {
+        steps.with_a_stop(&mut person)?;
+    } else {
+        steps.go(&mut person)?;
     }
     finish::report(client, as_json, &snap_in["id"], false)
+}
+
+fn needs_new_keyring(planned: &Value) -> bool {
+    let mut missing = planned["plan"]["missing"].as_array().into_iter().flatten();
+    missing.any(|it| it["kind"] == "keyring")
 }
 
 /// Moves a snap-in back.
@@ -120,42 +131,46 @@ impl Move<'_> {
     }
 }
 
-/// A keyring belongs to a version that declares it, so an active snap-in that needs a new one stops
-/// for a moment: the other version, its keyrings, and on.
-fn with_new_keyrings(
-    move_it: Move<'_>,
-    as_json: bool,
-    mut person: Option<Terminal>,
-    keyrings: &Keyrings<'_>,
-    present: &Present,
-    given: &Given,
-) -> Result<(), Failure> {
-    let client = move_it.client;
-    let id = &move_it.snap_in["id"];
-    let step = |verb: &str, what: &str| {
-        let parameters = json!({ "id": id, "wait_seconds": settle::WAIT_SECONDS });
-        let answer = client.slow_call(what, &format!("snap-ins.{verb}"), &parameters)?;
-        let snap_in = settle::settled(client, what, answer)?;
-        settle::refuse_error(&snap_in)
-    };
-    step("deactivate", "deactivating until its new keyrings are set")?;
-    let done = move_it.go("upgrading").and_then(|()| {
-        keyrings.set_given(given)?;
-        match &mut person {
-            Some(person) => keyrings.ask(person, present, Thoroughness::Missing),
-            None => Ok(()),
-        }
-    });
-    let on = step("activate", "activating");
-    if let Err(mut failure) = done.and(on) {
-        let scope = shown(&move_it.snap_in["scope"]);
-        failure.message.push_str(&format!(
-            "\nit is INACTIVE now. Mend it and go on: mortise snap-in activate {scope}; or go back: \
-             mortise snap-in rollback {scope}"
-        ));
-        return Err(failure);
+/// The move, and the keyrings that only the other version has.
+struct Steps<'a> {
+    move_it: Move<'a>,
+    keyrings: Keyrings<'a>,
+    given: &'a Given,
+    present: Present,
+}
+
+impl Steps<'_> {
+    fn go(&self, person: &mut Option<Terminal>) -> Result<(), Failure> {
+        self.move_it.go("upgrading")?;
+        self.keyrings.set_given(self.given)?;
+        let Some(person) = person else { return Ok(()) };
+        let now = get(self.move_it.client, self.keyrings.snap_in)?;
+        let needs = Needs::told(self.keyrings.manifest, &now["missing"], &self.present);
+        self.keyrings.ask(person, &Wanted::from(needs))
     }
-    finish::report(client, as_json, id, false)
+
+    /// A keyring belongs to a version that declares it, so an active snap-in that needs a new one
+    /// stops for a moment: the other version, its keyrings, and on.
+    fn with_a_stop(&self, person: &mut Option<Terminal>) -> Result<(), Failure> {
+        self.step("deactivate", "deactivating until its new keyrings are set")?;
+        let done = self.go(person).and_then(|()| self.step("activate", "activating"));
+        done.map_err(|mut failure| {
+            let scope = shown(&self.move_it.snap_in["scope"]);
+            failure.message.push_str(&format!(
+                "\nit is INACTIVE now. Mend it and go on: mortise snap-in activate {scope}; or go \
+                 back: mortise snap-in rollback {scope}"
+            ));
+            failure
+        })
+    }
+
+    fn step(&self, verb: &str, what: &str) -> Result<(), Failure> {
+        let client = self.move_it.client;
+        let parameters =
+            json!({ "id": self.move_it.snap_in["id"], "wait_seconds": settle::WAIT_SECONDS });
+        let answer = client.slow_call(what, &format!("snap-ins.{verb}"), &parameters)?;
+        settle::refuse_error(&settle::settled(client, what, answer)?)
+    }
 }
 
 /// A snap-in with its configuration.
@@ -266,24 +281,18 @@ fn checked_values(manifest: &Manifest, given: &Given) -> Result<Map<String, Valu
     }
 }
 
-fn present_in(
+/// What was given, as what will be there.
+fn given_to(
     client: &Client,
-    snap_in: &Value,
     given: &Given,
     changes: &Map<String, Value>,
     package: &str,
 ) -> Result<Present, Failure> {
-    let inputs = snap_in["inputs"].as_array().into_iter().flatten();
-    let set = inputs.filter(|it| it["is_set"] == true);
     let mut present = Present {
-        inputs: set
-            .filter_map(|it| Some((it["name"].as_str()?.to_owned(), it["value"].clone())))
-            .collect(),
-        keyrings: ready_keyrings(snap_in),
+        inputs: changes.clone(),
+        keyrings: given.keyrings.keys().cloned().collect(),
         developer_keyrings: developer_keyrings(client, package)?,
     };
-    present.inputs.extend(changes.clone());
-    present.keyrings.extend(given.keyrings.keys().cloned());
     present.developer_keyrings.extend(given.keyrings.keys().cloned());
     Ok(present)
 }

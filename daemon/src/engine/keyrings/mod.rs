@@ -10,6 +10,7 @@ mod error;
 mod exchange;
 mod jq;
 mod refresh;
+mod registration;
 mod revoke;
 mod verify;
 
@@ -58,6 +59,8 @@ pub struct Parts {
     pub clock: Clock,
     /// Where external systems send people back to.
     pub redirect_uri: String,
+    /// How the daemon is reached from outside, without a slash at its end.
+    pub public_url: String,
 }
 
 struct Inner {

@@ -1,0 +1,374 @@
+//! A compiled program and its runs: where they happen, and what may come of them.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use jaq_core::{Ctx, Filter, Vars};
+use serde_json::Value as Json;
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
+
+use super::compile::{self, CompileError, Kind, Terms};
+use super::limits::{self, Limit, Limits, STACK, Stopped};
+use super::value::Value;
+
+/// How many runs may be on threads of their own at a time, in the whole daemon.
+static PLACES: Semaphore = Semaphore::const_new(2);
+
+/// How long a run is waited for beyond its limit of time. Only a single step that cannot be
+/// divided, such as a search with a regular expression, makes one late.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A jq program. Cloning shares it.
+#[derive(Clone)]
+pub struct Program(Arc<Inner>);
+
+struct Inner {
+    filter: Filter<Kind>,
+    text: String,
+    variables: Vec<String>,
+    /// A run of it was late even after [`GRACE`]: it gets no further thread.
+    is_stuck: AtomicBool,
+}
+
+/// Why a run has no result. No variant but [`RunError::Raised`] holds anything of the input.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RunError {
+    /// It gave nothing where one value was expected.
+    #[error("the program gave no output; one is expected")]
+    NoOutput,
+    /// It gave more than was expected.
+    #[error("the program gave more than {most} output{}", if *.most == 1 { "" } else { "s" })]
+    TooManyOutputs {
+        /// How many there may be.
+        most: usize,
+    },
+    /// A filter gave something else than true or false.
+    #[error("the program gave {kind}; a filter has to give true or false")]
+    NotBoolean {
+        /// Such as `a string`.
+        kind: &'static str,
+    },
+    /// An operation was impossible.
+    #[error("the program failed: {message}")]
+    Failed {
+        /// What was impossible, with kinds of values but no values.
+        message: String,
+    },
+    /// It called `error`, or a conversion told of text that it cannot read.
+    #[error("the program failed: {message}")]
+    Raised {
+        /// The message; it may quote the input. See [`RunError::without_values`].
+        message: String,
+    },
+    /// It was stopped.
+    #[error("the program was stopped: {0}")]
+    Stopped(Limit),
+    /// Too many programs run that take long.
+    #[error("too many long programs are running at once; try again later")]
+    Busy,
+    /// It did not stop when it had to, now or earlier, and is not run again.
+    #[error("the program could not be stopped in time, and is not run any more; make it simpler")]
+    Stuck,
+    /// Not the declared variables.
+    #[error("the program declares {expected} variables, but {given} were given")]
+    Variables {
+        /// As declared.
+        expected: usize,
+        /// As given.
+        given: usize,
+    },
+    /// A defect of the interpreter, or no thread.
+    #[error("the program could not be run: {message}")]
+    Internal {
+        /// What happened.
+        message: String,
+    },
+}
+
+impl RunError {
+    /// The message for where nothing of the input may be seen, such as with secrets.
+    pub fn without_values(&self) -> String {
+        match self {
+            RunError::Raised { .. } => {
+                "the program failed with a message that may quote its input, and is not shown"
+                    .to_owned()
+            }
+            other => other.to_string(),
+        }
+    }
+}
+
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Program").field(&self.0.text).finish()
+    }
+}
+
+impl Program {
+    /// Compiles a program that gets nothing but its input. Takes some milliseconds.
+    pub fn compile(text: &str) -> Result<Program, CompileError> {
+        Program::compile_with(text, &[])
+    }
+
+    /// Compiles a program that may also name variables, such as `user` for `$user`; each run gives
+    /// a value for each.
+    pub fn compile_with(text: &str, variables: &[&str]) -> Result<Program, CompileError> {
+        let filter = compile::compile(text, variables)?;
+        let variables = variables.iter().map(|it| (*it).to_owned()).collect();
+        let text = text.to_owned();
+        let is_stuck = AtomicBool::new(false);
+        Ok(Program(Arc::new(Inner { filter, text, variables, is_stuck })))
+    }
+
+    /// The text that it was compiled from.
+    pub fn text(&self) -> &str {
+        &self.0.text
+    }
+
+    /// Runs it for exactly one output.
+    pub async fn run(&self, input: &Json, variables: &[Json]) -> Result<Json, RunError> {
+        one(self.run_all(input, variables, 1).await?)
+    }
+
+    /// Runs it for at most so many outputs; more are an error.
+    pub async fn run_all(
+        &self,
+        input: &Json,
+        variables: &[Json],
+        most: usize,
+    ) -> Result<Vec<Json>, RunError> {
+        self.outputs(input, variables, most, Value::to_json).await
+    }
+
+    /// Runs it for exactly one output, which has to be true or false.
+    pub async fn run_filter(&self, input: &Json, variables: &[Json]) -> Result<bool, RunError> {
+        one(self.outputs(input, variables, 1, boolean).await?)?
+    }
+
+    /// Like [`Program::run`], for threads that may block: up to some seconds in the worst case.
+    pub fn run_blocking(&self, input: &Json, variables: &[Json]) -> Result<Json, RunError> {
+        one(self.outputs_blocking(input, variables, 1, Value::to_json)?)
+    }
+
+    /// Like [`Program::run_all`], for threads that may block.
+    pub fn run_all_blocking(
+        &self,
+        input: &Json,
+        variables: &[Json],
+        most: usize,
+    ) -> Result<Vec<Json>, RunError> {
+        self.outputs_blocking(input, variables, most, Value::to_json)
+    }
+
+    /// Like [`Program::run_filter`], but on this thread only, for some milliseconds at most:
+    /// nothing if the program needs more than that, and has to be run by the other.
+    pub fn run_filter_now(
+        &self,
+        input: &Json,
+        variables: &[Json],
+    ) -> Result<Option<bool>, RunError> {
+        match self.outputs_here(input, variables, 1, boolean)? {
+            Some(outputs) => one(outputs)?.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn outputs<T: Send + 'static>(
+        &self,
+        input: &Json,
+        variables: &[Json],
+        most: usize,
+        read: fn(&Value) -> T,
+    ) -> Result<Vec<T>, RunError> {
+        if let Some(outputs) = self.outputs_here(input, variables, most, read)? {
+            return Ok(outputs);
+        }
+        let place = tokio::time::timeout(Limits::WHOLE.time, PLACES.acquire()).await;
+        let Ok(Ok(place)) = place else { return Err(RunError::Busy) };
+        let (done, outcome) = oneshot::channel();
+        let answer = move |result| {
+            // Nobody waits any more for one that is late.
+            let _ = done.send(result);
+        };
+        self.start(input.clone(), variables.to_vec(), most, read, place, answer)?;
+        match tokio::time::timeout(Limits::WHOLE.time + GRACE, outcome).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(thread_ended()),
+            Err(_) => Err(self.give_up()),
+        }
+    }
+
+    fn outputs_blocking<T: Send + 'static>(
+        &self,
+        input: &Json,
+        variables: &[Json],
+        most: usize,
+        read: fn(&Value) -> T,
+    ) -> Result<Vec<T>, RunError> {
+        if let Some(outputs) = self.outputs_here(input, variables, most, read)? {
+            return Ok(outputs);
+        }
+        let place = wait_for_place()?;
+        let (done, outcome) = mpsc::channel();
+        let answer = move |result| {
+            let _ = done.send(result);
+        };
+        self.start(input.clone(), variables.to_vec(), most, read, place, answer)?;
+        match outcome.recv_timeout(Limits::WHOLE.time + GRACE) {
+            Ok(result) => result,
+            Err(mpsc::RecvTimeoutError::Disconnected) => Err(thread_ended()),
+            Err(mpsc::RecvTimeoutError::Timeout) => Err(self.give_up()),
+        }
+    }
+
+    /// Runs it on this thread; nothing if that was not enough.
+    fn outputs_here<T>(
+        &self,
+        input: &Json,
+        variables: &[Json],
+        most: usize,
+        read: fn(&Value) -> T,
+    ) -> Result<Option<Vec<T>>, RunError> {
+        if self.0.is_stuck.load(Ordering::Relaxed) {
+            return Err(RunError::Stuck);
+        }
+        let (expected, given) = (self.0.variables.len(), variables.len());
+        if expected != given {
+            return Err(RunError::Variables { expected, given });
+        }
+        match self.0.outputs(&Limits::HERE, input, variables, most, read) {
+            Err(RunError::Stopped(_)) => Ok(None),
+            result => result.map(Some),
+        }
+    }
+
+    /// Starts it on a thread of its own, which keeps its place until it ends.
+    fn start<T: Send + 'static>(
+        &self,
+        input: Json,
+        variables: Vec<Json>,
+        most: usize,
+        read: fn(&Value) -> T,
+        place: SemaphorePermit<'static>,
+        answer: impl FnOnce(Result<Vec<T>, RunError>) + Send + 'static,
+    ) -> Result<(), RunError> {
+        let inner = Arc::clone(&self.0);
+        let run = move || {
+            let result = inner.outputs(&Limits::WHOLE, &input, &variables, most, read);
+            // Free before the caller goes on, who may have another.
+            drop(place);
+            answer(result);
+        };
+        let builder = thread::Builder::new().name("jq".to_owned()).stack_size(STACK);
+        match builder.spawn(run) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                Err(RunError::Internal { message: format!("no thread could be started: {error}") })
+            }
+        }
+    }
+
+    fn give_up(&self) -> RunError {
+        self.0.is_stuck.store(true, Ordering::Relaxed);
+        RunError::Stuck
+    }
+}
+
+impl Inner {
+    /// Runs it here and now.
+    fn outputs<T>(
+        &self,
+        limits: &Limits,
+        input: &Json,
+        variables: &[Json],
+        most: usize,
+        read: fn(&Value) -> T,
+    ) -> Result<Vec<T>, RunError> {
+        let run = || {
+            let variables = Vars::new(variables.iter().map(Value::from_json));
+            let context = Ctx::<Kind>::new(Terms(&self.filter.lut), variables);
+            let mut outputs = Vec::new();
+            for output in self.filter.id.run((context, Value::from_json(input))) {
+                if outputs.len() == most {
+                    return Err(RunError::TooManyOutputs { most });
+                }
+                match output {
+                    Ok(value) => outputs.push(read(&value)),
+                    Err(exception) => return Err(failure(exception)),
+                }
+            }
+            Ok(outputs)
+        };
+        match limits::run(limits, run) {
+            Ok(result) => result,
+            Err(Stopped::Over(limit)) => Err(RunError::Stopped(limit)),
+            Err(Stopped::Panicked) => {
+                Err(RunError::Internal { message: "the interpreter has a defect".to_owned() })
+            }
+        }
+    }
+}
+
+/// A place, for a thread that cannot wait otherwise.
+fn wait_for_place() -> Result<SemaphorePermit<'static>, RunError> {
+    const ROUND: Duration = Duration::from_millis(1);
+    let rounds = Limits::WHOLE.time.as_millis() / ROUND.as_millis();
+    for _ in 0..rounds {
+        if let Ok(place) = PLACES.try_acquire() {
+            return Ok(place);
+        }
+        thread::sleep(ROUND);
+    }
+    Err(RunError::Busy)
+}
+
+fn thread_ended() -> RunError {
+    RunError::Internal { message: "the thread of the run ended".to_owned() }
+}
+
+fn one<T>(outputs: Vec<T>) -> Result<T, RunError> {
+    outputs.into_iter().next().ok_or(RunError::NoOutput)
+}
+
+fn boolean(value: &Value) -> Result<bool, RunError> {
+    match value {
+        Value::Bool(bool) => Ok(*bool),
+        other => Err(RunError::NotBoolean { kind: other.kind() }),
+    }
+}
+
+/// What an exception that left the program says.
+fn failure(exception: jaq_core::Exn<'_, Value>) -> RunError {
+    let Ok(error) = exception.get_err() else {
+        return RunError::Internal { message: "it left a label that it is not in".to_owned() };
+    };
+    // jaq's own errors are made of words and kinds; a value is what the program raised.
+    let message = error.to_string();
+    match error.into_val() {
+        Value::Text(text) if *text == *message => RunError::Failed { message },
+        Value::Text(text) => RunError::Raised { message: text.to_string() },
+        other => {
+            let mut text = String::new();
+            other.write_json(&mut text);
+            RunError::Raised { message: text }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_did_not_stop_is_not_run_again() {
+        let program = Program::compile(".").unwrap();
+        assert_eq!(program.run_blocking(&Json::Null, &[]), Ok(Json::Null));
+        assert_eq!(program.give_up(), RunError::Stuck);
+        assert_eq!(program.run_blocking(&Json::Null, &[]), Err(RunError::Stuck));
+        assert_eq!(program.run_filter_now(&Json::Null, &[]), Err(RunError::Stuck));
+    }
+}
