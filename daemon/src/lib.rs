@@ -1,9 +1,10 @@
 //! The Mortise daemon, as a library.
 //!
 //! In reading order: time ([`clock`]), plain data ([`model`]), decisions without side effects ([`lifecycle`],
-//! [`routing`], [`configuration`], [`connections`]), one folder per foreign crate that touches the world ([`manifest`], [`archive`],
-//! [`store`], [`secrets`], [`script`], [`plugins`], [`functions`], [`egress`]), the [`engine`] that moves work,
-//! the [`actors`] that serialise lifecycles, the [`operations`] that take several steps, and the edges ([`api`], [`cli`]). [`run`] puts them
+//! [`routing`], [`configuration`], [`connections`]), one folder per foreign crate that touches the
+//! world ([`manifest`], [`archive`], [`store`], [`secrets`], [`script`], [`plugins`], [`functions`],
+//! [`egress`]), the [`engine`] that moves work, the [`actors`] that serialise lifecycles, the
+//! [`operations`] that take several steps, and the edges ([`api`], [`cli`]). [`run`] puts them
 //! together. Dependencies point up this list only; `tests/tidy.rs` checks that.
 
 pub mod clock;

@@ -16,7 +16,7 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
-use crate::actors::{self, EffectsUnderWay, Registry, Services};
+use crate::actors::{self, BrokenKeyrings, EffectsUnderWay, Registry, Services};
 use crate::api::{self, Api, Bound, Status};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -27,7 +27,8 @@ use crate::engine::dispatcher::{self, Dispatcher};
 use crate::engine::housekeeping;
 use crate::engine::intake::Intake;
 use crate::engine::invocation::{self, Invoker};
-use crate::engine::key_rotation::{self, KeyKeeper};
+use crate::engine::key_check;
+use crate::engine::key_rotation::KeyKeeper;
 use crate::engine::keyrings::{self, Keyrings};
 use crate::engine::routes::Routes;
 use crate::engine::source_log::SourceLogs;
@@ -84,9 +85,8 @@ async fn serve(
     make_state_dir(&config.state_dir)?;
     let plugins = Arc::new(load_plugins(&config).await?);
     let store = Arc::new(open_store(&config, &clock).await?);
-    let keys =
-        key_rotation::open_keys(&store, environment.credentials.as_deref(), &config.state_dir)
-            .map_err(|error| error.to_string())?;
+    let keys = key_check::open_keys(&store, environment.credentials.as_deref(), &config.state_dir)
+        .map_err(|error| error.to_string())?;
     let tokens = ServiceTokens::new(&keys);
     let vault = Arc::new(Vault::new(&keys));
     make_first_token(&store, &config.state_dir, &clock).await?;
@@ -97,9 +97,17 @@ async fn serve(
     let egress = Arc::new(make_egress(&config, &public_url, &bound)?);
     let pool = Arc::new(make_pool(&config, &engine, &egress)?);
     let contexts = Arc::new(Contexts::new(store.clone()));
-    let keyrings =
-        Keyrings::new(keyrings::Parts { store: store.clone(), contexts: contexts.clone(), vault })
-            .map_err(|error| error.to_string())?;
+    let keyrings = Keyrings::new(keyrings::Parts {
+        store: store.clone(),
+        contexts: contexts.clone(),
+        vault,
+        egress: egress.clone(),
+        runtime: engine.clone(),
+        clock: clock.clone(),
+        redirect_uri: format!("{public_url}/keyrings.authorize"),
+        public_url: public_url.clone(),
+    })
+    .map_err(|error| error.to_string())?;
     let processes = processes(&config);
     let invoker = Invoker::new(invocation::Parts {
         store: store.clone(),
@@ -136,12 +144,14 @@ async fn serve(
         plugins,
         dispatcher: dispatcher.clone(),
         invoker: Arc::new(invoker.clone()),
+        registrar: Arc::new(keyrings.clone()),
         changes,
         source_logs: source_logs.clone(),
         clock: clock.clone(),
         under_way: EffectsUnderWay::default(),
     });
     let registry = Registry::start(services.clone());
+    keyrings.tell(Arc::new(BrokenKeyrings::new(registry.clone())));
     let intake = Intake {
         routes,
         source_logs,
@@ -170,6 +180,7 @@ async fn serve(
         .map_err(|error| format!("cannot serve: {error}"))?;
     let handle = server.handle();
     let server = actix::spawn(server);
+    engine.spawn(keyrings.clone().keep_fresh());
     engine.spawn(housekeeping::watch_space(store.clone()));
     engine.spawn(housekeeping::keep_pruned(store.clone(), clock, config.store.keep_days));
     status.set_ready(true);

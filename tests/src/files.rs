@@ -1,7 +1,8 @@
-//! A web server for files: answers what it was told to at each path, on a loopback port.
+//! A web server for files: answers what it was told to at each path, whatever the method, on a
+//! loopback port.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -36,10 +37,41 @@ impl Answer {
     }
 }
 
+/// A request that came in.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Such as `POST`.
+    pub method: String,
+    /// With its query.
+    pub path: String,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// All of it.
+    pub body: Vec<u8>,
+}
+
+impl Seen {
+    /// The first header of a name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(it, _)| it == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The body as JSON; null when it is none.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+}
+
 /// A running server; its thread ends with the test program.
 pub struct FileServer {
     address: SocketAddr,
-    answers: Arc<Mutex<HashMap<String, Answer>>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    answers: Mutex<HashMap<String, Answer>>,
+    seen: Mutex<Vec<Seen>>,
 }
 
 impl FileServer {
@@ -51,8 +83,8 @@ impl FileServer {
     pub fn start() -> FileServer {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
         let address = listener.local_addr().expect("it is bound");
-        let answers: Arc<Mutex<HashMap<String, Answer>>> = Arc::default();
-        let known = answers.clone();
+        let shared: Arc<Shared> = Arc::default();
+        let known = shared.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let known = known.clone();
@@ -60,13 +92,18 @@ impl FileServer {
                 std::thread::spawn(move || drop(serve(&stream, &known)));
             }
         });
-        FileServer { address, answers }
+        FileServer { address, shared }
     }
 
     /// Answers this at the path from now on.
     pub fn put(&self, path: &str, answer: Answer) {
-        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut answers = self.shared.answers.lock().unwrap_or_else(PoisonError::into_inner);
         answers.insert(path.to_owned(), answer);
+    }
+
+    /// The requests that came in since this was last asked, oldest first.
+    pub fn take_seen(&self) -> Vec<Seen> {
+        std::mem::take(&mut *self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The URL of a path.
@@ -80,19 +117,33 @@ impl FileServer {
     }
 }
 
-fn serve(stream: &TcpStream, answers: &Mutex<HashMap<String, Answer>>) -> std::io::Result<()> {
+fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
     let mut first = String::new();
     reader.read_line(&mut first)?;
+    let mut headers = Vec::new();
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line)? == 0 || line.trim_end().is_empty() {
             break;
         }
+        if let Some((name, value)) = line.split_once(':') {
+            headers.push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));
+        }
     }
-    let path = first.split(' ').nth(1).unwrap_or_default();
-    let path = path.split('?').next().unwrap_or_default();
-    let known = answers.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned();
+    let length = headers.iter().find(|(name, _)| name == "content-length");
+    let length = length.and_then(|(_, value)| value.parse().ok()).unwrap_or_default();
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    let mut words = first.split(' ').map(str::to_owned);
+    let method = words.next().unwrap_or_default();
+    let whole = words.next().unwrap_or_default();
+    let path = whole.split('?').next().unwrap_or_default().to_owned();
+    let seen = Seen { method, path: whole, headers, body };
+    shared.seen.lock().unwrap_or_else(PoisonError::into_inner).push(seen);
+    let answers = shared.answers.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = answers.get(&path).cloned();
+    drop(answers);
     let nothing = Answer { status: 404, headers: Vec::new(), body: b"not here".to_vec() };
     let answer = known.unwrap_or(nothing);
     let mut head = format!("HTTP/1.1 {} x\r\nConnection: close\r\n", answer.status);

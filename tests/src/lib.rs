@@ -1,12 +1,14 @@
 //! What the tests of the whole daemon share: the daemon as a process, a client that does exactly
 //! what it is told, and small snap-ins.
 
+pub mod client;
 pub mod daemon;
 pub mod files;
 pub mod fixture;
 pub mod forge;
 pub mod http;
 pub mod load;
+pub mod oauth;
 pub mod snap_in;
 
 use std::time::Duration;

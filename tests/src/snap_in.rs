@@ -50,6 +50,8 @@ pub struct Parts {
     pub functions: Vec<(String, String)>,
     /// Other sections of the manifest, YAML.
     pub sections: String,
+    /// What stands before the config of the source, YAML.
+    pub registration: String,
 }
 
 impl Parts {
@@ -67,6 +69,7 @@ impl Parts {
             code: code.to_owned(),
             functions: Vec::new(),
             sections: String::new(),
+            registration: String::new(),
         }
     }
 
@@ -110,12 +113,12 @@ impl Parts {
              description: For tests.\n\
              service_account:\n  display_name: Tester\n\
              event_sources:\n  organization:\n    - name: hook\n      display_name: Hook\n      \
-             type: flow-custom-webhook\n      config:\n        policy: |\n{policy}        \
+             type: flow-custom-webhook\n{}      config:\n        policy: |\n{policy}        \
              parameters:\n          secret: {SECRET}\n\
              functions:\n  - name: work\n    description: Works.\n{settings}{functions}\
              automations:\n  - name: All\n    source: hook\n    event_types:\n      \
              - custom:tick\n    function: work\n{sections}",
-            self.name
+            self.name, self.registration
         )
     }
 

@@ -4,9 +4,10 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use mortise_tests::daemon::{Daemon, Options, post_signed};
+use mortise_tests::daemon::{Daemon, Options, built, post_signed};
 use mortise_tests::fixture::{Fixture, Installation};
 use mortise_tests::forge::Forge;
 use mortise_tests::http::Response;
@@ -15,8 +16,8 @@ use serde_json::{Value, json};
 /// What fixtures need and the daemon does not do yet. Take a line out when it does: what depends on
 /// it is then tested, and a line that stays too long fails. Source types without a plugin are in
 /// `tests/plugins/stand-ins` instead.
-const NOT_YET: [&str; 5] =
-    ["other runtimes", "registration", "tags", "transformed and verified secrets", "user level"];
+const NOT_YET: [&str; 4] =
+    ["other runtimes", "registration", "transformed and verified secrets", "user level"];
 
 /// How many fixtures go their way at once.
 const AT_ONCE: usize = 4;
@@ -140,6 +141,29 @@ fn every_fixture_goes_all_the_way() {
         threads.into_iter().flat_map(|it| it.join().expect("panics are caught")).collect()
     });
     assert!(failed.is_empty(), "these failed, see above: {}", failed.join(", "));
+}
+
+/// Without the stand-ins, to see that they are still needed.
+#[test]
+fn types_without_a_plugin_are_refused_by_name() {
+    let daemon = Daemon::start();
+    let fixtures = Fixture::all();
+    let fixture = fixtures.iter().find(|it| it.name == "every-source").expect("it is there");
+    daemon.call("packages.create", &json!({ "slug": fixture.name }));
+    let upload = fixture.upload("https://forge.example");
+    let problem = daemon.refused("versions.create", &upload, 422);
+    let problems = problem["problems"].as_array().expect("a list");
+    let errors: Vec<_> = problems.iter().filter(|it| it["severity"] == "error").collect();
+    for kind in mortise_test_stand_ins::TYPES {
+        let message = format!("unknown source type `{kind}`");
+        let of_kind = |it: &&&Value| it["message"].as_str().is_some_and(|it| it.contains(&message));
+        let found = errors.iter().find(of_kind);
+        let found =
+            found.unwrap_or_else(|| panic!("{kind} needs no stand-in any more: {problem:#}"));
+        assert!(found["path"].as_str().is_some_and(|it| it.ends_with("].type")), "{found}");
+        assert!(found["message"].as_str().is_some_and(|it| it.contains("known are")), "{found}");
+    }
+    assert_eq!(errors.len(), 7, "one for each source, and nothing else: {problem:#}");
 }
 
 fn go_all_the_way(bench: &Bench, fixture: &Fixture, plan: &Plan) {
@@ -284,6 +308,17 @@ fn instructions(bench: &Bench, installation: &Installation) {
     assert_eq!(shown["config"]["parameters"]["secret"], "********", "{shown}");
     assert_eq!(shown["config"]["parameters"]["limits"], json!({ "bytes": 65536 }));
     assert_eq!(shown["display_name"], Value::Null);
+
+    // As a person reads it.
+    let output = Command::new(built("mortise"))
+        .args(["source", "get", id, "--url", &format!("http://{}", bench.daemon.address())])
+        .env("MORTISE_TOKEN", bench.daemon.token())
+        .output()
+        .expect("the client can be started");
+    let text = String::from_utf8_lossy(&output.stdout);
+    for line in content.lines() {
+        assert!(text.lines().any(|it| it.trim() == line), "`{line}` is not in\n{text}");
+    }
 }
 
 fn signed_webhook(bench: &Bench, installation: &Installation) {
@@ -300,11 +335,23 @@ fn signed_webhook(bench: &Bench, installation: &Installation) {
     assert_eq!(result["function_name"], "on_delivery");
     assert_eq!(result["is_by_automation"], true);
     assert_eq!(result["event_sources"], json!({ "deliveries": id }));
-    if !is_missing("tags", result["tags"] != json!({})) {
-        for tag in ["from-webhook", "unsigned request"] {
-            assert!(result["tags"][tag]["id"].is_string(), "{result:#}");
-        }
+    for tag in ["from-webhook", "unsigned request"] {
+        assert!(result["tags"][tag]["id"].is_string(), "{result:#}");
     }
+
+    let text = "string";
+    let shape = json!({
+        "context": {
+            "dev_oid": text, "source_id": text, "snap_in_id": text, "snap_in_version_id": text,
+            "service_account_id": text, "automation_id": text,
+            "secrets": { "service_account_token": text },
+        },
+        "execution_metadata": {
+            "request_id": text, "function_name": text, "event_type": text, "devrev_endpoint": text,
+        },
+        "input_data": { "global_values": {}, "keyrings": {}, "resources": { "keyrings": {} } },
+    });
+    assert_eq!(result["shape"], shape, "{result:#}");
 
     // The snap-in itself has no need to know how it is set up.
     let looked_up = &result["looked_up"]["event_source"];
@@ -475,6 +522,21 @@ fn every_source(bench: &Bench, installation: &Installation) {
     let content = mails["event_source"]["setup_instructions"]["content"].as_str().expect("a text");
     assert!(content.contains("[\"help@example.org\",\"example.com\"]"), "{content}");
     assert!(!installation.sources.contains_key("own-works"), "each user has his own");
+
+    let enable = json!({ "id": installation.id, "user": "ada" });
+    let enabled = bench.daemon.try_call("snap-ins.enable", &enable).expect("the daemon answers");
+    if is_missing("user level", enabled.status == 200) {
+        return;
+    }
+    let enabled = enabled.json()["snap_in_user"].clone();
+    let (own, user) = (&enabled["event_sources"][0], &enabled["user"]["id"]);
+    assert_eq!(own["name"], "own-works", "{enabled}");
+    let event = json!({ "id": own["id"], "event_type": "work_updated", "payload": {} });
+    let published = bench.daemon.call("event-sources.publish", &event);
+    let run = bench.daemon.run_of(published["events"][0].as_str().expect("an id"));
+    assert_eq!(run["function"], "on_mine", "{run:#}");
+    let heard = json!({ "heard": "work_updated", "payload": {}, "user": user });
+    assert_eq!(run["result"], heard, "{run:#}");
 }
 
 // function-options
@@ -558,6 +620,27 @@ fn all_inputs(bench: &Bench, installation: &Installation) {
     }
     expected.as_object_mut().expect("an object").remove("code");
     assert_eq!(told["global_values"], expected);
+
+    let ask = |user: &str| {
+        result_of(bench, installation, "hook", &json!({ "user": user }))["own"].clone()
+    };
+    if is_missing("user level", ask("ada")["inputs"].is_object()) {
+        return;
+    }
+    assert_eq!(ask("ada")["status"], 404, "she has not enabled it");
+    let enable =
+        |values: Value| json!({ "id": installation.id, "user": "ada", "inputs_values": values });
+    let missing = bench.daemon.refused("snap-ins.enable", &enable(json!({ "days": ["mon"] })), 422);
+    assert!(missing.to_string().contains("nickname"), "{missing}");
+    let wrong = enable(json!({ "nickname": "a", "days": ["sun"] }));
+    let wrong = bench.daemon.refused("snap-ins.enable", &wrong, 422);
+    assert!(wrong.to_string().contains("days"), "{wrong}");
+    bench.daemon.call("snap-ins.enable", &enable(json!({ "nickname": "Ada" })));
+    bench.daemon.call("snap-ins.update-user", &enable(json!({ "days": ["tue", "wed"] })));
+    let values = json!({ "nickname": "Ada", "notify": false, "days": ["tue", "wed"] });
+    assert_eq!(ask("ada"), json!({ "status": 200, "inputs": values, "keyrings": {} }));
+    bench.daemon.call("snap-ins.disable", &json!({ "id": installation.id, "user": "ada" }));
+    assert_eq!(ask("ada")["status"], 404);
 }
 
 // first-dialect
@@ -618,9 +701,7 @@ fn sloppy(bench: &Bench, installation: &Installation) {
     let values = json!({ "greeting": "hello", "loud": false, "number": "7" });
     assert_eq!(result["global_values"], values);
     assert_eq!(result["event_sources"], json!(["hook", "old-hook"]));
-    if !is_missing("tags", result["tags"] != json!([])) {
-        assert_eq!(result["tags"], json!(["needs review"]));
-    }
+    assert_eq!(result["tags"], json!(["needs review"]));
     // Taken, and nothing listens to it.
     let old = post(bench, &installation.sources["old-hook"].1, &thing);
     let event = json!({ "id": old.json()["events"][0]["id"] });

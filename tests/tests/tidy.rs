@@ -173,13 +173,15 @@ fn reads_environment(file: &Source) -> Vec<String> {
 /// A foreign crate, and where it may be named: folders (ending in `/`) and files.
 type Border = (&'static str, &'static [&'static str]);
 
-const BORDERS: [Border; 35] = [
+const BORDERS: [Border; 37] = [
     ("abi_stable", &["daemon/src/plugins/", "plugin-abi/src/"]),
     ("actix", &["daemon/src/actors/"]),
     ("actix_web", &["daemon/src/api/"]),
     ("arc_swap", &["daemon/src/engine/"]),
     ("chacha20poly1305", &["daemon/src/secrets/"]),
     ("clap", &["daemon/src/cli/", "tests/src/bin/"]),
+    ("clap_complete", &["daemon/src/cli/"]),
+    ("clap_mangen", &["daemon/src/cli/"]),
     ("flate2", &["daemon/src/archive/"]),
     ("getrandom", &["daemon/src/random.rs"]),
     ("hmac", &["daemon/src/secrets/", "plugins/flow-custom-webhook/", "tests/src/snap_in.rs"]),

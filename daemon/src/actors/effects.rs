@@ -89,6 +89,9 @@ impl Task {
             };
             return HookOutcome::Failed { message: format!("event source {source}: {problem}") };
         }
+        if let Err(message) = self.services.registrar.register(self.snap_in).await {
+            return HookOutcome::Failed { message };
+        }
         self.call_hook(HookType::Activate, Bytes::from_static(b"{}")).await
     }
 
@@ -99,7 +102,16 @@ impl Task {
             warn!(snap_in = %self.snap_in, "runs are still under way; the deactivation goes on");
         }
         let payload = serde_json::json!({ "force_deactivate": force, "is_deletion": is_deletion });
-        self.call_hook(HookType::Deactivate, Bytes::from(payload.to_string())).await
+        let hook = self.call_hook(HookType::Deactivate, Bytes::from(payload.to_string())).await;
+        if matches!(hook, HookOutcome::Failed { .. }) && !force {
+            return hook;
+        }
+        // Last, when nothing can come in any more; without force, what stays behind outside has to
+        // be known to whoever asked.
+        match self.services.registrar.unregister(self.snap_in).await {
+            Ok(()) => hook,
+            Err(message) => HookOutcome::Failed { message },
+        }
     }
 
     /// Calls the snap-in's hook; one that has none succeeds.
@@ -133,7 +145,10 @@ impl Task {
                 self.inputs = inputs;
                 HookOutcome::Succeeded
             }
-            Err(message) => HookOutcome::Failed { message },
+            Err(message) => {
+                let message = format!("the {} hook failed: {message}", hooks::name(hook));
+                HookOutcome::Failed { message }
+            }
         }
     }
 

@@ -10,6 +10,7 @@
 
 mod effects;
 pub mod hooks;
+mod keyrings;
 mod registry;
 mod snap_in;
 mod source;
@@ -19,17 +20,20 @@ mod tests;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::future::BoxFuture;
+pub use keyrings::BrokenKeyrings;
 pub use registry::{Find, Registry};
-pub use snap_in::{Ask, AskError, Configure, Reload, SetSourceStatus, SnapIn};
+pub use snap_in::{Ask, AskError, ChangeUser, Configure, Reload, SetSourceStatus, SnapIn};
 
 use crate::clock::Clock;
 use crate::engine::changes::Changes;
 use crate::engine::contexts::Contexts;
-use crate::engine::dispatcher::Dispatcher;
-use crate::engine::invocation::Invoker;
+use crate::engine::dispatcher::{Dispatcher, Execution};
+use crate::engine::invocation::{Call, Invoker};
+use crate::engine::keyrings::Keyrings;
 use crate::engine::routes::Routes;
 use crate::engine::source_log::SourceLogs;
-use crate::model::id::EffectId;
+use crate::model::id::{EffectId, SnapInId};
 use crate::plugins::PluginHost;
 use crate::store::Store;
 
@@ -51,6 +55,8 @@ pub struct Parts {
     pub dispatcher: Dispatcher,
     /// Who calls hooks.
     pub invoker: Arc<dyn CallHook>,
+    /// Who registers sources at external systems.
+    pub registrar: Arc<dyn RegisterSources>,
     /// Rung after every change of state.
     pub changes: Changes,
     /// Logs of sources.
@@ -79,25 +85,40 @@ impl std::ops::Deref for Services {
 /// Calls the hooks of a snap-in, and ends its processes.
 pub trait CallHook: Send + Sync + 'static {
     /// Calls one function of a snap-in as a hook; an error is for people.
-    fn call_hook(
-        &self,
-        call: crate::engine::invocation::Call,
-    ) -> futures_util::future::BoxFuture<'static, crate::engine::dispatcher::Execution>;
+    fn call_hook(&self, call: Call) -> BoxFuture<'static, Execution>;
     /// Ends the processes of a snap-in that functions no more.
-    fn retire(&self, snap_in: crate::model::id::SnapInId);
+    fn retire(&self, snap_in: SnapInId);
 }
 
 impl CallHook for Invoker {
-    fn call_hook(
-        &self,
-        call: crate::engine::invocation::Call,
-    ) -> futures_util::future::BoxFuture<'static, crate::engine::dispatcher::Execution> {
+    fn call_hook(&self, call: Call) -> BoxFuture<'static, Execution> {
         let this = self.clone();
         Box::pin(async move { this.call(call).await })
     }
 
-    fn retire(&self, snap_in: crate::model::id::SnapInId) {
+    fn retire(&self, snap_in: SnapInId) {
         Invoker::retire(self, snap_in);
+    }
+}
+
+/// Makes the trigger URLs of a snap-in known to external systems, and takes them back. Errors are
+/// for people.
+pub trait RegisterSources: Send + Sync + 'static {
+    /// Registers what is not registered.
+    fn register(&self, snap_in: SnapInId) -> BoxFuture<'static, Result<(), String>>;
+    /// Takes back what is registered.
+    fn unregister(&self, snap_in: SnapInId) -> BoxFuture<'static, Result<(), String>>;
+}
+
+impl RegisterSources for Keyrings {
+    fn register(&self, snap_in: SnapInId) -> BoxFuture<'static, Result<(), String>> {
+        let this = self.clone();
+        Box::pin(async move { this.register_sources(snap_in).await })
+    }
+
+    fn unregister(&self, snap_in: SnapInId) -> BoxFuture<'static, Result<(), String>> {
+        let this = self.clone();
+        Box::pin(async move { this.unregister_sources(snap_in).await })
     }
 }
 

@@ -17,7 +17,10 @@ use super::source::{OpenState, Source, Update, Wanted};
 use crate::lifecycle::snap_in::{Effect, Event, Refusal};
 use crate::model::id::{EffectId, SnapInId, SourceId};
 use crate::model::snap_in::{SnapInState, SourceStatus};
-use crate::store::{Configuration, SnapInRecord, SourceRecord, StoreError, Transition};
+use crate::store::{
+    Configuration, SnapInRecord, SourceRecord, StoreError, Transition, UserChange, UserOutcome,
+    UserSettingsRecord,
+};
 
 /// How long the store may take for one transition.
 const STORE_DEADLINE: Duration = Duration::from_secs(10);
@@ -72,6 +75,11 @@ pub struct SetSourceStatus {
     pub reason: Option<String>,
 }
 
+/// Changes what a person has set for himself, and opens or closes his sources.
+#[derive(Message)]
+#[rtype(result = "Result<UserSettingsRecord, AskError>")]
+pub struct ChangeUser(pub UserChange);
+
 /// A source's actor has died.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -103,6 +111,12 @@ pub enum AskError {
     /// It has no such source.
     #[error("there is no such event source")]
     NoSuchSource,
+    /// Nobody of that id is known.
+    #[error("there is no such user")]
+    NoSuchUser,
+    /// Everything that is open stands in one record.
+    #[error("so many users have enabled the snap-in that it can open no more event sources")]
+    TooManySources,
     /// Somebody was faster.
     #[error("its configuration was changed meanwhile: look at it again, then try again")]
     ChangedMeanwhile,
@@ -191,7 +205,8 @@ impl SnapIn {
     }
 
     fn wanted(&self, source: SourceId, generation: u64) -> Result<Option<Wanted>, StoreError> {
-        if !self.record.state.sources_open() {
+        // One that is detached, or of a person who has disabled the snap-in, stays closed.
+        if !self.record.state.sources_open() || !self.record.sources.contains(&source) {
             return Ok(None);
         }
         let Some(record) = self.services.store.read(|tables| tables.source(source))? else {
@@ -378,6 +393,29 @@ impl Handler<SetSourceStatus> for SnapIn {
             this.update_source(source, generation, ctx);
             this.services.changes.ring();
             Ok(record)
+        })))
+    }
+}
+
+impl Handler<ChangeUser> for SnapIn {
+    type Result = AtomicResponse<SnapIn, Result<UserSettingsRecord, AskError>>;
+
+    fn handle(&mut self, ChangeUser(change): ChangeUser, _: &mut Context<SnapIn>) -> Self::Result {
+        let id = self.id;
+        let write = self.services.store.write(move |tables| tables.change_user(id, &change));
+        let write = tokio::time::timeout(STORE_DEADLINE, write);
+        AtomicResponse::new(Box::pin(write.into_actor(self).map(move |result, this, ctx| {
+            match result.map_err(|_| AskError::TimedOut)?? {
+                UserOutcome::Changed { settings, record, generations } => {
+                    this.record = *record;
+                    this.follow_state(&generations, ctx);
+                    Ok(settings)
+                }
+                UserOutcome::Refused(refusal) => Err(refusal.into()),
+                UserOutcome::TooManySources => Err(AskError::TooManySources),
+                UserOutcome::NoSuchSnapIn => Err(AskError::NoSuchSnapIn),
+                UserOutcome::NoSuchUser => Err(AskError::NoSuchUser),
+            }
         })))
     }
 }

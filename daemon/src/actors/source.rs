@@ -112,7 +112,8 @@ impl Source {
             wanted.generation,
             &wanted.version.manifest,
             &wanted.automations,
-        );
+        )
+        .for_user(wanted.record.user);
         let source = Arc::new(OpenSource {
             route,
             instance,

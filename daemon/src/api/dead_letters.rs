@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::error::ApiError;
-use super::lists::{cursor, parse_id};
+use super::lists::cursor;
 use super::rights::Caller;
 use super::runs::{self, List, ManyRuns};
 use super::{Api, extent};

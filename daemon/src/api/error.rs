@@ -125,6 +125,11 @@ impl ApiError {
         self.code
     }
 
+    /// What went wrong, for people.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Lists things under a name of their own.
     pub fn listing(self, name: &str, things: &impl serde::Serialize) -> ApiError {
         self.with(name, json!(things))

@@ -11,12 +11,12 @@ use serde_json::value::RawValue;
 use super::error::{ApiError, Code};
 use super::lists::{Paging, cursor, parse_id, time};
 use super::rights::{Caller, Right};
-use super::{Api, extent, snap_ins};
+use super::{Api, extent};
 use crate::actors::SetSourceStatus;
 use crate::engine::contexts::VersionContext;
 use crate::engine::source_log::OpenState;
 use crate::manifest::{mask_secrets, render_instructions};
-use crate::model::id::SourceId;
+use crate::model::id::{SnapInId, SourceId};
 use crate::model::snap_in::SourceStatus;
 use crate::store::SourceRecord;
 
@@ -31,6 +31,9 @@ pub(super) struct Source {
     #[serde(rename = "type")]
     kind: String,
     snap_in: String,
+    /// Whose it is, when its level is the user's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
     status: SourceStatus,
     /// Why it is blocked.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -133,6 +136,7 @@ fn source(api: &Api, id: SourceId, record: SourceRecord) -> Result<Source, ApiEr
         name: record.name,
         kind: record.kind,
         snap_in: record.snap_in.to_string(),
+        user: record.user.map(|it| it.to_string()),
         status: record.status,
         reason: record.reason,
         config: None,
@@ -167,13 +171,13 @@ pub(super) async fn get(
 ) -> Result<OneSource, ApiError> {
     let (id, record) = find(&api, &caller, &which.id)?;
     let version = version_of(&api, &record)?;
+    let snap_in = record.snap_in;
     let mut event_source = source(&api, id, record)?;
     let declared = version.as_ref().and_then(|it| it.manifest.event_source(&event_source.name));
     if let Some(declared) = declared {
         let masked = mask_secrets(&declared.config);
-        // The right to set snap-ins up is the right to see what is needed for it.
-        let may_see_secrets = caller.principal.reach(Right::WriteSnapIns).is_some();
-        let shown = if may_see_secrets { &declared.config } else { &masked };
+        let shown =
+            if may_see_secrets(&api, &caller, snap_in)? { &declared.config } else { &masked };
         let render = |template: &String| Instructions {
             content: render_instructions(
                 template,
@@ -186,6 +190,12 @@ pub(super) async fn get(
         event_source.config = Some(masked);
     }
     Ok(OneSource { event_source })
+}
+
+/// The right to set a snap-in up is the right to see what is needed for it.
+fn may_see_secrets(api: &Api, caller: &Caller, snap_in: SnapInId) -> Result<bool, ApiError> {
+    let Some(reach) = caller.principal.reach(Right::WriteSnapIns) else { return Ok(false) };
+    extent::reaches(api, &Caller { reach, ..caller.clone() }, snap_in)
 }
 
 pub(super) async fn list(

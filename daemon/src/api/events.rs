@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::error::ApiError;
 use super::lists::{Paging, cursor, parse_id, time};
 use super::rights::Caller;
-use super::{Api, extent, snap_ins};
+use super::{Api, extent};
 use crate::model::event::EventHead;
 use crate::model::id::{EventId, SourceId};
 

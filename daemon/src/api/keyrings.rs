@@ -16,7 +16,7 @@ use super::{Api, extent};
 use crate::connections::change::{Given, Problem};
 use crate::connections::secret::{MASK, SecretText};
 use crate::connections::types::{ConnectionKind, ConnectionType};
-use crate::engine::keyrings::{KeyringError, Located, SetRequest};
+use crate::engine::keyrings::{Begun, ConnectRequest, KeyringError, Located, SetRequest};
 use crate::model::id::KeyringId;
 use crate::model::keyring::{ExternalOrganization, KeyringOwner, KeyringState};
 use crate::store::KeyringRecord;
@@ -39,6 +39,9 @@ pub(super) struct Keyring {
     /// What is wrong, when it is broken.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// Until when somebody who was sent to grant access has to be back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    awaited_until_date: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     display_name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -169,6 +172,37 @@ pub(super) struct Set {
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Connect {
+    /// Id or scope.
+    snap_in: String,
+    /// Name in the manifest.
+    name: String,
+    /// Id of a type, when the keyring may be of several.
+    #[serde(default, rename = "type")]
+    type_id: Option<String>,
+    /// For types that ask for one: `acme` of `acme.example.com`.
+    #[serde(default)]
+    subdomain: Option<String>,
+    /// Id or name of the organization at the external system, when there may be several.
+    #[serde(default)]
+    organization: Option<String>,
+    /// What to ask for, by value or name; all that the type lists when absent.
+    #[serde(default)]
+    scopes: Option<Vec<String>>,
+}
+
+/// Where to grant access.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Connecting {
+    keyring: Keyring,
+    /// The page of the external system, for a person's browser.
+    authorize_url: String,
+    /// Until when he has to be back.
+    expires_date: String,
+}
+
+#[derive(Deserialize, JsonSchema)]
 pub(super) struct List {
     /// Id or scope: all that this snap-in declares, also what is missing. Without it, all that are
     /// set on this host.
@@ -231,6 +265,8 @@ impl From<KeyringError> for ApiError {
             KeyringError::NotSet(_)
             | KeyringError::NotNow(_)
             | KeyringError::OtherVersion
+            | KeyringError::NothingToAsk(_)
+            | KeyringError::Gone
             | KeyringError::Broken { .. } => ApiError::new(Code::Conflict, message),
             KeyringError::Type(_) => ApiError::new(Code::Invalid, message),
             KeyringError::WrongType { allowed, .. } => {
@@ -241,6 +277,26 @@ impl From<KeyringError> for ApiError {
                 let problems: Vec<_> = problems.into_iter().map(Finding::from).collect();
                 let field = problems.first().map(|it| it.field.clone()).unwrap_or_default();
                 ApiError::field(&field, message).listing("problems", &problems)
+            }
+            KeyringError::UnknownState => ApiError::new(Code::NotFound, message),
+            KeyringError::NoClient { .. } => ApiError::new(Code::NotReady, message),
+            KeyringError::NotGranted(_) => ApiError::new(Code::Invalid, message),
+            KeyringError::Scope { known, .. } => {
+                let known: Vec<_> = known.iter().map(String::as_str).collect();
+                ApiError::field("scopes", message).allowing(&known)
+            }
+            KeyringError::Subdomain(_) => ApiError::field("subdomain", message),
+            KeyringError::Request(_) | KeyringError::Program(_) | KeyringError::Rejected(_) => {
+                ApiError::new(Code::Invalid, message)
+            }
+            KeyringError::Unreachable(_) | KeyringError::NotRenewed { .. } => {
+                ApiError::new(Code::Unavailable, message)
+            }
+            KeyringError::Organization(found) => {
+                let ids: Vec<_> = found.iter().map(|it| it.id.as_str()).collect();
+                ApiError::field("organization", message)
+                    .allowing(&ids)
+                    .listing("organizations", &found)
             }
             KeyringError::Vault(_) => {
                 tracing::error!(error = message, "a keyring cannot be opened");
@@ -268,6 +324,8 @@ impl From<Problem> for Finding {
 
 fn keyring(located: Located) -> Keyring {
     let types = located.types();
+    let awaited_until_ms = located.awaited_until_ms;
+    let is_connection = located.is_connection();
     let Located { owner, declared, found, .. } = located;
     let (level, user) = match &owner {
         KeyringOwner::User { user, .. } => ("user", Some(user.to_string())),
@@ -281,7 +339,12 @@ fn keyring(located: Located) -> Keyring {
         name: owner.name().to_owned(),
         level,
         user,
-        state: state.as_ref().map_or("missing", KeyringState::name),
+        state: match (&state, awaited_until_ms) {
+            (Some(state), _) => state.name(),
+            (None, Some(_)) => KeyringState::Pending.name(),
+            (None, None) => "missing",
+        },
+        awaited_until_date: awaited_until_ms.map(time),
         reason: match state {
             Some(KeyringState::Broken { reason }) => Some(reason),
             Some(KeyringState::Pending | KeyringState::Ready) | None => None,
@@ -291,12 +354,12 @@ fn keyring(located: Located) -> Keyring {
         optional: declared.as_ref().is_none_or(|it| it.optional),
         declared: declared.is_some(),
         types: ids.zip(types).map(|(id, it)| keyring_type(id, it)).collect(),
-        set: found.map(|(_, record)| set_keyring(record)),
+        set: found.map(|(_, record)| set_keyring(record, is_connection)),
     }
 }
 
-fn set_keyring(record: KeyringRecord) -> SetKeyring {
-    let is_one_text = record.fields.is_empty() && record.state == KeyringState::Ready;
+fn set_keyring(record: KeyringRecord, is_connection: bool) -> SetKeyring {
+    let is_one_text = record.fields.is_empty() && !is_connection;
     SetKeyring {
         type_id: record.type_id,
         secret: is_one_text.then_some(MASK),
@@ -394,6 +457,25 @@ pub(super) async fn set(api: Arc<Api>, caller: Caller, set: Set) -> Result<OneKe
     one(&api, owner)
 }
 
+pub(super) async fn connect(
+    api: Arc<Api>,
+    caller: Caller,
+    connect: Connect,
+) -> Result<Connecting, ApiError> {
+    let owner = owner(&api, &caller, &connect.snap_in, connect.name)?;
+    let request = ConnectRequest {
+        owner: owner.clone(),
+        type_id: connect.type_id,
+        subdomain: connect.subdomain,
+        organization: connect.organization,
+        scopes: connect.scopes,
+        by: caller.principal.name(),
+    };
+    let Begun { authorize_url, expires_ms } = api.keyrings.connect(request).await?;
+    let OneKeyring { keyring } = one(&api, owner)?;
+    Ok(Connecting { keyring, authorize_url, expires_date: time(expires_ms) })
+}
+
 pub(super) async fn get(
     api: Arc<Api>,
     caller: Caller,
@@ -435,6 +517,42 @@ pub(super) async fn list(
         }
     }
     Ok(ManyKeyrings { keyrings, next_cursor: cursor(page.next) })
+}
+
+/// A keyring after it was tried.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Tried {
+    keyring: Keyring,
+    /// What the external system said, when it does not take the secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+}
+
+pub(super) async fn verify(api: Arc<Api>, caller: Caller, which: Which) -> Result<Tried, ApiError> {
+    let owner = owner(&api, &caller, &which.snap_in, which.name)?;
+    let problem = api.keyrings.verify(owner.clone()).await?;
+    let OneKeyring { keyring } = one(&api, owner)?;
+    Ok(Tried { keyring, problem })
+}
+
+pub(super) async fn refresh(
+    api: Arc<Api>,
+    caller: Caller,
+    which: Which,
+) -> Result<OneKeyring, ApiError> {
+    let owner = owner(&api, &caller, &which.snap_in, which.name)?;
+    api.keyrings.refresh(owner.clone()).await?;
+    one(&api, owner)
+}
+
+pub(super) async fn revoke(
+    api: Arc<Api>,
+    caller: Caller,
+    which: Which,
+) -> Result<OneKeyring, ApiError> {
+    let owner = owner(&api, &caller, &which.snap_in, which.name)?;
+    api.keyrings.revoke(owner.clone(), &caller.principal.name()).await?;
+    one(&api, owner)
 }
 
 /// The id of a keyring that was deleted.

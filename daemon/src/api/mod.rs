@@ -7,6 +7,7 @@
 //! Must never: decide (that is `lifecycle`), touch redb, or show a stored type as it is.
 
 mod access;
+mod authorize;
 mod dead_letters;
 mod developer_keyrings;
 mod dispatch;
@@ -28,9 +29,11 @@ mod server;
 mod snap_in_view;
 mod snap_ins;
 mod system;
+mod tags;
 mod tokens;
 mod upgrades;
 mod uploads;
+mod user_level;
 mod versions;
 
 use std::sync::Arc;
@@ -87,12 +90,13 @@ impl From<AskError> for ApiError {
     fn from(error: AskError) -> ApiError {
         let message = error.to_string();
         match error {
-            AskError::Refused(_) | AskError::ChangedMeanwhile => {
+            AskError::Refused(_) | AskError::ChangedMeanwhile | AskError::TooManySources => {
                 ApiError::new(Code::Conflict, message)
             }
-            AskError::NoSuchSnapIn | AskError::NoSuchSource | AskError::NoSuchVersion => {
-                ApiError::new(Code::NotFound, message)
-            }
+            AskError::NoSuchSnapIn
+            | AskError::NoSuchSource
+            | AskError::NoSuchUser
+            | AskError::NoSuchVersion => ApiError::new(Code::NotFound, message),
             AskError::Store(error) => error.into(),
             AskError::TimedOut => ApiError::new(Code::Unavailable, message),
         }

@@ -20,6 +20,10 @@ pub enum Right {
     WriteSnapIns,
     /// Change inputs of snap-ins.
     ConfigureSnapIns,
+    /// Enable snap-ins for oneself, and set what is one's own in them.
+    UseSnapIns,
+    /// See what users have set in a snap-in, secrets included.
+    ReadUserResources,
     /// Publish events to a source by hand.
     PublishEvents,
     /// See events.
@@ -45,6 +49,8 @@ impl Right {
             Right::ReadSnapIns => "snap-ins.read",
             Right::WriteSnapIns => "snap-ins.write",
             Right::ConfigureSnapIns => "snap-ins.configure",
+            Right::UseSnapIns => "snap-ins.use",
+            Right::ReadUserResources => "snap-ins.resources",
             Right::PublishEvents => "events.publish",
             Right::ReadEvents => "events.read",
             Right::ReadRuns => "runs.read",
@@ -114,6 +120,8 @@ impl Principal {
                 | Right::ReadSnapIns
                 | Right::WriteSnapIns
                 | Right::ConfigureSnapIns
+                | Right::UseSnapIns
+                | Right::ReadUserResources
                 | Right::PublishEvents
                 | Right::ReadEvents
                 | Right::ReadRuns
@@ -122,12 +130,14 @@ impl Principal {
                 Right::WritePackages | Right::WriteSecrets | Right::ManageTokens => None,
             },
             Principal::ServiceAccount { snap_in, .. } => match right {
-                Right::ReadSnapIns | Right::ConfigureSnapIns | Right::PublishEvents => {
-                    Some(Reach::SnapIn(*snap_in))
-                }
+                Right::ReadSnapIns
+                | Right::ConfigureSnapIns
+                | Right::ReadUserResources
+                | Right::PublishEvents => Some(Reach::SnapIn(*snap_in)),
                 Right::ReadPackages
                 | Right::WritePackages
                 | Right::WriteSnapIns
+                | Right::UseSnapIns
                 | Right::ReadEvents
                 | Right::ReadRuns
                 | Right::WriteRuns

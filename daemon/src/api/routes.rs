@@ -5,7 +5,7 @@ use super::dispatch::{Route, read, write};
 use super::rights::Right;
 use super::{
     dead_letters, developer_keyrings, event_sources, events, functions, keyrings, keys, packages,
-    runs, snap_ins, system, tokens, upgrades, versions,
+    runs, snap_ins, system, tags, tokens, upgrades, user_level, versions,
 };
 
 /// Every call of the API.
@@ -85,6 +85,44 @@ impl Table {
                 "Moves a snap-in back to a version that it was of",
                 upgrades::rollback,
             ),
+            write(
+                "snap-ins.enable",
+                R::UseSnapIns,
+                "Enables a snap-in for a user",
+                user_level::enable,
+            ),
+            write(
+                "snap-ins.disable",
+                R::UseSnapIns,
+                "Disables a snap-in for a user; what he has set is kept",
+                user_level::disable,
+            ),
+            write(
+                "snap-ins.update-user",
+                R::UseSnapIns,
+                "Changes what a user has set for himself in a snap-in",
+                user_level::update,
+            ),
+            read(
+                "snap-ins.get-user",
+                R::UseSnapIns,
+                "Shows what a user has set for himself in a snap-in",
+                user_level::get,
+            ),
+            read(
+                "snap-ins.list-users",
+                R::WriteSnapIns,
+                "Lists those who have set something for themselves in a snap-in",
+                user_level::list,
+            ),
+            read(
+                "snap-ins.resources",
+                R::ReadUserResources,
+                "Shows a function what a user has set, with the secrets of his keyrings",
+                user_level::resources,
+            ),
+            read("tags.get", R::ReadSnapIns, "Shows a tag", tags::get),
+            read("tags.list", R::ReadSnapIns, "Lists tags, oldest first", tags::list),
             write("snap-ins.delete", R::WriteSnapIns, "Deletes a snap-in", snap_ins::delete),
             read(
                 "event-sources.get",
@@ -128,6 +166,12 @@ impl Table {
                 "Sets the secret of a keyring, after trying it at the external system",
                 keyrings::set,
             ),
+            write(
+                "keyrings.connect",
+                R::WriteSnapIns,
+                "Begins an OAuth2 connection: says where a person grants access",
+                keyrings::connect,
+            ),
             read(
                 "keyrings.get",
                 R::ReadSnapIns,
@@ -145,6 +189,24 @@ impl Table {
                 R::WriteSnapIns,
                 "Deletes a keyring with its secret",
                 keyrings::delete,
+            ),
+            write(
+                "keyrings.verify",
+                R::WriteSnapIns,
+                "Tries the secret of a keyring at the external system",
+                keyrings::verify,
+            ),
+            write(
+                "keyrings.refresh",
+                R::WriteSnapIns,
+                "Renews the access token of a connection now",
+                keyrings::refresh,
+            ),
+            write(
+                "keyrings.revoke",
+                R::WriteSnapIns,
+                "Gives up a connection at the external system",
+                keyrings::revoke,
             ),
             write(
                 "developer-keyrings.set",

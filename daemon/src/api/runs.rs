@@ -37,6 +37,9 @@ pub(super) struct Run {
     sync_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     replay_of: Option<String>,
+    /// On whose behalf, when its event came from a source of his.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
     created_date: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     ended_date: Option<String>,
@@ -162,6 +165,7 @@ pub(super) fn run(id: RunId, head: RunHead, output: RunOutput) -> Run {
         hook,
         sync_id: head.sync_id,
         replay_of: head.replay_of.map(|it| it.to_string()),
+        user: head.user.map(|it| it.to_string()),
         created_date: time(head.created_ms),
         ended_date: head.ended_ms.map(time),
         next_attempt_date: head.not_before_ms.map(time),

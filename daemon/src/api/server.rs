@@ -13,7 +13,7 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 
 use super::error::{ApiError, Code};
 use super::routes::Table;
-use super::{Api, dispatch, hooks, openapi, system};
+use super::{Api, authorize, dispatch, hooks, openapi, system};
 
 /// The user at the other end of a Unix socket, as the kernel says.
 pub(super) struct PeerUid(pub(super) u32);
@@ -76,6 +76,10 @@ impl Listeners {
                 .app_data(table.clone())
                 // A scope is a plain prefix; a `{token}` would cost a regular expression per request.
                 .service(web::scope("/hooks").default_service(web::route().to(hooks::serve)))
+                .route(authorize::PATH, web::get().to(authorize::by_query))
+                .route(authorize::PATH, web::post().to(authorize::by_form))
+                .route(authorize::API_PATH, web::get().to(authorize::by_query))
+                .route(authorize::API_PATH, web::post().to(authorize::by_form))
                 .route("/api/v1/openapi.json", web::get().to(openapi::serve))
                 .route("/api/v1/{name}", web::route().to(dispatch::serve))
                 .route("/healthz", web::get().to(system::healthz))

@@ -10,7 +10,7 @@ use super::lists::{Paging, cursor, parse_id, time};
 use super::rights::{Caller, Right};
 use super::uploads::{Sent, Unpacked};
 use super::{Api, packages};
-use crate::engine::versions::{Upload, Uploaded, check, check_manifest, identity};
+use crate::engine::versions::{UnknownTypes, Upload, Uploaded, check, check_manifest, identity};
 use crate::manifest::{Problem, Severity};
 use crate::model::id::VersionId;
 use crate::store::{VersionCreation, VersionRecord};
@@ -186,6 +186,7 @@ pub(super) async fn validate(
 ) -> Result<Validation, ApiError> {
     let services = &api.services;
     let now_ms = services.clock.now_ms();
+    let unknown = UnknownTypes::AreWrong;
     let Validate { manifest, archive, url, sha256 } = validate;
     // Requests in the daemon's name are not for those who may only look.
     if url.is_some() && caller.principal.reach(Right::WritePackages).is_none() {
@@ -193,7 +194,7 @@ pub(super) async fn validate(
         return Err(ApiError::new(Code::Forbidden, message));
     }
     if let (Some(text), None, None) = (&manifest, &archive, &url) {
-        let (manifest, problems) = check_manifest(text, &services.plugins, now_ms).await;
+        let (manifest, problems) = check_manifest(text, &services.plugins, unknown, now_ms).await;
         return Ok(Validation {
             valid: manifest.is_some(),
             problems: problems.iter().map(finding).collect(),
@@ -205,7 +206,7 @@ pub(super) async fn validate(
     let was_sent = manifest.is_some();
     let sent = Sent { manifest, archive, url, sha256 };
     let Unpacked { manifest, files, sha256 } = sent.unpack(&api).await?;
-    let checked = check(&manifest, &files, &services.plugins, now_ms).await;
+    let checked = check(&manifest, &files, &services.plugins, unknown, now_ms).await;
     Ok(Validation {
         valid: checked.is_right(),
         problems: checked.problems.iter().map(finding).collect(),

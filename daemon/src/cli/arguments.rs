@@ -4,17 +4,22 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::snap_in::arguments::SnapInCommand;
+
 use super::keyrings::{DeveloperKeyringCommand, KeyringCommand};
 
 /// Runs snap-ins: event sources, automations and functions, on this host.
 #[derive(Debug, Parser)]
-#[command(name = "mortise", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "mortise", version, max_term_width = 100)]
 #[command(after_help = "Examples:
   mortise quickstart                       try everything in a temporary directory
   mortise serve --config /etc/mortise/mortise.toml
   mortise snap-in install ./my-snap-in     package, version, snap-in and activation in one go
   mortise run list --state failed
-  mortise run logs RUN")]
+  mortise run logs RUN
+
+Exit codes: 0 done, 1 refused or failed, 2 wrong or missing options, 3 the daemon cannot be
+reached, 4 the daemon itself failed.")]
 pub(super) struct Arguments {
     #[command(subcommand)]
     pub(super) command: Command,
@@ -24,6 +29,7 @@ pub(super) struct Arguments {
 
 /// How the daemon is reached.
 #[derive(Args, Debug)]
+#[command(next_help_heading = "The daemon")]
 pub(super) struct Connection {
     /// The daemon's Unix socket [env: MORTISE_SOCKET] [default: /run/mortise/mortise.sock]
     #[arg(long, global = true, value_name = "PATH")]
@@ -117,6 +123,12 @@ pub(super) enum Command {
     Status,
     /// Show plugins, their types, and what was refused
     Plugins,
+    /// Write the manual pages into a directory
+    #[command(hide = true)]
+    Man { directory: PathBuf },
+    /// Write the completions of a shell to standard output
+    #[command(hide = true)]
+    Completions { shell: clap_complete::Shell },
     /// Make any call of the API
     Call {
         /// Such as `runs.list`
@@ -164,24 +176,42 @@ pub(super) enum PackageCommand {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum VersionCommand {
-    /// Create a version from a directory or an archive
+    /// Create a version from a directory, an archive or a URL
     #[command(after_help = "Examples:
   mortise version create --package hello ./hello
-  mortise version create --package hello --create-package hello.tar.gz")]
+  mortise version create --package hello --create-package hello.tar.gz
+  mortise version create --package hello https://example.com/hello-1.2.0.tar.gz --sha256 2c26b4...")]
     Create {
-        /// A directory with manifest.yaml, or a tar, tar.gz or zip archive of one
-        path: PathBuf,
+        /// A directory with manifest.yaml, a tar, tar.gz or zip archive of one, or a URL of that,
+        /// which the daemon fetches
+        #[arg(value_name = "DIR|FILE|URL")]
+        origin: String,
         /// Id or slug of the package
         #[arg(long)]
         package: String,
         /// Create the package if there is none
         #[arg(long)]
         create_package: bool,
+        /// SHA-256 that the archive must have
+        #[arg(long, value_name = "HEX")]
+        sha256: Option<String>,
     },
-    /// Say everything that is wrong with a manifest
+    /// Say everything that is wrong with a manifest and its code; needs no daemon
+    #[command(
+        after_help = "Policies and other configurations of event sources are checked by the \
+plugins, when they are installed; otherwise it says that they were not checked.
+
+Examples:
+  mortise version validate ./hello
+  mortise version validate ./hello/manifest.yaml --plugins ./target/debug
+  mortise version validate hello.tar.gz --json"
+    )]
     Validate {
-        /// The manifest, or the directory that it is in
+        /// A directory, an archive, or a manifest alone
         path: PathBuf,
+        /// Where plugins are loaded from, rather than where packages put them
+        #[arg(long, value_name = "DIR")]
+        plugins: Vec<PathBuf>,
     },
     /// List versions
     List {
@@ -195,57 +225,6 @@ pub(super) enum VersionCommand {
     Get { version: String },
     /// Delete a version that no snap-in uses
     Delete { version: String },
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum SnapInCommand {
-    /// Install a directory: package, version, snap-in and activation in one go
-    Install {
-        /// A directory with manifest.yaml, or an archive of one
-        path: PathBuf,
-        /// Slug of the package; the directory's name when absent
-        #[arg(long)]
-        package: Option<String>,
-        /// Where it is to live: stack/namespace/snap-in
-        #[arg(long)]
-        scope: Option<String>,
-    },
-    /// Install a version, in DRAFT
-    Create {
-        version: String,
-        /// Where it is to live: stack/namespace/snap-in
-        #[arg(long)]
-        scope: Option<String>,
-    },
-    /// List snap-ins
-    List {
-        /// Only those under this prefix of a scope
-        #[arg(long)]
-        scope: Option<String>,
-        /// Only those in this state
-        #[arg(long)]
-        state: Option<String>,
-        #[command(flatten)]
-        page: Page,
-    },
-    /// Show a snap-in; name it by id or scope
-    Get { snap_in: String },
-    /// Activate a snap-in and wait until it is
-    Activate { snap_in: String },
-    /// Deactivate a snap-in and wait until it is
-    Deactivate {
-        snap_in: String,
-        /// Go on even when the deactivate hook fails
-        #[arg(long)]
-        force: bool,
-    },
-    /// Delete a snap-in
-    Delete {
-        snap_in: String,
-        /// Go on even when the deactivate hook fails
-        #[arg(long)]
-        force: bool,
-    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -390,4 +369,16 @@ pub(super) enum FunctionCommand {
         #[arg(default_value = "{}")]
         payload: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Arguments;
+
+    #[test]
+    fn no_two_commands_or_options_are_in_each_others_way() {
+        Arguments::command().debug_assert();
+    }
 }

@@ -1,17 +1,16 @@
 //! The client's commands: the one call that each stands for, and the few that take several.
 
-use std::path::Path;
-
 use serde_json::{Value, json};
 
 use super::Failure;
 use super::arguments::{
     Command, Connection, DeadLetterCommand, DeadLetters, EventCommand, FunctionCommand,
-    PackageCommand, Page, RunCommand, SnapInCommand, SourceCommand, VersionCommand,
+    PackageCommand, Page, RunCommand, SourceCommand, VersionCommand,
 };
 use super::connection::Client;
 use super::show::{self, View};
-use super::{files, keyrings, keys};
+use super::snap_in::{self, origin};
+use super::{keyrings, keys};
 
 /// How long lifecycle commands wait.
 pub(super) const WAIT_SECONDS: u32 = 60;
@@ -20,16 +19,14 @@ pub(super) const WAIT_SECONDS: u32 = 60;
 pub(super) fn run(connection: &Connection, command: Command) -> Result<(), Failure> {
     let client = Client::connect(connection)?;
     match command {
-        Command::Version { command: VersionCommand::Validate { path } } => {
-            return validate(&client, connection.json, &path);
-        }
-        Command::Version { command: VersionCommand::Create { path, package, create_package } } => {
-            let answer = create_version(&client, &path, &package, create_package)?;
+        Command::Version {
+            command: VersionCommand::Create { origin, package, create_package, sha256 },
+        } => {
+            let answer =
+                create_version(&client, &origin, &package, create_package, sha256.as_deref())?;
             return show::answer(&answer, &View::VERSION, connection.json);
         }
-        Command::SnapIn { command: SnapInCommand::Install { path, package, scope } } => {
-            return install(&client, connection.json, &path, package, scope);
-        }
+        Command::SnapIn { command } => return snap_in::run(&client, connection.json, command),
         Command::Keyring { command } => return keyrings::run(&client, connection.json, command),
         Command::DeveloperKeyring { command } => {
             return keyrings::run_developer(&client, connection.json, command);
@@ -73,35 +70,6 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
             VersionCommand::Create { .. } | VersionCommand::Validate { .. } => {
                 return Err(not_one_call());
             }
-        },
-        Command::SnapIn { command } => match command {
-            SnapInCommand::Create { version, scope } => {
-                ("snap-ins.create", json!({ "version": version, "scope": scope }), View::SNAP_IN)
-            }
-            SnapInCommand::List { scope, state, page } => (
-                "snap-ins.list",
-                paged(page, json!({ "scope": scope, "state": state })),
-                View::SNAP_INS,
-            ),
-            SnapInCommand::Get { snap_in } => {
-                ("snap-ins.get", json!({ "id": snap_in }), View::SNAP_IN)
-            }
-            SnapInCommand::Activate { snap_in } => (
-                "snap-ins.activate",
-                json!({ "id": snap_in, "wait_seconds": WAIT_SECONDS }),
-                View::SNAP_IN,
-            ),
-            SnapInCommand::Deactivate { snap_in, force } => (
-                "snap-ins.deactivate",
-                json!({ "id": snap_in, "force": force, "wait_seconds": WAIT_SECONDS }),
-                View::SNAP_IN,
-            ),
-            SnapInCommand::Delete { snap_in, force } => (
-                "snap-ins.delete",
-                json!({ "id": snap_in, "force": force, "wait_seconds": WAIT_SECONDS }),
-                View::SNAP_IN,
-            ),
-            SnapInCommand::Install { .. } => return Err(not_one_call()),
         },
         Command::Source { command } => match command {
             SourceCommand::List { snap_in, page } => {
@@ -176,7 +144,10 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
         | Command::DeveloperKeyring { .. }
         | Command::Serve { .. }
         | Command::Quickstart { .. }
-        | Command::Config { .. } => {
+        | Command::Config { .. }
+        | Command::Man { .. }
+        | Command::Completions { .. }
+        | Command::SnapIn { .. } => {
             return Err(not_one_call());
         }
     };
@@ -212,71 +183,29 @@ fn chosen(which: DeadLetters) -> Value {
     without_nulls(json!({ "id": which.run, "snap_in": which.snap_in, "all": all }))
 }
 
-/// A snap-in that ended in ERROR is no success for a script.
+/// What failed is no success for a script.
 fn failed_state(answer: &Value) -> Result<(), Failure> {
-    let snap_in = &answer["snap_in"];
-    if snap_in["state"] == "ERROR" {
-        let reason = snap_in["reason"].as_str().unwrap_or("no reason is known");
-        return Err(Failure::refused(format!("the snap-in is in ERROR: {reason}")));
-    }
+    snap_in::refuse_error(&answer["snap_in"])?;
     if answer["run"].is_string() && answer["state"] == "failed" {
         return Err(Failure::refused("the function failed"));
     }
     Ok(())
 }
 
-fn validate(client: &Client, as_json: bool, path: &Path) -> Result<(), Failure> {
-    let file = if path.is_dir() { path.join("manifest.yaml") } else { path.to_owned() };
-    let manifest = files::read_text(&file)?;
-    let answer = client.call("versions.validate", &json!({ "manifest": manifest }))?;
-    show::findings(&answer, &file, as_json)?;
-    if answer["valid"] == true {
-        Ok(())
-    } else {
-        Err(Failure::refused(format!("{} is not valid", file.display())))
-    }
-}
-
-/// Creates a version from a directory or archive.
+/// Creates a version from a directory, an archive or a URL.
 pub(super) fn create_version(
     client: &Client,
-    path: &Path,
+    origin: &str,
     package: &str,
     create_package: bool,
+    sha256: Option<&str>,
 ) -> Result<Value, Failure> {
+    let upload = origin::upload(&origin::Origin::of(origin), sha256)?;
     if create_package {
         let found = client.try_call("packages.get", &json!({ "id": package }))?;
         if found.is_err_and(|it| it.is_not_found()) {
             client.call("packages.create", &json!({ "slug": package }))?;
         }
     }
-    let archive = files::archive(path)?;
-    client.call("versions.create", &json!({ "package": package, "archive": archive }))
-}
-
-fn install(
-    client: &Client,
-    as_json: bool,
-    path: &Path,
-    package: Option<String>,
-    scope: Option<String>,
-) -> Result<(), Failure> {
-    let package = match package {
-        Some(package) => package,
-        None => files::slug_of(path)?,
-    };
-    let created = create_version(client, path, &package, true)?;
-    let version = &created["version"]["id"];
-    let installed =
-        client.call("snap-ins.create", &json!({ "version": version, "scope": scope }))?;
-    let id = &installed["snap_in"]["id"];
-    let body = json!({ "id": id, "wait_seconds": WAIT_SECONDS });
-    let answer = client.call("snap-ins.activate", &body)?;
-    show::answer(&answer, &View::SNAP_IN, as_json)?;
-    failed_state(&answer)?;
-    if !as_json {
-        let sources = client.call("event-sources.list", &json!({ "snap_in": id }))?;
-        show::answer(&sources, &View::SOURCES, false)?;
-    }
-    Ok(())
+    origin::create(client, upload, package)
 }

@@ -13,6 +13,8 @@ use super::{Failure, files, progress, show};
 
 /// Longer than the longest wait of the API.
 const TIMEOUT: Duration = Duration::from_secs(90);
+/// How much of a list comes at once.
+const PAGE: u32 = 500;
 const DEFAULT_SOCKET: &str = "/run/mortise/mortise.sock";
 
 /// What the daemon said no with.
@@ -137,6 +139,26 @@ impl Client {
         Ok(self.try_slow_call(what, name, parameters)??)
     }
 
+    /// All pages of a list.
+    pub(super) fn list_all(
+        &self,
+        name: &str,
+        key: &str,
+        filter: &Value,
+    ) -> Result<Vec<Value>, Failure> {
+        let mut parameters = filter.clone();
+        parameters["limit"] = PAGE.into();
+        let mut all = Vec::new();
+        loop {
+            let page = self.call(name, &parameters)?;
+            all.extend(page[key].as_array().cloned().unwrap_or_default());
+            match &page["next_cursor"] {
+                Value::Null => return Ok(all),
+                cursor => parameters["cursor"] = cursor.clone(),
+            }
+        }
+    }
+
     /// A POST to any URL; answers status and body.
     pub(super) fn post(
         &self,
@@ -153,7 +175,9 @@ impl Client {
 
     /// Waits for a while, saying on a terminal what for.
     pub(super) fn pause(&self, what: &str, time: Duration) {
-        self.runtime.block_on(progress::shown_while(what, tokio::time::sleep(time)));
+        // Made inside: a timer belongs to the runtime that it is made in.
+        self.runtime
+            .block_on(async { progress::shown_while(what, tokio::time::sleep(time)).await });
     }
 
     fn send_call(

@@ -7,7 +7,6 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::Failure;
 use crate::archive::pack_directory;
-use crate::model::scope::is_segment;
 
 /// A text file.
 pub(super) fn read_text(path: &Path) -> Result<String, Failure> {
@@ -24,19 +23,4 @@ pub(super) fn archive(path: &Path) -> Result<String, Failure> {
             .map_err(|error| Failure::refused(format!("cannot read {}: {error}", path.display())))?
     };
     Ok(STANDARD.encode(bytes))
-}
-
-/// A package slug from the name of a directory or archive.
-pub(super) fn slug_of(path: &Path) -> Result<String, Failure> {
-    let full = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let name = full.file_name().and_then(|it| it.to_str()).unwrap_or_default().to_lowercase();
-    let name = [".tar.gz", ".tgz", ".tar", ".zip"]
-        .iter()
-        .find_map(|ending| name.strip_suffix(ending))
-        .unwrap_or(&name);
-    if is_segment(name) {
-        return Ok(name.to_owned());
-    }
-    let message = format!("`{name}` cannot be the slug of a package: name one with --package");
-    Err(Failure { message, exit_code: 2 })
 }

@@ -2,6 +2,7 @@
 //! is no option that takes one, because others on the host see the arguments of a command.
 
 use std::io::{IsTerminal, Read};
+use std::time::Duration;
 
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
@@ -45,6 +46,34 @@ pub(super) enum KeyringCommand {
         #[arg(long)]
         state: Option<String>,
     },
+    /// Connect by OAuth2: shows the page where a person grants access, and waits for him
+    Connect {
+        /// Id or scope
+        snap_in: String,
+        /// Name in the manifest
+        name: String,
+        /// Which type, when the keyring may be of several
+        #[arg(long = "type", value_name = "ID")]
+        type_id: Option<String>,
+        /// For types that ask for one: `acme` of acme.example.com
+        #[arg(long)]
+        subdomain: Option<String>,
+        /// Id or name of the organization at the external system, when there may be several
+        #[arg(long)]
+        organization: Option<String>,
+        /// Ask for this scope; all that the type lists when not given
+        #[arg(long = "scope", value_name = "SCOPE")]
+        scopes: Vec<String>,
+        /// Do not wait until access is granted
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Try a secret at the external system
+    Verify { snap_in: String, name: String },
+    /// Renew the access token of a connection now
+    Refresh { snap_in: String, name: String },
+    /// Give a connection up at the external system
+    Revoke { snap_in: String, name: String },
     /// Delete a keyring with its secret
     Delete { snap_in: String, name: String },
 }
@@ -75,6 +104,9 @@ pub(super) enum DeveloperKeyringCommand {
     /// Delete a keyring of a developer
     Delete { package: String, name: String },
 }
+
+/// How often somebody is looked for who was sent to grant access.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 const KEYRINGS: View = View::Table(
     "keyrings",
@@ -123,6 +155,46 @@ pub(super) fn run(client: &Client, as_json: bool, command: KeyringCommand) -> Re
             let body = without_nulls(json!({ "snap_in": snap_in, "state": state }));
             (client.call("keyrings.list", &body)?, KEYRINGS)
         }
+        KeyringCommand::Connect {
+            snap_in,
+            name,
+            type_id,
+            subdomain,
+            organization,
+            scopes,
+            no_wait,
+        } => {
+            let body = without_nulls(json!({
+                "snap_in": snap_in,
+                "name": name,
+                "type": type_id,
+                "subdomain": subdomain,
+                "organization": organization,
+                "scopes": if scopes.is_empty() { Value::Null } else { json!(scopes) },
+            }));
+            let begun = client.call("keyrings.connect", &body)?;
+            if no_wait {
+                return show::answer(&begun, &View::EVERYTHING, as_json);
+            }
+            (wait_for_grant(client, &begun)?, View::One("keyring"))
+        }
+        KeyringCommand::Verify { snap_in, name } => {
+            let body = json!({ "snap_in": snap_in, "name": name });
+            let tried = client.call("keyrings.verify", &body)?;
+            show::answer(&tried, &View::One("keyring"), as_json)?;
+            return match tried["problem"].as_str() {
+                Some(problem) => Err(Failure::refused(problem)),
+                None => Ok(()),
+            };
+        }
+        KeyringCommand::Refresh { snap_in, name } => {
+            let body = json!({ "snap_in": snap_in, "name": name });
+            (client.call("keyrings.refresh", &body)?, View::One("keyring"))
+        }
+        KeyringCommand::Revoke { snap_in, name } => {
+            let body = json!({ "snap_in": snap_in, "name": name });
+            (client.call("keyrings.revoke", &body)?, View::One("keyring"))
+        }
         KeyringCommand::Delete { snap_in, name } => {
             let body = json!({ "snap_in": snap_in, "name": name });
             (client.call("keyrings.delete", &body)?, View::DONE)
@@ -161,6 +233,29 @@ pub(super) fn run_developer(
         }
     };
     show::answer(&answer, &view, as_json)
+}
+
+/// Says where access is granted, and waits until it is or cannot be any more.
+fn wait_for_grant(client: &Client, begun: &Value) -> Result<Value, Failure> {
+    let text = |key: &str| begun[key].as_str().unwrap_or_default();
+    // Not among what is printed as the answer, which scripts read.
+    eprintln!("Open this page and grant access, before {}:\n", text("expires_date"));
+    eprintln!("  {}\n", text("authorize_url"));
+    let before = &begun["keyring"];
+    let which = json!({ "snap_in": before["snap_in"], "name": before["name"] });
+    loop {
+        std::thread::sleep(LOOK_EVERY);
+        let found = client.call("keyrings.get", &which)?;
+        let now = &found["keyring"];
+        if now["id"] != before["id"] || now["changed_date"] != before["changed_date"] {
+            return Ok(found);
+        }
+        if now["awaited_until_date"].is_null() {
+            let message = "access was not granted: what went wrong was shown in the browser; \
+                           connect it again";
+            return Err(Failure::refused(message));
+        }
+    }
 }
 
 /// Puts the secret into the parameters of `keyrings.set`: from standard input as it is, or asked for

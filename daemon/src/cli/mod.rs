@@ -6,6 +6,7 @@
 mod arguments;
 mod client;
 mod connection;
+mod documents;
 mod files;
 mod keyrings;
 mod keys;
@@ -13,12 +14,16 @@ mod progress;
 mod quickstart;
 mod serve;
 mod show;
+mod snap_in;
+mod table;
+mod terminal;
+mod validate;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use arguments::{Arguments, Command, ConfigCommand};
+use arguments::{Arguments, Command, ConfigCommand, VersionCommand};
 
 /// Parses the arguments and does what they say.
 pub fn main() -> ExitCode {
@@ -30,12 +35,17 @@ pub fn main() -> ExitCode {
             ConfigCommand::Defaults => show::print(crate::config::DEFAULTS.trim_end()),
             ConfigCommand::Check { file } => serve::check(&file),
         },
+        Command::Man { directory } => documents::manual_pages(&directory),
+        Command::Completions { shell } => documents::completions(shell),
+        Command::Version { command: VersionCommand::Validate { path, plugins } } => {
+            validate::validate(arguments.connection.json, &path, plugins)
+        }
         command => client::run(&arguments.connection, command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("mortise: {}", failure.message);
+            eprintln!("mortise: {}", show::plain(&failure.message));
             ExitCode::from(failure.exit_code)
         }
     }
@@ -52,6 +62,11 @@ impl Failure {
     /// The daemon said no, or a check found something.
     fn refused(message: impl Into<String>) -> Failure {
         Failure { message: message.into(), exit_code: 1 }
+    }
+
+    /// The command line does not say enough, or not what is allowed.
+    fn usage(message: impl Into<String>) -> Failure {
+        Failure { message: message.into(), exit_code: 2 }
     }
 
     /// The daemon is not there.

@@ -75,7 +75,8 @@ fn demonstrate(daemon: &mut Daemon, directory: &Path) -> Result<Installed, Failu
 
     let example = directory.join("hello-webhook");
     write_example(&example)?;
-    let version = create_version(client, &example, "hello-webhook", true)?;
+    let origin = example.display().to_string();
+    let version = create_version(client, &origin, "hello-webhook", true, None)?;
     let version = text(&version["version"]["id"]);
     step("The example is a version", &version)?;
     let snap_in = client.call("snap-ins.create", &json!({ "version": version }))?;

@@ -1,11 +1,11 @@
 //! How answers look: tables that fit a terminal for people, JSON for scripts.
 
 use std::io::{ErrorKind, IsTerminal, Write};
-use std::path::Path;
 
 use serde_json::Value;
 
-use super::Failure;
+use super::table::{Fit, table};
+use super::{Failure, terminal};
 
 /// What of an answer is shown.
 pub(super) enum View {
@@ -36,10 +36,6 @@ impl View {
         &[("ID", "id"), ("PACKAGE", "package"), ("NUMBER", "number"), ("CREATED", "created_date")],
     );
     pub(super) const SNAP_IN: View = View::One("snap_in");
-    pub(super) const SNAP_INS: View = View::Table(
-        "snap_ins",
-        &[("ID", "id"), ("SCOPE", "scope"), ("STATE", "state"), ("CHANGED", "changed_date")],
-    );
     pub(super) const SOURCE: View = View::One("event_source");
     pub(super) const SOURCES: View = View::Table(
         "event_sources",
@@ -94,7 +90,7 @@ pub(super) fn answer(answer: &Value, view: &View, as_json: bool) -> Result<(), F
         View::Table(key, columns) => {
             let empty = Vec::new();
             let rows = answer[*key].as_array().unwrap_or(&empty);
-            print(&table(rows, columns))?;
+            print(&list(rows, columns))?;
             match answer["next_cursor"].as_str() {
                 Some(cursor) => {
                     eprintln!("there are more: --cursor {cursor}");
@@ -109,6 +105,13 @@ pub(super) fn answer(answer: &Value, view: &View, as_json: bool) -> Result<(), F
     }
 }
 
+/// A text of a stranger, which must not steer the terminal: without control characters other than
+/// the ends of lines.
+pub(super) fn plain(text: &str) -> String {
+    let is_harmless = |it: char| it == '\n' || !it.is_control();
+    text.chars().map(|it| if is_harmless(it) { it } else { char::REPLACEMENT_CHARACTER }).collect()
+}
+
 /// Prints a text; that nobody reads on is no failure.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
     match writeln!(std::io::stdout().lock(), "{text}") {
@@ -119,30 +122,29 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-fn table(rows: &[Value], columns: &[(&str, &str)]) -> String {
-    let mut cells: Vec<Vec<String>> =
-        vec![columns.iter().map(|(title, _)| (*title).to_owned()).collect()];
-    for row in rows {
-        cells.push(columns.iter().map(|(_, key)| cell(&row[*key])).collect());
-    }
-    let widths: Vec<_> = (0..columns.len())
-        .map(|at| cells.iter().map(|row| row[at].chars().count()).max().unwrap_or_default())
-        .collect();
-    let lines = cells.iter().map(|row| {
-        let mut line = String::new();
-        for (text, width) in row.iter().zip(&widths) {
-            line.push_str(&format!("{text:<width$}  "));
+fn list(rows: &[Value], columns: &[(&str, &str)]) -> String {
+    let cells: Vec<Vec<String>> =
+        rows.iter().map(|row| columns.iter().map(|(_, key)| cell(&row[*key])).collect()).collect();
+    let columns: Vec<_> = columns.iter().map(|(title, _)| (*title, fit(title))).collect();
+    table(&columns, &cells, terminal::width())
+}
+
+/// What may happen to a column on a narrow terminal. Ids, names, URLs and what went wrong stay.
+fn fit(title: &str) -> Fit {
+    match title {
+        "DESCRIPTION" | "FUNCTION" | "TYPE" => Fit::Cut,
+        "CREATED" | "CHANGED" | "RECEIVED" | "BYTES" | "ATTEMPTS" | "OPEN" | "VERIFIED" => {
+            Fit::Drop
         }
-        line.trim_end().to_owned()
-    });
-    lines.collect::<Vec<_>>().join("\n")
+        _ => Fit::Whole,
+    }
 }
 
 /// One cell: one line, whatever the value holds.
 fn cell(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
-        Value::String(text) => text.replace(['\n', '\r'], " "),
+        Value::String(text) => plain(&text.replace(['\n', '\r', '\t'], " ")),
         Value::Bool(it) => if *it { "yes" } else { "no" }.to_owned(),
         Value::Array(items) => items.len().to_string(),
         other => other.to_string(),
@@ -160,11 +162,11 @@ fn members(value: &Value) -> String {
             Value::Null => {}
             Value::String(text) if text.contains('\n') => {
                 lines.push(format!("{name}:"));
-                lines.extend(text.lines().map(|it| format!("  {it}")));
+                lines.extend(plain(text).lines().map(|it| format!("  {it}")));
             }
-            Value::String(text) => lines.push(format!("{name:<width$}  {text}")),
+            Value::String(text) => lines.push(format!("{name:<width$}  {}", plain(text))),
             Value::Array(_) | Value::Object(_) => {
-                lines.push(format!("{name:<width$}  {value}"));
+                lines.push(format!("{name:<width$}  {}", plain(&value.to_string())));
             }
             other => lines.push(format!("{name:<width$}  {other}")),
         }
@@ -172,46 +174,108 @@ fn members(value: &Value) -> String {
     lines.join("\n")
 }
 
-/// What `versions.validate` found, one line each, as compilers write it.
-pub(super) fn findings(answer: &Value, file: &Path, as_json: bool) -> Result<(), Failure> {
-    if as_json {
-        return print(&format!("{answer:#}"));
-    }
-    let empty = Vec::new();
-    for problem in answer["problems"].as_array().unwrap_or(&empty) {
-        print(&finding(&file.display().to_string(), problem))?;
-    }
-    if answer["valid"] == true { print(&format!("{} is valid", file.display())) } else { Ok(()) }
+/// Where the files of a version are, for messages.
+pub(super) struct Whereabouts {
+    /// The manifest.
+    pub(super) manifest: String,
+    /// What the paths of the other files are below; empty for an archive whose place says nothing.
+    pub(super) top: String,
 }
 
-fn finding(file: &str, problem: &Value) -> String {
+impl Whereabouts {
+    /// Of a file of the version, or of its manifest.
+    fn of(&self, file: Option<&str>) -> String {
+        match file {
+            None => self.manifest.clone(),
+            Some(file) if self.top.is_empty() => file.to_owned(),
+            Some(file) => format!("{}/{file}", self.top),
+        }
+    }
+}
+
+/// Problems of a version, one line each, as compilers write them.
+pub(super) fn findings(problems: &Value, whereabouts: &Whereabouts) -> Vec<String> {
+    let empty = Vec::new();
+    let problems = problems.as_array().unwrap_or(&empty);
+    problems.iter().map(|it| finding(it, whereabouts)).collect()
+}
+
+fn finding(problem: &Value, whereabouts: &Whereabouts) -> String {
     let text = |key: &str| problem[key].as_str().unwrap_or_default();
     let mut line = format!(
-        "{file}:{}:{}: {}: {}: {}",
+        "{}:{}:{}: {}: ",
+        whereabouts.of(problem["file"].as_str()),
         problem["line"],
         problem["column"],
         text("severity"),
-        text("path"),
-        text("message")
     );
-    if let Some(allowed) = problem["allowed"].as_array().filter(|it| !it.is_empty()) {
-        let allowed: Vec<_> = allowed.iter().filter_map(Value::as_str).collect();
-        line.push_str(&format!(" (allowed: {})", allowed.join(", ")));
+    if !text("path").is_empty() {
+        line.push_str(&format!("{}: ", text("path")));
     }
+    line.push_str(text("message"));
+    line.push_str(&allowed(problem));
     line
 }
 
-/// An error of the API, for people.
+fn allowed(problem: &Value) -> String {
+    match problem["allowed"].as_array().filter(|it| !it.is_empty()) {
+        Some(allowed) => {
+            let allowed: Vec<_> = allowed.iter().filter_map(Value::as_str).collect();
+            format!(" (allowed: {})", allowed.join(", "))
+        }
+        None => String::new(),
+    }
+}
+
+/// An error of the API, for people: the lists that it brings as lines of their own.
 pub(super) fn problem(status: u16, answer: &Value) -> String {
     let Some(message) = answer["message"].as_str() else {
         return format!("the daemon answered {status}: {answer}");
     };
-    let mut text = message.to_owned();
-    if let Some(problems) = answer["problems"].as_array() {
-        for problem in problems {
-            text.push_str("\n  ");
-            text.push_str(&finding("manifest.yaml", problem));
+    let listed = |key: &str| answer[key].as_array().filter(|it| !it.is_empty());
+    let text = |it: &Value, key: &str| it[key].as_str().unwrap_or_default().to_owned();
+    match listed("problems") {
+        Some(problems) if problems.iter().all(|it| it["line"].is_u64()) => {
+            let whereabouts =
+                Whereabouts { manifest: "manifest.yaml".to_owned(), top: String::new() };
+            let lines = problems.iter().map(|it| finding(it, &whereabouts));
+            return with_lines(message, lines);
         }
+        Some(problems) => {
+            let lines = problems
+                .iter()
+                .map(|it| format!("{}: {}{}", text(it, "field"), text(it, "message"), allowed(it)));
+            return with_lines("what was sent is wrong:", lines);
+        }
+        None => {}
+    }
+    if let Some(inputs) = listed("inputs") {
+        let head = if inputs.len() == 1 { "an input is wrong" } else { "some inputs are wrong" };
+        let lines = inputs
+            .iter()
+            .map(|it| format!("{}: {}{}", text(it, "input"), text(it, "message"), allowed(it)));
+        return with_lines(&format!("{head}:"), lines);
+    }
+    if let Some(missing) = listed("missing") {
+        return with_lines("something is missing:", missing.iter().map(missing_thing));
+    }
+    match answer["hook"]["run"].as_str() {
+        Some(run) => format!("{message}\n  its log: mortise run logs {run}"),
+        None => message.to_owned(),
+    }
+}
+
+/// Something that a snap-in needs, with the command that gives it.
+pub(super) fn missing_thing(missing: &Value) -> String {
+    let text = |key: &str| plain(missing[key].as_str().unwrap_or_default());
+    format!("{} {} {}: {}", text("kind"), text("name"), text("message"), text("command"))
+}
+
+fn with_lines(head: &str, lines: impl Iterator<Item = String>) -> String {
+    let mut text = head.to_owned();
+    for line in lines {
+        text.push_str("\n  ");
+        text.push_str(&line);
     }
     text
 }

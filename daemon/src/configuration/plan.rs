@@ -255,7 +255,9 @@ fn notes(
         Section::UserEventSources => {
             let has_other_type = change.differences.iter().any(|it| it.field == "type");
             match change.kind {
-                ChangeKind::Added => Some("opens for every user who has enabled it".to_owned()),
+                ChangeKind::Added => {
+                    Some("opens for every user who has enabled the snap-in".to_owned())
+                }
                 ChangeKind::Removed => {
                     Some("trigger URLs are closed, and kept for a rollback".to_owned())
                 }

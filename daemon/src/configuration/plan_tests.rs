@@ -161,7 +161,7 @@ fn event_sources_and_their_trigger_urls() {
             "+ event source `new` (x): gets a trigger URL",
             "- user event source `mine` (x): trigger URLs are closed, and kept for a rollback",
             "~ user event source `retyped too`: type \"x\" → \"y\"; every user gets a new trigger URL; the old ones are closed, and kept for a rollback",
-            "+ user event source `yours` (x): opens for every user who has enabled it",
+            "+ user event source `yours` (x): opens for every user who has enabled the snap-in",
         ]
     );
     assert_eq!(

@@ -73,14 +73,20 @@ impl Missing {
 /// What the organization level lacks before an activation, inputs first, in manifest order.
 pub fn missing(manifest: &Manifest, configured: Configured<'_>) -> Vec<Missing> {
     let inputs = inputs::missing(manifest, Level::Organization, configured.inputs);
-    let inputs = inputs.into_iter().map(|it| missing_input(it, configured));
+    let inputs = inputs.into_iter().map(|it| missing_input(it, configured, "update"));
     let keyrings = manifest.keyrings.iter().filter(|it| it.level == Level::Organization);
     let keyrings = keyrings.filter(|it| !it.optional);
     let keyrings = keyrings.filter_map(|it| missing_keyring(manifest, it, configured));
     inputs.chain(keyrings).collect()
 }
 
-fn missing_input(input: &Input, configured: Configured<'_>) -> Missing {
+/// What a person lacks before he can enable it for himself. His keyrings are always optional.
+pub fn missing_of_user(manifest: &Manifest, configured: Configured<'_>) -> Vec<Missing> {
+    let inputs = inputs::missing(manifest, Level::User, configured.inputs);
+    inputs.into_iter().map(|it| missing_input(it, configured, "update-user")).collect()
+}
+
+fn missing_input(input: &Input, configured: Configured<'_>, verb: &str) -> Missing {
     let message = match configured.inputs.get(&input.name) {
         None => "is required and has no value".to_owned(),
         Some(value) => {
@@ -94,7 +100,7 @@ fn missing_input(input: &Input, configured: Configured<'_>) -> Missing {
         name: input.name.clone(),
         message,
         command: format!(
-            "mortise snap-in update {} --set {}=VALUE",
+            "mortise snap-in {verb} {} --set {}=VALUE",
             configured.snap_in,
             in_shell(&input.name)
         ),
@@ -253,6 +259,19 @@ mod tests {
             lines(json!({"channel": "x", "the limit": 3}), &pending),
             [
                 "keyring `slack` waits for somebody to grant access at the external system: mortise keyring connect a/b/c slack"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_person_lacks_what_is_his_to_set() {
+        let (inputs, keyrings) = (Map::new(), BTreeMap::new());
+        let configured = Configured { snap_in: "a/b/c", inputs: &inputs, keyrings: &keyrings };
+        let missing = missing_of_user(&manifest(), configured);
+        assert_eq!(
+            missing.iter().map(Missing::line).collect::<Vec<_>>(),
+            [
+                "input `mine` is required and has no value: mortise snap-in update-user a/b/c --set mine=VALUE"
             ]
         );
     }

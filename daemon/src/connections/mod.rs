@@ -5,5 +5,10 @@
 //! here as [`secret::SecretText`], which neither prints nor outlives its use, and no error holds one.
 
 pub mod change;
+pub mod oauth;
+pub mod placeholders;
+pub mod registration;
+pub mod request;
 pub mod secret;
 pub mod types;
+pub mod verification;

@@ -90,6 +90,7 @@ impl Bench {
             snap_in: self.snap_in,
             generation,
             cause: Cause::default(),
+            user: None,
             events: vec![NewEvent {
                 event_type: "x".to_owned(),
                 payload: Bytes::from_static(b"{}"),

@@ -229,6 +229,7 @@ impl Intake {
             snap_in: route.snap_in,
             generation: route.generation,
             cause,
+            user: route.user,
             events,
         };
         let dispatcher = self.dispatcher.clone();

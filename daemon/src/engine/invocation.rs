@@ -15,11 +15,12 @@ use zeroize::Zeroizing;
 
 use super::contexts::{Contexts, SnapInContext, VersionContext};
 use super::dispatcher::{Execute, Execution, StartedAttempt};
+use super::handed_out::{HandedOut, Running};
 use super::keyrings::{KeyringError, Keyrings, ResolvedKeyring};
 use crate::clock::Clock;
 use crate::config::FunctionSettings;
 use crate::functions::outcome::{Failure, FailureKind, LogLevel, Outcome, RunReport};
-use crate::functions::pool::{CodeSource, Invocation, Pool};
+use crate::functions::pool::{CodeSource, Invocation, Pool, mask};
 use crate::lifecycle::run::RetryPolicy;
 use crate::model::http::EgressRules;
 use crate::model::id::{IdSource, KeyringId, RunId, SnapInId, VersionId};
@@ -35,6 +36,7 @@ pub struct Invoker {
     parts: Arc<Parts>,
     /// Ids of runs that are called: they are needed before there is a transaction.
     run_ids: Arc<Mutex<(IdSource, RandomPool)>>,
+    handed_out: HandedOut,
 }
 
 /// What an [`Invoker`] needs.
@@ -121,7 +123,7 @@ impl Invoker {
     /// With everything it needs.
     pub fn new(parts: Parts) -> Invoker {
         let run_ids = Arc::new(Mutex::new((IdSource::after(0), RandomPool::new())));
-        Invoker { parts: Arc::new(parts), run_ids }
+        Invoker { parts: Arc::new(parts), run_ids, handed_out: HandedOut::default() }
     }
 
     /// An id for a run that is called at once.
@@ -133,10 +135,16 @@ impl Invoker {
 
     /// Calls a function and says what came of it. Never fails: what goes wrong is an outcome.
     pub async fn call(&self, call: Call) -> Execution {
-        self.parts.call(call).await.unwrap_or_else(|error| {
+        let running = self.handed_out.begin(call.run);
+        self.parts.call(call, &running).await.unwrap_or_else(|error| {
             // The store will work again: the attempt was not the function's.
             not_started(AttemptOutcome::Interrupted { reason: error.to_string() })
         })
+    }
+
+    /// A run was given a secret while it is on: its log must not show it.
+    pub fn handed_out(&self, run: RunId, secret: &Zeroizing<String>) {
+        self.handed_out.add(run, secret);
     }
 
     /// Ends the processes of a snap-in that functions no more.
@@ -198,7 +206,7 @@ impl Parts {
         })
     }
 
-    async fn call(&self, call: Call) -> Result<Execution, StoreError> {
+    async fn call(&self, call: Call, running: &Running) -> Result<Execution, StoreError> {
         let head = &call.head;
         let Some(version) = self.contexts.version(head.version)? else {
             let message = format!("version {} is not there any more", head.version);
@@ -253,6 +261,7 @@ impl Parts {
                 on_log: None,
             })
             .await;
+        let report = mask(report, &with_parts(running.secrets()));
         Ok(executed(report, policy, started_ms))
     }
 
@@ -322,6 +331,7 @@ impl Parts {
                 snap_in_id: head.snap_in.to_string(),
                 snap_in_version_id: head.version.to_string(),
                 service_account_id: snap_in.record.service_account.to_string(),
+                user_id: head.user.map(|it| it.to_string()),
                 automation_id,
                 secrets: EventSecrets { service_account_token: token },
             },
@@ -362,19 +372,26 @@ impl Parts {
 /// What must not appear in logs and errors: the token first, by which requests to the daemon itself
 /// are known, then every secret, and every text within a secret that has fields.
 fn masked_texts(token: String, keyrings: &[ResolvedKeyring]) -> Arc<[String]> {
-    let mut texts = vec![token];
-    for keyring in keyrings {
-        texts.push(keyring.secret.as_str().to_owned());
-        if let Ok(Value::Object(fields)) = serde_json::from_str(&keyring.secret) {
+    let mut texts = with_parts(keyrings.iter().map(|it| it.secret.clone()));
+    texts.insert(0, token);
+    texts.into()
+}
+
+/// Secrets, and the fields of those that are JSON. The longest first, so that a secret within
+/// another does not leave the rest of it readable.
+fn with_parts(secrets: impl IntoIterator<Item = Zeroizing<String>>) -> Vec<String> {
+    let mut texts = Vec::new();
+    for secret in secrets {
+        texts.push(secret.as_str().to_owned());
+        if let Ok(Value::Object(fields)) = serde_json::from_str(&secret) {
             texts.extend(fields.into_iter().filter_map(|(_, value)| match value {
                 Value::String(text) => Some(text),
                 _ => None,
             }));
         }
     }
-    // The longest first, so that a secret within another does not leave the rest of it readable.
-    texts[1..].sort_by_key(|it| std::cmp::Reverse(it.len()));
-    texts.into()
+    texts.sort_by_key(|it| std::cmp::Reverse(it.len()));
+    texts
 }
 
 /// The code of a version in the store, read when a process needs it.
@@ -480,6 +497,9 @@ struct EventContext<'a> {
     snap_in_id: String,
     snap_in_version_id: String,
     service_account_id: String,
+    /// On whose behalf it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<String>,
     automation_id: String,
     secrets: EventSecrets<'a>,
 }

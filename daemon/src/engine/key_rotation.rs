@@ -1,5 +1,4 @@
-//! Gives secrets a new master key while everything runs, and finds out at start whether the keys at
-//! hand are those that the database was written with.
+//! Gives secrets a new master key while everything runs.
 //!
 //! There is no record of a rotation: it is under way as long as the key file holds more than one key
 //! or an envelope names an old one, so that a start after kill -9 goes on wherever it was. A new key
@@ -12,8 +11,6 @@
 //! leaves the file. Secrets are sealed inside the operation that stores them, which the writer runs
 //! one after another: what it takes up after the new key is in use is sealed with that.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +18,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+use super::key_check::count;
 use crate::secrets::{KeyError, KeyHome, KeyId, MasterKeys, ServiceTokens, Vault, VaultError};
 use crate::store::{Store, StoreError};
 
@@ -28,48 +26,6 @@ use crate::store::{Store, StoreError};
 const CHUNK: usize = 256;
 /// After which a step that failed (a full disk, say) is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(10);
-
-/// Why the daemon must not start with the master keys at hand.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyCheckError {
-    /// They cannot be read.
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    /// The database cannot be read.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// There is none, and there ought to be.
-    #[error(
-        "there is no master key at {path}, but {secrets} in the database are sealed with one \
-         ({missing}): put the file back from where the backups are, and start again"
-    )]
-    Missing {
-        /// Where it should be.
-        path: PathBuf,
-        /// How many secrets.
-        secrets: String,
-        /// Which keys.
-        missing: String,
-    },
-    /// They are others.
-    #[error(
-        "the master key is not the one that this database was written with: {secrets} are sealed with \
-         {missing}, and {path} holds {found}. Put the missing key back as a further line, below those \
-         that are there, and start again{hint}"
-    )]
-    Wrong {
-        /// Where the keys were read.
-        path: PathBuf,
-        /// How many secrets.
-        secrets: String,
-        /// Keys that are not there.
-        missing: String,
-        /// Keys that are.
-        found: String,
-        /// Where the missing one may be.
-        hint: String,
-    },
-}
 
 /// Why a rotation did not begin.
 #[derive(Debug, thiserror::Error)]
@@ -80,65 +36,6 @@ pub enum RotationError {
     /// The new key is in use, and what comes of it cannot be read at the moment.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-/// Reads the master keys, or makes one for a database without secrets, and checks that every secret
-/// can be opened with them.
-pub fn open_keys(
-    store: &Store,
-    credentials: Option<&Path>,
-    state: &Path,
-) -> Result<MasterKeys, KeyCheckError> {
-    let sealed = count(store)?;
-    let mut needed: BTreeMap<KeyId, u64> = BTreeMap::new();
-    for (key, number) in sealed {
-        match key {
-            Some(key) => drop(needed.insert(key, number)),
-            None => error!(number, "the database holds secrets that are damaged: set them anew"),
-        }
-    }
-    let keys = match MasterKeys::find(credentials, state)? {
-        Some(keys) => keys,
-        None if needed.is_empty() => return Ok(MasterKeys::load(credentials, state)?),
-        None => {
-            return Err(KeyCheckError::Missing {
-                path: KeyHome::choose(credentials, state)?.path().to_owned(),
-                secrets: say_secrets(needed.values().sum()),
-                missing: say_keys(needed.keys()),
-            });
-        }
-    };
-    let (current, old) = keys.ids();
-    needed.retain(|id, _| *id != current && !old.contains(id));
-    if needed.is_empty() {
-        return Ok(keys);
-    }
-    Err(KeyCheckError::Wrong {
-        path: keys.home().path().to_owned(),
-        secrets: say_secrets(needed.values().sum()),
-        missing: say_keys(needed.keys()),
-        found: say_keys(std::iter::once(&current).chain(&old)),
-        hint: match (keys.home(), MasterKeys::find(None, state)) {
-            (KeyHome::Credential(_), Ok(Some(file))) => format!(
-                "; the file {} is not read while there is a credential",
-                file.home().path().display()
-            ),
-            _ => String::new(),
-        },
-    })
-}
-
-fn count(store: &Store) -> Result<BTreeMap<Option<KeyId>, u64>, StoreError> {
-    store.read(|tables| tables.count_envelopes(Vault::sealed_with))
-}
-
-fn say_keys<'a>(keys: impl Iterator<Item = &'a KeyId>) -> String {
-    let keys: Vec<String> = keys.map(|it| format!("key {it}")).collect();
-    keys.join(", ")
-}
-
-fn say_secrets(number: u64) -> String {
-    format!("{number} secret{}", if number == 1 { "" } else { "s" })
 }
 
 /// How things stand with the master keys.

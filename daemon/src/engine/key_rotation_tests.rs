@@ -1,9 +1,11 @@
 //! The master key is changed under a real store: every secret opens at every moment, a change of a
 //! secret is never undone, and the old key goes when it may.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
+use crate::engine::key_check::open_keys;
 use crate::model::event::Cause;
 use crate::model::id::{RunId, ServiceAccountId, SnapInId};
 use crate::store::testing::{self, BackendLocation, FaultyDisk};

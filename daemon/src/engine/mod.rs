@@ -6,9 +6,11 @@
 pub mod changes;
 pub mod contexts;
 pub mod dispatcher;
+mod handed_out;
 pub mod housekeeping;
 pub mod intake;
 pub mod invocation;
+pub mod key_check;
 pub mod key_rotation;
 pub mod keyrings;
 mod queue;

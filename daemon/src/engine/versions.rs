@@ -43,11 +43,21 @@ pub enum Uploaded {
     },
 }
 
+/// What a source type that no plugin has means for a manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownTypes {
+    /// It is wrong: the source could not be opened.
+    AreWrong,
+    /// Its source is not checked: the plugins are elsewhere.
+    AreSkipped,
+}
+
 /// Checks a manifest and the configuration of its sources: everything that can be said about it
 /// without its files. Answers the manifest only when there is no error.
 pub async fn check_manifest(
     text: &str,
     plugins: &PluginHost,
+    unknown_types: UnknownTypes,
     now_ms: u64,
 ) -> (Option<Manifest>, Vec<Problem>) {
     let Parsed { manifest, partial, mut problems, places } = manifest::parse(text);
@@ -56,6 +66,10 @@ pub async fn check_manifest(
     for source in read.map(|it| it.event_sources.as_slice()).unwrap_or_default() {
         if source.name.is_empty() || source.kind.is_empty() {
             // That is a problem already.
+            continue;
+        }
+        let is_known = plugins.find(Role::Source, &source.kind).is_some();
+        if unknown_types == UnknownTypes::AreSkipped && !is_known {
             continue;
         }
         let path = read.and_then(|it| it.event_source_path(&source.name)).unwrap_or_default();
@@ -147,9 +161,10 @@ pub async fn check(
     manifest: &str,
     files: &[ArchiveFile],
     plugins: &PluginHost,
+    unknown_types: UnknownTypes,
     now_ms: u64,
 ) -> Checked {
-    let (manifest, mut problems) = check_manifest(manifest, plugins, now_ms).await;
+    let (manifest, mut problems) = check_manifest(manifest, plugins, unknown_types, now_ms).await;
     let code = prepare(files, manifest.as_ref(), &mut problems);
     Checked { right: manifest.zip(code), problems }
 }
@@ -161,7 +176,8 @@ pub async fn create(
     store: &Store,
     now_ms: u64,
 ) -> Result<Uploaded, StoreError> {
-    let checked = check(&upload.manifest, &upload.files, plugins, now_ms).await;
+    let unknown = UnknownTypes::AreWrong;
+    let checked = check(&upload.manifest, &upload.files, plugins, unknown, now_ms).await;
     let Checked { right: Some((manifest, code)), problems: warnings } = checked else {
         return Ok(Uploaded::Refused { problems: checked.problems });
     };
@@ -296,7 +312,7 @@ keyring_types:
          name: .name | foo}
 ";
         let plugins = PluginHost::load(PluginSettings::new(Vec::new(), Trust::Root));
-        let (read, problems) = check_manifest(manifest, &plugins, 0).await;
+        let (read, problems) = check_manifest(manifest, &plugins, UnknownTypes::AreWrong, 0).await;
         assert!(read.is_none());
         let errors = problems.iter().filter(|it| it.severity == Severity::Error);
         let errors: Vec<_> =

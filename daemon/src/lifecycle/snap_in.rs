@@ -87,9 +87,10 @@ pub enum Hook {
 pub enum HookOutcome {
     /// It returned.
     Succeeded,
-    /// It threw, timed out, or answered with the status `error`.
+    /// It threw, timed out, or answered with the status `error`; or what goes with it failed:
+    /// a source did not open, a trigger URL could not be registered.
     Failed {
-        /// Why.
+        /// What failed and why, for the one who must mend it.
         message: String,
     },
 }
@@ -231,9 +232,7 @@ fn hook_finished(
     match (state, hook) {
         (S::Activating, Hook::Activate) => Ok(quiet(match outcome {
             HookOutcome::Succeeded => S::Active,
-            HookOutcome::Failed { message } => {
-                S::Error { reason: format!("the activate hook failed: {message}") }
-            }
+            HookOutcome::Failed { message } => S::Error { reason: message.clone() },
         })),
         // The hook that answers must be the one this state started: a forced repeat of the
         // deactivation starts a second one, and the answer of the first is then no longer awaited.
@@ -242,7 +241,7 @@ fn hook_finished(
         {
             match outcome {
                 HookOutcome::Failed { message } if !force => {
-                    Ok(quiet(S::Error { reason: format!("the deactivate hook failed: {message}") }))
+                    Ok(quiet(S::Error { reason: message.clone() }))
                 }
                 HookOutcome::Succeeded | HookOutcome::Failed { .. } => {
                     Ok(if *is_deletion { deleted() } else { quiet(S::Inactive) })

@@ -173,6 +173,10 @@ pub(super) fn keyring_type(r: &mut Reader, node: &Node, path: &str) -> Option<Ke
         let path = fields.path_of("organization_data");
         let message = "is here and in `secret_config`; the one here is used";
         r.problems.warn(fields.key_place("organization_data"), &path, message);
+    } else if inner_data.is_some() {
+        let path = fields.path_of("organization_data");
+        let actual = member(&fields.path_of("secret_config"), "organization_data");
+        r.moved.insert(path, actual);
     }
     let scopes = fields.items(r, "scopes");
     let keyring_type = KeyringType {

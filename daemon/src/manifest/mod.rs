@@ -92,3 +92,17 @@ fn trace(text: &str) -> trace::Trace {
     read(&mut r, text);
     r.trace
 }
+
+/// Reads any YAML document (of which JSON is a part) under the same bounds and the same stance as a
+/// manifest.
+pub fn read_yaml(text: &str) -> Result<serde_json::Value, Vec<Problem>> {
+    let mut problems = problem::Problems::default();
+    let value = yaml::load(text, &mut problems).and_then(|root| {
+        let value = root.to_json();
+        value.map_err(|place| problems.error(place, "", "JSON cannot express this number")).ok()
+    });
+    match value.filter(|_| !problems.has_errors()) {
+        Some(value) => Ok(value),
+        None => Err(problems.into_sorted()),
+    }
+}

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::event::Cause;
-use super::id::{AutomationId, EventId, RunId, SnapInId, VersionId};
+use super::id::{AutomationId, EventId, RunId, SnapInId, UserId, VersionId};
 
 /// What is kept of a run, beside its result and log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +42,9 @@ pub struct RunHead {
     /// The run that this one repeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replay_of: Option<RunId>,
+    /// On whose behalf it runs, when its event came from a source of his.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserId>,
 }
 
 impl RunHead {
@@ -67,6 +70,7 @@ impl RunHead {
             forgiven: 0,
             cause: Cause::default(),
             replay_of: None,
+            user: None,
         }
     }
 

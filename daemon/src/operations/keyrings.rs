@@ -2,12 +2,14 @@
 
 use serde_json::Map;
 
+use super::leases::Lease;
 use super::{Asker, Change, OperationError, Operations, Present, Proposal, refuse_unless_allowed};
 use crate::actors::{Configure, Reload};
 use crate::configuration::inputs;
 use crate::engine::invocation::OfferedKeyring;
-use crate::engine::keyrings::{Prepared, SetRequest};
+use crate::engine::keyrings::{Granted, Prepared, Return, SetRequest};
 use crate::lifecycle::snap_in::Event;
+use crate::model::event::Cause;
 use crate::model::id::{KeyringId, SnapInId};
 use crate::model::keyring::KeyringOwner;
 use crate::model::manifest::Level;
@@ -22,14 +24,47 @@ impl Operations {
         asker: &Asker,
         request: SetRequest,
     ) -> Result<(KeyringId, KeyringRecord), OperationError> {
-        let KeyringOwner::SnapIn { snap_in, .. } = request.owner else {
-            let prepared = self.keyrings.prepare(request).await?;
+        let lease = self.lease_for(asker, &request.owner).await?;
+        let prepared = self.keyrings.prepare(request).await?;
+        self.offer_keyring(asker, lease, prepared).await
+    }
+
+    /// Takes somebody back whom an external system has given access for a keyring. The snap-in's
+    /// hooks are asked as for any other change.
+    pub async fn grant_keyring(
+        &self,
+        back: Return,
+    ) -> Result<(KeyringId, KeyringRecord), OperationError> {
+        let Granted { prepared, by, guard: _guard } = self.keyrings.granted(back).await?;
+        let asker = Asker { name: by, cause: Cause::default(), is_snap_in: false };
+        let lease = self.lease_for(&asker, prepared.owner()).await?;
+        self.offer_keyring(&asker, lease, prepared).await
+    }
+
+    /// The right to change the keyring of an owner, for those that hooks are asked about.
+    async fn lease_for(
+        &self,
+        asker: &Asker,
+        owner: &KeyringOwner,
+    ) -> Result<Option<Lease>, OperationError> {
+        let KeyringOwner::SnapIn { snap_in, .. } = owner else { return Ok(None) };
+        let lease = self.leases.take(*snap_in, asker.cause.run).await?;
+        refuse_unless_allowed(&self.look(*snap_in)?.record.state, &Event::Configure)?;
+        Ok(Some(lease))
+    }
+
+    /// Asks the hooks about a keyring that was prepared, and stores it when they agree.
+    async fn offer_keyring(
+        &self,
+        asker: &Asker,
+        lease: Option<Lease>,
+        prepared: Prepared,
+    ) -> Result<(KeyringId, KeyringRecord), OperationError> {
+        let (Some(lease), KeyringOwner::SnapIn { snap_in, .. }) = (lease, prepared.owner()) else {
             return self.commit_keyring(prepared).await;
         };
-        let lease = self.leases.take(snap_in, asker.cause.run).await?;
+        let snap_in = *snap_in;
         let Present { record, version } = self.look(snap_in)?;
-        refuse_unless_allowed(&record.state, &Event::Configure)?;
-        let prepared = self.keyrings.prepare(request).await?;
         let previous_inputs =
             inputs::in_effect(&version.manifest, Level::Organization, &record.inputs);
         let offered = OfferedKeyring {

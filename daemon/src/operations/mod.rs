@@ -9,6 +9,7 @@ mod configure;
 mod keyrings;
 mod leases;
 mod upgrade;
+mod user_level;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +32,7 @@ use crate::model::manifest::HookType;
 use crate::model::snap_in::SnapInState;
 use crate::store::{SnapInRecord, StoreError};
 use leases::{Lease, Leases};
+pub use user_level::UserLevel;
 
 /// How long an actor may take to answer.
 const ACTOR_DEADLINE: Duration = Duration::from_secs(30);

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::model::id::{AutomationId, SnapInId, SourceId, VersionId};
+use crate::model::id::{AutomationId, SnapInId, SourceId, UserId, VersionId};
 use crate::model::manifest::Manifest;
 
 /// What events of one source lead to, as long as the source's generation stays what it is.
@@ -17,6 +17,8 @@ pub struct Route {
     pub version: VersionId,
     /// The generation of the source that this was made for.
     pub generation: u64,
+    /// Whose the source is, when its level is the user's.
+    pub user: Option<UserId>,
     /// The automations of the source, in manifest order.
     automations: Vec<Binding>,
 }
@@ -68,7 +70,12 @@ impl Route {
                     .is_some_and(|function| function.supports_synchronization),
             })
             .collect();
-        Route { source, snap_in, version, generation, automations: bindings }
+        Route { source, snap_in, version, generation, user: None, automations: bindings }
+    }
+
+    /// The same for a source that is a person's.
+    pub fn for_user(self, user: Option<UserId>) -> Route {
+        Route { user, ..self }
     }
 
     /// The runs that an event of this type leads to, in manifest order. One automation matches an

@@ -10,7 +10,7 @@ use super::runs::OpenRun;
 use super::tables::{Page, PageRequest, ReadTables, WriteTables};
 use super::{StoreError, schema};
 use crate::model::event::{Cause, EventHead};
-use crate::model::id::{AutomationId, EventId, RunId, SnapInId, SourceId, VersionId};
+use crate::model::id::{AutomationId, EventId, RunId, SnapInId, SourceId, UserId, VersionId};
 use crate::model::run::{RunHead, RunTrigger};
 
 /// Events of one source, to be stored together.
@@ -24,6 +24,8 @@ pub struct AcceptEvents {
     pub generation: u64,
     /// What caused them.
     pub cause: Cause,
+    /// Whose the source is, when its level is the user's.
+    pub user: Option<UserId>,
     /// The events, in order.
     pub events: Vec<NewEvent>,
 }
@@ -135,6 +137,7 @@ impl WriteTables<'_> {
         let head = RunHead {
             sync_id: event.sync_id.clone().filter(|_| planned.ordered),
             cause: new.cause,
+            user: new.user,
             ..RunHead::new(new.snap_in, planned.version, function, trigger, self.now_ms())
         };
         self.add_open_run(head)

@@ -165,7 +165,7 @@ impl WriteTables<'_> {
         for keyring in of_users {
             self.forget_keyring(keyring)?;
         }
-        Ok(())
+        self.forget_authorizations(|it| it.owner.snap_in() == Some(id))
     }
 
     /// Removes the keyrings of the developer of a package that is deleted.

@@ -8,6 +8,7 @@
 //! redb type out.
 
 mod access;
+mod authorizations;
 mod blobs;
 mod configure;
 mod database;
@@ -48,6 +49,7 @@ use redb::ReadableTable;
 use tokio::sync::oneshot;
 
 pub use access::TokenCreation;
+pub use authorizations::BegunAuthorization;
 pub use blobs::BlobHash;
 pub use configure::Configuration;
 pub use database::{FileLocation, Location, Options};
@@ -57,8 +59,8 @@ pub use keyrings::{KeyringRemoval, KeyringSetting};
 pub use outbox::PendingEffect;
 pub use packages::{NewVersion, PackageDeletion, VersionCreation};
 pub use records::{
-    KeyringRecord, PackageRecord, PastVersion, SnapInRecord, SourceRecord, TagRecord, TokenRecord,
-    UserRecord, UserSettingsRecord, VersionRecord,
+    AuthorizationRecord, KeyringRecord, PackageRecord, PastVersion, SnapInRecord, SourceRecord,
+    TagRecord, TokenRecord, UserRecord, UserSettingsRecord, VersionRecord,
 };
 pub use retention::PruneCursor;
 pub use runs::{Claim, FinishedAttempt, OpenRun, Reopening, RunFilter, Settled};

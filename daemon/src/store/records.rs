@@ -184,6 +184,36 @@ pub struct KeyringRecord {
     pub changed_by: String,
 }
 
+/// An authorization that somebody was sent to grant at an external system, until he comes back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AuthorizationRecord {
+    /// Whose keyring it will be.
+    #[serde(flatten)]
+    pub owner: KeyringOwner,
+    /// The version whose manifest says how.
+    pub version: VersionId,
+    /// Id of the keyring's type.
+    #[serde(rename = "type")]
+    pub type_id: String,
+    /// `[SUBDOMAIN]`.
+    #[serde(default)]
+    pub subdomain: Option<String>,
+    /// The organization that is wanted, when there may be several.
+    #[serde(default)]
+    pub organization: Option<String>,
+    /// What is asked for.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// Where he comes back to; the server is told again when he has.
+    pub redirect_uri: String,
+    /// Owner of the envelope with the secret half of the authorization; no keyring has this id.
+    pub envelope: KeyringId,
+    /// Until when, milliseconds of the Unix epoch.
+    pub expires_ms: u64,
+    /// Name of the principal that began it.
+    pub begun_by: String,
+}
+
 /// A person.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct UserRecord {
@@ -262,6 +292,9 @@ impl Record for SourceRecord {
 }
 impl Record for KeyringRecord {
     const NAME: &'static str = "keyring";
+}
+impl Record for AuthorizationRecord {
+    const NAME: &'static str = "authorization";
 }
 impl Record for UserRecord {
     const NAME: &'static str = "user";

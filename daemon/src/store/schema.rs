@@ -48,6 +48,10 @@ pub const ENVELOPES: TableDefinition<u128, &[u8]> = TableDefinition::new("envelo
 pub const DEVELOPER_KEYRINGS: TableDefinition<(u128, &str), u128> =
     TableDefinition::new("developer_keyrings");
 
+/// Authorizations that somebody was sent to grant, by the SHA-256 of their `state`.
+pub const AUTHORIZATIONS: TableDefinition<&[u8; 32], &[u8]> =
+    TableDefinition::new("authorizations");
+
 /// People by id.
 pub const USERS: RecordTable = TableDefinition::new("users");
 /// People by name.

@@ -217,6 +217,19 @@ impl WriteTables<'_> {
         Ok(Some((record, generation)))
     }
 
+    /// Notes what the external system calls the registration of a source, or that there is none.
+    pub fn set_source_registration(
+        &mut self,
+        id: SourceId,
+        registration: Option<&str>,
+    ) -> Result<(), StoreError> {
+        if let Some(mut record) = get::<SourceRecord>(self.sources()?, id.0)? {
+            record.registration = registration.map(str::to_owned);
+            put(self.sources()?, id.0, &record)?;
+        }
+        Ok(())
+    }
+
     pub(super) fn bump_generation(&mut self, id: SourceId) -> Result<u64, StoreError> {
         let table = self.route_generations()?;
         let generation = table.get(id.0)?.map_or(0, |it| it.value()) + 1;

@@ -67,6 +67,7 @@ tables! {
     keyrings: KEYRINGS<u128, &'static [u8]>;
     envelopes: ENVELOPES<u128, &'static [u8]>;
     developer_keyrings: DEVELOPER_KEYRINGS<(u128, &'static str), u128>;
+    authorizations: AUTHORIZATIONS<&'static [u8; 32], &'static [u8]>;
     users: USERS<u128, &'static [u8]>;
     user_names: USER_NAMES<&'static str, u128>;
     user_settings: USER_SETTINGS<(u128, u128), &'static [u8]>;

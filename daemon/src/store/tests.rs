@@ -76,6 +76,7 @@ impl Fixture {
             snap_in: self.snap_in,
             generation: self.generation(),
             cause: Cause::default(),
+            user: None,
             events: vec![NewEvent {
                 event_type: "custom:x".to_owned(),
                 payload: payload.to_owned().into(),

@@ -1,15 +1,18 @@
 //! Setting and removing keyrings, in two steps: [`Keyrings::prepare`] checks and stores nothing, so
 //! that somebody can be asked in between, and [`Keyrings::commit`] stores.
 
+use serde_json::Value;
+
 use crate::connections::change::{Change, Given, fields_json, merge};
 use crate::connections::secret::{KeyringSecret, SecretText};
 use crate::connections::types::{ConnectionKind, ConnectionType, OAUTH_CLIENT, PLAIN};
+use crate::connections::verification;
 use crate::model::id::{KeyringId, PackageId, VersionId};
-use crate::model::keyring::{KeyringOwner, KeyringState};
+use crate::model::keyring::{ExternalOrganization, KeyringOwner, KeyringState};
 use crate::model::manifest::SecretConfig;
 use crate::store::{KeyringRecord, KeyringRemoval, KeyringSetting};
 
-use super::{KeyringError, Keyrings, Located};
+use super::{KeyringError, Keyrings, Located, jq, verify};
 
 /// A secret that somebody wants to set.
 #[derive(Clone, Debug)]
@@ -33,9 +36,9 @@ pub struct SetRequest {
 /// A keyring that was checked and is not stored yet.
 #[derive(Debug)]
 pub struct Prepared {
-    record: KeyringRecord,
-    version: Option<VersionId>,
-    secret: KeyringSecret,
+    pub(super) record: KeyringRecord,
+    pub(super) version: Option<VersionId>,
+    pub(super) secret: KeyringSecret,
 }
 
 impl Prepared {
@@ -64,24 +67,46 @@ impl Keyrings {
                 allowed: Vec::new(),
             });
         };
-        let before = self.stored(&located)?.filter(|(record, _)| record.type_id == connection.id);
+        let before = self.whole(&located)?.map(|(_, record, secret)| (record, secret));
+        let before = before.filter(|(record, _)| record.type_id == connection.id);
         let change = merge(config, before.as_ref().map(|(_, it)| it), request.given)
             .map_err(KeyringError::Invalid)?;
-        let secret = match (change, before) {
-            (Change::Unchanged, Some((_, stored))) => stored,
-            (Change::Plain(secret), _) => KeyringSecret::Plain { secret },
-            (Change::Fields(fields), _) => {
-                let secret = SecretText::from(fields_json(&fields).to_string());
+        let secret = match change {
+            Change::Unchanged => match &before {
+                Some((_, stored)) => stored.clone(),
+                None => return Err(KeyringError::NotSet(request.owner.name().to_owned())),
+            },
+            Change::Plain(secret) => {
+                let secret = transform(config, Value::from(secret.reveal()), secret).await?;
+                KeyringSecret::Plain { secret }
+            }
+            Change::Fields(fields) => {
+                let json = fields_json(&fields);
+                let text = SecretText::from(json.to_string());
+                let secret = transform(config, json, text).await?;
                 KeyringSecret::Fields { fields, secret }
             }
-            (Change::Unchanged, None) => {
-                return Err(KeyringError::NotSet(request.owner.name().to_owned()));
-            }
         };
-        let record = KeyringRecord {
+        let before = before.map(|(record, _)| record);
+        let subdomain = subdomain(&connection, request.subdomain, before.as_ref())?;
+        let mut record = KeyringRecord {
             fields: field_names(&secret),
-            ..new_record(request.owner, connection.id, request.by)
+            subdomain,
+            ..new_record(request.owner, connection.id.clone(), request.by)
         };
+        if !request.skip_verification {
+            let values = verify::values(&secret, record.subdomain.as_deref(), None);
+            let kept = before.as_ref().and_then(|it| it.organization.as_ref());
+            let kept = kept.map(|it| it.id.as_str());
+            let asked = request.organization.as_deref();
+            let found = self.find_organization(&connection, &values, asked, kept).await?;
+            let id = found.as_ref().map(|it| it.id.as_str());
+            record.verified = self.try_secret(&connection, &values.with_organization(id)).await?
+                || found.is_some();
+            record.organization = found;
+        } else if let Some(id) = request.organization {
+            record.organization = Some(ExternalOrganization { id, name: None });
+        }
         Ok(Prepared { record, version: Some(located.snap_in.version), secret })
     }
 
@@ -131,6 +156,8 @@ impl Keyrings {
         });
         match setting.await? {
             KeyringSetting::Set(id, record) => {
+                self.0.attempts.forget(id);
+                self.0.changed.notify_one();
                 self.changed(&owner)?;
                 Ok((id, record))
             }
@@ -145,12 +172,15 @@ impl Keyrings {
         }
     }
 
-    /// Removes a keyring with its secret.
+    /// Removes a keyring with its secret. A connection is given up at the external system before, if
+    /// that can be done.
     pub async fn remove(&self, owner: KeyringOwner) -> Result<KeyringId, KeyringError> {
+        self.give_up_if_possible(&owner).await;
         let asked = owner.clone();
         let removal = self.0.parts.store.write(move |tables| tables.remove_keyring(&asked));
         match removal.await? {
             KeyringRemoval::Removed(id) => {
+                self.0.attempts.forget(id);
                 self.changed(&owner)?;
                 Ok(id)
             }
@@ -169,18 +199,25 @@ impl Keyrings {
     }
 
     /// What is stored for a keyring.
-    fn stored(
+    pub(super) fn whole(
         &self,
         located: &Located,
-    ) -> Result<Option<(KeyringRecord, KeyringSecret)>, KeyringError> {
-        let Some((id, _)) = &located.found else { return Ok(None) };
-        let found = self.0.parts.store.read(|tables| tables.keyring_with_envelope(*id))?;
-        found.map(|(record, envelope)| Ok((record, self.open(*id, &envelope)?))).transpose()
+    ) -> Result<Option<(KeyringId, KeyringRecord, KeyringSecret)>, KeyringError> {
+        let Some((id, _)) = located.found else { return Ok(None) };
+        let found = self.0.parts.store.read(|tables| tables.keyring_with_envelope(id))?;
+        let Some((record, envelope)) = found else { return Ok(None) };
+        Ok(Some((id, record, self.open(id, &envelope)?)))
+    }
+
+    /// Which secret a keyring has.
+    pub(super) fn generation(&self, id: KeyringId) -> Result<Option<u64>, KeyringError> {
+        let record = self.0.parts.store.read(|tables| tables.keyring(id))?;
+        Ok(record.map(|it| it.generation))
     }
 }
 
 /// The type that is meant: the one that is named, or the only one of its kind.
-fn choose(
+pub(super) fn choose(
     located: &Located,
     asked: Option<&str>,
     oauth2: bool,
@@ -212,6 +249,55 @@ fn choose(
     }
 }
 
+/// What is stored of what was typed in: all of it, or what the type's program makes of it.
+async fn transform(
+    config: &SecretConfig,
+    input: Value,
+    as_it_is: SecretText,
+) -> Result<SecretText, KeyringError> {
+    let Some(program) = &config.secret_transform else { return Ok(as_it_is) };
+    match jq::run("secret_transform", program, &input).await? {
+        Value::String(text) if !text.is_empty() => Ok(text.into()),
+        made @ (Value::Object(_) | Value::Array(_) | Value::Number(_)) => {
+            Ok(made.to_string().into())
+        }
+        Value::String(_) | Value::Null | Value::Bool(_) => {
+            let message = "`secret_transform` makes no text of it: is a field missing or empty?";
+            Err(KeyringError::Program(message.to_owned()))
+        }
+    }
+}
+
+/// `[SUBDOMAIN]`: what was sent, else what is stored.
+pub(super) fn subdomain(
+    connection: &ConnectionType,
+    given: Option<String>,
+    before: Option<&KeyringRecord>,
+) -> Result<Option<String>, KeyringError> {
+    let given = given.filter(|it| !it.is_empty());
+    if !connection.is_subdomain {
+        return match given {
+            None => Ok(None),
+            Some(_) => Err(KeyringError::Subdomain(format!(
+                "the keyring type `{}` takes no subdomain",
+                connection.id
+            ))),
+        };
+    }
+    let Some(text) = given.or_else(|| before.and_then(|it| it.subdomain.clone())) else {
+        return Err(KeyringError::Subdomain(format!(
+            "the keyring type `{}` needs a subdomain, such as `acme` of acme.example.com",
+            connection.id
+        )));
+    };
+    if !verification::is_subdomain(&text) {
+        let message = "the subdomain is none: expected letters, digits, `-` and `.` only, such as \
+                       `acme` of acme.example.com";
+        return Err(KeyringError::Subdomain(message.to_owned()));
+    }
+    Ok(Some(text.to_ascii_lowercase()))
+}
+
 fn field_names(secret: &KeyringSecret) -> Vec<String> {
     match secret {
         KeyringSecret::Fields { fields, .. } => fields.keys().cloned().collect(),
@@ -220,7 +306,7 @@ fn field_names(secret: &KeyringSecret) -> Vec<String> {
 }
 
 /// A record with what every kind of keyring has; the rest is for the store to fill.
-fn new_record(owner: KeyringOwner, type_id: String, by: String) -> KeyringRecord {
+pub(super) fn new_record(owner: KeyringOwner, type_id: String, by: String) -> KeyringRecord {
     KeyringRecord {
         owner,
         type_id,

@@ -4,20 +4,35 @@
 //! systems. A secret leaves this folder in three ways only: sealed, in a request to the system that
 //! it belongs to, or as a [`ResolvedKeyring`] for a function. Errors never hold one.
 
+mod authorize;
 mod change;
 mod error;
+mod exchange;
+mod jq;
+mod refresh;
+mod registration;
+mod revoke;
+mod verify;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
+use futures_util::future::BoxFuture;
+use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
+pub use authorize::{Begun, ConnectRequest, Granted, Return};
 pub use change::{Prepared, SetRequest};
 pub use error::KeyringError;
 
+use authorize::Returning;
+use refresh::Attempts;
+
 use super::contexts::{Contexts, VersionContext};
+use crate::clock::Clock;
 use crate::connections::secret::KeyringSecret;
 use crate::connections::types::{self, ConnectionType};
+use crate::egress::Egress;
 use crate::model::id::{KeyringId, PackageId, SnapInId};
 use crate::model::keyring::{KeyringOwner, KeyringState};
 use crate::model::manifest::{Keyring, Level};
@@ -36,12 +51,33 @@ pub struct Parts {
     pub contexts: Arc<Contexts>,
     /// Opens and seals.
     pub vault: Arc<Vault>,
+    /// The way to external systems.
+    pub egress: Arc<Egress>,
+    /// Threads for that, which go on whoever stops waiting.
+    pub runtime: tokio::runtime::Handle,
+    /// Wall time.
+    pub clock: Clock,
+    /// Where external systems send people back to.
+    pub redirect_uri: String,
+    /// How the daemon is reached from outside, without a slash at its end.
+    pub public_url: String,
 }
 
 struct Inner {
     parts: Parts,
     /// Which packages have keyrings of their developers: few have, and every call of a function asks.
     developer: RwLock<HashMap<PackageId, BTreeMap<String, KeyringId>>>,
+    attempts: Attempts,
+    returning: Returning,
+    /// Rung when a keyring was set.
+    changed: Notify,
+    broken: OnceLock<Arc<dyn HearBroken>>,
+}
+
+/// Is told of snap-ins that cannot function any more because of a keyring.
+pub trait HearBroken: Send + Sync + 'static {
+    /// `reason` is for people.
+    fn keyring_broken(&self, snap_in: SnapInId, reason: String) -> BoxFuture<'static, ()>;
 }
 
 /// A secret on its way to a function.
@@ -63,6 +99,8 @@ pub struct Located {
     pub declared: Option<Keyring>,
     /// The keyring, if it was set.
     pub found: Option<(KeyringId, KeyringRecord)>,
+    /// Until when somebody who was sent to grant access is awaited, milliseconds of the Unix epoch.
+    pub awaited_until_ms: Option<u64>,
     version: Arc<VersionContext>,
     snap_in: SnapInRecord,
 }
@@ -78,9 +116,21 @@ impl Located {
 impl Keyrings {
     /// Reads which packages have keyrings of their developers.
     pub fn new(parts: Parts) -> Result<Keyrings, StoreError> {
-        let keyrings = Keyrings(Arc::new(Inner { parts, developer: RwLock::default() }));
+        let keyrings = Keyrings(Arc::new(Inner {
+            parts,
+            developer: RwLock::default(),
+            attempts: Attempts::default(),
+            returning: Returning::default(),
+            changed: Notify::new(),
+            broken: OnceLock::new(),
+        }));
         keyrings.read_developer_keyrings()?;
         Ok(keyrings)
+    }
+
+    /// Says who is told of broken keyrings; later calls change nothing.
+    pub fn tell(&self, listener: Arc<dyn HearBroken>) {
+        let _already_set = self.0.broken.set(listener);
     }
 
     /// What functions of a snap-in get: the secrets of its `bindings` by name, and those of the
@@ -121,7 +171,7 @@ impl Keyrings {
         let mut usable = Vec::with_capacity(stored.len());
         let mut problems = Vec::new();
         for (name, id, record, envelope) in stored {
-            match self.secret_of(id, &record, &envelope) {
+            match self.secret_of(id, &record, &envelope).await {
                 Ok(secret) => {
                     let secret = secret.for_functions().clone().into_inner();
                     usable.push(ResolvedKeyring { name, id, secret });
@@ -132,7 +182,7 @@ impl Keyrings {
         Ok((usable, problems))
     }
 
-    fn secret_of(
+    async fn secret_of(
         &self,
         id: KeyringId,
         record: &KeyringRecord,
@@ -142,7 +192,8 @@ impl Keyrings {
             let name = record.owner.name().to_owned();
             return Err(KeyringError::Broken { name, reason: reason.clone() });
         }
-        self.open(id, envelope)
+        let secret = self.open(id, envelope)?;
+        self.fresh(id, record, secret).await
     }
 
     fn open(&self, id: KeyringId, envelope: &[u8]) -> Result<KeyringSecret, KeyringError> {
@@ -231,9 +282,11 @@ impl Keyrings {
             KeyringOwner::Developer { .. } => return Err(no_such_keyring(&owner)),
         };
         let declared = version.manifest.keyring(owner.name()).filter(|it| it.level == level);
-        let found = self.0.parts.store.read(|tables| {
-            let Some(id) = tables.keyring_of(&owner)? else { return Ok(None) };
-            Ok(tables.keyring(id)?.map(|it| (id, it)))
+        let now_ms = self.0.parts.clock.now_ms();
+        let (found, awaited) = self.0.parts.store.read(|tables| {
+            let awaited = tables.authorization_of(&owner, now_ms)?.map(|it| it.expires_ms);
+            let Some(id) = tables.keyring_of(&owner)? else { return Ok((None, awaited)) };
+            Ok((tables.keyring(id)?.map(|it| (id, it)), awaited))
         })?;
         if declared.is_none() && found.is_none() {
             let at_level = version.manifest.keyrings.iter().filter(|it| it.level == level);
@@ -245,6 +298,7 @@ impl Keyrings {
         Ok(Located {
             declared: declared.cloned(),
             found,
+            awaited_until_ms: awaited.or(self.0.returning.until_ms(&owner)),
             version: version.clone(),
             snap_in: snap_in.clone(),
             owner,

@@ -32,7 +32,7 @@ pub struct Invocation {
     pub fresh: bool,
     /// Where the run's requests may go.
     pub egress: EgressRules,
-    /// Texts to be masked in logs and errors.
+    /// Texts to be masked in logs, errors and results. The first is the token of the run.
     pub secrets: Arc<[String]>,
     /// Hears log lines while the run is on; they are in the report as well.
     pub on_log: Option<LogListener>,

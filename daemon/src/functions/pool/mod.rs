@@ -11,6 +11,7 @@ mod keeper;
 mod places;
 mod process;
 mod redact;
+mod secret_forms;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -23,6 +24,7 @@ pub use self::invocation::{CodeSource, Fetch, Invocation, LogListener};
 use self::keeper::{Keeper, Program};
 use self::places::{Answer, Given, Grant, Places, Ticketed};
 use self::process::Process;
+pub use self::redact::mask;
 use super::outcome::{Failure, FailureKind, LogLine, Outcome, RunReport};
 use super::sandbox::SandboxReport;
 use crate::model::id::SnapInId;

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use super::conversation::{Break, Conversation};
 use super::keeper::{Keeper, Started, last_words};
 use super::places::Occupant;
+use super::redact::Redactor;
 use super::{Fetch, Invocation};
 use crate::functions::outcome::{Failure, FailureKind, LogLine, Outcome};
 use crate::functions::protocol::{self, AfterRun, FromRunner, PROTOCOL, RunHeader, ToRunner};
@@ -154,16 +155,18 @@ impl Process {
             Err(Break::ShuttingDown) => {
                 Outcome::Interrupted { reason: "the daemon is shutting down".to_owned() }
             }
-            Err(Break::Lost) => self.why_lost().await,
+            Err(Break::Lost) => self.why_lost(&redactor).await,
         };
         (redactor.outcome(outcome), logs)
     }
 
     /// What the end of a process in the middle of a run says about the run.
-    async fn why_lost(&mut self) -> Outcome {
+    async fn why_lost(&mut self, redactor: &Redactor<'_>) -> Outcome {
         use rustix::process::Signal;
         use std::os::unix::process::ExitStatusExt;
-        let (status, words) = self.end().await;
+        let (status, mut words) = self.end().await;
+        // What a process says when it dies may quote what it was working on.
+        redactor.text(&mut words);
         let described = describe_status(&status);
         tracing::warn!(snap_in = %self.snap_in, status = described, words, "runner process lost");
         let signal = status.as_ref().ok().and_then(ExitStatusExt::signal);

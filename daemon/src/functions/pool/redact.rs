@@ -1,31 +1,53 @@
-//! Keeps the secrets of a run out of what people read: logs and errors.
+//! Keeps the secrets of a run out of what is stored and shown: logs, errors and results.
 //!
-//! A function may log its whole event, tokens and keyrings included, and many do. Results are left
-//! alone: they are the function's answer to its caller.
+//! A function may log, throw or return its whole event, tokens and keyrings included, and many do.
+//! A result is stored, shown with its run and answered to whoever called, none of which is what a
+//! keyring is for; a function that has to hand a secret on makes a request with it.
 
-use crate::functions::outcome::{Failure, Outcome};
+use std::sync::OnceLock;
+
+use serde_json::value::RawValue;
+
+use super::secret_forms::{SHORTEST, SecretForms};
+use crate::functions::outcome::{Failure, Outcome, RunReport};
 
 const MASK: &str = "[secret]";
-/// Shorter texts occur by chance and tell nothing when they are masked.
-const SHORTEST: usize = 6;
 
 pub(super) struct Redactor<'a> {
     secrets: &'a [String],
+    /// Made when the first text comes: many runs say nothing.
+    forms: OnceLock<SecretForms<'a>>,
 }
 
-impl Redactor<'_> {
-    pub(super) fn new(secrets: &[String]) -> Redactor<'_> {
-        Redactor { secrets }
+/// Masks secrets that became known only while the run was on.
+pub fn mask(report: RunReport, secrets: &[String]) -> RunReport {
+    if secrets.is_empty() {
+        return report;
+    }
+    let redactor = Redactor::new(secrets);
+    let RunReport { outcome, mut logs, duration } = report;
+    for line in &mut logs {
+        redactor.text(&mut line.message);
+    }
+    RunReport { outcome: redactor.outcome(outcome), logs, duration }
+}
+
+impl<'a> Redactor<'a> {
+    pub(super) fn new(secrets: &'a [String]) -> Redactor<'a> {
+        Redactor { secrets, forms: OnceLock::new() }
     }
 
+    /// Masks secrets in a text.
     pub(super) fn text(&self, text: &mut String) {
-        for secret in self.secrets.iter().filter(|it| it.len() >= SHORTEST) {
-            if text.contains(secret.as_str()) {
-                *text = text.replace(secret.as_str(), MASK);
-            }
+        if text.len() < SHORTEST {
+            return;
+        }
+        for range in self.forms().find(text).into_iter().rev() {
+            text.replace_range(range, MASK);
         }
     }
 
+    /// Masks secrets in all that a run came to.
     pub(super) fn outcome(&self, outcome: Outcome) -> Outcome {
         match outcome {
             Outcome::Failed(mut failure) => {
@@ -35,16 +57,81 @@ impl Redactor<'_> {
                 }
                 Outcome::Failed(failure)
             }
-            Outcome::Succeeded { result } => Outcome::Succeeded { result },
+            Outcome::Succeeded { result } => Outcome::Succeeded { result: self.json(result) },
             Outcome::Interrupted { reason } => Outcome::Interrupted { reason },
         }
     }
+
+    /// Masks secrets in the texts and numbers of a document, which stays one.
+    fn json(&self, document: Box<RawValue>) -> Box<RawValue> {
+        let text = document.get();
+        if text.len() < SHORTEST || self.forms().find(text).is_empty() {
+            return document;
+        }
+        // It was JSON and still is; and if not, then rather nothing than a secret.
+        RawValue::from_string(self.masked_json(text)).unwrap_or_default()
+    }
+
+    fn masked_json(&self, text: &str) -> String {
+        let mut masked = String::with_capacity(text.len());
+        let mut rest = text;
+        let begins = |it: char| it == '"' || it == '-' || it.is_ascii_digit();
+        while let Some(at) = rest.find(begins) {
+            let (between, token) = rest.split_at(at);
+            masked.push_str(between);
+            let (token, after) = token.split_at(token_length(token));
+            rest = after;
+            match serde_json::from_str::<String>(token) {
+                Ok(mut content) if !self.forms().find(&content).is_empty() => {
+                    self.text(&mut content);
+                    masked.push_str(&serde_json::Value::String(content).to_string());
+                }
+                Err(_) if token.len() >= SHORTEST && self.secrets.iter().any(|it| it == token) => {
+                    masked.push_str(&format!("\"{MASK}\""));
+                }
+                Ok(_) | Err(_) => masked.push_str(token),
+            }
+        }
+        masked.push_str(rest);
+        masked
+    }
+
+    fn forms(&self) -> &SecretForms<'a> {
+        self.forms.get_or_init(|| SecretForms::of(self.secrets.iter().map(String::as_str)))
+    }
+}
+
+/// How long the text or number is that `json` begins with.
+fn token_length(json: &str) -> usize {
+    if !json.starts_with('"') {
+        let in_number = |it: char| it.is_ascii_digit() || "+-.eE".contains(it);
+        return json.find(|it| !in_number(it)).unwrap_or(json.len());
+    }
+    let mut is_escaped = false;
+    let end = json.bytes().skip(1).position(|byte| {
+        let is_end = byte == b'"' && !is_escaped;
+        is_escaped = byte == b'\\' && !is_escaped;
+        is_end
+    });
+    end.map_or(json.len(), |it| it + 2)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
     use super::*;
     use crate::functions::outcome::FailureKind;
+
+    fn masked(secrets: &[&str], result: &str) -> String {
+        let secrets: Vec<String> = secrets.iter().map(|it| (*it).to_owned()).collect();
+        let result = RawValue::from_string(result.to_owned()).expect("JSON");
+        match Redactor::new(&secrets).outcome(Outcome::Succeeded { result }) {
+            Outcome::Succeeded { result } => result.get().to_owned(),
+            other => panic!("it stays a success: {other:?}"),
+        }
+    }
 
     #[test]
     fn secrets_are_masked_wherever_people_read() {
@@ -57,5 +144,73 @@ mod tests {
         };
         assert_eq!(failure.message, "401 for [secret], about ab");
         assert_eq!(failure.stack.as_deref(), Some("at [secret]"));
+    }
+
+    #[test]
+    fn results_stay_documents() {
+        let secret = "se\"cr\\et\n";
+        for (result, expected) in [
+            (json!(secret), json!("[secret]")),
+            (
+                json!({ "a": [format!("x {secret}!")], secret: 1 }),
+                json!({ "a": ["x [secret]!"], "[secret]": 1 }),
+            ),
+            // What a function made of it, and made that a text again.
+            (json!(json!({ "it": secret }).to_string()), json!(r#"{"it":"[secret]"}"#)),
+        ] {
+            let left: Value =
+                serde_json::from_str(&masked(&[secret], &result.to_string())).expect("JSON");
+            assert_eq!(left, expected);
+        }
+        assert_eq!(
+            masked(&["123456"], "[123456,-123456,1234567,\"123456\"]"),
+            "[\"[secret]\",-123456,1234567,\"[secret]\"]"
+        );
+        // Nothing else changes: neither the order of keys, nor spaces, nor numbers without end.
+        let result =
+            "{ \"z\": 1.000000000000000000001, \"b\" : \"hidden!\",\"a\":12345678901234567890123 }";
+        assert_eq!(masked(&["hidden!"], result), result.replace("hidden!", "[secret]"));
+        // What only looks like it: a line break and the rest of the secret.
+        assert_eq!(masked(&["nabcdef"], r#"["\nabcdef"]"#), r#"["\nabcdef"]"#);
+    }
+
+    proptest! {
+        #[test]
+        fn no_result_breaks_and_no_secret_stays(
+            secret in r#"(\\|"|\n|é|[a-z0-9]){7,20}"#,
+            texts in proptest::collection::vec(r#"(\\|"|\n|é|[a-z0-9]){0,8}"#, 1..5),
+            depth in 1usize..4,
+        ) {
+            let mut result = Value::Null;
+            for text in &texts {
+                result = json!({ text: [result, format!("{text}{secret}"), 1.5] });
+            }
+            let mut document = result.to_string();
+            for _ in 1..depth {
+                document = json!(document).to_string();
+            }
+            let mut left: Value = serde_json::from_str(&masked(&[&secret], &document)).expect("JSON");
+            // Texts within texts are no documents any more when what was masked ended in a backslash.
+            while let Value::String(text) = &left
+                && let Ok(within) = serde_json::from_str(text)
+            {
+                prop_assert!(!text.contains(&secret), "{}", text);
+                left = within;
+            }
+            fn texts_of(value: &Value, found: &mut Vec<String>) {
+                match value {
+                    Value::String(text) => found.push(text.clone()),
+                    Value::Array(items) => items.iter().for_each(|it| texts_of(it, found)),
+                    Value::Object(members) => members.iter().for_each(|(name, it)| {
+                        found.push(name.clone());
+                        texts_of(it, found);
+                    }),
+                    Value::Null | Value::Bool(_) | Value::Number(_) => {}
+                }
+            }
+            let mut found = Vec::new();
+            texts_of(&left, &mut found);
+            prop_assert!(found.iter().all(|it| !it.contains(&secret)), "{:?}", found);
+        }
     }
 }

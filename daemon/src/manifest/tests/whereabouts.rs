@@ -97,6 +97,11 @@ fn where_the_file_has_another_shape() {
     let text = "version: 2\nevent_sources:\n  user:\n    - name: s\n      filter: {jq_query: .}\n";
     let places = parse(text).places;
     assert_eq!(places.locate("event_sources.user[0].config.filter.jq_query", None), (5, 26));
+
+    let text = "version: 2\nkeyring_types:\n  - id: t\n    secret_config:\n      \
+                organization_data:\n        response_jq: .id\n";
+    let places = parse(text).places;
+    assert_eq!(places.locate("keyring_types[0].organization_data.response_jq", None), (6, 22));
 }
 
 #[test]

@@ -1,0 +1,167 @@
+//! `mortise snap-in set`, `enable` and `disable`: inputs and keyrings of what is installed.
+
+use serde_json::{Map, Value, json};
+
+use super::arguments::{Set, ValueOptions};
+use super::fill::{self, Keyrings};
+use super::given::Given;
+use super::origin::read_manifest;
+use super::upgrade::get;
+use super::{finish, settle};
+use crate::cli::Failure;
+use crate::cli::connection::Client;
+use crate::cli::show::{self, View};
+use crate::model::manifest::{Level, Manifest};
+
+/// Sets what was given.
+pub(super) fn set(client: &Client, as_json: bool, options: &Set) -> Result<(), Failure> {
+    let values = ValueOptions {
+        set: [options.inputs.clone(), options.set.clone()].concat(),
+        keyring: options.keyring.clone(),
+        values: options.values.clone(),
+    };
+    let given = Given::read(&values)?;
+    let snap_in = get(client, &options.snap_in)?;
+    let manifest = manifest_of(client, &snap_in)?;
+    let level = if options.user.is_some() { Level::User } else { Level::Organization };
+    let mut wrong = match level {
+        Level::Organization => fill::unknown_keyrings(&manifest, &given),
+        Level::User if given.keyrings.is_empty() => Vec::new(),
+        Level::User => vec!["keyrings of a user are set with `mortise keyring`".to_owned()],
+    };
+    let mut changes = match given.values(&manifest, level) {
+        Ok(changes) => changes,
+        Err(more) => {
+            wrong.splice(0..0, more);
+            Map::new()
+        }
+    };
+    for name in &options.unset {
+        if changes.insert(name.clone(), Value::Null).is_some() {
+            wrong.push(format!("{name}: is both set and unset"));
+        }
+    }
+    if changes.is_empty() && given.keyrings.is_empty() && wrong.is_empty() {
+        wrong.push("give at least one NAME=VALUE, --unset, --keyring or --values".to_owned());
+    }
+    if !wrong.is_empty() {
+        return Err(Failure::usage(wrong.join("\n")));
+    }
+    if let Some(user) = &options.user {
+        return set_of_user(client, as_json, &snap_in, user, &changes);
+    }
+    if !changes.is_empty() {
+        let parameters = json!({ "id": snap_in["id"], "inputs_values": changes });
+        client.slow_call("changing inputs", "snap-ins.update", &parameters)?;
+    }
+    let id = snap_in["id"].as_str().unwrap_or_default();
+    let package = snap_in["package"].as_str().unwrap_or_default();
+    let keyrings = Keyrings { client, manifest: &manifest, snap_in: id, package };
+    if let Err(mut failure) = keyrings.set_given(&given) {
+        if !changes.is_empty() {
+            failure.message.push_str("\nthe inputs were changed");
+        }
+        return Err(failure);
+    }
+    let after = get(client, id)?;
+    if as_json {
+        return show::print(&format!("{:#}", json!({ "snap_in": after })));
+    }
+    show::print(&changed(&after, &changes, &given))
+}
+
+fn set_of_user(
+    client: &Client,
+    as_json: bool,
+    snap_in: &Value,
+    user: &str,
+    changes: &Map<String, Value>,
+) -> Result<(), Failure> {
+    let parameters = json!({ "id": snap_in["id"], "user": user, "inputs_values": changes });
+    let answer = client.slow_call("changing inputs", "snap-ins.update-user", &parameters)?;
+    show::answer(&answer, &View::EVERYTHING, as_json)
+}
+
+/// Enables or disables it for a user.
+pub(super) fn enable(
+    client: &Client,
+    as_json: bool,
+    text: &str,
+    user: Option<&str>,
+    set: &[String],
+) -> Result<(), Failure> {
+    let values = ValueOptions { set: set.to_vec(), ..ValueOptions::default() };
+    let given = Given::read(&values)?;
+    let snap_in = get(client, text)?;
+    let changes = match given.inputs.is_empty() {
+        true => Map::new(),
+        false => {
+            let manifest = manifest_of(client, &snap_in)?;
+            let values = given.values(&manifest, Level::User);
+            values.map_err(|wrong| Failure::usage(wrong.join("\n")))?
+        }
+    };
+    let mut who = Map::new();
+    who.insert("id".to_owned(), snap_in["id"].clone());
+    if let Some(user) = user {
+        who.insert("user".to_owned(), json!(user));
+    }
+    if !changes.is_empty() {
+        let mut parameters = who.clone();
+        parameters.insert("inputs_values".to_owned(), Value::Object(changes));
+        client.slow_call("changing inputs", "snap-ins.update-user", &Value::Object(parameters))?;
+    }
+    let answer = client.slow_call("enabling", "snap-ins.enable", &Value::Object(who))?;
+    show::answer(&answer, &View::EVERYTHING, as_json)
+}
+
+/// Activates it, or takes it out of service, and waits.
+pub(super) fn step(
+    client: &Client,
+    as_json: bool,
+    verb: &str,
+    mut parameters: Value,
+) -> Result<(), Failure> {
+    let what = match verb {
+        "activate" => "activating",
+        "deactivate" => "deactivating",
+        _ => "deleting",
+    };
+    parameters["wait_seconds"] = json!(settle::WAIT_SECONDS);
+    let answer = client.slow_call(what, &format!("snap-ins.{verb}"), &parameters)?;
+    let snap_in = settle::settled(client, what, answer)?;
+    if as_json {
+        show::print(&format!("{:#}", json!({ "snap_in": snap_in })))?;
+        return settle::refuse_error(&snap_in);
+    }
+    if snap_in["state"] == "ACTIVE" {
+        return finish::report(client, false, &snap_in["id"], false);
+    }
+    settle::refuse_error(&snap_in)?;
+    let of = |key: &str| show::plain(snap_in[key].as_str().unwrap_or_default());
+    show::print(&format!("{} is {}", of("scope"), of("state")))
+}
+
+/// The manifest of the version that a snap-in is of.
+pub(super) fn manifest_of(client: &Client, snap_in: &Value) -> Result<Manifest, Failure> {
+    let version = client.call("versions.get", &json!({ "id": snap_in["version"] }))?;
+    read_manifest(version["manifest"].as_str().unwrap_or_default())
+}
+
+/// What was changed, with the values now.
+fn changed(after: &Value, changes: &Map<String, Value>, given: &Given) -> String {
+    let inputs = after["inputs"].as_array().cloned().unwrap_or_default();
+    let mut lines = Vec::new();
+    for name in changes.keys() {
+        let input = inputs.iter().find(|it| it["name"] == name.as_str());
+        let Some(input) = input else { continue };
+        let value = match &input["value"] {
+            Value::Null => "not set".to_owned(),
+            value => super::ask::shown(value),
+        };
+        let origin = if input["is_set"] == true { "" } else { " (default)" };
+        lines.push(format!("{name} = {}{origin}", show::plain(&value)));
+    }
+    lines.extend(given.keyrings.keys().map(|name| format!("keyring {name} is set")));
+    lines.join("\n")
+}

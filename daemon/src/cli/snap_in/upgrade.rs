@@ -1,0 +1,314 @@
+//! `mortise snap-in upgrade` and `rollback`: the plan first, then the move.
+
+use serde_json::{Map, Value, json};
+
+use super::arguments::{Rollback, Upgrade};
+use super::fill::{self, Keyrings, Wanted};
+use super::given::Given;
+use super::install::developer_keyrings;
+use super::needs::{Needs, Present};
+use super::origin::{self, Origin};
+use super::{ask, finish, settle};
+use crate::cli::Failure;
+use crate::cli::connection::Client;
+use crate::cli::show::{self, heading, plain};
+use crate::cli::terminal::{Dialogue, Terminal};
+use crate::model::manifest::{Level, Manifest};
+
+/// Moves a snap-in to another version.
+pub(super) fn upgrade(client: &Client, as_json: bool, options: &Upgrade) -> Result<(), Failure> {
+    let given = Given::read(&options.values)?;
+    let snap_in = get(client, &options.snap_in)?;
+    let version = version_for(client, &snap_in, options)?;
+    let number = version["version"]["number"].clone();
+    if version["version"]["id"] == snap_in["version"] {
+        if !as_json {
+            eprintln!("{} is of version {number} already", shown(&snap_in["scope"]));
+        }
+        return finish::report(client, as_json, &snap_in["id"], false);
+    }
+    let manifest = origin::read_manifest(version["manifest"].as_str().unwrap_or_default())?;
+    let planned = plan(client, &snap_in, &version["version"]["id"])?;
+    if options.plan {
+        let plan = if as_json { format!("{planned:#}") } else { plan_text(&planned) };
+        return show::print(&plan);
+    }
+    let mut person = Terminal::open();
+    let title = format!("From version {} to {number}", snap_in["version_number"]);
+    say_plan(&mut person, as_json, &title, &planned)?;
+    let mut changes = checked_values(&manifest, &given)?;
+    let package = shown(&snap_in["package"]);
+    let present = given_to(client, &given, &changes, &package)?;
+    // The daemon also knows values of versions before.
+    let needs = Needs::told(&manifest, &planned["plan"]["missing"], &present);
+    // A snap-in that does not function may lack things.
+    let must_be_whole = snap_in["state"] == "ACTIVE";
+    match &mut person {
+        Some(person) => {
+            for input in &needs.inputs {
+                if let Some(answer) = ask::for_input(person, input, None)? {
+                    changes.insert(input.name.clone(), answer);
+                }
+            }
+        }
+        None if must_be_whole && !needs.is_empty() => {
+            let lines = needs.lines(&manifest, &shown(&snap_in["scope"]));
+            let message = format!("something is missing then:\n  {}", lines.join("\n  "));
+            return Err(Failure::usage(message));
+        }
+        None => {}
+    }
+    let is_stopped = must_be_whole && needs_new_keyring(&planned);
+    let question = match is_stopped {
+        true => "It is deactivated until its new keyrings are set. Upgrade it?",
+        false => "Upgrade it?",
+    };
+    agree(&mut person, options.yes, question)?;
+    let keyrings = Keyrings {
+        client,
+        manifest: &manifest,
+        snap_in: &shown(&snap_in["id"]),
+        package: &package,
+    };
+    let move_it = Move {
+        client,
+        snap_in: &snap_in,
+        name: "snap-ins.upgrade",
+        parameters: json!({
+            "id": snap_in["id"], "version": version["version"]["id"], "inputs_values": changes,
+            "wait_seconds": settle::WAIT_SECONDS,
+        }),
+    };
+    let steps = Steps { move_it, keyrings, given: &given, present };
+    if is_stopped {
+        steps.with_a_stop(&mut person)?;
+    } else {
+        steps.go(&mut person)?;
+    }
+    finish::report(client, as_json, &snap_in["id"], false)
+}
+
+fn needs_new_keyring(planned: &Value) -> bool {
+    let mut missing = planned["plan"]["missing"].as_array().into_iter().flatten();
+    missing.any(|it| it["kind"] == "keyring")
+}
+
+/// Moves a snap-in back.
+pub(super) fn rollback(client: &Client, as_json: bool, options: &Rollback) -> Result<(), Failure> {
+    let snap_in = get(client, &options.snap_in)?;
+    let version = match &options.version {
+        Some(text) => stored(client, &snap_in, &Origin::of(text))?["version"]["id"].clone(),
+        None => last_version(client, &snap_in)?,
+    };
+    let planned = plan(client, &snap_in, &version)?;
+    let mut person = Terminal::open();
+    say_plan(&mut person, as_json, "Back to an earlier version", &planned)?;
+    agree(&mut person, options.yes, "Roll it back?")?;
+    let move_it = Move {
+        client,
+        snap_in: &snap_in,
+        name: "snap-ins.rollback",
+        parameters: json!({
+            "id": snap_in["id"], "version": version, "wait_seconds": settle::WAIT_SECONDS,
+        }),
+    };
+    move_it.go("rolling back")?;
+    finish::report(client, as_json, &snap_in["id"], false)
+}
+
+/// The call that moves it.
+struct Move<'a> {
+    client: &'a Client,
+    snap_in: &'a Value,
+    name: &'static str,
+    parameters: Value,
+}
+
+impl Move<'_> {
+    fn go(&self, what: &str) -> Result<(), Failure> {
+        let answer = self.client.slow_call(what, self.name, &self.parameters)?;
+        settle::settled(self.client, what, answer).map(drop)
+    }
+}
+
+/// The move, and the keyrings that only the other version has.
+struct Steps<'a> {
+    move_it: Move<'a>,
+    keyrings: Keyrings<'a>,
+    given: &'a Given,
+    present: Present,
+}
+
+impl Steps<'_> {
+    fn go(&self, person: &mut Option<Terminal>) -> Result<(), Failure> {
+        self.move_it.go("upgrading")?;
+        self.keyrings.set_given(self.given)?;
+        let Some(person) = person else { return Ok(()) };
+        let now = get(self.move_it.client, self.keyrings.snap_in)?;
+        let needs = Needs::told(self.keyrings.manifest, &now["missing"], &self.present);
+        self.keyrings.ask(person, &Wanted::from(needs))
+    }
+
+    /// A keyring belongs to a version that declares it, so an active snap-in that needs a new one
+    /// stops for a moment: the other version, its keyrings, and on.
+    fn with_a_stop(&self, person: &mut Option<Terminal>) -> Result<(), Failure> {
+        self.step("deactivate", "deactivating until its new keyrings are set")?;
+        let done = self.go(person).and_then(|()| self.step("activate", "activating"));
+        done.map_err(|mut failure| {
+            let scope = shown(&self.move_it.snap_in["scope"]);
+            failure.message.push_str(&format!(
+                "\nit is INACTIVE now. Mend it and go on: mortise snap-in activate {scope}; or go \
+                 back: mortise snap-in rollback {scope}"
+            ));
+            failure
+        })
+    }
+
+    fn step(&self, verb: &str, what: &str) -> Result<(), Failure> {
+        let client = self.move_it.client;
+        let parameters =
+            json!({ "id": self.move_it.snap_in["id"], "wait_seconds": settle::WAIT_SECONDS });
+        let answer = client.slow_call(what, &format!("snap-ins.{verb}"), &parameters)?;
+        settle::refuse_error(&settle::settled(client, what, answer)?)
+    }
+}
+
+/// A snap-in with its configuration.
+pub(super) fn get(client: &Client, text: &str) -> Result<Value, Failure> {
+    Ok(client.call("snap-ins.get", &json!({ "id": text }))?["snap_in"].clone())
+}
+
+fn version_for(client: &Client, snap_in: &Value, options: &Upgrade) -> Result<Value, Failure> {
+    let origin = Origin::of(&options.to);
+    match origin {
+        Origin::Version(_) | Origin::Number(_) => stored(client, snap_in, &origin),
+        Origin::Path(_) | Origin::Url(_) => {
+            let looked = origin::look(client, &origin, options.sha256.as_deref())?;
+            for warning in &looked.warnings {
+                eprintln!("{}", plain(warning));
+            }
+            let package = shown(&snap_in["package"]);
+            let created = origin::create(client, looked.upload, &package)?;
+            client.call("versions.get", &json!({ "id": created["version"]["id"] }))
+        }
+    }
+}
+
+/// A version that is there, with its manifest.
+fn stored(client: &Client, snap_in: &Value, origin: &Origin) -> Result<Value, Failure> {
+    let number = match origin {
+        Origin::Version(id) => return client.call("versions.get", &json!({ "id": id })),
+        Origin::Number(number) => *number,
+        Origin::Path(_) | Origin::Url(_) => {
+            return Err(Failure::usage("expected the id or the number of a version"));
+        }
+    };
+    let versions =
+        client.list_all("versions.list", "versions", &json!({ "package": snap_in["package"] }))?;
+    match versions.iter().find(|it| it["number"] == number) {
+        Some(found) => client.call("versions.get", &json!({ "id": found["id"] })),
+        None => {
+            let numbers: Vec<String> = versions.iter().map(|it| it["number"].to_string()).collect();
+            Err(Failure::refused(format!(
+                "{} has no version {number} (allowed: {})",
+                shown(&snap_in["package_slug"]),
+                numbers.join(", ")
+            )))
+        }
+    }
+}
+
+fn last_version(client: &Client, snap_in: &Value) -> Result<Value, Failure> {
+    let past = snap_in["past_versions"].as_array().cloned().unwrap_or_default();
+    for version in past.iter().rev().map(|it| &it["version"]) {
+        let is_kept = *version != snap_in["version"]
+            && client.try_call("versions.get", &json!({ "id": version }))?.is_ok();
+        if is_kept {
+            return Ok(version.clone());
+        }
+    }
+    let scope = shown(&snap_in["scope"]);
+    Err(Failure::refused(format!("{scope} was of no other version that is still there")))
+}
+
+fn plan(client: &Client, snap_in: &Value, version: &Value) -> Result<Value, Failure> {
+    client.call("snap-ins.plan-upgrade", &json!({ "id": snap_in["id"], "version": version }))
+}
+
+fn plan_text(planned: &Value) -> String {
+    let lines = planned["lines"].as_array().into_iter().flatten();
+    let lines: Vec<String> = lines.map(|it| format!("  {}", shown(it))).collect();
+    if lines.is_empty() {
+        "  nothing that is declared changes".to_owned()
+    } else {
+        lines.join("\n")
+    }
+}
+
+/// The plan goes where the question goes; a script that wants JSON asked for no plan.
+fn say_plan(
+    person: &mut Option<Terminal>,
+    as_json: bool,
+    title: &str,
+    planned: &Value,
+) -> Result<(), Failure> {
+    let text = format!("{}\n{}", heading(title), plan_text(planned));
+    match person {
+        Some(person) => person.say(&text),
+        None if as_json => Ok(()),
+        None => show::print(&text),
+    }
+}
+
+/// Nothing is moved without a word of agreement.
+fn agree(person: &mut Option<Terminal>, yes: bool, question: &str) -> Result<(), Failure> {
+    match person {
+        _ if yes => Ok(()),
+        Some(person) => match ask::confirm(person, question, false)? {
+            true => Ok(()),
+            false => Err(Failure::refused("nothing was changed")),
+        },
+        None => Err(Failure::usage("nothing was changed: look at the plan, and say --yes")),
+    }
+}
+
+fn checked_values(manifest: &Manifest, given: &Given) -> Result<Map<String, Value>, Failure> {
+    let wrong = fill::unknown_keyrings(manifest, given);
+    match given.values(manifest, Level::Organization) {
+        Ok(values) if wrong.is_empty() => Ok(values),
+        Ok(_) => Err(Failure::usage(wrong.join("\n"))),
+        Err(more) => Err(Failure::usage([more, wrong].concat().join("\n"))),
+    }
+}
+
+/// What was given, as what will be there.
+fn given_to(
+    client: &Client,
+    given: &Given,
+    changes: &Map<String, Value>,
+    package: &str,
+) -> Result<Present, Failure> {
+    let mut present = Present {
+        inputs: changes.clone(),
+        keyrings: given.keyrings.keys().cloned().collect(),
+        developer_keyrings: developer_keyrings(client, package)?,
+    };
+    present.developer_keyrings.extend(given.keyrings.keys().cloned());
+    Ok(present)
+}
+
+fn shown(value: &Value) -> String {
+    plain(value.as_str().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_is_its_lines() {
+        let planned = json!({ "plan": {}, "lines": ["+ input level", "- function old"] });
+        assert_eq!(plan_text(&planned), "  + input level\n  - function old");
+        assert!(plan_text(&json!({ "lines": [] })).contains("nothing"));
+    }
+}

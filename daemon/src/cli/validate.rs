@@ -1,0 +1,139 @@
+//! `mortise version validate`: everything that is wrong with a version, without a daemon. Plugins
+//! check what only they understand, as far as they are here; what was not checked is said.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::show::{self, plain};
+use super::snap_in::origin::whereabouts;
+use super::{Failure, files};
+use crate::archive::{ArchiveFile, Limits, pack_directory, read_archive, without_top_folder};
+use crate::clock::Clock;
+use crate::engine::versions::{UnknownTypes, check, check_manifest};
+use crate::manifest::{self, Problem};
+use crate::plugins::{LoadOutcome, PluginHost, PluginSettings, Trust};
+use mortise_plugin::Role;
+
+/// Where packages put plugins.
+pub(super) const INSTALLED_PLUGINS: &str = "/usr/lib/mortise/plugins";
+const MANIFEST_NAMES: [&str; 2] = ["manifest.yaml", "manifest.yml"];
+
+/// Checks a directory, an archive or a manifest, and says what it finds.
+pub(super) fn validate(
+    as_json: bool,
+    path: &Path,
+    plugin_paths: Vec<PathBuf>,
+) -> Result<(), Failure> {
+    let subject = Subject::read(path)?;
+    let are_named = !plugin_paths.is_empty();
+    let plugins = load_plugins(plugin_paths);
+    let (is_valid, problems) = subject.check(&plugins)?;
+    let unchecked = unchecked(&subject.manifest, &plugins);
+    let found = json!(problems);
+    if as_json {
+        let answer = json!({ "valid": is_valid, "problems": found, "unchecked": unchecked });
+        show::print(&format!("{answer:#}"))?;
+    } else {
+        for line in show::findings(&found, &subject.whereabouts) {
+            show::print(&plain(&line))?;
+        }
+        if are_named {
+            say_refused(&plugins);
+        }
+        for source in unchecked.as_array().into_iter().flatten() {
+            eprintln!(
+                "not checked: the config of event source {}, because no plugin here has the type \
+                 {}; --plugins DIR says where they are",
+                plain(source["name"].as_str().unwrap_or_default()),
+                plain(source["type"].as_str().unwrap_or_default()),
+            );
+        }
+    }
+    let shown = path.display();
+    match (is_valid, as_json) {
+        (true, true) => Ok(()),
+        (true, false) => show::print(&format!("{shown} is valid")),
+        (false, _) => Err(Failure::refused(format!("{shown} is not valid"))),
+    }
+}
+
+/// What is checked.
+struct Subject {
+    manifest: String,
+    /// Nothing when a manifest is checked alone.
+    files: Option<Vec<ArchiveFile>>,
+    whereabouts: show::Whereabouts,
+}
+
+impl Subject {
+    fn read(path: &Path) -> Result<Subject, Failure> {
+        let is_manifest = path.extension().is_some_and(|it| it == "yaml" || it == "yml");
+        if is_manifest && !path.is_dir() {
+            let manifest = path.display().to_string();
+            let whereabouts = show::Whereabouts { manifest, top: String::new() };
+            return Ok(Subject { manifest: files::read_text(path)?, files: None, whereabouts });
+        }
+        let refused = |error: crate::archive::ArchiveError| Failure::refused(error.to_string());
+        let bytes = if path.is_dir() {
+            pack_directory(path).map_err(refused)?
+        } else {
+            std::fs::read(path).map_err(|error| {
+                Failure::refused(format!("cannot read {}: {error}", path.display()))
+            })?
+        };
+        let unpacked = read_archive(&bytes, &Limits::default()).map_err(refused)?;
+        let unpacked = without_top_folder(unpacked);
+        let manifest = unpacked.iter().find(|it| MANIFEST_NAMES.contains(&it.path.as_str()));
+        let manifest = manifest.ok_or_else(|| {
+            Failure::refused(format!("there is no manifest.yaml at the top of {}", path.display()))
+        })?;
+        let text = String::from_utf8(manifest.bytes.clone())
+            .map_err(|_| Failure::refused(format!("{} is not UTF-8", manifest.path)))?;
+        Ok(Subject { manifest: text, files: Some(unpacked), whereabouts: whereabouts(path) })
+    }
+
+    fn check(&self, plugins: &PluginHost) -> Result<(bool, Vec<Problem>), Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::failed(error.to_string()))?;
+        let now_ms = Clock::System.now_ms();
+        let unknown = UnknownTypes::AreSkipped;
+        Ok(match &self.files {
+            None => {
+                let checked = check_manifest(&self.manifest, plugins, unknown, now_ms);
+                let (manifest, problems) = runtime.block_on(checked);
+                (manifest.is_some(), problems)
+            }
+            Some(files) => {
+                let checked = check(&self.manifest, files, plugins, unknown, now_ms);
+                let checked = runtime.block_on(checked);
+                (checked.is_right(), checked.problems)
+            }
+        })
+    }
+}
+
+fn load_plugins(paths: Vec<PathBuf>) -> PluginHost {
+    let paths = if paths.is_empty() { vec![INSTALLED_PLUGINS.into()] } else { paths };
+    let trust = Trust::RootAndUser { uid: rustix::process::geteuid().as_raw() };
+    PluginHost::load(PluginSettings::new(paths, trust))
+}
+
+/// Sources whose type no plugin here has.
+fn unchecked(manifest: &str, plugins: &PluginHost) -> Value {
+    let parsed = manifest::parse(manifest);
+    let read = parsed.manifest.or(parsed.partial).unwrap_or_default();
+    let sources = read.event_sources.iter().filter(|it| !it.kind.is_empty());
+    let unknown = sources.filter(|it| plugins.find(Role::Source, &it.kind).is_none());
+    unknown.map(|it| json!({ "name": it.name, "type": it.kind })).collect()
+}
+
+fn say_refused(plugins: &PluginHost) {
+    for report in plugins.load_reports() {
+        if let LoadOutcome::Refused { reason } = &report.outcome {
+            eprintln!("{}: {}", report.path.display(), plain(reason));
+        }
+    }
+}

@@ -1,0 +1,411 @@
+//! Renewing access tokens: before they expire, on use and by themselves; one attempt at a time for
+//! each keyring, whoever wants it.
+//!
+//! Invariant: tokens that a server has given are on the disk before anybody gets to use them, because
+//! the ones before them may be void from then on.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio::time::Instant;
+use tracing::{error, info, warn};
+
+use super::authorize::oauth2_of;
+use super::verify;
+use super::{KeyringError, Keyrings, Located};
+use crate::connections::oauth::{self, Grant, Life, Refusal, RefusalKind};
+use crate::connections::secret::{KeyringSecret, Tokens};
+use crate::connections::types;
+use crate::model::id::KeyringId;
+use crate::model::keyring::{KeyringOwner, KeyringState};
+use crate::model::snap_in::SnapInState;
+use crate::store::{KeyringRecord, PageRequest, StoreError};
+
+/// How often tokens are looked at that are due while nobody uses them.
+const SHORTEST_LOOK: Duration = Duration::from_secs(1);
+const LONGEST_LOOK: Duration = Duration::from_secs(30);
+/// How many are renewed at the same time then.
+const AT_ONCE: usize = 8;
+/// How long the store may refuse new tokens before they are given up.
+const STORE_PATIENCE: Duration = Duration::from_secs(30);
+const STORE_PAUSE: Duration = Duration::from_millis(500);
+
+/// The attempts of all keyrings.
+#[derive(Default)]
+pub(super) struct Attempts {
+    places: Mutex<HashMap<KeyringId, Arc<Place>>>,
+}
+
+/// The attempts of one keyring.
+#[derive(Default)]
+struct Place {
+    /// How many have ended: whoever finds more than when he came shares what came of the last.
+    ended: AtomicU64,
+    /// Held while one is made.
+    past: tokio::sync::Mutex<Past>,
+}
+
+/// What came of the attempts so far, since one succeeded.
+#[derive(Default)]
+struct Past {
+    failures: u32,
+    failure: Option<KeyringError>,
+    not_before: Option<Instant>,
+}
+
+/// Why somebody wants it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Occasion {
+    /// It is due. After a failure there is a pause.
+    Due,
+    /// Somebody asked, who does not want to wait for the end of a pause.
+    Asked,
+}
+
+impl Attempts {
+    fn place(&self, id: KeyringId) -> Arc<Place> {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.entry(id).or_default().clone()
+    }
+
+    /// Nothing of before counts for a keyring that was set anew or removed.
+    pub(super) fn forget(&self, id: KeyringId) {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+}
+
+/// The life of the access token, as far as it is known.
+pub(super) fn life(record: &KeyringRecord) -> Option<Life> {
+    record.expires_ms.map(|expires_ms| Life { given_ms: record.changed_ms, expires_ms })
+}
+
+impl Keyrings {
+    /// The tokens of a keyring, renewed when they are due. While the old one is good, a renewal that
+    /// may work later is no error.
+    pub(super) async fn fresh(
+        &self,
+        id: KeyringId,
+        record: &KeyringRecord,
+        secret: KeyringSecret,
+    ) -> Result<KeyringSecret, KeyringError> {
+        let Some(life) = life(record) else { return Ok(secret) };
+        let now_ms = self.0.parts.clock.now_ms();
+        let wanted = if record.refreshable { life.due_ms() } else { life.expires_ms };
+        if now_ms < wanted {
+            return Ok(secret);
+        }
+        match self.renewed(id, record.generation, Occasion::Due).await {
+            Ok((_, renewed)) => Ok(renewed),
+            Err(_) if life.is_good(self.0.parts.clock.now_ms()) => Ok(secret),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Renews the access token now, whether or not it is due.
+    pub async fn refresh(&self, owner: KeyringOwner) -> Result<KeyringRecord, KeyringError> {
+        let located = self.locate(owner)?;
+        let Some((id, record)) = located.found else {
+            return Err(KeyringError::NotSet(located.owner.name().to_owned()));
+        };
+        let connection = types::find(&located.version.manifest, &record.type_id)?;
+        oauth2_of(&connection)?;
+        self.renewed(id, record.generation, Occasion::Asked).await.map(|(record, _)| record)
+    }
+
+    /// Renews the tokens that somebody saw as `seen`, unless somebody else has by then. It goes on
+    /// when the caller does not wait for it.
+    pub(super) async fn renewed(
+        &self,
+        id: KeyringId,
+        seen: u64,
+        occasion: Occasion,
+    ) -> Result<(KeyringRecord, KeyringSecret), KeyringError> {
+        let this = self.clone();
+        let place = self.0.attempts.place(id);
+        let ended = place.ended.load(Ordering::SeqCst);
+        let attempt = self.0.parts.runtime.spawn(async move {
+            let mut past = place.past.lock().await;
+            let Some((record, envelope)) =
+                this.0.parts.store.read(|tables| tables.keyring_with_envelope(id))?
+            else {
+                return Err(KeyringError::Gone);
+            };
+            if record.generation != seen && record.state == KeyringState::Ready {
+                let secret = this.open(id, &envelope)?;
+                return Ok((record, secret));
+            }
+            let is_shared = place.ended.load(Ordering::SeqCst) != ended;
+            let pauses =
+                occasion == Occasion::Due && past.not_before.is_some_and(|it| Instant::now() < it);
+            if let Some(failure) = past.failure.as_ref().filter(|_| is_shared || pauses) {
+                return Err(failure.clone());
+            }
+            let secret = this.open(id, &envelope)?;
+            let outcome = this.attempt(id, record, secret, &mut past).await;
+            place.ended.fetch_add(1, Ordering::SeqCst);
+            outcome
+        });
+        attempt.await.unwrap_or(Err(KeyringError::Store(StoreError::Unavailable)))
+    }
+
+    /// One attempt, and what follows from it.
+    async fn attempt(
+        &self,
+        id: KeyringId,
+        record: KeyringRecord,
+        secret: KeyringSecret,
+        past: &mut Past,
+    ) -> Result<(KeyringRecord, KeyringSecret), KeyringError> {
+        let name = record.owner.name().to_owned();
+        match self.ask_for_tokens(&record, &secret).await {
+            Ok(grant) => {
+                *past = Past::default();
+                self.store_tokens(id, record, secret, grant).await
+            }
+            Err(refusal) => {
+                past.failures += 1;
+                let retry_after = match refusal.kind {
+                    RefusalKind::Transient { retry_after } => retry_after,
+                    RefusalKind::Permanent | RefusalKind::Unclear => None,
+                };
+                let pause = Duration::from_millis(oauth::pause_ms(past.failures, retry_after));
+                past.not_before = Some(Instant::now() + pause);
+                let failure = if oauth::is_lost(refusal.kind, past.failures) {
+                    self.break_down(id, &record, &refusal.message).await?;
+                    KeyringError::Broken { name, reason: refusal.message }
+                } else {
+                    warn!(
+                        keyring = %id,
+                        name,
+                        reason = refusal.message,
+                        next_try_ms = pause.as_millis(),
+                        "an access token was not renewed"
+                    );
+                    KeyringError::NotRenewed { name, reason: refusal.message }
+                };
+                past.failure = Some(failure.clone());
+                Err(failure)
+            }
+        }
+    }
+
+    async fn ask_for_tokens(
+        &self,
+        record: &KeyringRecord,
+        secret: &KeyringSecret,
+    ) -> Result<Grant, Refusal> {
+        let permanent = |message: String| Refusal { kind: RefusalKind::Permanent, message };
+        // What is wrong here is wrong with the configuration, which somebody may mend at any time.
+        let unclear = |error: KeyringError| Refusal {
+            kind: RefusalKind::Unclear,
+            message: error.to_string(),
+        };
+        let KeyringSecret::Tokens(Tokens { refresh_token, .. }) = secret else {
+            return Err(permanent("it holds no tokens".to_owned()));
+        };
+        let Some(refresh_token) = refresh_token else {
+            let message = "its access token has expired, and there is no refresh token";
+            return Err(permanent(message.to_owned()));
+        };
+        let located = self.locate(record.owner.clone()).map_err(unclear)?;
+        let connection = types::find(&located.version.manifest, &record.type_id)
+            .map_err(|it| unclear(it.into()))?;
+        let oauth2 = oauth2_of(&connection).map_err(unclear)?;
+        let client = self.client(located.snap_in.package, &oauth2.client).map_err(unclear)?;
+        let organization = record.organization.as_ref().map(|it| it.id.as_str());
+        let values = verify::values(secret, record.subdomain.as_deref(), organization)
+            .with_client(&client.id, client.secret.as_ref())
+            .with_scopes(&record.scopes.join(&oauth2.scope_delimiter));
+        let request = oauth::refresh_request(oauth2, &values, &client, refresh_token)
+            .map_err(|error| unclear(KeyringError::Request(error.to_string())))?;
+        let answer = self.exchange(request).await.map_err(|nothing| Refusal {
+            kind: if nothing.is_transient {
+                RefusalKind::Transient { retry_after: None }
+            } else {
+                RefusalKind::Unclear
+            },
+            message: nothing.message,
+        })?;
+        let retry_after = answer.retry_after();
+        oauth::read_grant(answer.status, retry_after, &answer.body, &values.secrets()).map_err(
+            |refusal| Refusal {
+                message: format!("{} {}", answer.whereabouts, refusal.message),
+                ..refusal
+            },
+        )
+    }
+
+    /// Stores what the server gave. It may have made the tokens of before void, so a store that
+    /// fails is asked again for a while.
+    async fn store_tokens(
+        &self,
+        id: KeyringId,
+        record: KeyringRecord,
+        before: KeyringSecret,
+        grant: Grant,
+    ) -> Result<(KeyringRecord, KeyringSecret), KeyringError> {
+        let Grant { mut tokens, expires_in, scopes } = grant;
+        if let (None, KeyringSecret::Tokens(Tokens { refresh_token, .. })) =
+            (&tokens.refresh_token, before)
+        {
+            // A server that gives no new one goes on with the old one (RFC 6749 §6).
+            tokens.refresh_token = refresh_token;
+        }
+        let secret = KeyringSecret::Tokens(tokens);
+        let new = KeyringRecord {
+            state: KeyringState::Ready,
+            expires_ms: self.expiry(expires_in.or(life_seconds(&record))),
+            refreshable: super::authorize::is_refreshable(&secret),
+            scopes: scopes.unwrap_or_else(|| record.scopes.clone()),
+            verified: true,
+            ..record
+        };
+        let deadline = Instant::now() + STORE_PATIENCE;
+        loop {
+            let (vault, bytes, new) = (self.0.parts.vault.clone(), secret.to_bytes(), new.clone());
+            let stored =
+                self.0.parts.store.write(move |tables| {
+                    tables.renew_keyring(id, &new, &|id| vault.seal(id, &bytes))
+                });
+            match stored.await {
+                Ok(Some(record)) => {
+                    info!(keyring = %id, name = record.owner.name(), "an access token was renewed");
+                    return Ok((record, secret));
+                }
+                Ok(None) => return Err(KeyringError::Gone),
+                Err(error) if Instant::now() < deadline => {
+                    warn!(keyring = %id, %error, "renewed tokens cannot be stored yet");
+                    tokio::time::sleep(STORE_PAUSE).await;
+                }
+                Err(error) => {
+                    error!(keyring = %id, %error, "renewed tokens could not be stored and are lost");
+                    return Err(error.into());
+                }
+            }
+        }
+    }
+
+    /// Notes that a keyring is of no use any more, and tells whoever runs the snap-in.
+    pub(super) async fn break_down(
+        &self,
+        id: KeyringId,
+        record: &KeyringRecord,
+        reason: &str,
+    ) -> Result<(), KeyringError> {
+        let generation = record.generation;
+        let state = KeyringState::Broken { reason: reason.to_owned() };
+        let note = self
+            .0
+            .parts
+            .store
+            .write(move |tables| tables.note_keyring(id, generation, &state, false));
+        let Some(record) = note.await? else { return Err(KeyringError::Gone) };
+        warn!(keyring = %id, name = record.owner.name(), reason, "a keyring is broken");
+        if let Some(snap_in) = record.owner.snap_in() {
+            self.0.parts.contexts.forget(snap_in);
+        }
+        self.report(&record, reason).await;
+        Ok(())
+    }
+
+    /// Tells whoever runs a snap-in that it cannot function. A person's own keyring is his alone.
+    async fn report(&self, record: &KeyringRecord, reason: &str) {
+        let KeyringOwner::SnapIn { snap_in, name } = &record.owner else { return };
+        let Some(listener) = self.0.broken.get() else { return };
+        let reason = format!("the keyring `{name}` is broken: {reason}");
+        listener.keyring_broken(*snap_in, reason).await;
+    }
+
+    /// Renews what is due although nobody uses it, for ever: refresh tokens die of being left alone.
+    pub async fn keep_fresh(self) {
+        loop {
+            let look_again = match self.renew_what_is_due().await {
+                Ok(next) => next.clamp(SHORTEST_LOOK, LONGEST_LOOK),
+                Err(error) => {
+                    warn!(%error, "the tokens that are due cannot be found");
+                    LONGEST_LOOK
+                }
+            };
+            // Whatever was set meanwhile may be due sooner.
+            let _ = tokio::time::timeout(look_again, self.0.changed.notified()).await;
+        }
+    }
+
+    /// Renews what is due; answers when the next one is.
+    async fn renew_what_is_due(&self) -> Result<Duration, StoreError> {
+        let now_ms = self.0.parts.clock.now_ms();
+        let mut due = Vec::new();
+        let mut broken = Vec::new();
+        let mut next_ms = u64::MAX;
+        let mut from = None;
+        loop {
+            let page = PageRequest { from, limit: usize::MAX, newest_first: false };
+            let page = self.0.parts.store.read(|tables| {
+                tables.list_keyrings(page, |it| {
+                    it.expires_ms.is_some() || matches!(it.state, KeyringState::Broken { .. })
+                })
+            })?;
+            for (id, record) in page.rows {
+                match (&record.state, life(&record)) {
+                    (KeyringState::Broken { .. }, _) => broken.push(record),
+                    (KeyringState::Ready, Some(life)) => {
+                        let at = if record.refreshable { life.due_ms() } else { life.expires_ms };
+                        if at <= now_ms {
+                            due.push((id, record.generation));
+                        } else {
+                            next_ms = next_ms.min(at);
+                        }
+                    }
+                    (KeyringState::Ready, None) | (KeyringState::Pending, _) => {}
+                }
+            }
+            match page.next {
+                Some(next) => from = Some(next),
+                None => break,
+            }
+        }
+        let renewals = futures_util::stream::iter(due);
+        renewals
+            .for_each_concurrent(AT_ONCE, |(id, generation)| async move {
+                // What came of it is logged and stored; whoever uses it hears of it then.
+                let _ = self.renewed(id, generation, Occasion::Due).await;
+            })
+            .await;
+        for record in broken {
+            self.report_again(&record).await;
+        }
+        Ok(Duration::from_millis(next_ms.saturating_sub(now_ms)))
+    }
+
+    /// A snap-in may have missed that its keyring broke: the daemon ended in between, or somebody
+    /// activated it all the same.
+    async fn report_again(&self, record: &KeyringRecord) {
+        let (KeyringState::Broken { reason }, KeyringOwner::SnapIn { snap_in, .. }) =
+            (&record.state, &record.owner)
+        else {
+            return;
+        };
+        let found = self.0.parts.store.read(|tables| tables.snap_in(*snap_in));
+        if let Ok(Some(snap_in)) = found
+            && snap_in.state == SnapInState::Active
+        {
+            self.report(record, reason).await;
+        }
+    }
+}
+
+/// For how long the token of before was good, when the server does not say it of the new one.
+fn life_seconds(record: &KeyringRecord) -> Option<u64> {
+    life(record).map(|it| it.expires_ms.saturating_sub(it.given_ms) / 1000)
+}
+
+impl Located {
+    /// Whether a person's browser is needed for it.
+    pub fn is_connection(&self) -> bool {
+        let Some((_, record)) = &self.found else { return false };
+        types::find(&self.version.manifest, &record.type_id).is_ok_and(|it| it.is_oauth2())
+    }
+}

@@ -1,0 +1,550 @@
+//! The client for people and for scripts: the real program against the real daemon, with pipes and at
+//! a terminal.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use mortise_tests::client::{AtTerminal, Done, command, script};
+use mortise_tests::daemon::{Daemon, Options, built};
+use mortise_tests::files::{Answer, FileServer};
+use mortise_tests::snap_in::{ECHO, Parts, SIGNED};
+use serde_json::{Value, json};
+
+const SECTIONS: &str = "
+inputs:
+  organization:
+    - name: greeting
+      description: What to say.
+      field_type: text
+      default_value: hello
+      ui: {display_name: Greeting}
+    - name: level
+      description: How loud.
+      field_type: enum
+      allowed_values: [low, high]
+      is_required: true
+    - name: retries
+      field_type: int
+      lte: 9
+keyrings:
+  organization:
+    - name: token
+      display_name: The token
+      description: From the settings page.
+      types: [snap_in_secret]
+";
+
+const INSTRUCTIONS: &str = "display_name: Hook
+      setup_instructions: |
+        # Set it up
+
+        Send to {{source.trigger_url}}
+";
+
+/// A directory with a snap-in that needs an input and a keyring.
+struct Sample(tempfile::TempDir);
+
+impl Sample {
+    fn new() -> Sample {
+        Sample::with(SECTIONS)
+    }
+
+    fn with(sections: &str) -> Sample {
+        let sample = Sample(tempfile::tempdir().expect("/tmp"));
+        sample.write(sections);
+        sample
+    }
+
+    fn write(&self, sections: &str) {
+        let parts = Parts::new("Greeter of tests", SIGNED, ECHO).with_sections(sections);
+        parts.write_to(&self.path());
+        let manifest = parts.manifest().replace("display_name: Hook\n", INSTRUCTIONS);
+        self.file("greeter/manifest.yaml", &manifest, 0o644);
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().join("greeter")
+    }
+
+    fn shown(&self) -> String {
+        self.path().display().to_string()
+    }
+
+    /// A file beside the directory.
+    fn file(&self, name: &str, text: &str, mode: u32) -> String {
+        let path = self.0.path().join(name);
+        std::fs::write(&path, text).expect("a temporary file");
+        let permissions = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(&path, permissions).expect("it is ours");
+        path.display().to_string()
+    }
+}
+
+const SCOPE: &str = "default/default/greeter-of-tests";
+
+/// Installs the sample with all that it needs.
+fn install(daemon: &Daemon, sample: &Sample) -> Done {
+    let path = sample.shown();
+    script(
+        daemon,
+        &["snap-in", "install", &path, "--set", "level=low", "--keyring", "token=-"],
+        "t1",
+    )
+}
+
+#[track_caller]
+fn assert_says(done: &Done, code: i32, hints: &[&str]) {
+    assert_eq!(done.code, code, "{done:#?}");
+    let said = format!("{}{}", done.out, done.err);
+    for hint in hints {
+        assert!(said.contains(hint), "{hint:?} in {said}");
+    }
+}
+
+fn is_empty(daemon: &Daemon) -> bool {
+    daemon.call("packages.list", &json!({}))["packages"] == json!([])
+}
+
+#[test]
+fn a_script_is_told_everything_that_is_missing_before_anything_is_created() {
+    let daemon = Daemon::start();
+    let sample = Sample::new();
+    let path = sample.shown();
+    let done = script(&daemon, &["snap-in", "install", &path], "");
+    let hints = [
+        "input level (enum): How loud. (allowed: low, high); give it with --set level=VALUE",
+        "keyring token: From the settings page.; give it with --keyring token=@FILE",
+    ];
+    assert_says(&done, 2, &hints);
+
+    let wrong = ["--set", "level=middle", "--set", "retries=many", "--set", "nope=1"];
+    let done = script(&daemon, &[&["snap-in", "install", &path], &wrong[..]].concat(), "");
+    assert_says(&done, 2, &["level: ", "retries: ", "nope: "]);
+
+    let done = script(&daemon, &["snap-in", "install", &path, "--keyring", "token=hush"], "");
+    assert_says(&done, 2, &["standard input"]);
+    assert!(!format!("{done:?}").contains("hush"));
+    let done = script(&daemon, &["snap-in", "install", &path, "--keyring", "tokn=-"], "x");
+    assert_says(&done, 2, &["keyring tokn: there is none (allowed: token)"]);
+    assert!(is_empty(&daemon), "nothing was created");
+}
+
+#[test]
+fn problems_are_shown_with_their_places() {
+    let daemon = Daemon::start();
+    let sample = Sample::with("hooks:\n  - {type: validate, function: nowhere}\n");
+    std::fs::write(sample.path().join("src/work.ts"), "export const run = (;\n").expect("a file");
+    let path = sample.shown();
+    let done = script(&daemon, &["snap-in", "install", &path], "");
+    let line = std::fs::read_to_string(sample.path().join("manifest.yaml")).expect("it is there");
+    let line = line.lines().position(|it| it.contains("nowhere")).expect("it is there") + 1;
+    let hints = [
+        format!("{path}/manifest.yaml:{line}:"),
+        format!("{path}/src/work.ts:1:"),
+        "nothing was created".to_owned(),
+    ];
+    assert_says(&done, 1, &hints.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(is_empty(&daemon));
+
+    // The same without a daemon.
+    let validate = |more: &[&str]| {
+        let output = Command::new(built("mortise"))
+            .args(["version", "validate", &path])
+            .args(more)
+            .env("MORTISE_SOCKET", "/nonexistent")
+            .output()
+            .expect("it was built");
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned(),
+        )
+    };
+    let (code, said) = validate(&[]);
+    assert_eq!(code, Some(1), "{said}");
+    for hint in [&hints[0], &hints[1], "not checked: the config of event source hook"] {
+        assert!(said.contains(hint), "{hint} in {said}");
+    }
+    sample.write("");
+    let plugin = built("libflow_custom_webhook.so").display().to_string();
+    let (code, said) = validate(&["--plugins", &plugin]);
+    assert_eq!((code, said.contains("not checked")), (Some(0), false), "{said}");
+    let manifest = std::fs::read_to_string(sample.path().join("manifest.yaml")).expect("a file");
+    sample.file("greeter/manifest.yaml", &manifest.replace("} else = ", "} else = = "), 0o644);
+    let (code, said) = validate(&["--plugins", &plugin, "--json"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("event_sources.organization[0].config.policy"), "{said}");
+}
+
+#[test]
+fn a_script_installs_with_options_and_again_without_change() {
+    let daemon = Daemon::start();
+    let sample = Sample::new();
+    let done = install(&daemon, &sample);
+    assert_says(&done, 0, &["is ACTIVE", SCOPE, "Set it up", "/hooks/", "What next"]);
+    assert!(!done.out.contains("{{source"), "rendered: {}", done.out);
+
+    let again = install(&daemon, &sample);
+    assert_says(&again, 0, &["is of this version (number 1) already; it is ACTIVE"]);
+    assert!(!again.err.contains("changing"), "{again:?}");
+    let path = sample.shown();
+    let changed =
+        script(&daemon, &["snap-in", "install", &path, "--set", "greeting=hi", "--json"], "");
+    assert_says(&changed, 0, &["changing greeting"]);
+    let answer = changed.json();
+    assert_eq!(answer["created"], false);
+    assert_eq!(answer["snap_in"]["inputs"][0]["value"], "hi", "{answer}");
+    assert!(answer["event_sources"][0]["trigger_url"].is_string(), "{answer}");
+    assert_eq!(
+        daemon.call("versions.list", &json!({}))["versions"].as_array().map(Vec::len),
+        Some(1)
+    );
+
+    sample.write(&SECTIONS.replace("How loud.", "How loud it is."));
+    let other = install(&daemon, &sample);
+    assert_says(&other, 1, &[&format!("mortise snap-in upgrade {SCOPE} {path}")]);
+    let elsewhere = script(
+        &daemon,
+        &["snap-in", "install", &path, "--scope", "prod/team/greeter", "--no-activate", "--json"],
+        "",
+    );
+    assert_says(&elsewhere, 0, &[]);
+    assert_eq!(elsewhere.json()["snap_in"]["state"], "DRAFT");
+    assert_eq!(elsewhere.json()["snap_in"]["missing"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn a_file_of_values_holds_all_of_it_and_must_be_private() {
+    let daemon = Daemon::start();
+    let sample = Sample::new();
+    let text = "inputs:\n  level: high\n  retries: 3\nkeyrings:\n  token: planted-secret\n";
+    let values = sample.file("values.yaml", text, 0o644);
+    let path = sample.shown();
+    let arguments = ["snap-in", "install", &path, "--values", &values, "--yes"];
+    let done = script(&daemon, &arguments, "");
+    assert_says(&done, 1, &["can be read by every user of this host", "chmod o="]);
+    assert!(is_empty(&daemon));
+    sample.file("values.yaml", text, 0o600);
+    let done = script(&daemon, &arguments, "");
+    assert_says(&done, 0, &["is ACTIVE"]);
+    let shown = script(&daemon, &["snap-in", "show", SCOPE], "");
+    assert_says(&shown, 0, &["level     high", "token  ready", "→ work"]);
+    for said in [&done, &shown] {
+        assert!(!format!("{said:?}").contains("planted-secret"));
+    }
+    assert!(!daemon.log().contains("planted-secret"));
+}
+
+#[test]
+fn a_person_is_asked_for_what_is_missing() {
+    let daemon = Daemon::start();
+    let sample = Sample::new();
+    let path = sample.shown();
+    let mut person = AtTerminal::start(command(&daemon, &["snap-in", "install", &path]));
+    person.wait_for("Greeter of tests");
+    person.wait_for("hook (flow-custom-webhook)");
+    person.wait_for("Greeting (greeting, text, optional)");
+    person.wait_for("What to say.");
+    person.wait_for("[hello] > ");
+    person.answer("");
+    person.wait_for("level (level, enum, required)");
+    person.wait_for("2) high");
+    person.wait_for("  > ");
+    person.answer("middle");
+    person.wait_for("level: ");
+    person.wait_for("allowed: low, high");
+    person.answer("2");
+    person.wait_for("retries (retries, int, optional)");
+    person.wait_for("  > ");
+    person.answer("10");
+    person.wait_for("retries: ");
+    person.answer("9");
+    person.wait_for(&format!("Install it at {SCOPE}? [Y/n] "));
+    person.answer("");
+    person.wait_for("The token (token, keyring, required)");
+    person.wait_for("(not shown) > ");
+    person.answer_secretly("typed-secret");
+    let (status, shown) = person.end();
+    assert!(status.success(), "{shown}");
+    assert!(shown.contains("is ACTIVE") && shown.contains("Set it up"), "{shown}");
+    assert!(!shown.contains("typed-secret"), "{shown}");
+
+    let found = daemon.call("snap-ins.get", &json!({ "id": SCOPE }));
+    let inputs: Vec<&Value> = (0..3).map(|at| &found["snap_in"]["inputs"][at]["value"]).collect();
+    assert_eq!(inputs, [&json!("hello"), &json!("high"), &json!(9)]);
+    assert_eq!(found["snap_in"]["keyrings"][0]["state"], "ready");
+}
+
+#[test]
+fn a_person_can_stop_and_go_on_later() {
+    let daemon = Daemon::start();
+    let sample = Sample::new();
+    let path = sample.shown();
+    let begin = |more: &[&str]| {
+        let arguments = [&["snap-in", "install", &path], more].concat();
+        AtTerminal::start(command(&daemon, &arguments))
+    };
+    let mut person = begin(&["--set", "level=low", "--set", "retries=1", "--set", "greeting=x"]);
+    person.wait_for("Install it at");
+    person.answer("n");
+    let (status, shown) = person.end();
+    assert_eq!(status.code(), Some(1), "{shown}");
+    assert!(is_empty(&daemon), "nothing was created");
+
+    let mut person = begin(&["--yes"]);
+    person.wait_for("level (level, enum, required)");
+    person.wait_for("  > ");
+    person.answer("low");
+    person.wait_for("(not shown) > ");
+    // The end of the input.
+    person.answer_secretly("\u{4}");
+    let (status, shown) = person.end();
+    assert_eq!(status.code(), Some(1), "{shown}");
+    assert!(shown.contains("the same command goes on from here"), "{shown}");
+
+    let mut person = begin(&["--yes"]);
+    person.wait_for("it is DRAFT");
+    person.wait_for("(not shown) > ");
+    person.answer_secretly("typed-secret");
+    person.wait_for("is ACTIVE");
+    let (status, shown) = person.end();
+    assert!(status.success() && !shown.contains("How loud."), "{shown}");
+}
+
+#[test]
+fn an_upgrade_shows_its_plan_and_can_be_taken_back() {
+    let daemon = Daemon::start();
+    let sample = Sample::new();
+    assert_says(&install(&daemon, &sample), 0, &["is ACTIVE"]);
+    let more = "    - name: region\n      description: Where.\n      field_type: text\n      \
+                is_required: true\nkeyrings:";
+    sample.write(&SECTIONS.replace("keyrings:", more));
+    let path = sample.shown();
+    let plan = script(&daemon, &["snap-in", "upgrade", SCOPE, &path, "--plan"], "");
+    assert_says(&plan, 0, &["region"]);
+    let blind = script(&daemon, &["snap-in", "upgrade", SCOPE, &path, "--set", "region=eu"], "");
+    assert_says(&blind, 2, &["+ ", "region", "--yes"]);
+    let missing = script(&daemon, &["snap-in", "upgrade", SCOPE, &path, "--yes"], "");
+    assert_says(&missing, 2, &["input region (text): Where.", "--set region=VALUE"]);
+    let version = |number: u64| {
+        let found = daemon.call("snap-ins.get", &json!({ "id": SCOPE }));
+        assert_eq!(found["snap_in"]["version_number"], number, "{found}");
+        assert_eq!(found["snap_in"]["state"], "ACTIVE", "{found}");
+        found["snap_in"].clone()
+    };
+    version(1);
+
+    let mut person = AtTerminal::start(command(&daemon, &["snap-in", "upgrade", SCOPE, &path]));
+    person.wait_for("From version 1 to 2");
+    person.wait_for("region (region, text, required)");
+    person.wait_for("  > ");
+    person.answer("eu");
+    person.wait_for("Upgrade it? [y/N] ");
+    person.answer("y");
+    person.wait_for("is ACTIVE");
+    let (status, shown) = person.end();
+    assert!(status.success(), "{shown}");
+    version(2);
+    let again = script(&daemon, &["snap-in", "upgrade", SCOPE, "2"], "");
+    assert_says(&again, 0, &["is of version 2 already"]);
+
+    let back = script(&daemon, &["snap-in", "rollback", SCOPE], "");
+    assert_says(&back, 2, &["region", "--yes"]);
+    let back = script(&daemon, &["snap-in", "rollback", SCOPE, "--yes"], "");
+    assert_says(&back, 0, &["is ACTIVE"]);
+    version(1);
+    let page = script(&daemon, &["snap-in", "show", SCOPE], "");
+    assert_says(&page, 0, &["Past versions", "snap-in upgrade", "a newer version is there"]);
+    let forth = script(&daemon, &["snap-in", "upgrade", SCOPE, "2", "--yes"], "");
+    assert_says(&forth, 0, &["is ACTIVE"]);
+    let region = version(2)["inputs"]
+        .as_array()
+        .and_then(|it| it.iter().find(|it| it["name"] == "region").map(|it| it["value"].clone()));
+    assert_eq!(region, Some(json!("eu")), "configuration is never deleted");
+    let none = script(&daemon, &["snap-in", "upgrade", SCOPE, "7"], "");
+    assert_says(&none, 1, &["no version 7 (allowed: 1, 2)"]);
+}
+
+#[test]
+fn an_upgrade_gets_the_keyrings_that_only_the_new_version_has() {
+    let daemon = Daemon::start();
+    let sample = Sample::new();
+    assert_says(&install(&daemon, &sample), 0, &["is ACTIVE"]);
+    sample.write(&format!("{SECTIONS}    - {{name: second, types: [snap_in_secret]}}\n"));
+    let path = sample.shown();
+    let without = script(&daemon, &["snap-in", "upgrade", SCOPE, &path, "--yes"], "");
+    assert_says(&without, 2, &["keyring second", "--keyring second=@FILE"]);
+    let arguments = ["snap-in", "upgrade", SCOPE, &path, "--yes", "--keyring", "second=-"];
+    assert_says(&script(&daemon, &arguments, "s2\n"), 0, &["is ACTIVE"]);
+    let found = daemon.call("snap-ins.get", &json!({ "id": SCOPE }));
+    assert_eq!(found["snap_in"]["version_number"], 2);
+    assert_eq!(found["snap_in"]["keyrings"][1]["state"], "ready", "{found}");
+
+    let more = "    - {name: second, types: [snap_in_secret]}\n    \
+                - {name: third, types: [snap_in_secret]}\n";
+    sample.write(&format!("{SECTIONS}{more}"));
+    let mut person = AtTerminal::start(command(&daemon, &["snap-in", "upgrade", SCOPE, &path]));
+    person.wait_for("It is deactivated until its new keyrings are set. Upgrade it? [y/N] ");
+    person.answer("y");
+    person.wait_for("third (third, keyring, required)");
+    person.wait_for("(not shown) > ");
+    person.answer_secretly("s3");
+    person.wait_for("is ACTIVE");
+    let (status, shown) = person.end();
+    assert!(status.success(), "{shown}");
+}
+
+#[test]
+fn inputs_and_keyrings_are_set_together() {
+    let daemon = Daemon::start();
+    let sample = Sample::new();
+    assert_says(&install(&daemon, &sample), 0, &["is ACTIVE"]);
+    let secret = sample.file("secret", "another\n", 0o600);
+    let keyring = format!("token=@{secret}");
+    let done = script(
+        &daemon,
+        &["snap-in", "set", SCOPE, "greeting=hi", "retries:=4", "--keyring", &keyring],
+        "",
+    );
+    assert_says(&done, 0, &["greeting = hi", "retries = 4", "keyring token is set"]);
+    let done = script(&daemon, &["snap-in", "set", SCOPE, "--unset", "greeting"], "");
+    assert_says(&done, 0, &["greeting = hello (default)"]);
+    let done = script(&daemon, &["snap-in", "set", SCOPE, "greeting=x", "level=loud"], "");
+    assert_says(&done, 2, &["level: ", "low, high"]);
+    let found = daemon.call("snap-ins.get", &json!({ "id": SCOPE }));
+    assert_eq!(found["snap_in"]["inputs"][0]["value"], "hello", "all or nothing");
+    assert_says(&script(&daemon, &["snap-in", "set", SCOPE], ""), 2, &["NAME=VALUE"]);
+    assert_says(&script(&daemon, &["snap-in", "set", "a/b/c", "x=1"], ""), 1, &["a/b/c"]);
+}
+
+#[test]
+fn lists_and_pages_fit_the_terminal() {
+    let daemon = Daemon::start();
+    let sample = Sample::new();
+    assert_says(&install(&daemon, &sample), 0, &["is ACTIVE"]);
+    let piped = script(&daemon, &["snap-in", "list"], "");
+    assert_says(&piped, 0, &["SCOPE", "VERSION", "CHANGED", "ID", "greeter-of-tests 1"]);
+    let (status, shown) = AtTerminal::start(command(&daemon, &["snap-in", "list"])).end();
+    assert!(status.success(), "{shown}");
+    assert!(shown.contains(SCOPE) && shown.lines().all(|it| it.chars().count() <= 80), "{shown}");
+    let (status, page) = AtTerminal::start(command(&daemon, &["snap-in", "show", SCOPE])).end();
+    assert!(status.success(), "{page}");
+    for hint in ["Greeter of tests: ACTIVE", "Inputs", "Keyrings", "Event sources", "/hooks/"] {
+        assert!(page.contains(hint), "{hint} in {page}");
+    }
+}
+
+#[test]
+fn what_is_at_a_url_is_installed_once_its_hash_is_right() {
+    let server = FileServer::start();
+    let settings = format!("[egress]\nallow = [\"{}\"]\n", server.address());
+    let daemon = Daemon::start_with(Options { settings, ..Options::default() });
+    let sample = Sample::new();
+    let packed = Command::new("tar")
+        .arg("-czC")
+        .arg(sample.path().parent().unwrap_or(Path::new("/")))
+        .args(["-f", "-", "greeter"])
+        .output()
+        .expect("tar is installed");
+    server.put("/greeter-1.0.tar.gz", Answer::bytes(packed.stdout));
+    let url = server.url("/greeter-1.0.tar.gz");
+    let wrong = script(&daemon, &["snap-in", "install", &url, "--sha256", &"0".repeat(64)], "");
+    assert_says(&wrong, 1, &["its SHA-256 is", &"0".repeat(64)]);
+    assert!(is_empty(&daemon));
+    let arguments =
+        ["snap-in", "install", &url, "--set", "level=low", "--keyring", "token=-", "--json"];
+    let done = script(&daemon, &arguments, "t1");
+    assert_says(&done, 0, &[]);
+    assert_eq!(done.json()["snap_in"]["scope"], SCOPE);
+    assert_eq!(done.json()["snap_in"]["state"], "ACTIVE");
+    let gone = script(&daemon, &["snap-in", "install", &server.url("/x.zip")], "");
+    assert_says(&gone, 1, &["answered 404"]);
+}
+
+#[test]
+fn a_person_grants_access_in_a_browser() {
+    let server = FileServer::start();
+    server.put(
+        "/token",
+        Answer::bytes(
+            br#"{"access_token":"planted-at","token_type":"Bearer","expires_in":3600}"#.to_vec(),
+        )
+        .with("Content-Type", "application/json"),
+    );
+    let settings = format!("[egress]\nallow = [\"{}\"]\n", server.address());
+    let daemon = Daemon::start_with(Options { settings, ..Options::default() });
+    let sections = format!(
+        "developer_keyrings:\n  - {{name: client, description: The application.}}\nkeyring_types:\n  \
+         - id: granted\n    name: A grant\n    description: Of access.\n    kind: oauth2\n    \
+         external_system_name: Example\n    oauth_secret: client\n    scope_delimiter: ' '\n    \
+         scopes:\n      - {{name: Read, description: Reads., value: read}}\n    authorize:\n      \
+         type: config\n      auth_url: {}\n      token_url: {}\n      \
+         grant_type: authorization_code\n      auth_query_parameters:\n        \
+         client_id: '[CLIENT_ID]'\n        scope: '[SCOPES]'\n        response_type: code\n      \
+         token_query_parameters:\n        client_id: '[CLIENT_ID]'\n        \
+         client_secret: '[CLIENT_SECRET]'\nkeyrings:\n  organization:\n    \
+         - {{name: account, types: [granted]}}\n",
+        server.url("/authorize"),
+        server.url("/token"),
+    );
+    let sample = Sample::with(&sections);
+    let path = sample.shown();
+    let alone = script(&daemon, &["snap-in", "install", &path], "");
+    let hints = ["developer keyring client: The application.", "mortise keyring connect"];
+    assert_says(&alone, 2, &hints);
+
+    let mut person = AtTerminal::start(command(&daemon, &["snap-in", "install", &path, "--yes"]));
+    person.wait_for("client (client, OAuth2 client, required)");
+    person.wait_for("client id > ");
+    person.answer("the-client");
+    person.wait_for("client secret (not shown, Enter for none) > ");
+    person.answer_secretly("planted-cs");
+    person.wait_for("account (account, keyring, required)");
+    person.wait_for("Open this in a browser and grant access:");
+    person.wait_for(&server.url("/authorize"));
+    let shown = person.shown();
+    let state = shown.split("state=").nth(1).expect("it is in the URL");
+    let state = state.split(['&', '\r', '\n']).next().expect("it has an end");
+    assert!(shown.contains("client_id=the-client"), "{shown}");
+    let back = format!("/keyrings.authorize?code=c0de&state={state}");
+    let page = daemon.connect().send("GET", &back, &[], b"").expect("an answer");
+    assert_eq!(page.status, 200, "{}", page.text());
+    person.wait_for("connected");
+    person.wait_for("is ACTIVE");
+    let (status, shown) = person.end();
+    assert!(status.success() && !shown.contains("planted"), "{shown}");
+    let shown = script(&daemon, &["snap-in", "show", SCOPE], "");
+    assert_says(&shown, 0, &["account  ready  granted, until 2"]);
+}
+
+#[test]
+fn without_a_daemon_it_says_so() {
+    let output = Command::new(built("mortise"))
+        .args(["snap-in", "list", "--socket", "/nonexistent/mortise.sock"])
+        .output()
+        .expect("it was built");
+    assert_eq!(output.status.code(), Some(3));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        said.contains("/nonexistent/mortise.sock") && said.contains("is it running?"),
+        "{said}"
+    );
+}
+
+#[test]
+fn pages_and_completions_are_written() {
+    let directory = tempfile::tempdir().expect("/tmp");
+    let run = |arguments: &[&str]| {
+        Command::new(built("mortise")).args(arguments).output().expect("it was built")
+    };
+    let to = directory.path().join("man").display().to_string();
+    assert!(run(&["man", &to]).status.success());
+    let page = directory.path().join("man/mortise-snap-in-install.1");
+    let page = std::fs::read_to_string(page).expect("a page for each command");
+    assert!(page.contains(".TH") && page.contains("no\\-activate"), "{page}");
+    for shell in ["bash", "fish", "zsh"] {
+        let completions = run(&["completions", shell]);
+        assert!(completions.status.success());
+        assert!(String::from_utf8_lossy(&completions.stdout).contains("no-activate"), "{shell}");
+    }
+}

@@ -1,0 +1,476 @@
+//! Connections of OAuth2 against a server that behaves as RFC 6749 and 7636 say, and one that does
+//! not: granting, renewing, losing and giving up.
+
+use std::time::{Duration, Instant};
+
+use mortise_tests::daemon::{Daemon, Installed, Options};
+use mortise_tests::eventually;
+use mortise_tests::http::{Connection, Response};
+use mortise_tests::oauth::{CLIENT_ID, CLIENT_SECRET, OauthServer};
+use mortise_tests::snap_in::{Parts, SIGNED};
+use serde_json::{Value, json};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Asks the external system who it is, with its connection.
+const ASKER: &str = "
+export const run = async (events) => {
+  const { keyrings, resources } = events[0].input_data;
+  const token = keyrings.connection;
+  if (token !== resources.keyrings.connection.secret) throw 'two secrets';
+  const answer = await fetch(events[0].payload.url, { headers: { authorization: `Bearer ${token}` } });
+  return { status: answer.status };
+};";
+
+/// A daemon whose functions and keyrings reach loopback.
+fn daemon() -> Daemon {
+    let settings = "[egress]\nallow = [\"127.0.0.1\"]".to_owned();
+    Daemon::start_with(Options { settings, ..Options::default() })
+}
+
+fn sections(server: &OauthServer, more: &str) -> String {
+    let url = server.url();
+    format!(
+        "
+keyrings:
+  organization:
+    - name: connection
+      description: For the other side.
+      types: [other-side]
+developer_keyrings:
+  - name: client
+    description: Id and secret.
+keyring_types:
+  - id: other-side
+    name: Other side
+    description: By OAuth2.
+    kind: Oauth2
+    scopes:
+      - {{name: read, description: Reads, value: 'things:read'}}
+      - {{name: write, description: Writes, value: 'things:write'}}
+    scope_delimiter: ' '
+    oauth_secret: client
+    authorize:
+      type: config
+      auth_url: '{url}/authorize'
+      token_url: '{url}/token'
+      grant_type: authorization_code
+      auth_query_parameters: {{client_id: '[CLIENT_ID]', scope: '[SCOPES]', response_type: code}}
+      token_query_parameters: {{client_id: '[CLIENT_ID]', client_secret: '[CLIENT_SECRET]'}}
+    refresh:
+      type: config
+      url: '{url}/token'
+      method: POST
+      headers: {{Content-type: application/x-www-form-urlencoded}}
+      query_parameters:
+        client_id: '[CLIENT_ID]'
+        client_secret: '[CLIENT_SECRET]'
+        refresh_token: '[REFRESH_TOKEN]'
+    revoke:
+      type: config
+      url: '{url}/revoke'
+      method: POST
+      headers: {{Content-type: application/x-www-form-urlencoded}}
+      query_parameters:
+        client_id: '[CLIENT_ID]'
+        client_secret: '[CLIENT_SECRET]'
+        token: '[ACCESS_TOKEN]'
+{more}"
+    )
+}
+
+/// A snap-in in DRAFT, with the client that its developer provides.
+fn install(daemon: &Daemon, server: &OauthServer) -> Installed {
+    let parts = Parts::new("asker", SIGNED, ASKER).with_sections(&sections(server, ""));
+    let installed = daemon.install_draft(&parts);
+    let client = json!({
+        "package": "asker", "name": "client",
+        "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET,
+    });
+    daemon.call("developer-keyrings.set", &client);
+    installed
+}
+
+fn which(installed: &Installed) -> Value {
+    json!({ "snap_in": installed.id, "name": "connection" })
+}
+
+fn keyring(daemon: &Daemon, installed: &Installed) -> Value {
+    daemon.call("keyrings.get", &which(installed))["keyring"].clone()
+}
+
+fn begin(daemon: &Daemon, installed: &Installed) -> String {
+    let begun = daemon.call("keyrings.connect", &which(installed));
+    begun["authorize_url"].as_str().expect("a page").to_owned()
+}
+
+/// Where somebody is sent from the page of the external system: path and query.
+fn granted(server: &OauthServer, page: &str) -> String {
+    let sent = server.visit(page);
+    assert_eq!(sent.status, 302, "{}", sent.text());
+    let location = sent.header("location").expect("he is sent somewhere").to_owned();
+    location[location.find("/keyrings").expect("the right place")..].to_owned()
+}
+
+fn come_back(daemon: &Daemon, path: &str) -> Response {
+    daemon.connect().send("GET", path, &[], b"").expect("the daemon answers")
+}
+
+fn connect(daemon: &Daemon, server: &OauthServer, installed: &Installed) -> Value {
+    let path = granted(server, &begin(daemon, installed));
+    let page = come_back(daemon, &path);
+    assert_eq!(page.status, 200, "{}", page.text());
+    keyring(daemon, installed)
+}
+
+fn try_function(daemon: &Daemon, server: &OauthServer, installed: &Installed) -> Value {
+    let payload = json!({ "url": format!("{}/me", server.url()) });
+    let call = json!({ "snap_in": installed.id, "function": "work", "payload": payload });
+    daemon.try_call("functions.call", &call).expect("the daemon answers").json()
+}
+
+#[track_caller]
+fn assert_works(daemon: &Daemon, server: &OauthServer, installed: &Installed) {
+    let answer = try_function(daemon, server, installed);
+    assert_eq!(answer["result"]["status"], 200, "{answer}");
+}
+
+fn refused(daemon: &Daemon, call: &str, parameters: &Value) -> Value {
+    let response = daemon.try_call(call, parameters).expect("the daemon answers");
+    assert!(response.status >= 400, "{call} {parameters}: {}", response.text());
+    response.json()
+}
+
+/// Nothing that the server gave, and nothing of the client, is in what the daemon wrote.
+#[track_caller]
+fn assert_nothing_leaked(daemon: &Daemon, server: &OauthServer) {
+    let log = daemon.log();
+    let database = std::fs::read(daemon.state_dir().join("mortise.redb")).expect("a database");
+    let database = String::from_utf8_lossy(&database);
+    let mut secrets = server.all_tokens();
+    secrets.push(CLIENT_SECRET.to_owned());
+    for secret in secrets {
+        assert!(!log.contains(&secret), "the log holds {secret}");
+        assert!(!database.contains(&secret), "the database holds {secret}");
+    }
+}
+
+#[test]
+fn access_is_granted_used_renewed_on_demand_and_given_up() {
+    let (daemon, server) = (daemon(), OauthServer::start());
+    let installed = install(&daemon, &server);
+    assert_eq!(keyring(&daemon, &installed)["state"], "missing");
+    let page = begin(&daemon, &installed);
+    assert!(page.contains("code_challenge_method=S256") && page.contains("scope=things%3Aread%20"));
+    assert_eq!(keyring(&daemon, &installed)["state"], "pending");
+    let path = granted(&server, &page);
+    let answer = come_back(&daemon, &path);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(answer.text().contains("default/default/asker"), "{}", answer.text());
+    assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
+    let policy = answer.header("content-security-policy").unwrap_or_default();
+    assert!(policy.contains("default-src 'none'"), "{policy}");
+
+    let ready = keyring(&daemon, &installed);
+    assert_eq!(ready["state"], "ready", "{ready}");
+    assert_eq!((&ready["verified"], &ready["refreshable"]), (&json!(true), &json!(true)));
+    assert_eq!(ready["scopes"], json!(["things:read", "things:write"]));
+    daemon.step("activate", &installed.id, "ACTIVE");
+    assert_works(&daemon, &server, &installed);
+    assert_eq!(server.asked().refreshes, 0, "an hour is left of it");
+
+    let renewed = daemon.call("keyrings.refresh", &which(&installed))["keyring"].clone();
+    assert_eq!(server.asked().refreshes, 1);
+    assert_ne!(renewed["changed_date"], ready["changed_date"]);
+    assert_works(&daemon, &server, &installed);
+    daemon.call("keyrings.refresh", &which(&installed));
+    assert_works(&daemon, &server, &installed);
+
+    daemon.call("keyrings.revoke", &which(&installed));
+    assert_eq!(server.asked().revocations, 1);
+    let broken = keyring(&daemon, &installed);
+    assert_eq!(broken["state"], "broken", "{broken}");
+    let state = daemon.call("snap-ins.get", &json!({ "id": installed.id }));
+    assert_eq!(state["snap_in"]["state"], "ERROR", "{state}");
+    let log = daemon.log();
+    assert!(log.contains("an access token was renewed"), "{log}");
+    assert_nothing_leaked(&daemon, &server);
+}
+
+#[test]
+fn a_state_is_good_for_one_return_to_this_daemon() {
+    let (daemon, server) = (daemon(), OauthServer::start());
+    let installed = install(&daemon, &server);
+    let path = granted(&server, &begin(&daemon, &installed));
+    let forged = path.replace("state=", "state=x");
+    for wrong in [forged.as_str(), "/keyrings.authorize", "/keyrings.authorize?code=1&state="] {
+        let answer = come_back(&daemon, wrong);
+        assert_eq!(answer.status, 404, "{wrong}: {}", answer.text());
+    }
+    assert_eq!(come_back(&daemon, &path).status, 200);
+    let replayed = come_back(&daemon, &path);
+    assert_eq!(replayed.status, 404);
+    assert!(replayed.text().contains("connect the keyring again"), "{}", replayed.text());
+    assert_eq!(keyring(&daemon, &installed)["state"], "ready", "the replay changed nothing");
+    assert_eq!(server.asked().codes, 1, "the code was sent once");
+
+    // The one that was begun last counts.
+    let (first, second) = (begin(&daemon, &installed), begin(&daemon, &installed));
+    let (first, second) = (granted(&server, &first), granted(&server, &second));
+    assert_eq!(come_back(&daemon, &first).status, 404);
+    let form = second.split_once('?').expect("a query").1.to_owned();
+    let headers = [("content-type", "application/x-www-form-urlencoded")];
+    let path = "/api/v1/keyrings.authorize";
+    let mut connection: Connection = daemon.connect();
+    let answer = connection.send("POST", path, &headers, form.as_bytes()).expect("an answer");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+#[test]
+fn an_authorization_survives_a_restart() {
+    let (daemon, server) = (daemon(), OauthServer::start());
+    let installed = install(&daemon, &server);
+    let path = granted(&server, &begin(&daemon, &installed));
+    daemon.restart();
+    assert_eq!(keyring(&daemon, &installed)["state"], "pending");
+    let answer = come_back(&daemon, &path);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(keyring(&daemon, &installed)["state"], "ready");
+}
+
+#[test]
+fn what_people_and_servers_refuse_is_shown_and_escaped() {
+    let (daemon, server) = (daemon(), OauthServer::start());
+    let installed = install(&daemon, &server);
+    server.behave(|it| it.denial = Some("access_denied".to_owned()));
+    let answer = come_back(&daemon, &granted(&server, &begin(&daemon, &installed)));
+    assert_eq!(answer.status, 422);
+    assert!(
+        answer.text().contains("access_denied &lt;b&gt;not&lt;/b&gt; today"),
+        "{}",
+        answer.text()
+    );
+    server.behave(|it| it.denial = None);
+
+    let html = "<html>secret page</html>".to_owned();
+    for (status, content_type, body, expected) in [
+        (500, "text/plain", "oops".to_owned(), "answered 500: oops"),
+        (200, "text/html", html, "without an access token"),
+        (401, "application/json", r#"{"error":"invalid_client"}"#.to_owned(), "invalid_client"),
+        (302, "text/plain", String::new(), "answered 302"),
+    ] {
+        server.behave(|it| it.token_answer = Some((status, content_type, body)));
+        let answer = come_back(&daemon, &granted(&server, &begin(&daemon, &installed)));
+        assert!(answer.status >= 400 && answer.text().contains(expected), "{}", answer.text());
+        assert_eq!(keyring(&daemon, &installed)["state"], "missing");
+    }
+    server.behave(|it| it.token_answer = None);
+
+    daemon.call(
+        "developer-keyrings.set",
+        &json!({ "package": "asker", "name": "client", "client_id": CLIENT_ID, "client_secret": "no" }),
+    );
+    let answer = come_back(&daemon, &granted(&server, &begin(&daemon, &installed)));
+    assert!(answer.text().contains("invalid_client"), "{}", answer.text());
+    daemon.call("developer-keyrings.delete", &json!({ "package": "asker", "name": "client" }));
+    let problem = refused(&daemon, "keyrings.connect", &which(&installed));
+    assert!(problem["message"].to_string().contains("developer-keyring set"), "{problem}");
+    let scope = json!({ "snap_in": installed.id, "name": "connection", "scopes": ["all"] });
+    let client = json!({
+        "package": "asker", "name": "client",
+        "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET,
+    });
+    daemon.call("developer-keyrings.set", &client);
+    let problem = refused(&daemon, "keyrings.connect", &scope);
+    assert_eq!(problem["allowed"], json!(["things:read", "things:write"]), "{problem}");
+    assert_nothing_leaked(&daemon, &server);
+}
+
+#[test]
+fn tokens_are_renewed_in_time_and_once_for_all_who_wait() {
+    let (daemon, server) = (daemon(), OauthServer::start());
+    let installed = install(&daemon, &server);
+    server.behave(|it| it.expires_in = Some(2));
+    connect(&daemon, &server, &installed);
+    server.behave(|it| {
+        it.expires_in = Some(3600);
+        it.delay = Duration::from_millis(700);
+    });
+    daemon.step("activate", &installed.id, "ACTIVE");
+    // From half of its life on it is due; by then either of those who look renews it.
+    std::thread::scope(|scope| {
+        let calls: Vec<_> = (0..20)
+            .map(|_| {
+                scope.spawn(|| {
+                    eventually("it is renewed", PATIENCE, || {
+                        (server.asked().refreshes > 0).then_some(())
+                    });
+                    try_function(&daemon, &server, &installed)
+                })
+            })
+            .collect();
+        for call in calls {
+            let answer = call.join().expect("no panic");
+            assert_eq!(answer["result"]["status"], 200, "{answer}");
+        }
+    });
+    assert_eq!(server.asked().refreshes, 1, "one request for all");
+
+    let asked = server.asked().refreshes;
+    server.behave(|it| it.delay = Duration::from_secs(3));
+    std::thread::scope(|scope| {
+        for _ in 0..50 {
+            scope.spawn(|| daemon.call("keyrings.refresh", &which(&installed)));
+        }
+    });
+    assert_eq!(server.asked().refreshes - asked, 1, "50 who ask at once");
+    // A failure is shared too.
+    server.behave(|it| it.token_answer = Some((500, "text/plain", "oops".to_owned())));
+    std::thread::scope(|scope| {
+        for _ in 0..50 {
+            scope.spawn(|| refused(&daemon, "keyrings.refresh", &which(&installed)));
+        }
+    });
+    assert_eq!(server.asked().refreshes - asked, 2, "50 who ask at once");
+    server.behave(|it| {
+        it.token_answer = None;
+        it.delay = Duration::ZERO;
+    });
+    assert_works(&daemon, &server, &installed);
+    assert_nothing_leaked(&daemon, &server);
+}
+
+#[test]
+fn a_lost_connection_stops_its_snap_in_until_it_is_connected_again() {
+    let (daemon, server) = (daemon(), OauthServer::start());
+    let installed = install(&daemon, &server);
+    server.behave(|it| it.expires_in = Some(2));
+    connect(&daemon, &server, &installed);
+    daemon.step("activate", &installed.id, "ACTIVE");
+    server.withdraw();
+    let state = || daemon.call("snap-ins.get", &json!({ "id": installed.id }))["snap_in"].clone();
+    let stopped = eventually("the snap-in hears of it", PATIENCE, || {
+        Some(state()).filter(|it| it["state"] == "ERROR")
+    });
+    let reason = stopped["reason"].as_str().expect("a reason");
+    assert!(reason.contains("`connection`") && reason.contains("invalid_grant"), "{reason}");
+    assert!(!reason.contains("planted"), "the server quoted the token: {reason}");
+    let broken = keyring(&daemon, &installed);
+    assert_eq!(broken["state"], "broken", "{broken}");
+    let problem = refused(&daemon, "keyrings.refresh", &which(&installed));
+    assert!(!problem.to_string().contains("planted"), "{problem}");
+    let asked = server.asked().refreshes;
+
+    server.behave(|it| it.expires_in = Some(3600));
+    connect(&daemon, &server, &installed);
+    daemon.step("activate", &installed.id, "ACTIVE");
+    assert_works(&daemon, &server, &installed);
+    assert_eq!(server.asked().refreshes, asked, "what is broken is left alone");
+    assert_nothing_leaked(&daemon, &server);
+}
+
+#[test]
+fn a_server_that_is_down_is_waited_for() {
+    let (daemon, server) = (daemon(), OauthServer::start());
+    let installed = install(&daemon, &server);
+    server.behave(|it| it.expires_in = Some(6));
+    connect(&daemon, &server, &installed);
+    let connected = Instant::now();
+    daemon.step("activate", &installed.id, "ACTIVE");
+    server.behave(|it| it.token_answer = Some((503, "text/plain", "later".to_owned())));
+    eventually("it is due", PATIENCE, || (server.asked().refreshes > 0).then_some(()));
+    if connected.elapsed() < Duration::from_secs(5) {
+        assert_works(&daemon, &server, &installed);
+    }
+    let expired = eventually("it expires", PATIENCE, || {
+        let answer = try_function(&daemon, &server, &installed);
+        (answer["result"]["status"] != 200).then_some(answer)
+    });
+    assert!(expired.to_string().contains("cannot be renewed at the moment"), "{expired}");
+    let asked = server.asked().refreshes;
+    assert!(asked <= 6, "{asked} requests to a server that is down");
+    assert_eq!(keyring(&daemon, &installed)["state"], "ready", "it may work later");
+    let state = daemon.call("snap-ins.get", &json!({ "id": installed.id }));
+    assert_eq!(state["snap_in"]["state"], "ACTIVE");
+    server.behave(|it| it.token_answer = None);
+    eventually("it is renewed by itself", PATIENCE, || {
+        let answer = try_function(&daemon, &server, &installed);
+        (answer["result"]["status"] == 200).then_some(())
+    });
+    assert_nothing_leaked(&daemon, &server);
+}
+
+#[test]
+fn a_kill_in_the_middle_of_a_renewal_costs_a_new_authorization_at_most() {
+    let (daemon, server) = (daemon(), OauthServer::start());
+    let installed = install(&daemon, &server);
+    connect(&daemon, &server, &installed);
+    for delay in [0, 30, 60, 90] {
+        server.behave(|it| it.delay = Duration::from_millis(60));
+        let before = server.asked().refreshes;
+        std::thread::scope(|scope| {
+            scope.spawn(|| daemon.try_call("keyrings.refresh", &which(&installed)));
+            eventually("it is asked for", PATIENCE, || {
+                (server.asked().refreshes > before).then_some(())
+            });
+            std::thread::sleep(Duration::from_millis(delay));
+            daemon.kill_dash_nine();
+        });
+        server.behave(|it| it.delay = Duration::ZERO);
+        daemon.restart();
+        let after = daemon.try_call("keyrings.refresh", &which(&installed)).expect("an answer");
+        let shown = keyring(&daemon, &installed);
+        match after.status {
+            200 => assert_eq!(shown["state"], "ready", "{shown}"),
+            _ => {
+                assert_eq!(shown["state"], "broken", "{shown}");
+                connect(&daemon, &server, &installed);
+            }
+        }
+    }
+    daemon.step("activate", &installed.id, "ACTIVE");
+    assert_works(&daemon, &server, &installed);
+    assert_nothing_leaked(&daemon, &server);
+}
+
+#[test]
+fn servers_answer_in_several_ways() {
+    let (daemon, server) = (daemon(), OauthServer::start());
+    let installed = install(&daemon, &server);
+    server.behave(|it| {
+        it.answers_with_a_form = true;
+        it.rotates = false;
+        it.expires_in = None;
+    });
+    let ready = connect(&daemon, &server, &installed);
+    assert!(ready["expires_date"].is_string(), "an hour is assumed: {ready}");
+    daemon.call("keyrings.refresh", &which(&installed));
+    daemon.call("keyrings.refresh", &which(&installed));
+    daemon.step("activate", &installed.id, "ACTIVE");
+    assert_works(&daemon, &server, &installed);
+
+    server.behave(|it| it.gives_refresh_tokens = false);
+    server.withdraw();
+    let ready = connect(&daemon, &server, &installed);
+    assert_eq!((&ready["refreshable"], &ready["expires_date"]), (&json!(false), &Value::Null));
+    assert_works(&daemon, &server, &installed);
+    let problem = refused(&daemon, "keyrings.refresh", &which(&installed));
+    assert!(problem.to_string().contains("no refresh token"), "{problem}");
+}
+
+#[test]
+fn deleting_a_connection_gives_it_up_and_deleting_a_snap_in_leaves_nothing() {
+    let (daemon, server) = (daemon(), OauthServer::start());
+    let installed = install(&daemon, &server);
+    connect(&daemon, &server, &installed);
+    daemon.call("keyrings.delete", &which(&installed));
+    assert_eq!(server.asked().revocations, 1);
+    assert_eq!(keyring(&daemon, &installed)["state"], "missing");
+
+    connect(&daemon, &server, &installed);
+    let page = begin(&daemon, &installed);
+    daemon.step("delete", &installed.id, "DELETED");
+    let everywhere = daemon.call("keyrings.list", &json!({}));
+    assert_eq!(everywhere["keyrings"], json!([]), "{everywhere}");
+    assert_eq!(come_back(&daemon, &granted(&server, &page)).status, 404);
+}
