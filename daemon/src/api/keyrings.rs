@@ -12,14 +12,16 @@ use super::error::{ApiError, Code};
 use super::lists::{Paging, cursor, time};
 use super::rights::Caller;
 use super::snap_ins;
+use super::user_level::{person, person_or_new};
 use super::{Api, extent};
 use crate::connections::change::{Given, Problem};
 use crate::connections::secret::{MASK, SecretText};
 use crate::connections::types::{ConnectionKind, ConnectionType};
 use crate::engine::keyrings::{Begun, ConnectRequest, KeyringError, Located, SetRequest};
-use crate::model::id::KeyringId;
+use crate::model::id::{KeyringId, SnapInId};
 use crate::model::keyring::{ExternalOrganization, KeyringOwner, KeyringState};
-use crate::store::KeyringRecord;
+use crate::model::manifest::Level;
+use crate::store::{KeyringRecord, SnapInRecord};
 
 /// A keyring of a snap-in, without its secret.
 #[derive(Serialize, JsonSchema)]
@@ -140,6 +142,10 @@ pub(super) struct Which {
     snap_in: String,
     /// Name in the manifest.
     name: String,
+    /// Id or name of the user whose it is, for a keyring of the user level; the caller himself when
+    /// absent.
+    #[serde(default)]
+    user: Option<String>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -149,6 +155,10 @@ pub(super) struct Set {
     snap_in: String,
     /// Name in the manifest.
     name: String,
+    /// Id or name of the user whose it is, for a keyring of the user level; the caller himself when
+    /// absent.
+    #[serde(default)]
+    user: Option<String>,
     /// Id of a type, when the keyring may be of several.
     #[serde(default, rename = "type")]
     type_id: Option<String>,
@@ -178,6 +188,10 @@ pub(super) struct Connect {
     snap_in: String,
     /// Name in the manifest.
     name: String,
+    /// Id or name of the user whose it is, for a keyring of the user level; the caller himself when
+    /// absent.
+    #[serde(default)]
+    user: Option<String>,
     /// Id of a type, when the keyring may be of several.
     #[serde(default, rename = "type")]
     type_id: Option<String>,
@@ -208,6 +222,9 @@ pub(super) struct List {
     /// set on this host.
     #[serde(default)]
     snap_in: Option<String>,
+    /// With `snap_in`: also those of this user, by id or name.
+    #[serde(default)]
+    user: Option<String>,
     /// Only those in this state.
     #[serde(default)]
     state: Option<String>,
@@ -419,15 +436,54 @@ fn keyring_type(
     }
 }
 
-/// Whose keyring is meant.
+/// Whose keyring is meant: the snap-in's or, where the manifest says so, that of a known user.
 fn owner(
     api: &Api,
     caller: &Caller,
     snap_in: &str,
     name: String,
+    user: Option<&str>,
 ) -> Result<KeyringOwner, ApiError> {
-    let (snap_in, _) = snap_ins::find(api, caller, snap_in)?;
-    Ok(KeyringOwner::SnapIn { snap_in, name })
+    let snap_in = snap_ins::find(api, caller, snap_in)?;
+    if !is_of_user(api, &snap_in, &name, user)? {
+        return Ok(KeyringOwner::SnapIn { snap_in: snap_in.0, name });
+    }
+    let (user, _) = person(api, caller, user)?;
+    Ok(KeyringOwner::User { snap_in: snap_in.0, user, name })
+}
+
+/// The same for a keyring that is to be set, whose user may be new.
+async fn owner_or_new(
+    api: &Api,
+    caller: &Caller,
+    snap_in: &str,
+    name: String,
+    user: Option<&str>,
+) -> Result<KeyringOwner, ApiError> {
+    let snap_in = snap_ins::find(api, caller, snap_in)?;
+    if !is_of_user(api, &snap_in, &name, user)? {
+        return Ok(KeyringOwner::SnapIn { snap_in: snap_in.0, name });
+    }
+    let (user, _) = person_or_new(api, caller, user).await?;
+    Ok(KeyringOwner::User { snap_in: snap_in.0, user, name })
+}
+
+fn is_of_user(
+    api: &Api,
+    (_, record): &(SnapInId, SnapInRecord),
+    name: &str,
+    user: Option<&str>,
+) -> Result<bool, ApiError> {
+    let version = api.services.contexts.version(record.version)?;
+    let declared = version.as_ref().and_then(|it| it.manifest.keyring(name));
+    match (declared.map(|it| it.level), user) {
+        (Some(Level::User), _) | (None, Some(_)) => Ok(true),
+        (Some(Level::Organization) | None, None) => Ok(false),
+        (Some(Level::Organization), Some(_)) => {
+            let message = format!("`{name}` is the organization's, not a user's: leave `user` out");
+            Err(ApiError::field("user", message))
+        }
+    }
 }
 
 fn one(api: &Api, owner: KeyringOwner) -> Result<OneKeyring, ApiError> {
@@ -435,7 +491,8 @@ fn one(api: &Api, owner: KeyringOwner) -> Result<OneKeyring, ApiError> {
 }
 
 pub(super) async fn set(api: Arc<Api>, caller: Caller, set: Set) -> Result<OneKeyring, ApiError> {
-    let owner = owner(&api, &caller, &set.snap_in, set.name)?;
+    let user = set.user.as_deref();
+    let owner = owner_or_new(&api, &caller, &set.snap_in, set.name, user).await?;
     let given = match (set.secret.text("secret")?, set.fields.fields()?) {
         (Some(secret), None) => Given::Secret(secret),
         (None, Some(fields)) => Given::Fields(fields),
@@ -462,7 +519,8 @@ pub(super) async fn connect(
     caller: Caller,
     connect: Connect,
 ) -> Result<Connecting, ApiError> {
-    let owner = owner(&api, &caller, &connect.snap_in, connect.name)?;
+    let user = connect.user.as_deref();
+    let owner = owner_or_new(&api, &caller, &connect.snap_in, connect.name, user).await?;
     let request = ConnectRequest {
         owner: owner.clone(),
         type_id: connect.type_id,
@@ -481,7 +539,7 @@ pub(super) async fn get(
     caller: Caller,
     which: Which,
 ) -> Result<OneKeyring, ApiError> {
-    let owner = owner(&api, &caller, &which.snap_in, which.name)?;
+    let owner = owner(&api, &caller, &which.snap_in, which.name, which.user.as_deref())?;
     one(&api, owner)
 }
 
@@ -496,7 +554,11 @@ pub(super) async fn list(
     };
     if let Some(text) = &list.snap_in {
         let (snap_in, _) = snap_ins::find(&api, &caller, text)?;
-        let all = api.keyrings.list(snap_in, None)?.into_iter().map(keyring);
+        let user = match &list.user {
+            Some(text) => Some(person(&api, &caller, Some(text))?.0),
+            None => None,
+        };
+        let all = api.keyrings.list(snap_in, user)?.into_iter().map(keyring);
         let keyrings = all.filter(|it| wanted(it.state)).collect();
         return Ok(ManyKeyrings { keyrings, next_cursor: None });
     }
@@ -529,7 +591,7 @@ pub(super) struct Tried {
 }
 
 pub(super) async fn verify(api: Arc<Api>, caller: Caller, which: Which) -> Result<Tried, ApiError> {
-    let owner = owner(&api, &caller, &which.snap_in, which.name)?;
+    let owner = owner(&api, &caller, &which.snap_in, which.name, which.user.as_deref())?;
     let problem = api.keyrings.verify(owner.clone()).await?;
     let OneKeyring { keyring } = one(&api, owner)?;
     Ok(Tried { keyring, problem })
@@ -540,7 +602,7 @@ pub(super) async fn refresh(
     caller: Caller,
     which: Which,
 ) -> Result<OneKeyring, ApiError> {
-    let owner = owner(&api, &caller, &which.snap_in, which.name)?;
+    let owner = owner(&api, &caller, &which.snap_in, which.name, which.user.as_deref())?;
     api.keyrings.refresh(owner.clone()).await?;
     one(&api, owner)
 }
@@ -550,7 +612,7 @@ pub(super) async fn revoke(
     caller: Caller,
     which: Which,
 ) -> Result<OneKeyring, ApiError> {
-    let owner = owner(&api, &caller, &which.snap_in, which.name)?;
+    let owner = owner(&api, &caller, &which.snap_in, which.name, which.user.as_deref())?;
     api.keyrings.revoke(owner.clone(), &caller.principal.name()).await?;
     one(&api, owner)
 }
@@ -566,7 +628,7 @@ pub(super) async fn delete(
     caller: Caller,
     which: Which,
 ) -> Result<Deleted, ApiError> {
-    let owner = owner(&api, &caller, &which.snap_in, which.name)?;
+    let owner = owner(&api, &caller, &which.snap_in, which.name, which.user.as_deref())?;
     // A name that is not declared is a mistake; one that is not set has nothing to delete.
     api.keyrings.locate(owner.clone())?;
     let id: KeyringId = api.operations.remove_keyring(&caller.asker(), owner).await?;
