@@ -52,6 +52,9 @@ pub(super) enum Command {
         /// The configuration file; without one, the defaults
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
+        /// Delete the secrets whose master key is lost, so that they can be set anew
+        #[arg(long)]
+        forget_lost_secrets: bool,
     },
     /// Try it: a daemon in a temporary directory, the example snap-in, a signed webhook
     Quickstart {
