@@ -21,6 +21,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
+
 pub use keyrings::BrokenKeyrings;
 pub use registry::{Find, Registry};
 pub use snap_in::{Ask, AskError, ChangeUser, Configure, Reload, SetSourceStatus, SnapIn};

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use super::Api;
 use super::error::ApiError;
@@ -13,7 +12,8 @@ use super::keyrings::{Deleted, Sent, quietly};
 use super::lists::time;
 use super::packages;
 use super::rights::Caller;
-use crate::connections::secret::{MASK, SecretText};
+use crate::connections::change::{Client, DeveloperGiven};
+use crate::connections::secret::MASK;
 use crate::model::id::KeyringId;
 use crate::model::keyring::KeyringOwner;
 use crate::store::KeyringRecord;
@@ -111,13 +111,10 @@ pub(super) async fn set(
         return Err(ApiError::field("name", message));
     }
     let client_secret = set.client_secret.text("client_secret")?;
-    let (secret, is_client) = match (set.secret.text("secret")?, set.client_id) {
-        (Some(secret), None) if client_secret.is_none() => {
-            let is_client = crate::connections::change::client(&secret).is_ok();
-            (secret, is_client)
-        }
-        (None, Some(id)) => (client(&id, client_secret), true),
-        (Some(_) | None, Some(_) | None) => {
+    let given = match (set.secret.text("secret")?, set.client_id, client_secret) {
+        (Some(secret), None, None) => DeveloperGiven::Text(secret),
+        (None, Some(id), secret) => DeveloperGiven::Client(Client { id, secret }),
+        (Some(_) | None, Some(_) | None, Some(_) | None) => {
             let message = "send either `secret`, or `client_id` and `client_secret`";
             return Err(ApiError::field("secret", message).allowing(&[
                 "secret",
@@ -127,17 +124,9 @@ pub(super) async fn set(
         }
     };
     let by = caller.principal.name();
-    let prepared = api.keyrings.prepare_developer(package, &set.name, secret, is_client, by)?;
+    let prepared = api.keyrings.prepare_developer(package, &set.name, given, by)?;
     let (id, record) = api.keyrings.commit(prepared).await?;
     Ok(OneDeveloperKeyring { developer_keyring: developer_keyring(id, record) })
-}
-
-fn client(id: &str, secret: Option<SecretText>) -> SecretText {
-    let client = match &secret {
-        Some(secret) => json!({ "client_id": id, "client_secret": secret.reveal() }),
-        None => json!({ "client_id": id }),
-    };
-    client.to_string().into()
 }
 
 pub(super) async fn list(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::secret::{KeyringSecret, MASK, SecretText};
 use crate::model::manifest::SecretConfig;
@@ -189,6 +189,57 @@ pub fn client(secret: &SecretText) -> Result<Client, String> {
     Ok(Client { id, secret: text("client_secret").map(SecretText::from) })
 }
 
+/// What was sent for a developer's keyring.
+#[derive(Clone, Debug)]
+pub enum DeveloperGiven {
+    /// One text, which may be the JSON of a client.
+    Text(SecretText),
+    /// A client of OAuth2.
+    Client(Client),
+}
+
+/// Merges what was sent for a developer's keyring over what is stored. Answers the secret, and
+/// whether it is a client of OAuth2.
+pub fn merge_developer(
+    stored: Option<&KeyringSecret>,
+    given: DeveloperGiven,
+) -> Result<(SecretText, bool), Vec<Problem>> {
+    let stored = stored.map(KeyringSecret::for_functions);
+    let given = match given {
+        DeveloperGiven::Text(text) if text.is_mask() => match stored {
+            Some(stored) => return Ok((stored.clone(), client(stored).is_ok())),
+            None => return Err(vec![problem("secret", NOTHING_TO_KEEP)]),
+        },
+        DeveloperGiven::Text(text) => match client(&text) {
+            Ok(client) => client,
+            Err(_) => {
+                check_size("secret", &text).map_err(|it| vec![it])?;
+                return Ok((text, false));
+            }
+        },
+        DeveloperGiven::Client(client) => client,
+    };
+    let Client { id, secret } = given;
+    if id.is_empty() || id == MASK {
+        return Err(vec![problem("client_id", "the id of the client is needed")]);
+    }
+    let secret = match secret {
+        Some(secret) if secret.is_mask() => {
+            let kept = stored.and_then(|it| client(it).ok()).and_then(|it| it.secret);
+            Some(kept.ok_or_else(|| vec![problem("client_secret", NOTHING_TO_KEEP)])?)
+        }
+        other => other,
+    };
+    let text = match &secret {
+        Some(secret) => {
+            check_size("client_secret", secret).map_err(|it| vec![it])?;
+            json!({ "client_id": id, "client_secret": secret.reveal() })
+        }
+        None => json!({ "client_id": id }),
+    };
+    Ok((text.to_string().into(), true))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -270,6 +321,32 @@ mod tests {
             Ok(Change::Fields(fields(&[("user", "u"), ("pass", "p")])))
         );
         assert_eq!(set(&two, "t").expect_err("which one?")[0].allowed, ["user", "pass"]);
+    }
+
+    #[test]
+    fn secrets_of_developers() {
+        let set = |stored: Option<&KeyringSecret>, given| merge_developer(stored, given);
+        let text = |text: &str| DeveloperGiven::Text(text.into());
+        let client = |id: &str, secret: Option<&str>| {
+            let secret = secret.map(SecretText::from);
+            DeveloperGiven::Client(Client { id: id.to_owned(), secret })
+        };
+        assert_eq!(set(None, text("key")), Ok(("key".into(), false)));
+        let (stored, is_client) = set(None, client("i", Some("s"))).expect("a client");
+        assert!(is_client);
+        let stored = KeyringSecret::Plain { secret: stored };
+        let kept = set(Some(&stored), client("j", Some(MASK))).expect("it keeps its secret");
+        assert_eq!(super::client(&kept.0).expect("a client").secret, Some("s".into()));
+        let json = format!(r#"{{"client_id": "k", "client_secret": "{MASK}"}}"#);
+        let kept = set(Some(&stored), text(&json)).expect("it keeps its secret");
+        let kept = super::client(&kept.0).expect("a client");
+        assert_eq!((kept.id.as_str(), kept.secret), ("k", Some("s".into())));
+        assert!(set(Some(&stored), text(MASK)).expect("kept").1);
+        let public = set(Some(&stored), client("i", None)).expect("a client");
+        assert_eq!(super::client(&public.0).expect("a client").secret, None);
+        for wrong in [text(""), text(MASK), client("", Some("s")), client("i", Some(MASK))] {
+            assert!(set(None, wrong).is_err());
+        }
     }
 
     #[test]

@@ -3,7 +3,9 @@
 
 use serde_json::Value;
 
-use crate::connections::change::{Change, Given, fields_json, merge};
+use crate::connections::change::{
+    Change, DeveloperGiven, Given, fields_json, merge, merge_developer,
+};
 use crate::connections::secret::{KeyringSecret, SecretText};
 use crate::connections::types::{ConnectionKind, ConnectionType, OAUTH_CLIENT, PLAIN};
 use crate::connections::verification;
@@ -115,31 +117,20 @@ impl Keyrings {
         &self,
         package: PackageId,
         name: &str,
-        given: SecretText,
-        is_client: bool,
+        given: DeveloperGiven,
         by: String,
     ) -> Result<Prepared, KeyringError> {
         let owner = KeyringOwner::Developer { package, name: name.to_owned() };
         let found = self.0.parts.store.read(|tables| {
             let Some(id) = tables.keyring_of(&owner)? else { return Ok(None) };
-            Ok(tables.keyring_with_envelope(id)?.map(|it| (id, it)))
+            Ok(tables.envelope(id.0)?.map(|it| (id, it)))
         })?;
-        let before = match found {
-            Some((id, (_, envelope))) => Some(self.open(id, &envelope)?),
-            None => None,
-        };
-        let change = merge(&SecretConfig::default(), before.as_ref(), Given::Secret(given))
-            .map_err(KeyringError::Invalid)?;
-        let secret = match (change, before) {
-            (Change::Unchanged, Some(stored)) => stored,
-            (Change::Plain(secret), _) => KeyringSecret::Plain { secret },
-            (Change::Unchanged | Change::Fields(_), _) => {
-                return Err(KeyringError::NotSet(name.to_owned()));
-            }
-        };
+        let before = found.map(|(id, envelope)| self.open(id, &envelope)).transpose()?;
+        let (secret, is_client) =
+            merge_developer(before.as_ref(), given).map_err(KeyringError::Invalid)?;
         let type_id = if is_client { OAUTH_CLIENT } else { PLAIN[0] };
         let record = new_record(owner, type_id.to_owned(), by);
-        Ok(Prepared { record, version: None, secret })
+        Ok(Prepared { record, version: None, secret: KeyringSecret::Plain { secret } })
     }
 
     /// Stores what was prepared, and binds it to its owner.
