@@ -10,16 +10,21 @@ use serde_json::Value;
 
 use super::error::{ApiError, Code};
 use super::lists::{Paging, cursor, time};
-use super::rights::Caller;
+use super::rights::{Caller, Right};
 use super::snap_ins;
+use super::user_level::{person, person_or_new};
 use super::{Api, extent};
 use crate::connections::change::{Given, Problem};
 use crate::connections::secret::{MASK, SecretText};
 use crate::connections::types::{ConnectionKind, ConnectionType};
 use crate::engine::keyrings::{Begun, ConnectRequest, KeyringError, Located, SetRequest};
-use crate::model::id::KeyringId;
+use crate::model::id::{KeyringId, UserId};
 use crate::model::keyring::{ExternalOrganization, KeyringOwner, KeyringState};
+use crate::model::manifest::Level;
 use crate::store::KeyringRecord;
+
+/// No user has this id.
+const NOBODY: UserId = UserId(0);
 
 /// A keyring of a snap-in, without its secret.
 #[derive(Serialize, JsonSchema)]
@@ -140,6 +145,9 @@ pub(super) struct Which {
     snap_in: String,
     /// Name in the manifest.
     name: String,
+    /// Id or name of the user, for a keyring of the user level; the caller himself when absent.
+    #[serde(default)]
+    user: Option<String>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -149,6 +157,9 @@ pub(super) struct Set {
     snap_in: String,
     /// Name in the manifest.
     name: String,
+    /// Id or name of the user, for a keyring of the user level; the caller himself when absent.
+    #[serde(default)]
+    user: Option<String>,
     /// Id of a type, when the keyring may be of several.
     #[serde(default, rename = "type")]
     type_id: Option<String>,
@@ -178,6 +189,9 @@ pub(super) struct Connect {
     snap_in: String,
     /// Name in the manifest.
     name: String,
+    /// Id or name of the user, for a keyring of the user level; the caller himself when absent.
+    #[serde(default)]
+    user: Option<String>,
     /// Id of a type, when the keyring may be of several.
     #[serde(default, rename = "type")]
     type_id: Option<String>,
@@ -208,6 +222,9 @@ pub(super) struct List {
     /// set on this host.
     #[serde(default)]
     snap_in: Option<String>,
+    /// With `snap_in`: also those of this user, by id or name.
+    #[serde(default)]
+    user: Option<String>,
     /// Only those in this state.
     #[serde(default)]
     state: Option<String>,
@@ -328,7 +345,9 @@ fn keyring(located: Located) -> Keyring {
     let is_connection = located.is_connection();
     let Located { owner, declared, found, .. } = located;
     let (level, user) = match &owner {
-        KeyringOwner::User { user, .. } => ("user", Some(user.to_string())),
+        KeyringOwner::User { user, .. } => {
+            ("user", Some(*user).filter(|it| *it != NOBODY).map(|it| it.to_string()))
+        }
         KeyringOwner::SnapIn { .. } | KeyringOwner::Developer { .. } => ("organization", None),
     };
     let state = found.as_ref().map(|(_, record)| record.state.clone());
@@ -419,15 +438,57 @@ fn keyring_type(
     }
 }
 
-/// Whose keyring is meant.
-fn owner(
+/// What somebody wants with a keyring.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// To look at it.
+    Look,
+    /// To change it, which needs a right of its own when it is shared.
+    Change,
+}
+
+/// Whose keyring is meant: the snap-in's, or for one of the user level that of `user`, who is the
+/// caller himself when nobody is named.
+async fn owner(
     api: &Api,
     caller: &Caller,
-    snap_in: &str,
-    name: String,
+    which: Which,
+    purpose: Purpose,
 ) -> Result<KeyringOwner, ApiError> {
-    let (snap_in, _) = snap_ins::find(api, caller, snap_in)?;
-    Ok(KeyringOwner::SnapIn { snap_in, name })
+    let Which { snap_in, name, user } = which;
+    let (snap_in, record) = snap_ins::find(api, caller, &snap_in)?;
+    let version = api.services.contexts.version(record.version)?;
+    let level = version.and_then(|it| it.manifest.keyring(&name).map(|it| it.level));
+    let is_personal = match level {
+        Some(level) => level == Level::User,
+        // Only a version of before has it, if any.
+        None => user.is_some(),
+    };
+    if !is_personal {
+        if user.is_some() {
+            let message = format!("the keyring `{name}` is shared by all users: leave `user` out");
+            return Err(ApiError::field("user", message));
+        }
+        let may = caller.principal.reach(Right::WriteSnapIns).is_some();
+        if purpose == Purpose::Change && !may {
+            let message = format!(
+                "the keyring `{name}` is shared by all users: to change it needs the right `{}`",
+                Right::WriteSnapIns.name()
+            );
+            return Err(ApiError::new(Code::Forbidden, message));
+        }
+        return Ok(KeyringOwner::SnapIn { snap_in, name });
+    }
+    let user = match purpose {
+        Purpose::Change => person_or_new(api, caller, user.as_deref()).await?.0,
+        Purpose::Look => match person(api, caller, user.as_deref()) {
+            Ok((user, _)) => user,
+            // Nobody has heard of him, so he has set nothing.
+            Err(error) if error.code() == Code::NotFound => NOBODY,
+            Err(error) => return Err(error),
+        },
+    };
+    Ok(KeyringOwner::User { snap_in, user, name })
 }
 
 fn one(api: &Api, owner: KeyringOwner) -> Result<OneKeyring, ApiError> {
@@ -435,7 +496,8 @@ fn one(api: &Api, owner: KeyringOwner) -> Result<OneKeyring, ApiError> {
 }
 
 pub(super) async fn set(api: Arc<Api>, caller: Caller, set: Set) -> Result<OneKeyring, ApiError> {
-    let owner = owner(&api, &caller, &set.snap_in, set.name)?;
+    let which = Which { snap_in: set.snap_in, name: set.name, user: set.user };
+    let owner = owner(&api, &caller, which, Purpose::Change).await?;
     let given = match (set.secret.text("secret")?, set.fields.fields()?) {
         (Some(secret), None) => Given::Secret(secret),
         (None, Some(fields)) => Given::Fields(fields),
@@ -462,7 +524,8 @@ pub(super) async fn connect(
     caller: Caller,
     connect: Connect,
 ) -> Result<Connecting, ApiError> {
-    let owner = owner(&api, &caller, &connect.snap_in, connect.name)?;
+    let which = Which { snap_in: connect.snap_in, name: connect.name, user: connect.user };
+    let owner = owner(&api, &caller, which, Purpose::Change).await?;
     let request = ConnectRequest {
         owner: owner.clone(),
         type_id: connect.type_id,
@@ -481,7 +544,7 @@ pub(super) async fn get(
     caller: Caller,
     which: Which,
 ) -> Result<OneKeyring, ApiError> {
-    let owner = owner(&api, &caller, &which.snap_in, which.name)?;
+    let owner = owner(&api, &caller, which, Purpose::Look).await?;
     one(&api, owner)
 }
 
@@ -496,7 +559,11 @@ pub(super) async fn list(
     };
     if let Some(text) = &list.snap_in {
         let (snap_in, _) = snap_ins::find(&api, &caller, text)?;
-        let all = api.keyrings.list(snap_in, None)?.into_iter().map(keyring);
+        let user = match list.user.as_deref() {
+            Some(user) => Some(person(&api, &caller, Some(user))?.0),
+            None => None,
+        };
+        let all = api.keyrings.list(snap_in, user)?.into_iter().map(keyring);
         let keyrings = all.filter(|it| wanted(it.state)).collect();
         return Ok(ManyKeyrings { keyrings, next_cursor: None });
     }
@@ -529,7 +596,7 @@ pub(super) struct Tried {
 }
 
 pub(super) async fn verify(api: Arc<Api>, caller: Caller, which: Which) -> Result<Tried, ApiError> {
-    let owner = owner(&api, &caller, &which.snap_in, which.name)?;
+    let owner = owner(&api, &caller, which, Purpose::Change).await?;
     let problem = api.keyrings.verify(owner.clone()).await?;
     let OneKeyring { keyring } = one(&api, owner)?;
     Ok(Tried { keyring, problem })
@@ -540,7 +607,7 @@ pub(super) async fn refresh(
     caller: Caller,
     which: Which,
 ) -> Result<OneKeyring, ApiError> {
-    let owner = owner(&api, &caller, &which.snap_in, which.name)?;
+    let owner = owner(&api, &caller, which, Purpose::Change).await?;
     api.keyrings.refresh(owner.clone()).await?;
     one(&api, owner)
 }
@@ -550,7 +617,7 @@ pub(super) async fn revoke(
     caller: Caller,
     which: Which,
 ) -> Result<OneKeyring, ApiError> {
-    let owner = owner(&api, &caller, &which.snap_in, which.name)?;
+    let owner = owner(&api, &caller, which, Purpose::Change).await?;
     api.keyrings.revoke(owner.clone(), &caller.principal.name()).await?;
     one(&api, owner)
 }
@@ -566,7 +633,7 @@ pub(super) async fn delete(
     caller: Caller,
     which: Which,
 ) -> Result<Deleted, ApiError> {
-    let owner = owner(&api, &caller, &which.snap_in, which.name)?;
+    let owner = owner(&api, &caller, which, Purpose::Change).await?;
     // A name that is not declared is a mistake; one that is not set has nothing to delete.
     api.keyrings.locate(owner.clone())?;
     let id: KeyringId = api.operations.remove_keyring(&caller.asker(), owner).await?;

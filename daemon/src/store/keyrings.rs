@@ -19,7 +19,7 @@ use crate::model::snap_in::SnapInState;
 #[derive(Clone, Debug)]
 pub enum KeyringSetting {
     /// It is set, and bound to its owner.
-    Set(KeyringId, KeyringRecord),
+    Set(KeyringId, Box<KeyringRecord>),
     /// There is no such snap-in or package (any more).
     NoSuchOwner,
     /// The snap-in is on its way from one state to another.
@@ -84,7 +84,7 @@ impl WriteTables<'_> {
         put(self.keyrings()?, id.0, &record)?;
         self.put_envelope(id.0, &seal(id.0))?;
         self.bind(binding, name, Some(id))?;
-        Ok(KeyringSetting::Set(id, record))
+        Ok(KeyringSetting::Set(id, Box::new(record)))
     }
 
     /// Removes the keyring of an owner, with its secret.

@@ -150,7 +150,7 @@ impl Keyrings {
                 self.0.attempts.forget(id);
                 self.0.changed.notify_one();
                 self.changed(&owner)?;
-                Ok((id, record))
+                Ok((id, *record))
             }
             KeyringSetting::NoSuchOwner => Err(match owner {
                 KeyringOwner::Developer { package, .. } => KeyringError::NoSuchPackage(package),
