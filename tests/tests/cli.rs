@@ -8,7 +8,7 @@ use std::process::Command;
 use mortise_tests::client::{AtTerminal, Done, command, script};
 use mortise_tests::daemon::{Daemon, Options, built};
 use mortise_tests::files::{Answer, FileServer};
-use mortise_tests::snap_in::{ECHO, Parts, SIGNED};
+use mortise_tests::snap_in::{ECHO, Parts, SIGNED, sign};
 use serde_json::{Value, json};
 
 const SECTIONS: &str = "
@@ -162,7 +162,7 @@ fn problems_are_shown_with_their_places() {
     };
     let (code, said) = validate(&[]);
     assert_eq!(code, Some(1), "{said}");
-    for hint in [&hints[0], &hints[1], "not checked: the config of event source hook"] {
+    for hint in [&hints[0], &hints[1], "the configs of event sources hook (flow-custom-webhook)"] {
         assert!(said.contains(hint), "{hint} in {said}");
     }
     sample.write("");
@@ -418,6 +418,42 @@ fn inputs_and_keyrings_are_set_together() {
 }
 
 #[test]
+fn a_person_enables_it_for_himself() {
+    let daemon = Daemon::start();
+    let sections = "inputs:\n  user:\n    - {name: days, description: When., field_type: array, \
+                    base_type: enum, allowed_values: [mon, tue], is_required: true}\n    \
+                    - {name: nick, field_type: text, default_value: you}\n";
+    let sample = Sample::with(sections);
+    let done = script(&daemon, &["snap-in", "install", &sample.shown()], "");
+    assert_says(&done, 0, &["is ACTIVE"]);
+    let alone = script(&daemon, &["snap-in", "enable", SCOPE, "--user", "ada"], "");
+    assert_says(&alone, 1, &["days", "mortise snap-in update-user"]);
+    let wrong =
+        script(&daemon, &["snap-in", "enable", SCOPE, "--user", "ada", "--set", "days=sun"], "");
+    assert_says(&wrong, 2, &["days[0]: ", "mon, tue"]);
+
+    let arguments = ["snap-in", "enable", SCOPE, "--user", "ada"];
+    let mut person = AtTerminal::start(command(&daemon, &arguments));
+    person.wait_for("days (days, list of enum, with commas, required)");
+    person.wait_for("  > ");
+    person.answer("mon, tue");
+    person.wait_for("ada: enabled");
+    let (status, shown) = person.end();
+    assert!(status.success() && shown.contains("input days = mon, tue"), "{shown}");
+
+    let set = ["snap-in", "update-user", SCOPE, "--set", "nick=A", "--user", "ada"];
+    assert_says(&script(&daemon, &set, ""), 0, &["input nick = A"]);
+    let unset = ["snap-in", "set-user", SCOPE, "--unset", "nick", "--user", "ada"];
+    assert_says(&script(&daemon, &unset, ""), 0, &["input nick = you (default)"]);
+    let page = script(&daemon, &["snap-in", "show", SCOPE], "");
+    assert_says(&page, 0, &["Users", "ada  enabled", "For each user"]);
+    let off = script(&daemon, &["snap-in", "disable", SCOPE, "--user", "ada", "--json"], "");
+    assert_eq!(off.json()["snap_in_user"]["enabled"], false, "{off:?}");
+    let shown = script(&daemon, &["snap-in", "show-user", SCOPE, "--user", "ada"], "");
+    assert_says(&shown, 0, &["ada: not enabled", "input days = mon, tue"]);
+}
+
+#[test]
 fn lists_and_pages_fit_the_terminal() {
     let daemon = Daemon::start();
     let sample = Sample::new();
@@ -515,6 +551,81 @@ fn a_person_grants_access_in_a_browser() {
     assert!(status.success() && !shown.contains("planted"), "{shown}");
     let shown = script(&daemon, &["snap-in", "show", SCOPE], "");
     assert_says(&shown, 0, &["account  ready  granted, until 2"]);
+}
+
+/// What README.md shows, on the example that it shows it with.
+#[test]
+fn the_way_of_the_readme_leads_there() {
+    let daemon = Daemon::start();
+    let folder = tempfile::tempdir().expect("/tmp");
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../contrib/examples");
+    let archive = folder.path().join("forge-to-chat.tar.gz");
+    let packed = Command::new("tar")
+        .arg("-czC")
+        .arg(examples)
+        .arg("-f")
+        .arg(&archive)
+        .arg("forge-to-chat")
+        .status();
+    assert!(packed.expect("tar is installed").success());
+    let archive = archive.display().to_string();
+    let scope = "prod/team/forge-to-chat";
+    let arguments = ["snap-in", "install", &archive, "--scope", scope];
+    let mut person = AtTerminal::start(command(&daemon, &arguments));
+    for (question, answer) in [
+        ("Chat URL (chat_url, text, required)", "https://chat.example.com/hooks/abc"),
+        ("Branches (branches, list of text, with commas, optional)", "main, release"),
+        ("Detail (detail, enum, optional)", "2"),
+        ("Dry run (dry_run, yes or no, optional)", ""),
+        ("Install it at", "y"),
+    ] {
+        person.wait_for(question);
+        person.wait_for(if question.starts_with("Install") { "[Y/n] " } else { " > " });
+        person.answer(answer);
+    }
+    person.wait_for("Token of the chat (chat-token, keyring, required)");
+    person.wait_for("(not shown) > ");
+    person.answer_secretly("planted-token");
+    person.wait_for("Payload URL: ");
+    person.wait_for("/hooks/");
+    let (status, shown) = person.end();
+    println!("{shown}");
+    assert!(status.success() && !shown.contains("planted-token"), "{shown}");
+
+    let source = daemon.call("event-sources.list", &json!({ "snap_in": scope }));
+    let url = source["event_sources"][0]["trigger_url"].as_str().expect("a URL").to_owned();
+    let path = url.split_at(url.find("/hooks/").expect("it is ours")).1;
+    let push = json!({
+        "ref": "refs/heads/main", "pusher": { "name": "ada" },
+        "repository": { "full_name": "ada/engine" },
+        "commits": [{ "id": "0123456789abcdef", "message": "Turn\n\nmore" }],
+    })
+    .to_string();
+    let send = |kind: &str, signature: &str| {
+        let signature = format!("sha256={signature}");
+        let headers = [
+            ("content-type", "application/json"),
+            ("x-github-event", kind),
+            ("x-hub-signature-256", signature.as_str()),
+        ];
+        daemon.connect().send("POST", path, &headers, push.as_bytes()).expect("an answer")
+    };
+    let signature = sign(push.as_bytes());
+    assert_eq!(send("push", "00").status, 401);
+    assert_eq!(send("ping", &signature).text(), "nothing to do");
+    let taken = send("push", &signature);
+    assert_eq!(taken.status, 200, "{}", taken.text());
+    let run = daemon.run_of(taken.json()["events"][0]["id"].as_str().expect("an event"));
+    let text = "ada pushed 1 commit(s) to main of ada/engine\n01234567 Turn";
+    assert_eq!(run["result"]["text"], text, "{run}");
+
+    let refused = script(&daemon, &["snap-in", "set", scope, "chat_url=https://localhost/x"], "");
+    assert_says(&refused, 1, &["names no host of a network", "mortise run logs run_"]);
+    let set = script(&daemon, &["snap-in", "set", scope, "detail=short", "branches=dev"], "");
+    assert_says(&set, 0, &["detail = short", "branches = dev"]);
+    let page = script(&daemon, &["snap-in", "show", scope], "");
+    println!("{}", page.out);
+    assert_says(&page, 0, &["chat-token  ready", "announce  succeeded", "validate  → check"]);
 }
 
 #[test]

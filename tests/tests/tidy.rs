@@ -173,7 +173,7 @@ fn reads_environment(file: &Source) -> Vec<String> {
 /// A foreign crate, and where it may be named: folders (ending in `/`) and files.
 type Border = (&'static str, &'static [&'static str]);
 
-const BORDERS: [Border; 36] = [
+const BORDERS: [Border; 37] = [
     ("abi_stable", &["daemon/src/plugins/", "plugin-abi/src/"]),
     ("actix", &["daemon/src/actors/"]),
     ("actix_web", &["daemon/src/api/"]),
@@ -187,6 +187,7 @@ const BORDERS: [Border; 36] = [
     ("hmac", &["daemon/src/secrets/", "plugins/flow-custom-webhook/", "tests/src/snap_in.rs"]),
     ("jaq_core", &["daemon/src/script/"]),
     ("jaq_std", &["daemon/src/script/"]),
+    ("jiff", &["plugins/timer-events/"]),
     ("jsonschema", &["daemon/src/plugins/"]),
     ("landlock", &["daemon/src/functions/"]),
     ("libc", &["daemon/src/functions/", "daemon/tests/sandbox.rs"]),

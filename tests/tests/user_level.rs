@@ -34,6 +34,7 @@ export const run = async ([event]) => {
     event_sources: Object.keys(event.input_data.event_sources),
     inputs: event.input_data.global_values,
     keyrings: Object.keys(event.input_data.keyrings ?? {}),
+    lengths: Object.values(own.body.keyrings ?? {}).map((it) => it.secret.length),
     own,
   };
 };";
@@ -64,8 +65,26 @@ inputs:
       default_value: 3
 ";
 
+const KEYRINGS: &str = "
+keyrings:
+  organization:
+    - name: shared
+      display_name: Shared
+      description: Of all.
+      types: [snap_in_secret]
+      optional: true
+  user:
+    - name: own
+      display_name: Own
+      description: In your name.
+      types: [snap_in_secret]
+";
+
 fn parts() -> Parts {
-    Parts::new("personal", SIGNED, SHOW).with_sections(AUTOMATION).with_sections(INPUTS)
+    Parts::new("personal", SIGNED, SHOW)
+        .with_sections(AUTOMATION)
+        .with_sections(INPUTS)
+        .with_sections(KEYRINGS)
 }
 
 /// The manifest, with an event source for each user.
@@ -310,4 +329,87 @@ fn another_version_brings_its_sources_to_everybody() {
     let upgrade = json!({ "id": id, "version": second, "wait_seconds": 30 });
     daemon.call("snap-ins.upgrade", &upgrade);
     assert_eq!(send(&daemon, &outbox, &json!({ "n": 6 })).status, 200, "the same URL again");
+}
+
+#[test]
+fn secrets_of_a_person_reach_functions_and_nobody_else() {
+    const PLANTED: &str = "planted-of-ada-5f1c";
+    let daemon = Daemon::start();
+    let id = install(&daemon);
+    daemon.step("activate", &id, "ACTIVE");
+    let ada = enable(&daemon, &id, "ada");
+    let bob = enable(&daemon, &id, "bob");
+    assert_eq!(ada["keyrings"], json!([{ "name": "own", "state": "missing" }]));
+
+    let of = |user: &str| json!({ "snap_in": id, "name": "own", "user": user });
+    let mut set = of("ada");
+    set["secret"] = json!(PLANTED);
+    let keyring = daemon.call("keyrings.set", &set)["keyring"].clone();
+    assert_eq!((&keyring["level"], &keyring["user"]), (&json!("user"), &ada["user"]["id"]));
+    let shared = json!({ "snap_in": id, "name": "shared", "user": "ada", "secret": "x" });
+    let problem = daemon.refused("keyrings.set", &shared, 400);
+    assert_eq!(problem["field"], "user", "{problem}");
+    assert_eq!(daemon.call("keyrings.get", &of("bob"))["keyring"]["state"], "missing");
+    let listed = json!({ "snap_in": id, "user": "ada" });
+    let listed = daemon.list_all("keyrings.list", "keyrings", &listed);
+    let states: Vec<_> = listed.iter().map(|it| (&it["name"], &it["state"])).collect();
+    assert_eq!(states, [(&json!("shared"), &json!("missing")), (&json!("own"), &json!("ready"))]);
+    let shown = daemon.call("snap-ins.get-user", &json!({ "id": id, "user": "ada" }));
+    assert_eq!(shown["snap_in_user"]["keyrings"][0]["state"], "ready", "{shown}");
+    assert!(!shown.to_string().contains(PLANTED));
+
+    let ran = run(&daemon, &path(&ada, "inbox"), &json!({ "n": 1 }));
+    // The function has it; what it returned of it is masked for whoever looks at the run.
+    assert_eq!(ran["result"]["lengths"], json!([PLANTED.len()]), "{ran}");
+    let resource = json!({ "id": keyring["id"], "secret": "[secret]", "is_expired": false });
+    assert_eq!(ran["result"]["own"]["body"]["keyrings"], json!({ "own": resource }), "{ran}");
+    assert_eq!(ran["result"]["keyrings"], json!([]), "it is in no event object: {ran}");
+    // The function logged all that it was answered.
+    let log = daemon.call("runs.logs", &json!({ "id": ran["id"] })).to_string();
+    assert!(log.contains("[secret]") && !log.contains(PLANTED), "{log}");
+    assert!(!daemon.log().contains(PLANTED));
+    let of_bob = run(&daemon, &path(&bob, "inbox"), &json!({ "n": 2 }));
+    assert_eq!(of_bob["result"]["own"]["body"]["keyrings"], json!({}), "{of_bob}");
+    let owners = daemon.call("snap-ins.resources", &json!({ "id": id, "user": "ada" }));
+    assert_eq!(owners["keyrings"]["own"]["secret"], PLANTED, "who may install code may see it");
+
+    daemon.call("keyrings.delete", &of("ada"));
+    let gone = daemon.call("snap-ins.resources", &json!({ "id": id, "user": "ada" }));
+    assert_eq!(gone["keyrings"], json!({}));
+}
+
+#[test]
+fn a_function_enables_nothing_for_anybody() {
+    const TRY: &str = "
+export const run = async ([event]) => {
+  const { devrev_endpoint } = event.execution_metadata;
+  const ask = async (call, parameters) => {
+    const response = await fetch(`${devrev_endpoint}/${call}`, {
+      method: 'POST',
+      headers: {
+        authorization: event.context.secrets.service_account_token,
+        'content-type': 'application/json',
+      },
+      body: JSON.stringify(parameters),
+    });
+    return response.status;
+  };
+  const { id, other } = event.payload;
+  return [
+    await ask('snap-ins.enable', { id, user: 'ada' }),
+    await ask('snap-ins.update-user', { id, user: 'ada', inputs_values: {} }),
+    await ask('snap-ins.resources', { id, user: 'ada' }),
+    await ask('snap-ins.resources', { id: other, user: 'ada' }),
+    await ask('tags.list', {}),
+  ];
+};";
+    let daemon = Daemon::start();
+    let own = daemon.install(&Parts::new("one", SIGNED, TRY));
+    let other = daemon.install(&Parts::new("two", SIGNED, TRY));
+    for id in [&own.id, &other.id] {
+        daemon.call("snap-ins.enable", &json!({ "id": id, "user": "ada" }));
+    }
+    let event = daemon.send_event(&own, &json!({ "id": own.id, "other": other.id }));
+    let run = daemon.run_of(&event);
+    assert_eq!(run["result"], json!([403, 403, 200, 404, 200]), "{run}");
 }

@@ -306,7 +306,7 @@ impl SnapIn {
                     reason = record.state.reason(),
                     "a snap-in changed"
                 );
-                self.record = record;
+                self.record = *record;
                 self.follow_state(&generations, ctx);
                 self.begin_effects(effects, ctx);
                 if self.record.state == SnapInState::Deleted {

@@ -443,8 +443,10 @@ fn keyring_type(
 enum Purpose {
     /// To look at it.
     Look,
-    /// To change it, which needs a right of its own when it is shared.
+    /// To do something to it, which needs a right of its own when it is shared.
     Change,
+    /// The same, also when nobody has heard of the user yet.
+    Set,
 }
 
 /// Whose keyring is meant: the snap-in's, or for one of the user level that of `user`, who is the
@@ -470,7 +472,7 @@ async fn owner(
             return Err(ApiError::field("user", message));
         }
         let may = caller.principal.reach(Right::WriteSnapIns).is_some();
-        if purpose == Purpose::Change && !may {
+        if purpose != Purpose::Look && !may {
             let message = format!(
                 "the keyring `{name}` is shared by all users: to change it needs the right `{}`",
                 Right::WriteSnapIns.name()
@@ -480,7 +482,8 @@ async fn owner(
         return Ok(KeyringOwner::SnapIn { snap_in, name });
     }
     let user = match purpose {
-        Purpose::Change => person_or_new(api, caller, user.as_deref()).await?.0,
+        Purpose::Set => person_or_new(api, caller, user.as_deref()).await?.0,
+        Purpose::Change => person(api, caller, user.as_deref())?.0,
         Purpose::Look => match person(api, caller, user.as_deref()) {
             Ok((user, _)) => user,
             // Nobody has heard of him, so he has set nothing.
@@ -497,7 +500,7 @@ fn one(api: &Api, owner: KeyringOwner) -> Result<OneKeyring, ApiError> {
 
 pub(super) async fn set(api: Arc<Api>, caller: Caller, set: Set) -> Result<OneKeyring, ApiError> {
     let which = Which { snap_in: set.snap_in, name: set.name, user: set.user };
-    let owner = owner(&api, &caller, which, Purpose::Change).await?;
+    let owner = owner(&api, &caller, which, Purpose::Set).await?;
     let given = match (set.secret.text("secret")?, set.fields.fields()?) {
         (Some(secret), None) => Given::Secret(secret),
         (None, Some(fields)) => Given::Fields(fields),
@@ -525,7 +528,7 @@ pub(super) async fn connect(
     connect: Connect,
 ) -> Result<Connecting, ApiError> {
     let which = Which { snap_in: connect.snap_in, name: connect.name, user: connect.user };
-    let owner = owner(&api, &caller, which, Purpose::Change).await?;
+    let owner = owner(&api, &caller, which, Purpose::Set).await?;
     let request = ConnectRequest {
         owner: owner.clone(),
         type_id: connect.type_id,

@@ -41,12 +41,15 @@ pub(super) fn validate(
         if are_named {
             say_refused(&plugins);
         }
-        for source in unchecked.as_array().into_iter().flatten() {
+        let unchecked = unchecked.as_array().into_iter().flatten();
+        let of = |it: &Value, key: &str| plain(it[key].as_str().unwrap_or_default());
+        let unchecked: Vec<String> =
+            unchecked.map(|it| format!("{} ({})", of(it, "name"), of(it, "type"))).collect();
+        if !unchecked.is_empty() {
             eprintln!(
-                "not checked: the config of event source {}, because no plugin here has the type \
-                 {}; --plugins DIR says where they are",
-                plain(source["name"].as_str().unwrap_or_default()),
-                plain(source["type"].as_str().unwrap_or_default()),
+                "not checked, because no plugin here has their types: the configs of event \
+                 sources {}; --plugins DIR says where plugins are",
+                unchecked.join(", ")
             );
         }
     }

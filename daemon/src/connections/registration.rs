@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::placeholders::{PlaceholderError, Values};
+use super::placeholders::{PlaceholderError, Values, encode};
 use super::request::Request;
 use super::secret::SecretText;
 use crate::model::manifest::RegistrationRequest;
@@ -34,7 +34,16 @@ pub fn render(
 ) -> Result<Request, PlaceholderError> {
     let mut known = BTreeMap::new();
     let mut take = |text: &str| with_brackets(text, fields, &mut known);
-    let url = take(&request.url);
+    // What the author of the manifest configured may be several segments of a path, `owner/name`.
+    let (path, query) = match request.url.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (request.url.as_str(), None),
+    };
+    let mut url = take(&with_segments(path, fields));
+    if let Some(query) = query {
+        url.push('?');
+        url.push_str(&take(query));
+    }
     let headers: Vec<(&String, String)> =
         request.headers.iter().map(|(name, value)| (name, take(value))).collect();
     let body = request.body.as_ref().map(|body| map_texts(body, &mut take));
@@ -64,6 +73,15 @@ pub fn render(
     Ok(Request { method: request.method.name().to_owned(), url, headers: written, body })
 }
 
+/// Fills in the configured values of a path, their slashes kept and all else encoded.
+fn with_segments(path: &str, fields: Fields<'_>) -> String {
+    map_fields(path, |name| {
+        let value = name.starts_with("source.config.").then(|| fields.value(name)).flatten()?;
+        let segments: Vec<String> = value.split('/').map(encode).collect();
+        Some(segments.join("/"))
+    })
+}
+
 /// Writes `{{source.name}}` as `[source.name]`, and notes what that stands for. A field that nothing
 /// is known of stays as it is: it may be text in another template language.
 fn with_brackets(
@@ -71,24 +89,22 @@ fn with_brackets(
     fields: Fields<'_>,
     known: &mut BTreeMap<String, SecretText>,
 ) -> String {
+    map_fields(text, |name| {
+        known.insert(name.to_owned(), fields.value(name)?.into());
+        Some(format!("[{name}]"))
+    })
+}
+
+/// Replaces each `{{ field }}` that `replace` knows.
+fn map_fields(text: &str, mut replace: impl FnMut(&str) -> Option<String>) -> String {
     let mut whole = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("{{") {
         let Some((inside, end)) = after.split_once("}}") else { break };
         whole.push_str(before);
-        let name = inside.trim();
-        match fields.value(name) {
-            Some(value) => {
-                known.insert(name.to_owned(), value.into());
-                whole.push('[');
-                whole.push_str(name);
-                whole.push(']');
-            }
-            None => {
-                whole.push_str("{{");
-                whole.push_str(inside);
-                whole.push_str("}}");
-            }
+        match replace(inside.trim()) {
+            Some(text) => whole.push_str(&text),
+            None => whole.push_str(&format!("{{{{{inside}}}}}")),
         }
         rest = end;
     }
@@ -179,7 +195,7 @@ mod tests {
         let made = render(&request, fields, values).expect("rendered");
         assert_eq!(
             made.url.reveal(),
-            "https://api.example.com/repos/a%2Fb%20c/hooks?by=hook%20%22one%22"
+            "https://api.example.com/repos/a/b%20c/hooks?by=hook%20%22one%22"
         );
         assert_eq!(made.headers[0].1.reveal(), "token tok");
         let body: Value = serde_json::from_str(made.body.reveal()).expect("JSON");

@@ -369,29 +369,35 @@ impl Parts {
     }
 }
 
-/// What must not appear in logs and errors: the token first, by which requests to the daemon itself
-/// are known, then every secret, and every text within a secret that has fields.
+/// What must not appear in logs, errors and results: the token first, by which requests to the daemon itself
+/// are known, then every secret, and every text within one that is a document.
 fn masked_texts(token: String, keyrings: &[ResolvedKeyring]) -> Arc<[String]> {
     let mut texts = with_parts(keyrings.iter().map(|it| it.secret.clone()));
     texts.insert(0, token);
     texts.into()
 }
 
-/// Secrets, and the fields of those that are JSON. The longest first, so that a secret within
-/// another does not leave the rest of it readable.
+/// Secrets, and the texts within those that are JSON: functions take them apart.
 fn with_parts(secrets: impl IntoIterator<Item = Zeroizing<String>>) -> Vec<String> {
     let mut texts = Vec::new();
     for secret in secrets {
-        texts.push(secret.as_str().to_owned());
-        if let Ok(Value::Object(fields)) = serde_json::from_str(&secret) {
-            texts.extend(fields.into_iter().filter_map(|(_, value)| match value {
-                Value::String(text) => Some(text),
-                _ => None,
-            }));
+        if secret.starts_with(['{', '['])
+            && let Ok(document) = serde_json::from_str(&secret)
+        {
+            add_texts(document, &mut texts);
         }
+        texts.push(secret.as_str().to_owned());
     }
-    texts.sort_by_key(|it| std::cmp::Reverse(it.len()));
     texts
+}
+
+fn add_texts(document: Value, texts: &mut Vec<String>) {
+    match document {
+        Value::String(text) => texts.push(text),
+        Value::Array(items) => items.into_iter().for_each(|it| add_texts(it, texts)),
+        Value::Object(members) => members.into_iter().for_each(|(_, it)| add_texts(it, texts)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// The code of a version in the store, read when a process needs it.

@@ -127,6 +127,14 @@ fn programs(manifest: &Manifest) -> Vec<(String, String)> {
             found.extend(program.map(|it| (format!("keyring_types[{index}].{place}"), it.clone())));
         }
     }
+    for source in &manifest.event_sources {
+        let program = source.registration.as_ref().and_then(|it| it.register.id_jq.clone());
+        let path = manifest.event_source_path(&source.name);
+        found.extend(
+            path.zip(program)
+                .map(|(path, program)| (format!("{path}.registration.register.id_jq"), program)),
+        );
+    }
     found
 }
 
@@ -334,5 +342,24 @@ keyring_types:
                 ),
             ]
         );
+    }
+
+    #[tokio::test]
+    async fn jq_programs_of_registrations_are_compiled() {
+        let manifest = "\
+version: 2
+event_sources:
+  user:
+    - name: hook
+      type: not-here
+      registration: {register: {url: 'https://example.org', id_jq: '.hooks[0'}}
+";
+        let plugins = PluginHost::load(PluginSettings::new(Vec::new(), Trust::Root));
+        let (read, problems) =
+            check_manifest(manifest, &plugins, UnknownTypes::AreSkipped, 0).await;
+        assert!(read.is_none());
+        let error = problems.iter().find(|it| it.severity == Severity::Error).unwrap();
+        assert_eq!((error.line, error.column), (6, 75), "{error}");
+        assert_eq!(error.path, "event_sources.user[0].registration.register.id_jq");
     }
 }

@@ -54,7 +54,7 @@ pub enum Transition {
     /// It moved on.
     Moved {
         /// The snap-in as it is now.
-        record: SnapInRecord,
+        record: Box<SnapInRecord>,
         /// Generation of the route of each of its sources from now on.
         generations: Vec<(SourceId, u64)>,
         /// The effects to carry out; they are in the outbox.
@@ -184,7 +184,7 @@ impl WriteTables<'_> {
         for source in &record.sources {
             generations.push((*source, self.bump_generation(*source)?));
         }
-        Ok(Transition::Moved { record, generations, effects: stored_effects })
+        Ok(Transition::Moved { record: Box::new(record), generations, effects: stored_effects })
     }
 
     /// Frees the scope and closes the trigger URLs of a snap-in that is deleted.

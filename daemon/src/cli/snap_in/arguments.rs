@@ -95,9 +95,37 @@ pub(in crate::cli) struct Set {
     /// YAML or JSON with the sections `inputs` and `keyrings`
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) values: Option<PathBuf>,
-    /// Set the inputs of this user, rather than those of the organization
+}
+
+/// What a person sets for himself.
+#[derive(Args, Clone, Debug)]
+pub(in crate::cli) struct SetUser {
+    /// Id or scope of the snap-in
+    pub(in crate::cli) snap_in: String,
+    /// User inputs by their type: text, true, 12, a list with commas. NAME:=JSON takes JSON
+    #[arg(value_name = "NAME=VALUE")]
+    pub(in crate::cli) inputs: Vec<String>,
+    /// The same as an option
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(in crate::cli) set: Vec<String>,
+    /// Put an input back to its default
+    #[arg(long, value_name = "NAME")]
+    pub(in crate::cli) unset: Vec<String>,
+    /// The user's id or name; your own when absent
     #[arg(long, value_name = "NAME")]
     pub(in crate::cli) user: Option<String>,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(in crate::cli) struct Enable {
+    /// Id or scope of the snap-in
+    pub(in crate::cli) snap_in: String,
+    /// The user's id or name; your own when absent
+    #[arg(long, value_name = "NAME")]
+    pub(in crate::cli) user: Option<String>,
+    /// Set a user input, by its type
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(in crate::cli) set: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -183,23 +211,34 @@ A file of values, which others must not be able to read:
         #[arg(long)]
         force: bool,
     },
-    /// Enable a snap-in for yourself, or for a user: its user inputs, keyrings and event sources
-    #[command(after_help = "Examples:
+    /// Enable a snap-in for yourself, or for a user: with user inputs and event sources of his own
+    #[command(after_help = "On a terminal, it asks for the user inputs that are missing.
+
+Examples:
   mortise snap-in enable prod/payments/hello
   mortise snap-in enable prod/payments/hello --user ada --set only_mine=true")]
-    Enable {
-        snap_in: String,
-        /// The user's name; your own when absent
-        #[arg(long, value_name = "NAME")]
-        user: Option<String>,
-        /// Set a user input
-        #[arg(long, value_name = "NAME=VALUE")]
-        set: Vec<String>,
-    },
+    Enable(Enable),
     /// Disable a snap-in for yourself, or for a user; what was set is kept
     Disable {
+        /// Id or scope of the snap-in
         snap_in: String,
-        /// The user's name; your own when absent
+        /// The user's id or name; your own when absent
+        #[arg(long, value_name = "NAME")]
+        user: Option<String>,
+    },
+    /// Change the inputs of a user: all that are given, or none
+    #[command(
+        visible_alias = "update-user",
+        after_help = "Examples:
+  mortise snap-in set-user prod/payments/hello only_mine=true
+  mortise snap-in set-user prod/payments/hello --user ada --unset only_mine"
+    )]
+    SetUser(SetUser),
+    /// Show what a user has set for himself, and his event sources
+    ShowUser {
+        /// Id or scope of the snap-in
+        snap_in: String,
+        /// The user's id or name; your own when absent
         #[arg(long, value_name = "NAME")]
         user: Option<String>,
     },

@@ -85,8 +85,9 @@ pub(super) fn choose(
 fn question(input: &Input) -> String {
     let title = input.ui.display_name.as_deref().unwrap_or(&input.name);
     let needed = if input.is_required { "required" } else { "optional" };
-    let mut lines =
-        vec![format!("\n{} ({}, {}, {needed})", plain(title), plain(&input.name), kind(input))];
+    let how = if input.field_type == FieldType::Array { ", with commas" } else { "" };
+    let kind = format!("{}{how}", kind(input));
+    let mut lines = vec![format!("\n{} ({}, {kind}, {needed})", plain(title), plain(&input.name))];
     let about = [input.description.as_deref(), input.ui.tooltip.as_deref()];
     for text in about.into_iter().flatten() {
         lines.extend(plain(text.trim()).lines().map(|it| format!("  {it}")));
@@ -104,8 +105,8 @@ fn question(input: &Input) -> String {
 pub(super) fn kind(input: &Input) -> String {
     match (input.field_type, input.base_type) {
         (FieldType::Bool, _) => "yes or no".to_owned(),
-        (FieldType::Array, Some(base)) => format!("list of {}, with commas", base.name()),
-        (FieldType::Array, None) => "list, with commas".to_owned(),
+        (FieldType::Array, Some(base)) => format!("list of {}", base.name()),
+        (FieldType::Array, None) => "list".to_owned(),
         (field_type, _) => field_type.name().to_owned(),
     }
 }

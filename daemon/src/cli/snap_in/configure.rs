@@ -1,4 +1,4 @@
-//! `mortise snap-in set`, `enable` and `disable`: inputs and keyrings of what is installed.
+//! `mortise snap-in set`, `activate`, `deactivate` and `delete`: changes of what is installed.
 
 use serde_json::{Map, Value, json};
 
@@ -10,7 +10,7 @@ use super::upgrade::get;
 use super::{finish, settle};
 use crate::cli::Failure;
 use crate::cli::connection::Client;
-use crate::cli::show::{self, View};
+use crate::cli::show;
 use crate::model::manifest::{Level, Manifest};
 
 /// Sets what was given.
@@ -23,13 +23,8 @@ pub(super) fn set(client: &Client, as_json: bool, options: &Set) -> Result<(), F
     let given = Given::read(&values)?;
     let snap_in = get(client, &options.snap_in)?;
     let manifest = manifest_of(client, &snap_in)?;
-    let level = if options.user.is_some() { Level::User } else { Level::Organization };
-    let mut wrong = match level {
-        Level::Organization => fill::unknown_keyrings(&manifest, &given),
-        Level::User if given.keyrings.is_empty() => Vec::new(),
-        Level::User => vec!["keyrings of a user are set with `mortise keyring`".to_owned()],
-    };
-    let mut changes = match given.values(&manifest, level) {
+    let mut wrong = fill::unknown_keyrings(&manifest, &given);
+    let mut changes = match given.values(&manifest, Level::Organization) {
         Ok(changes) => changes,
         Err(more) => {
             wrong.splice(0..0, more);
@@ -46,9 +41,6 @@ pub(super) fn set(client: &Client, as_json: bool, options: &Set) -> Result<(), F
     }
     if !wrong.is_empty() {
         return Err(Failure::usage(wrong.join("\n")));
-    }
-    if let Some(user) = &options.user {
-        return set_of_user(client, as_json, &snap_in, user, &changes);
     }
     if !changes.is_empty() {
         let parameters = json!({ "id": snap_in["id"], "inputs_values": changes });
@@ -68,51 +60,6 @@ pub(super) fn set(client: &Client, as_json: bool, options: &Set) -> Result<(), F
         return show::print(&format!("{:#}", json!({ "snap_in": after })));
     }
     show::print(&changed(&after, &changes, &given))
-}
-
-fn set_of_user(
-    client: &Client,
-    as_json: bool,
-    snap_in: &Value,
-    user: &str,
-    changes: &Map<String, Value>,
-) -> Result<(), Failure> {
-    let parameters = json!({ "id": snap_in["id"], "user": user, "inputs_values": changes });
-    let answer = client.slow_call("changing inputs", "snap-ins.update-user", &parameters)?;
-    show::answer(&answer, &View::EVERYTHING, as_json)
-}
-
-/// Enables or disables it for a user.
-pub(super) fn enable(
-    client: &Client,
-    as_json: bool,
-    text: &str,
-    user: Option<&str>,
-    set: &[String],
-) -> Result<(), Failure> {
-    let values = ValueOptions { set: set.to_vec(), ..ValueOptions::default() };
-    let given = Given::read(&values)?;
-    let snap_in = get(client, text)?;
-    let changes = match given.inputs.is_empty() {
-        true => Map::new(),
-        false => {
-            let manifest = manifest_of(client, &snap_in)?;
-            let values = given.values(&manifest, Level::User);
-            values.map_err(|wrong| Failure::usage(wrong.join("\n")))?
-        }
-    };
-    let mut who = Map::new();
-    who.insert("id".to_owned(), snap_in["id"].clone());
-    if let Some(user) = user {
-        who.insert("user".to_owned(), json!(user));
-    }
-    if !changes.is_empty() {
-        let mut parameters = who.clone();
-        parameters.insert("inputs_values".to_owned(), Value::Object(changes));
-        client.slow_call("changing inputs", "snap-ins.update-user", &Value::Object(parameters))?;
-    }
-    let answer = client.slow_call("enabling", "snap-ins.enable", &Value::Object(who))?;
-    show::answer(&answer, &View::EVERYTHING, as_json)
 }
 
 /// Activates it, or takes it out of service, and waits.

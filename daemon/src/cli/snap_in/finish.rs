@@ -40,14 +40,16 @@ fn text(snap_in: &Value, sources: &[Value], heading: impl Fn(&str) -> String) ->
     let of = |value: &Value| plain(value.as_str().unwrap_or_default());
     let scope = of(&snap_in["scope"]);
     let name = if snap_in["name"].is_string() { of(&snap_in["name"]) } else { scope.clone() };
-    let head = format!("{name} {} is {}", snap_in["version_number"], of(&snap_in["state"]));
-    let mut lines = vec![heading(&head), format!("  at {scope} ({})", of(&snap_in["id"]))];
+    let head = format!("{name} is {}", of(&snap_in["state"]));
+    let number = &snap_in["version_number"];
+    let place = format!("  at {scope} ({}), version {number}", of(&snap_in["id"]));
+    let mut lines = vec![heading(&head), place];
     for source in sources {
         lines.push(format!("\n{}", heading(&format!("Event source {}", of(&source["name"])))));
         lines.push(format!("  {}", of(&source["trigger_url"])));
         if let Some(content) = source["setup_instructions"]["content"].as_str() {
             lines.push(String::new());
-            lines.extend(plain(content.trim()).lines().map(|it| indented(it)));
+            lines.extend(plain(content.trim()).lines().map(indented));
         }
     }
     let missing = snap_in["missing"].as_array().cloned().unwrap_or_default();
@@ -86,7 +88,7 @@ mod tests {
         });
         assert_eq!(
             text(&snap_in, &[source], |it| format!("*{it}*")),
-            "*Hello 2 is DRAFT*\n  at a/b/c (snp_1)\n\n*Event source hook*\n  https://h/hooks/t\n\n  \
+            "*Hello is DRAFT*\n  at a/b/c (snp_1), version 2\n\n*Event source hook*\n  https://h/hooks/t\n\n  \
              # Do\n\n  this \u{fffd}[31m\n\n*Missing*\n  input x has no value: do this\n\n*What next*\n  \
              mortise snap-in activate a/b/c\n  mortise snap-in show a/b/c\n  \
              mortise event list --snap-in a/b/c"

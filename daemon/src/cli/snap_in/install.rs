@@ -24,9 +24,6 @@ pub(super) fn install(client: &Client, as_json: bool, options: &Install) -> Resu
     let given = Given::read(&options.values)?;
     let origin = Origin::of(&options.origin);
     let looked = origin::look(client, &origin, options.sha256.as_deref())?;
-    for warning in &looked.warnings {
-        eprintln!("{}", plain(warning));
-    }
     let package = package_of(options, &looked)?;
     let scope = scope_of(options, &package)?;
     let wrong = fill::unknown_keyrings(&looked.manifest, &given);
@@ -101,6 +98,9 @@ impl Installation<'_> {
 
     /// Nothing is at the scope yet.
     fn anew(mut self) -> Result<(), Failure> {
+        for warning in &self.looked.warnings {
+            eprintln!("{}", plain(warning));
+        }
         let existing = self.client.try_call("packages.get", &json!({ "id": self.package }))?;
         let has_package = match existing {
             Ok(_) => true,

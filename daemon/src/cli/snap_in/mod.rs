@@ -19,6 +19,7 @@ mod page;
 mod secrets;
 mod settle;
 mod upgrade;
+mod user;
 
 use serde_json::json;
 
@@ -64,16 +65,13 @@ pub(super) fn run(client: &Client, as_json: bool, command: SnapInCommand) -> Res
             let parameters = json!({ "id": snap_in, "force": force });
             configure::step(client, as_json, "delete", parameters)
         }
-        SnapInCommand::Enable { snap_in, user, set } => {
-            configure::enable(client, as_json, &snap_in, user.as_deref(), &set)
-        }
+        SnapInCommand::Enable(options) => user::enable(client, as_json, &options),
         SnapInCommand::Disable { snap_in, user } => {
-            let mut parameters = json!({ "id": snap_in });
-            if let Some(user) = user {
-                parameters["user"] = json!(user);
-            }
-            let answer = client.slow_call("disabling", "snap-ins.disable", &parameters)?;
-            show::answer(&answer, &View::EVERYTHING, as_json)
+            user::disable(client, as_json, &snap_in, user.as_deref())
+        }
+        SnapInCommand::SetUser(options) => user::set(client, as_json, &options),
+        SnapInCommand::ShowUser { snap_in, user } => {
+            user::show(client, as_json, &snap_in, user.as_deref())
         }
     }
 }

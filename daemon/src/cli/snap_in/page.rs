@@ -26,6 +26,8 @@ pub(super) struct Facts {
     pub(super) has_dead_letters: bool,
     /// Those of its package.
     pub(super) versions: Vec<Value>,
+    /// Those who have set something for themselves.
+    pub(super) users: Vec<Value>,
 }
 
 /// Gathers the facts and shows the page.
@@ -35,9 +37,12 @@ pub(super) fn show(client: &Client, as_json: bool, text: &str) -> Result<(), Fai
     let runs = client.call("runs.list", &of)?["runs"].clone();
     let dead = client.call("dead-letters.list", &of)?["runs"].clone();
     let sources = finish::sources(client, &snap_in)?;
+    let whose = json!({ "id": snap_in["id"] });
+    let users = client.list_all("snap-ins.list-users", "users", &whose)?;
     if as_json {
         let page = json!({
             "snap_in": snap_in, "event_sources": sources, "runs": runs, "dead_letters": dead,
+            "users": users,
         });
         return show::print(&format!("{page:#}"));
     }
@@ -46,6 +51,7 @@ pub(super) fn show(client: &Client, as_json: bool, text: &str) -> Result<(), Fai
         manifest: configure::manifest_of(client, &snap_in)?,
         versions: client.list_all("versions.list", "versions", &of_package)?,
         sources,
+        users,
         runs: runs.as_array().cloned().unwrap_or_default(),
         has_dead_letters: dead.as_array().is_some_and(|it| !it.is_empty()),
         snap_in,
@@ -90,6 +96,7 @@ fn page(facts: &Facts, heading: impl Fn(&str) -> String, width: Option<usize>) -
     page.section(&heading("Functions"), functions(manifest));
     page.section(&heading("Commands"), commands(manifest));
     page.section(&heading("For each user"), of_users(manifest));
+    page.section(&heading("Users"), users(&facts.users));
     page.section(&heading("Tags"), tags(snap_in));
     page.section(&heading("Last runs"), runs(&facts.runs));
     page.section(&heading("Past versions"), past_versions(facts));
@@ -178,7 +185,10 @@ fn inputs(snap_in: &Value, manifest: &Manifest) -> Vec<Item> {
             let value = match &it["value"] {
                 Value::Null if it["is_required"] == true => "MISSING".to_owned(),
                 Value::Null => "not set".to_owned(),
-                value => plain(&shown(value)),
+                value => match plain(&shown(value)) {
+                    empty if empty.is_empty() => "(empty)".to_owned(),
+                    text => text,
+                },
             };
             let origin = match (it["is_set"] == true, it["value"].is_null()) {
                 (true, _) => "set",
@@ -284,6 +294,14 @@ fn of_users(manifest: &Manifest) -> Vec<Item> {
     let sources =
         sources.map(|it| Item::of(["event source".to_owned(), plain(&it.name), plain(&it.kind)]));
     inputs.chain(keyrings).chain(sources).collect()
+}
+
+fn users(users: &[Value]) -> Vec<Item> {
+    let item = |it: &Value| {
+        let state = if it["enabled"] == true { "enabled" } else { "not enabled" };
+        Item::of([of(it, "name"), state.to_owned()])
+    };
+    users.iter().map(item).collect()
 }
 
 fn tags(snap_in: &Value) -> Vec<Item> {
@@ -435,6 +453,7 @@ automations:
                 "created_date": "2026-01-03T03:04:05Z",
             })],
             has_dead_letters: true,
+            users: vec![json!({ "id": "usr_1", "name": "ada", "enabled": true })],
             versions: vec![
                 json!({ "id": "ver_1", "number": 1 }),
                 json!({ "id": "ver_3", "number": 3 }),
@@ -477,6 +496,9 @@ Functions
 
 For each user
   input  mine  yes or no
+
+Users
+  ada  enabled
 
 Tags
   urgent  tag_1
