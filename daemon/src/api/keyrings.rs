@@ -452,7 +452,7 @@ fn owner(
     Ok(KeyringOwner::User { snap_in: snap_in.0, user, name })
 }
 
-/// The same for a keyring that is to be set, whose user may be new.
+/// The same for a user who may be new.
 async fn owner_or_new(
     api: &Api,
     caller: &Caller,
@@ -539,7 +539,9 @@ pub(super) async fn get(
     caller: Caller,
     which: Which,
 ) -> Result<OneKeyring, ApiError> {
-    let owner = owner(&api, &caller, &which.snap_in, which.name, which.user.as_deref())?;
+    let user = which.user.as_deref();
+    // Somebody who was never heard of has the keyrings of the manifest too: all are missing.
+    let owner = owner_or_new(&api, &caller, &which.snap_in, which.name, user).await?;
     one(&api, owner)
 }
 

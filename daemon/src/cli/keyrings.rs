@@ -4,7 +4,7 @@
 use std::io::{IsTerminal, Read};
 use std::time::Duration;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::Failure;
@@ -19,10 +19,8 @@ pub(super) enum KeyringCommand {
   pass show github | mortise keyring set default/default/github token
   echo '{\"user\": \"u\", \"password\": \"p\"}' | mortise keyring set my/jira/sync account")]
     Set {
-        /// Id or scope
-        snap_in: String,
-        /// Name in the manifest
-        name: String,
+        #[command(flatten)]
+        which: WhichKeyring,
         /// Which type, when the keyring may be of several
         #[arg(long = "type", value_name = "ID")]
         type_id: Option<String>,
@@ -37,21 +35,22 @@ pub(super) enum KeyringCommand {
         skip_verification: bool,
     },
     /// Show a keyring, without its secret
-    Get { snap_in: String, name: String },
+    Get(WhichKeyring),
     /// List the keyrings of a snap-in, or all that are set
     List {
         /// Id or scope
         snap_in: Option<String>,
+        /// Also those of this user
+        #[arg(long, value_name = "NAME", requires = "snap_in")]
+        user: Option<String>,
         /// Only those in this state: missing, pending, ready, broken
         #[arg(long)]
         state: Option<String>,
     },
     /// Connect by OAuth2: shows the page where a person grants access, and waits for him
     Connect {
-        /// Id or scope
-        snap_in: String,
-        /// Name in the manifest
-        name: String,
+        #[command(flatten)]
+        which: WhichKeyring,
         /// Which type, when the keyring may be of several
         #[arg(long = "type", value_name = "ID")]
         type_id: Option<String>,
@@ -69,13 +68,32 @@ pub(super) enum KeyringCommand {
         no_wait: bool,
     },
     /// Try a secret at the external system
-    Verify { snap_in: String, name: String },
+    Verify(WhichKeyring),
     /// Renew the access token of a connection now
-    Refresh { snap_in: String, name: String },
+    Refresh(WhichKeyring),
     /// Give a connection up at the external system
-    Revoke { snap_in: String, name: String },
+    Revoke(WhichKeyring),
     /// Delete a keyring with its secret
-    Delete { snap_in: String, name: String },
+    Delete(WhichKeyring),
+}
+
+/// Names one keyring.
+#[derive(Args, Debug)]
+pub(super) struct WhichKeyring {
+    /// Id or scope
+    snap_in: String,
+    /// Name in the manifest
+    name: String,
+    /// Whose, for one of the user level; your own when absent
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+}
+
+impl WhichKeyring {
+    fn body(self) -> Value {
+        let WhichKeyring { snap_in, name, user } = self;
+        without_nulls(json!({ "snap_in": snap_in, "name": name, "user": user }))
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -128,17 +146,11 @@ const DEVELOPER_KEYRINGS: View = View::Table(
 
 pub(super) fn run(client: &Client, as_json: bool, command: KeyringCommand) -> Result<(), Failure> {
     let (answer, view) = match command {
-        KeyringCommand::Set {
-            snap_in,
-            name,
-            type_id,
-            subdomain,
-            organization,
-            skip_verification,
-        } => {
+        KeyringCommand::Set { which, type_id, subdomain, organization, skip_verification } => {
             let mut body = without_nulls(json!({
-                "snap_in": snap_in,
-                "name": name,
+                "snap_in": which.snap_in,
+                "name": which.name,
+                "user": which.user,
                 "type": type_id,
                 "subdomain": subdomain,
                 "organization": organization,
@@ -147,26 +159,20 @@ pub(super) fn run(client: &Client, as_json: bool, command: KeyringCommand) -> Re
             ask_for_secret(client, &mut body, type_id.as_deref())?;
             (client.call("keyrings.set", &body)?, View::One("keyring"))
         }
-        KeyringCommand::Get { snap_in, name } => {
-            let body = json!({ "snap_in": snap_in, "name": name });
+        KeyringCommand::Get(which) => {
+            let body = which.body();
             (client.call("keyrings.get", &body)?, View::One("keyring"))
         }
-        KeyringCommand::List { snap_in, state } => {
-            let body = without_nulls(json!({ "snap_in": snap_in, "state": state }));
+        KeyringCommand::List { snap_in, user, state } => {
+            let body = json!({ "snap_in": snap_in, "user": user, "state": state });
+            let body = without_nulls(body);
             (client.call("keyrings.list", &body)?, KEYRINGS)
         }
-        KeyringCommand::Connect {
-            snap_in,
-            name,
-            type_id,
-            subdomain,
-            organization,
-            scopes,
-            no_wait,
-        } => {
+        KeyringCommand::Connect { which, type_id, subdomain, organization, scopes, no_wait } => {
             let body = without_nulls(json!({
-                "snap_in": snap_in,
-                "name": name,
+                "snap_in": which.snap_in,
+                "name": which.name,
+                "user": which.user,
                 "type": type_id,
                 "subdomain": subdomain,
                 "organization": organization,
@@ -178,8 +184,8 @@ pub(super) fn run(client: &Client, as_json: bool, command: KeyringCommand) -> Re
             }
             (wait_for_grant(client, &begun)?, View::One("keyring"))
         }
-        KeyringCommand::Verify { snap_in, name } => {
-            let body = json!({ "snap_in": snap_in, "name": name });
+        KeyringCommand::Verify(which) => {
+            let body = which.body();
             let tried = client.call("keyrings.verify", &body)?;
             show::answer(&tried, &View::One("keyring"), as_json)?;
             return match tried["problem"].as_str() {
@@ -187,16 +193,16 @@ pub(super) fn run(client: &Client, as_json: bool, command: KeyringCommand) -> Re
                 None => Ok(()),
             };
         }
-        KeyringCommand::Refresh { snap_in, name } => {
-            let body = json!({ "snap_in": snap_in, "name": name });
+        KeyringCommand::Refresh(which) => {
+            let body = which.body();
             (client.call("keyrings.refresh", &body)?, View::One("keyring"))
         }
-        KeyringCommand::Revoke { snap_in, name } => {
-            let body = json!({ "snap_in": snap_in, "name": name });
+        KeyringCommand::Revoke(which) => {
+            let body = which.body();
             (client.call("keyrings.revoke", &body)?, View::One("keyring"))
         }
-        KeyringCommand::Delete { snap_in, name } => {
-            let body = json!({ "snap_in": snap_in, "name": name });
+        KeyringCommand::Delete(which) => {
+            let body = which.body();
             (client.call("keyrings.delete", &body)?, View::DONE)
         }
     };
@@ -242,7 +248,10 @@ fn wait_for_grant(client: &Client, begun: &Value) -> Result<Value, Failure> {
     eprintln!("Open this page and grant access, before {}:\n", text("expires_date"));
     eprintln!("  {}\n", text("authorize_url"));
     let before = &begun["keyring"];
-    let which = json!({ "snap_in": before["snap_in"], "name": before["name"] });
+    let mut which = json!({ "snap_in": before["snap_in"], "name": before["name"] });
+    if before["user"].is_string() {
+        which["user"] = before["user"].clone();
+    }
     loop {
         std::thread::sleep(LOOK_EVERY);
         let found = client.call("keyrings.get", &which)?;
@@ -265,7 +274,9 @@ fn ask_for_secret(client: &Client, body: &mut Value, type_id: Option<&str>) -> R
         body["secret"] = json!(from_standard_input()?);
         return Ok(());
     }
-    let which = json!({ "snap_in": body["snap_in"], "name": body["name"] });
+    let which = without_nulls(json!({
+        "snap_in": body["snap_in"], "name": body["name"], "user": body["user"],
+    }));
     let found = client.call("keyrings.get", &which)?;
     let types = found["keyring"]["types"].as_array().cloned().unwrap_or_default();
     let mut fitting = types.iter().filter(|it| match type_id {
