@@ -1,0 +1,104 @@
+//! Secrets are found in every form that they take by accident, and nothing else is touched.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn masked(secrets: &[&str], text: &str) -> String {
+    let mut left = text.to_owned();
+    for range in SecretForms::of(secrets.iter().copied()).find(text).into_iter().rev() {
+        left.replace_range(range, "#");
+    }
+    left
+}
+
+#[test]
+fn forms_of_a_difficult_secret() {
+    let secret = "a\"b\\c\nd/e\u{e9}\u{1f511}'f g";
+    let json = |it: &str| serde_json::to_string(it).expect("text is JSON");
+    let once = json(secret);
+    let thrice = json(&json(&once));
+    let bare = |it: &str| it.trim_matches(['"', '\\']).to_owned();
+    for form in [
+        secret.to_owned(),
+        bare(&once),
+        bare(&json(&once)),
+        bare(&thrice),
+        r#"a\u0022b\u005Cc\u000ad\/e\u00E9\ud83d\uDD11\u0027f\u0020g"#.to_owned(),
+        r#"a\\u0022b\\u005Cc\\u000ad\\/e\\u00E9\\ud83d\\uDD11\\u0027f g"#.to_owned(),
+        // As a literal of JavaScript.
+        r"a\x22b\\c\nd/e\xe9🔑\'f g".to_owned(),
+        "a%22b%5Cc%0Ad%2Fe%C3%A9%F0%9F%94%91%27f%20g".to_owned(),
+        "a%22b%5cc%0ad%2fe%c3%a9%f0%9f%94%91'f+g".to_owned(),
+    ] {
+        assert_eq!(masked(&[secret], &format!("<{form}>")), "<#>", "{form}");
+    }
+}
+
+#[test]
+fn encoded_forms_go_with_what_was_encoded_with_them() {
+    let secret = "pa55word?~\u{fffd}";
+    for before in ["", "u", "us", "user:"] {
+        let all = format!("{before}{secret}:more");
+        let standard = STANDARD.encode(&all);
+        let url = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&all);
+        let digits = hex::encode(&all);
+        for form in [&standard, &url, &digits, &digits.to_uppercase()] {
+            assert_eq!(masked(&[secret], &format!("Basic {form}, or")), "Basic #, or", "{all}");
+        }
+    }
+}
+
+#[test]
+fn what_was_cut_off_and_what_is_within_another() {
+    let secret = "0123456789abcdefghijk";
+    assert_eq!(masked(&[secret], "of 0123456… (12 more bytes)"), "of #… (12 more bytes)");
+    assert_eq!(masked(&[secret], "of 01234… and"), "of 01234… and");
+    assert_eq!(masked(&[secret], "01234567 is less"), "01234567 is less");
+    let secrets = ["bcdefg", "abcdefghi", "fghijkl"];
+    assert_eq!(masked(&secrets, "x abcdefghijkl y abcdefg z"), "x # y a# z");
+    assert_eq!(masked(&["short", ""], "short is too short"), "short is too short");
+    let key = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG\n-----END KEY-----\n";
+    assert_eq!(masked(&[key], "  MIIEvQIBADANBgkqhkiG\n  more"), "  #\n  more");
+}
+
+#[test]
+fn more_forms_than_bits() {
+    let secrets: Vec<String> = (0..100).map(|it| format!("secret-number-{it:03}")).collect();
+    let secrets: Vec<&str> = secrets.iter().map(String::as_str).collect();
+    for secret in &secrets {
+        assert_eq!(masked(&secrets, &format!("<{secret}>")), "<#>");
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_secret_is_found_in_any_form_and_nothing_else_is_touched(
+        secret in r#"(\\|"|\n|é|🔑|[a-z%/ ]){8,30}"#,
+        before in "[A-M ]{0,5}",
+        after in "[N-Z ]{0,5}",
+        depth in 0usize..4,
+    ) {
+        let mut form = secret.clone();
+        for _ in 0..depth {
+            form = serde_json::to_string(&form).expect("text is JSON");
+        }
+        let text = format!("{before}<{form}>{after}");
+        let left = masked(&[&secret], &text);
+        prop_assert!(left.starts_with(&format!("{before}<")), "{}", left);
+        prop_assert!(left.ends_with(&format!(">{after}")), "{}", left);
+        let middle = &left[before.len() + 1..left.len() - after.len() - 1];
+        prop_assert!(middle.chars().all(|it| matches!(it, '#' | '"' | '\\')), "{}", left);
+    }
+
+    #[test]
+    fn ranges_are_whole_characters_whatever_the_text(
+        secrets in proptest::collection::vec("\\PC{0,12}", 0..5),
+        text in "(?s).{0,200}",
+    ) {
+        let secrets: Vec<&str> = secrets.iter().map(String::as_str).collect();
+        for range in SecretForms::of(secrets.into_iter()).find(&text) {
+            prop_assert!(text.get(range).is_some());
+        }
+    }
+}
