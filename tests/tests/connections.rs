@@ -1,9 +1,11 @@
 //! Connections of OAuth2 against a server that behaves as RFC 6749 and 7636 say, and one that does
 //! not: granting, renewing, losing and giving up.
 
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use mortise_tests::daemon::{Daemon, Installed, Options};
+use mortise_tests::daemon::{Daemon, Installed, Options, built};
 use mortise_tests::eventually;
 use mortise_tests::http::{Connection, Response};
 use mortise_tests::oauth::{CLIENT_ID, CLIENT_SECRET, OauthServer};
@@ -470,7 +472,45 @@ fn deleting_a_connection_gives_it_up_and_deleting_a_snap_in_leaves_nothing() {
     connect(&daemon, &server, &installed);
     let page = begin(&daemon, &installed);
     daemon.step("delete", &installed.id, "DELETED");
+    assert_eq!(server.asked().revocations, 2, "from DRAFT");
     let everywhere = daemon.call("keyrings.list", &json!({}));
     assert_eq!(everywhere["keyrings"], json!([]), "{everywhere}");
     assert_eq!(come_back(&daemon, &granted(&server, &page)).status, 404);
+
+    let version = daemon.call("versions.list", &json!({ "package": "asker" }));
+    let again = json!({ "version": version["versions"][0]["id"] });
+    let created = daemon.call("snap-ins.create", &again);
+    let id = created["snap_in"]["id"].as_str().expect("an id").to_owned();
+    let installed = Installed { id, ..installed };
+    connect(&daemon, &server, &installed);
+    daemon.step("activate", &installed.id, "ACTIVE");
+    daemon.step("delete", &installed.id, "DELETED");
+    assert_eq!(server.asked().revocations, 3, "from ACTIVE");
+}
+
+#[test]
+fn the_client_shows_the_page_and_waits_for_the_grant() {
+    let (daemon, server) = (daemon(), OauthServer::start());
+    let installed = install(&daemon, &server);
+    let mut child = Command::new(built("mortise"))
+        .args(["keyring", "connect", &installed.id, "connection", "--scope", "read", "--json"])
+        .args(["--url", &format!("http://{}", daemon.address())])
+        .env("MORTISE_TOKEN", daemon.token())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the client can be started");
+    let said = BufReader::new(child.stderr.take().expect("it is piped"));
+    let page = said
+        .lines()
+        .map_while(Result::ok)
+        .find_map(|line| line.find("http://").map(|at| line[at..].trim().to_owned()));
+    let page = page.expect("it says where");
+    assert!(page.contains("scope=things%3Aread&"), "{page}");
+    assert_eq!(come_back(&daemon, &granted(&server, &page)).status, 200);
+    let output = child.wait_with_output().expect("it ends");
+    let shown: Value = serde_json::from_slice(&output.stdout).expect("the answer");
+    assert!(output.status.success() && shown["keyring"]["state"] == "ready", "{shown}");
+    assert_eq!(shown["keyring"]["scopes"], json!(["things:read"]), "{shown}");
 }
