@@ -436,6 +436,25 @@ fn a_kill_in_the_middle_of_a_renewal_costs_a_new_authorization_at_most() {
 }
 
 #[test]
+fn a_stop_waits_for_a_renewal() {
+    let (daemon, server) = (daemon(), OauthServer::start());
+    let installed = install(&daemon, &server);
+    server.behave(|it| it.expires_in = Some(4));
+    connect(&daemon, &server, &installed);
+    server.behave(|it| {
+        it.delay = Duration::from_millis(1500);
+        it.expires_in = Some(3600);
+    });
+    eventually("it is due", PATIENCE, || (server.asked().refreshes > 0).then_some(()));
+    assert!(daemon.terminate().success());
+    server.behave(|it| it.delay = Duration::ZERO);
+    daemon.restart();
+    daemon.call("keyrings.refresh", &which(&installed));
+    assert_eq!(server.asked().refreshes, 2, "the tokens of before the stop were stored");
+    assert_eq!(keyring(&daemon, &installed)["state"], "ready");
+}
+
+#[test]
 fn servers_answer_in_several_ways() {
     let (daemon, server) = (daemon(), OauthServer::start());
     let installed = install(&daemon, &server);
