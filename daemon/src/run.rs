@@ -158,7 +158,7 @@ async fn serve(
         under_way: EffectsUnderWay::default(),
     });
     let registry = Registry::start(services.clone());
-    keyrings.tell(Arc::new(BrokenKeyrings::new(registry.clone())));
+    keyrings.tell(Arc::new(BrokenKeyrings::new(registry.clone(), dispatcher.clone())));
     let intake = Intake {
         routes,
         source_logs,

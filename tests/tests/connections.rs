@@ -389,6 +389,11 @@ fn a_server_that_is_down_is_waited_for() {
         (answer["result"]["status"] != 200).then_some(answer)
     });
     assert!(expired.to_string().contains("cannot be renewed at the moment"), "{expired}");
+    // Events that come meanwhile wait; their runs are neither lost nor dead.
+    let payload = json!({ "url": format!("{}/me", server.url()) });
+    let events: Vec<_> = (0..5).map(|_| daemon.send_event(&installed, &payload)).collect();
+    assert!(daemon.log().contains("runs wait for a connection"), "{}", daemon.log());
+    std::thread::sleep(Duration::from_secs(2));
     let asked = server.asked().refreshes;
     assert!(asked <= 6, "{asked} requests to a server that is down");
     assert_eq!(keyring(&daemon, &installed)["state"], "ready", "it may work later");
@@ -399,6 +404,12 @@ fn a_server_that_is_down_is_waited_for() {
         let answer = try_function(&daemon, &server, &installed);
         (answer["result"]["status"] == 200).then_some(())
     });
+    for event in events {
+        let run = daemon.run_of(&event);
+        assert_eq!((&run["state"], &run["result"]["status"]), (&json!("succeeded"), &json!(200)));
+        let interrupted = run["attempts"].as_array().map_or(0, Vec::len) - 1;
+        assert!(interrupted <= 1, "{run}");
+    }
     assert_nothing_leaked(&daemon, &server);
 }
 

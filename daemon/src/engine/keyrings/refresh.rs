@@ -118,7 +118,12 @@ impl Keyrings {
         match self.renewed(id, record.generation, Occasion::Due).await {
             Ok((_, renewed)) => Ok(renewed),
             Err(_) if life.is_good(self.0.parts.clock.now_ms()) => Ok(secret),
-            Err(error) => Err(error),
+            Err(error) => {
+                if let KeyringError::NotRenewed { .. } = &error {
+                    self.set_waiting(&record.owner, id, true);
+                }
+                Err(error)
+            }
         }
     }
 
@@ -291,6 +296,7 @@ impl Keyrings {
                 });
             match stored.await {
                 Ok(Some(record)) => {
+                    self.set_waiting(&record.owner, id, false);
                     info!(keyring = %id, name = record.owner.name(), "an access token was renewed");
                     return Ok((record, secret));
                 }
@@ -314,6 +320,8 @@ impl Keyrings {
         record: &KeyringRecord,
         reason: &str,
     ) -> Result<(), KeyringError> {
+        // Nothing starts between here and the moment that the snap-in is in ERROR.
+        self.set_waiting(&record.owner, id, true);
         let generation = record.generation;
         let state = KeyringState::Broken { reason: reason.to_owned() };
         let note = self
@@ -321,12 +329,17 @@ impl Keyrings {
             .parts
             .store
             .write(move |tables| tables.note_keyring(id, generation, &state, false));
-        let Some(record) = note.await? else { return Err(KeyringError::Gone) };
+        let noted = note.await;
+        let Ok(Some(record)) = noted else {
+            self.set_waiting(&record.owner, id, false);
+            return Err(noted.err().map_or(KeyringError::Gone, KeyringError::from));
+        };
         warn!(keyring = %id, name = record.owner.name(), reason, "a keyring is broken");
         if let Some(snap_in) = record.owner.snap_in() {
             self.0.parts.contexts.forget(snap_in);
         }
         self.report(&record, reason).await;
+        self.set_waiting(&record.owner, id, false);
         Ok(())
     }
 
@@ -334,7 +347,8 @@ impl Keyrings {
     async fn report(&self, record: &KeyringRecord, reason: &str) {
         let KeyringOwner::SnapIn { snap_in, name } = &record.owner else { return };
         let Some(listener) = self.0.broken.get() else { return };
-        let reason = format!("the keyring `{name}` is broken: {reason}");
+        let reason =
+            format!("the keyring `{name}` is broken: {reason}; connect it again, or delete it");
         listener.keyring_broken(*snap_in, reason).await;
     }
 

@@ -91,7 +91,7 @@ impl Keyrings {
             .write(move |tables| tables.renew_keyring(id, &new, &|id| vault.seal(id, &bytes)));
         let Some(record) = emptied.await? else { return Err(KeyringError::Gone) };
         self.0.attempts.forget(id);
-        let reason = format!("access was given up by {by}; connect it again");
+        let reason = format!("access was given up by {by}");
         self.break_down(id, &record, &reason).await
     }
 
