@@ -457,7 +457,7 @@ fn a_person_enables_it_for_himself() {
     let done = script(&daemon, &["snap-in", "install", &sample.shown()], "");
     assert_says(&done, 0, &["is ACTIVE"]);
     let alone = script(&daemon, &["snap-in", "enable", SCOPE, "--user", "ada"], "");
-    assert_says(&alone, 1, &["days", "mortise snap-in update-user"]);
+    assert_says(&alone, 1, &["days", "mortise snap-in set-user"]);
     let wrong =
         script(&daemon, &["snap-in", "enable", SCOPE, "--user", "ada", "--set", "days=sun"], "");
     assert_says(&wrong, 2, &["days[0]: ", "mon, tue"]);

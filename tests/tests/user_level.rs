@@ -164,7 +164,7 @@ fn what_a_person_sets_is_checked_whole() {
     let missing = daemon.refused("snap-ins.enable", &json!({ "id": id, "user": "ada" }), 422);
     assert_eq!(missing["code"], "not_ready");
     assert_eq!(missing["missing"][0]["name"], "channel", "{missing}");
-    let command = "mortise snap-in set default/default/personal --user ada channel=VALUE";
+    let command = "mortise snap-in set-user default/default/personal --user ada channel=VALUE";
     assert_eq!(missing["missing"][0]["command"], command);
 
     let wrong = json!({ "channel": "no hash", "limit": 11, "team": "x", "chanel": "#x" });

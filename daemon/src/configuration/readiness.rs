@@ -100,16 +100,19 @@ fn missing_input(input: &Input, configured: Configured<'_>, user: Option<&str>) 
             format!("is required, and its value is not right any more: {why}")
         }
     };
+    let value = in_shell(&format!("{}=VALUE", input.name));
     Missing {
         kind: MissingKind::Input,
         name: input.name.clone(),
         message,
-        command: format!(
-            "mortise snap-in set {}{} {}",
-            configured.snap_in,
-            user.map(|it| format!(" --user {}", in_shell(it))).unwrap_or_default(),
-            in_shell(&format!("{}=VALUE", input.name))
-        ),
+        command: match user {
+            None => format!("mortise snap-in set {} {value}", configured.snap_in),
+            Some(user) => format!(
+                "mortise snap-in set-user {} --user {} {value}",
+                configured.snap_in,
+                in_shell(user)
+            ),
+        },
     }
 }
 
@@ -277,7 +280,7 @@ mod tests {
         assert_eq!(
             missing.iter().map(Missing::line).collect::<Vec<_>>(),
             [
-                "input `mine` is required and has no value: mortise snap-in set a/b/c --user 'ada l' mine=VALUE"
+                "input `mine` is required and has no value: mortise snap-in set-user a/b/c --user 'ada l' mine=VALUE"
             ]
         );
     }
