@@ -113,7 +113,7 @@ impl Task {
         }
         // Last, when nothing can come in any more; without force, what stays behind outside has to
         // be known to whoever asked.
-        match self.services.registrar.unregister(self.snap_in).await {
+        let outcome = match self.services.registrar.unregister(self.snap_in).await {
             Ok(()) => hook,
             Err(message) => {
                 if force {
@@ -121,7 +121,12 @@ impl Task {
                 }
                 HookOutcome::Failed { message }
             }
+        };
+        if is_deletion && (force || outcome == HookOutcome::Succeeded) {
+            // The secrets go with the snap-in: whoever they came from should not count on them.
+            self.services.registrar.give_up(self.snap_in).await;
         }
+        outcome
     }
 
     /// Calls the snap-in's hook; one that has none succeeds.

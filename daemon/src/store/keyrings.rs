@@ -340,3 +340,7 @@ impl ReadTables {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "keyrings_tests.rs"]
+mod tests;
