@@ -20,7 +20,7 @@ use super::keyrings::{KeyringError, Keyrings, ResolvedKeyring};
 use crate::clock::Clock;
 use crate::config::FunctionSettings;
 use crate::functions::outcome::{Failure, FailureKind, LogLevel, Outcome, RunReport};
-use crate::functions::pool::{CodeSource, Invocation, Pool, mask};
+use crate::functions::pool::{CodeSource, Invocation, Pool, SecretTexts, mask};
 use crate::lifecycle::run::RetryPolicy;
 use crate::model::http::EgressRules;
 use crate::model::id::{IdSource, KeyringId, RunId, SnapInId, VersionId};
@@ -263,7 +263,7 @@ impl Parts {
                 on_log: None,
             })
             .await;
-        let report = mask(report, &with_parts(running.secrets()));
+        let report = mask(report, with_parts(running.secrets()).into()).await;
         Ok(executed(report, policy, started_ms))
     }
 
@@ -375,14 +375,14 @@ impl Parts {
 
 /// What must not appear in logs, errors and results: the token first, by which requests to the daemon itself
 /// are known, then every secret, and every text within one that is a document.
-fn masked_texts(token: String, keyrings: &[ResolvedKeyring]) -> Arc<[String]> {
+fn masked_texts(token: String, keyrings: &[ResolvedKeyring]) -> SecretTexts {
     let mut texts = with_parts(keyrings.iter().map(|it| it.secret.clone()));
-    texts.insert(0, token);
+    texts.insert(0, token.into());
     texts.into()
 }
 
 /// Secrets, and the texts within those that are JSON: functions take them apart.
-fn with_parts(secrets: impl IntoIterator<Item = Zeroizing<String>>) -> Vec<String> {
+fn with_parts(secrets: impl IntoIterator<Item = Zeroizing<String>>) -> Vec<Zeroizing<String>> {
     let mut texts = Vec::new();
     for secret in secrets {
         if secret.starts_with(['{', '['])
@@ -390,14 +390,14 @@ fn with_parts(secrets: impl IntoIterator<Item = Zeroizing<String>>) -> Vec<Strin
         {
             add_texts(document, &mut texts);
         }
-        texts.push(secret.as_str().to_owned());
+        texts.push(secret);
     }
     texts
 }
 
-fn add_texts(document: Value, texts: &mut Vec<String>) {
+fn add_texts(document: Value, texts: &mut Vec<Zeroizing<String>>) {
     match document {
-        Value::String(text) => texts.push(text),
+        Value::String(text) => texts.push(text.into()),
         Value::Array(items) => items.into_iter().for_each(|it| add_texts(it, texts)),
         Value::Object(members) => members.into_iter().for_each(|(_, it)| add_texts(it, texts)),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}

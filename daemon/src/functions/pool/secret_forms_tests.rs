@@ -12,6 +12,61 @@ fn masked(secrets: &[&str], text: &str) -> String {
     left
 }
 
+/// What is found, and how many steps that took.
+fn counted(secrets: &[&str], text: &str) -> (Vec<Range<usize>>, usize) {
+    let mut work = Work { left: usize::MAX };
+    let found = SecretForms::of(secrets.iter().copied()).find_within(text, &mut work);
+    (found, usize::MAX - work.left)
+}
+
+#[test]
+fn hostile_texts_take_a_few_steps_for_each_byte() {
+    const MANY: usize = 1_000_000;
+    let secret = "to\\ken-\"0123456789";
+    let zeros = "\0".repeat(48);
+    let base64 = STANDARD.encode(format!("{secret}{secret}"));
+    let prefixes: Vec<String> = (6..60).map(|it| "pq".repeat(it)).collect();
+    let prefixes: Vec<&str> = prefixes.iter().map(String::as_str).collect();
+    let other: Vec<String> = (0..2000).map(|it| format!("{it}-is-another")).collect();
+    let other: Vec<&str> = other.iter().map(String::as_str).collect();
+    for (secrets, text, limit) in [
+        (&[secret][..], "\\".repeat(MANY), 2),
+        (&["\\\\\\abcdef"], "\\".repeat(MANY), 16),
+        (&["a\\b\\c\\d"], "a\\\\".repeat(MANY), 8),
+        (&["a\\b\\c\\d"], format!("a{}", "\\".repeat(MANY)).repeat(3), 8),
+        (&[secret], "=".repeat(MANY), 2),
+        (&[secret], "%".repeat(MANY), 2),
+        (&[secret], "t".repeat(MANY), 4),
+        (&[secret], secret.repeat(100_000), 4),
+        (&[secret], base64.repeat(100_000), 4),
+        (&[secret], hex::encode(secret).repeat(100_000), 4),
+        // Encoded it is one digit again and again, as the text is.
+        (&[&zeros], "A".repeat(MANY), 8),
+        (&[&zeros], "A".repeat(63).to_owned() + &"A-\"".repeat(MANY), 8),
+        (&[&zeros], "0".repeat(MANY), 8),
+        (&other, "%\\/".repeat(MANY), 2),
+    ] {
+        let (found, steps) = counted(secrets, &text);
+        let start: String = text.chars().take(20).collect();
+        assert!(steps <= text.len() * limit + 100, "{start}: {steps} for {}", text.len());
+        assert_eq!(SecretForms::of(secrets.iter().copied()).find(&text), found, "{start}");
+    }
+    let (found, steps) = counted(&prefixes, &"pq".repeat(5_000));
+    assert_eq!(found, [0..10_000]);
+    assert!(steps > 10_000 * STEPS_PER_BYTE, "not a text that takes too much: {steps}");
+    let found = SecretForms::of(prefixes.iter().copied()).find(&"pq".repeat(5_000));
+    assert_eq!(found, [0..10_000]);
+}
+
+#[test]
+fn what_takes_too_many_steps_is_masked_whole() {
+    let secret = "é".repeat(5_000) + "!";
+    let text = "before ".to_owned() + &"é".repeat(4_999).repeat(10) + " after";
+    let left = masked(&[&secret], &text);
+    assert!(left.starts_with("before ") && left.ends_with('#'), "{left}");
+    assert_eq!(masked(&[&secret], "before ééé after"), "before ééé after");
+}
+
 #[test]
 fn forms_of_a_difficult_secret() {
     let secret = "a\"b\\c\nd/e\u{e9}\u{1f511}'f g";
@@ -89,6 +144,43 @@ proptest! {
         prop_assert!(left.ends_with(&format!(">{after}")), "{}", left);
         let middle = &left[before.len() + 1..left.len() - after.len() - 1];
         prop_assert!(middle.chars().all(|it| matches!(it, '#' | '"' | '\\')), "{}", left);
+    }
+
+    #[test]
+    fn nothing_is_passed_over(
+        secrets in proptest::collection::vec(r#"(\\|"|a|b|%|é|\n|\x00){6,9}"#, 1..4),
+        pieces in proptest::collection::vec((0usize..12, r#"(\\{1,12}|\\x5c|\\u00e9|%5[cC]|"|a|b|A|6|\n){0,8}"#), 0..5),
+    ) {
+        let mut text = String::new();
+        for (which, noise) in &pieces {
+            text.push_str(noise);
+            let Some(secret) = secrets.get(which / 4) else { continue };
+            let json = serde_json::to_string(secret).expect("text is JSON");
+            text.push_str(&match which % 4 {
+                0 => secret.clone(),
+                1 => json,
+                2 => STANDARD.encode(format!("{noise}{secret}")),
+                _ => hex::encode(secret),
+            });
+        }
+        let secrets: Vec<&str> = secrets.iter().map(String::as_str).collect();
+        let forms = SecretForms::of(secrets.iter().copied());
+        // Every form at every place, and what that finds made one.
+        let searched = Searched::new(&text);
+        let mut naive = Vec::new();
+        for at in 0..text.len() {
+            let counted = text[..].bytes().skip(at).take_while(|it| *it == b'\\').count();
+            prop_assert_eq!(searched.backslashes(at), counted);
+            for form in &forms.forms {
+                let is_text = matches!(form, Form::Text(_));
+                if !text.is_char_boundary(at) && is_text { continue }
+                let found = form.at(&searched, at, &mut Work { left: usize::MAX });
+                if let Some(range) = found.expect("there is no limit") {
+                    add(&mut naive, range);
+                }
+            }
+        }
+        prop_assert_eq!(forms.find(&text), naive);
     }
 
     #[test]
