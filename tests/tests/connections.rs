@@ -83,12 +83,22 @@ keyring_types:
 fn install(daemon: &Daemon, server: &OauthServer) -> Installed {
     let parts = Parts::new("asker", SIGNED, ASKER).with_sections(&sections(server, ""));
     let installed = daemon.install_draft(&parts);
+    provide_client(daemon);
+    installed
+}
+
+fn provide_client(daemon: &Daemon) {
     let client = json!({
         "package": "asker", "name": "client",
         "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET,
     });
     daemon.call("developer-keyrings.set", &client);
-    installed
+}
+
+#[track_caller]
+fn assert_active(daemon: &Daemon, installed: &Installed) {
+    let shown = daemon.call("snap-ins.get", &json!({ "id": installed.id }))["snap_in"].clone();
+    assert_eq!(shown["state"], "ACTIVE", "{shown}");
 }
 
 fn which(installed: &Installed) -> Value {
@@ -367,6 +377,53 @@ fn a_lost_connection_stops_its_snap_in_until_it_is_connected_again() {
     assert_works(&daemon, &server, &installed);
     assert_eq!(server.asked().refreshes, asked, "what is broken is left alone");
     assert_nothing_leaked(&daemon, &server);
+}
+
+#[test]
+fn a_snap_in_does_without_a_broken_connection_that_is_optional() {
+    const OFFLINE: &str = "
+export const run = async (events) => ({ names: Object.keys(events[0].input_data.keyrings) });";
+    let (daemon, server) = (daemon(), OauthServer::start());
+    let described = "description: For the other side.";
+    let whole = sections(&server, "");
+    let optional = whole.replace(described, &format!("{described}\n      optional: true"));
+    assert_ne!(optional, whole);
+    let parts = Parts::new("asker", SIGNED, OFFLINE).with_sections(&optional);
+    let installed = daemon.install_draft(&parts);
+    provide_client(&daemon);
+    connect(&daemon, &server, &installed);
+    daemon.step("activate", &installed.id, "ACTIVE");
+    server.withdraw();
+    // It answers when everybody has been told.
+    refused(&daemon, "keyrings.refresh", &which(&installed));
+    assert_eq!(keyring(&daemon, &installed)["state"], "broken");
+    assert_active(&daemon, &installed);
+    let answer = try_function(&daemon, &server, &installed);
+    assert_eq!(answer["result"]["names"], json!([]), "{answer}");
+}
+
+#[test]
+fn a_connection_that_a_version_dropped_is_kept_and_left_alone() {
+    let (daemon, server) = (daemon(), OauthServer::start());
+    let installed = install(&daemon, &server);
+    connect(&daemon, &server, &installed);
+    let whole = sections(&server, "");
+    let (before, after) = whole.split_once("keyrings:").expect("keyrings first");
+    let after = after.split_once("developer_keyrings:").expect("those of the developer").1;
+    let dropped = format!("{before}developer_keyrings:{after}");
+    let parts = Parts::new("asker", SIGNED, "export const run = async () => ({ fine: true });");
+    let version = daemon.add_version(&parts.with_sections(&dropped));
+    daemon.call("snap-ins.upgrade", &json!({ "id": installed.id, "version": version }));
+    daemon.step("activate", &installed.id, "ACTIVE");
+    server.withdraw();
+    let asked = server.asked().refreshes;
+    let problem = refused(&daemon, "keyrings.refresh", &which(&installed));
+    assert!(problem.to_string().contains("does not declare it"), "{problem}");
+    assert_eq!(server.asked().refreshes, asked, "it is left alone");
+    assert_active(&daemon, &installed);
+    assert_eq!(keyring(&daemon, &installed)["state"], "ready", "it is there for a way back");
+    let answer = try_function(&daemon, &server, &installed);
+    assert_eq!(answer["result"]["fine"], true, "{answer}");
 }
 
 #[test]

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::authorize::oauth2_of;
+use super::standing::Standing;
 use super::verify;
 use super::{KeyringError, Keyrings, Located};
 use crate::connections::oauth::{self, Grant, Life, Refusal, RefusalKind};
@@ -31,6 +32,8 @@ const LONGEST_LOOK: Duration = Duration::from_secs(30);
 const AT_ONCE: usize = 8;
 /// How long the store may refuse new tokens before they are given up.
 const STORE_PATIENCE: Duration = Duration::from_secs(30);
+/// Why a keyring of a version of before is left alone.
+const NOT_DECLARED: &str = "the present version of the snap-in does not declare it as it is";
 const STORE_PAUSE: Duration = Duration::from_millis(500);
 
 /// The attempts of all keyrings.
@@ -97,6 +100,13 @@ impl Keyrings {
         if now_ms < wanted {
             return Ok(secret);
         }
+        if self.standing(record)? == Standing::Kept {
+            let name = record.owner.name().to_owned();
+            return match life.is_good(now_ms) {
+                true => Ok(secret),
+                false => Err(KeyringError::NotRenewed { name, reason: NOT_DECLARED.to_owned() }),
+            };
+        }
         match self.renewed(id, record.generation, Occasion::Due).await {
             Ok((_, renewed)) => Ok(renewed),
             Err(_) if life.is_good(self.0.parts.clock.now_ms()) => Ok(secret),
@@ -110,6 +120,10 @@ impl Keyrings {
         let Some((id, record)) = located.found else {
             return Err(KeyringError::NotSet(located.owner.name().to_owned()));
         };
+        if self.standing(&record)? == Standing::Kept {
+            let name = located.owner.name().to_owned();
+            return Err(KeyringError::NotRenewed { name, reason: NOT_DECLARED.to_owned() });
+        }
         let connection = types::find(&located.version.manifest, &record.type_id)?;
         oauth2_of(&connection)?;
         self.renewed(id, record.generation, Occasion::Asked).await.map(|(record, _)| record)
@@ -211,6 +225,11 @@ impl Keyrings {
             return Err(permanent(message.to_owned()));
         };
         let located = self.locate(record.owner.clone()).map_err(unclear)?;
+        // It may have been upgraded since somebody wanted this; a version of later may go back.
+        if self.standing(record).map_err(|it| unclear(it.into()))? == Standing::Kept {
+            let kind = RefusalKind::Transient { retry_after: None };
+            return Err(Refusal { kind, message: NOT_DECLARED.to_owned() });
+        }
         let connection = types::find(&located.version.manifest, &record.type_id)
             .map_err(|it| unclear(it.into()))?;
         let oauth2 = oauth2_of(&connection).map_err(unclear)?;
@@ -311,10 +330,17 @@ impl Keyrings {
         Ok(())
     }
 
-    /// Tells whoever runs a snap-in that it cannot function. A person's own keyring is his alone.
+    /// Tells whoever runs a snap-in that it cannot function, if it cannot. A person's own keyring is
+    /// his alone.
     async fn report(&self, record: &KeyringRecord, reason: &str) {
         let KeyringOwner::SnapIn { snap_in, name } = &record.owner else { return };
         let Some(listener) = self.0.broken.get() else { return };
+        match self.standing(record) {
+            Ok(Standing::Needed) => {}
+            Ok(Standing::Optional | Standing::Kept) => return,
+            // It is looked at again.
+            Err(error) => return warn!(%snap_in, %error, "a broken keyring was not reported"),
+        }
         let reason = format!("the keyring `{name}` is broken: {reason}");
         listener.keyring_broken(*snap_in, reason).await;
     }
@@ -354,7 +380,9 @@ impl Keyrings {
                     (KeyringState::Ready, Some(life)) => {
                         let at = if record.refreshable { life.due_ms() } else { life.expires_ms };
                         if at <= now_ms {
-                            due.push((id, record.generation));
+                            if self.standing(&record)? != Standing::Kept {
+                                due.push((id, record.generation));
+                            }
                         } else {
                             next_ms = next_ms.min(at);
                         }
