@@ -271,6 +271,16 @@ fn a_secret_is_transformed_and_tried_before_it_is_stored() {
     let asked = server.asked().resources;
     daemon.call("keyrings.set", &set(json!({ "fields": { "token": "********" } })));
     assert_eq!(server.asked().resources, asked + 1);
+    // It goes nowhere else.
+    for elsewhere in [
+        set(json!({ "fields": { "token": "********" }, "subdomain": "evil" })),
+        set(json!({ "secret": "********", "subdomain": "evil", "skip_verification": true })),
+    ] {
+        let problem = refused(&daemon, "keyrings.set", &elsewhere, 400);
+        assert!(problem.to_string().contains("another place"), "{problem}");
+    }
+    assert_eq!(server.asked().resources, asked + 1);
+    assert_eq!(keyring(&daemon, &installed, "basic")["subdomain"], "acme");
 
     let skipped = set(json!({ "fields": { "token": "planted-wrong" }, "skip_verification": true }));
     let stored = daemon.call("keyrings.set", &skipped)["keyring"].clone();

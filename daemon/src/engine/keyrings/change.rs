@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::connections::change::{
     Change, DeveloperGiven, Given, fields_json, merge, merge_developer,
 };
+use crate::connections::destination::Destination;
 use crate::connections::secret::{KeyringSecret, SecretText};
 use crate::connections::types::{ConnectionKind, ConnectionType, OAUTH_CLIENT, PLAIN};
 use crate::connections::verification;
@@ -76,8 +77,14 @@ impl Keyrings {
         };
         let before = self.whole(&located)?.map(|(_, record, secret)| (record, secret));
         let before = before.filter(|(record, _)| record.type_id == connection.id);
-        let change = merge(config, before.as_ref().map(|(_, it)| it), request.given)
-            .map_err(KeyringError::Invalid)?;
+        let subdomain =
+            subdomain(&connection, request.subdomain, before.as_ref().map(|(it, _)| it))?;
+        let is_other = before.as_ref().is_some_and(|(it, _)| it.subdomain != subdomain);
+        let destination =
+            Destination::of(&connection, registrations(&located).into_iter(), is_other);
+        let stored = before.as_ref().map(|(_, it)| it);
+        let change =
+            merge(config, stored, request.given, &destination).map_err(KeyringError::Invalid)?;
         let secret = match change {
             Change::Unchanged => match &before {
                 Some((_, stored)) => stored.clone(),
@@ -95,7 +102,6 @@ impl Keyrings {
             }
         };
         let before = before.map(|(record, _)| record);
-        let subdomain = subdomain(&connection, request.subdomain, before.as_ref())?;
         let mut record = KeyringRecord {
             fields: field_names(&secret),
             subdomain,
@@ -292,6 +298,18 @@ pub(super) fn subdomain(
         return Err(KeyringError::Subdomain(message.to_owned()));
     }
     Ok(Some(text.to_ascii_lowercase()))
+}
+
+/// The URLs at which the snap-in's event sources are registered with a keyring.
+fn registrations(located: &Located) -> Vec<&str> {
+    let sources = &located.version.manifest.event_sources;
+    let registrations = sources.iter().filter_map(|it| it.registration.as_ref());
+    let with_it = registrations.filter(|it| it.keyring.as_deref() == Some(located.owner.name()));
+    with_it
+        .flat_map(|it| [Some(&it.register), it.unregister.as_ref()])
+        .flatten()
+        .map(|it| it.url.as_str())
+        .collect()
 }
 
 fn field_names(secret: &KeyringSecret) -> Vec<String> {
