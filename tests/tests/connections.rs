@@ -237,6 +237,38 @@ fn a_state_is_good_for_one_return_to_this_daemon() {
 }
 
 #[test]
+fn what_is_granted_in_vain_is_given_up() {
+    let (daemon, server) = (daemon(), OauthServer::start());
+    let hooks = "
+hooks:
+  - type: activate
+    function: slow
+  - type: validate
+    function: refuse
+";
+    let parts = Parts::new("asker", SIGNED, ASKER)
+        .with_sections(&sections(&server, hooks))
+        .with_function(
+            "slow",
+            "export const run = async () => new Promise((done) => setTimeout(done, 3000));",
+        )
+        .with_function("refuse", "export const run = async () => { throw 'not that one' };");
+    let installed = daemon.install_draft(&parts);
+    provide_client(&daemon);
+    let path = granted(&server, &begin(&daemon, &installed));
+    let answer = come_back(&daemon, &path);
+    assert_eq!(keyring(&daemon, &installed)["state"], "missing", "{}", answer.text());
+    let asked = server.asked();
+    assert_eq!((asked.codes, asked.revocations), (1, 1), "{}", answer.text());
+
+    // A return at the wrong time costs neither the code nor the state.
+    let path = granted(&server, &begin(&daemon, &installed));
+    daemon.call("snap-ins.delete", &json!({ "id": installed.id }));
+    come_back(&daemon, &path);
+    assert_eq!(server.asked().codes, 1);
+}
+
+#[test]
 fn an_authorization_survives_a_restart() {
     let (daemon, server) = (daemon(), OauthServer::start());
     let installed = install(&daemon, &server);

@@ -15,7 +15,7 @@ use crate::connections::request::excerpt;
 use crate::connections::secret::{KeyringSecret, SecretText};
 use crate::connections::types::{ConnectionKind, ConnectionType, Oauth2};
 use crate::model::id::PackageId;
-use crate::model::keyring::KeyringOwner;
+use crate::model::keyring::{ExternalOrganization, KeyringOwner};
 use crate::random::secret_text;
 use crate::store::{AuthorizationRecord, BegunAuthorization, KeyringRecord};
 
@@ -61,13 +61,20 @@ pub struct Return {
     pub error_description: Option<String>,
 }
 
+/// An authorization that somebody has come back for.
+#[derive(Clone, Debug)]
+pub struct Awaited {
+    /// Whose keyring it is for.
+    pub owner: KeyringOwner,
+    /// Who began it.
+    pub by: String,
+}
+
 /// A connection that was granted and is not stored yet.
 #[derive(Debug)]
 pub struct Granted {
-    /// To be committed.
+    /// To be committed, or else to be given up.
     pub prepared: Prepared,
-    /// Who began it.
-    pub by: String,
     /// To be dropped when it is committed, or will not be.
     pub guard: ReturnGuard,
 }
@@ -127,12 +134,21 @@ impl Keyrings {
         Ok(Begun { authorize_url, expires_ms })
     }
 
-    /// Takes somebody back. Each `state` is good for one return, whatever comes of it.
+    /// What somebody has come back for. It is still under way then: he may come again.
+    pub fn awaited(&self, back: &Return) -> Result<Awaited, KeyringError> {
+        let state = back.state.as_deref().filter(|it| !it.is_empty());
+        let state = state.ok_or(KeyringError::UnknownState)?;
+        let now_ms = self.0.parts.clock.now_ms();
+        let found = self.0.parts.store.read(|tables| tables.authorization(state, now_ms))?;
+        let AuthorizationRecord { owner, begun_by, .. } =
+            found.ok_or(KeyringError::UnknownState)?;
+        Ok(Awaited { owner, by: begun_by })
+    }
+
+    /// Takes somebody back whom [`Keyrings::awaited`] knows, when the keyring can be changed: each
+    /// `state` is good for this once, and so is the code.
     pub async fn granted(&self, back: Return) -> Result<Granted, KeyringError> {
-        let state = back.state.filter(|it| !it.is_empty()).ok_or(KeyringError::UnknownState)?;
-        if !self.0.parts.store.read(|tables| tables.knows_authorization(&state))? {
-            return Err(KeyringError::UnknownState);
-        }
+        let state = back.state.ok_or(KeyringError::UnknownState)?;
         let taken = self.0.parts.store.write(move |tables| tables.take_authorization(&state));
         let BegunAuthorization { record, sealed } =
             taken.await?.ok_or(KeyringError::UnknownState)?;
@@ -148,9 +164,8 @@ impl Keyrings {
         let code = back.code.ok_or_else(|| {
             KeyringError::NotGranted("it sent neither a code nor an error".to_owned())
         })?;
-        let by = record.begun_by.clone();
         let prepared = self.exchange_code(record, code, verifier).await?;
-        Ok(Granted { prepared, by, guard })
+        Ok(Granted { prepared, guard })
     }
 
     async fn exchange_code(
@@ -178,7 +193,7 @@ impl Keyrings {
         let Grant { tokens, expires_in, scopes } =
             self.ask_token_endpoint(request, &secrets).await?;
         let secret = KeyringSecret::Tokens(tokens);
-        let mut record = KeyringRecord {
+        let record = KeyringRecord {
             subdomain: begun.subdomain,
             expires_ms: self.expiry(expires_in),
             refreshable: is_refreshable(&secret),
@@ -188,19 +203,33 @@ impl Keyrings {
         };
         let values = verify::values(&secret, record.subdomain.as_deref(), None)
             .with_client(&client.id, client.secret.as_ref());
+        let mut prepared = Prepared { record, version: Some(begun.version), secret };
         let kept = located.found.as_ref().and_then(|(_, it)| it.organization.as_ref());
-        let found = self
-            .find_organization(
-                &connection,
-                &values,
-                begun.organization.as_deref(),
-                kept.map(|it| it.id.as_str()),
-            )
-            .await?;
+        let asked = begun.organization.as_deref();
+        let kept = kept.map(|it| it.id.as_str());
+        match self.try_granted(&connection, values, asked, kept).await {
+            Ok(found) => {
+                prepared.record.organization = found;
+                Ok(prepared)
+            }
+            Err(error) => {
+                self.discard(prepared).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn try_granted(
+        &self,
+        connection: &ConnectionType,
+        values: Values,
+        asked: Option<&str>,
+        kept: Option<&str>,
+    ) -> Result<Option<ExternalOrganization>, KeyringError> {
+        let found = self.find_organization(connection, &values, asked, kept).await?;
         let id = found.as_ref().map(|it| it.id.as_str());
-        self.try_secret(&connection, &values.with_organization(id)).await?;
-        record.organization = found;
-        Ok(Prepared { record, version: Some(begun.version), secret })
+        self.try_secret(connection, &values.with_organization(id)).await?;
+        Ok(found)
     }
 
     /// Asks the token endpoint for somebody who waits: whatever it refuses, he begins again.

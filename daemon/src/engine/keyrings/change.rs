@@ -37,7 +37,7 @@ pub struct SetRequest {
 }
 
 /// A keyring that was checked and is not stored yet.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Prepared {
     pub(super) record: KeyringRecord,
     pub(super) version: Option<VersionId>,

@@ -22,7 +22,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
-pub use authorize::{Begun, ConnectRequest, Granted, Return};
+pub use authorize::{Awaited, Begun, ConnectRequest, Granted, Return};
 pub use change::{Prepared, SetRequest};
 pub use error::KeyringError;
 
