@@ -261,6 +261,22 @@ impl Keyrings {
         expires_in.map(|seconds| now_ms.saturating_add(seconds.saturating_mul(1000)))
     }
 
+    /// Values with the client of OAuth2 of a type that has one. Without it they are as they were:
+    /// few requests mention it, and those say that it is missing.
+    pub(super) fn with_client(
+        &self,
+        values: Values,
+        connection: &ConnectionType,
+        package: PackageId,
+    ) -> Result<Values, KeyringError> {
+        let ConnectionKind::Oauth2(oauth2) = &connection.kind else { return Ok(values) };
+        match self.client(package, &oauth2.client) {
+            Ok(client) => Ok(values.with_client(&client.id, client.secret.as_ref())),
+            Err(KeyringError::NoClient { .. }) => Ok(values),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The client of OAuth2 that the developer of a package provides.
     pub(super) fn client(&self, package: PackageId, name: &str) -> Result<Client, KeyringError> {
         let id = self.developer_keyrings(package).get(name).copied();

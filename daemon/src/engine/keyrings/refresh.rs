@@ -320,7 +320,7 @@ impl Keyrings {
             .0
             .parts
             .store
-            .write(move |tables| tables.note_keyring(id, generation, &state, false));
+            .write(move |tables| tables.note_keyring(id, generation, Some(&state), false));
         let Some(record) = note.await? else { return Err(KeyringError::Gone) };
         warn!(keyring = %id, name = record.owner.name(), reason, "a keyring is broken");
         if let Some(snap_in) = record.owner.snap_in() {

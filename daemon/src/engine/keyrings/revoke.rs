@@ -33,6 +33,7 @@ impl Keyrings {
         };
         let organization = record.organization.as_ref().map(|it| it.id.as_str());
         let values = verify::values(&secret, record.subdomain.as_deref(), organization);
+        let values = self.with_client(values, &connection, located.snap_in.package)?;
         let tried = match self.find_organization(&connection, &values, None, organization).await {
             Ok(_) => self.try_secret(&connection, &values).await.map(|_| ()),
             // It is good for several, and for one of them it was set.
@@ -45,12 +46,8 @@ impl Keyrings {
             Err(error) => return Err(error),
         };
         let verified = problem.is_none();
-        let state = record.state.clone();
-        let note = self
-            .0
-            .parts
-            .store
-            .write(move |tables| tables.note_keyring(id, generation, &state, verified));
+        let store = &self.0.parts.store;
+        let note = store.write(move |tables| tables.note_keyring(id, generation, None, verified));
         note.await?;
         Ok(problem)
     }
