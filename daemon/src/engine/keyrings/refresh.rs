@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
@@ -40,7 +41,11 @@ const STORE_PAUSE: Duration = Duration::from_millis(500);
 #[derive(Default)]
 pub(super) struct Attempts {
     places: Mutex<HashMap<KeyringId, Arc<Place>>>,
+    under_way: watch::Sender<usize>,
 }
+
+/// While it is there, an attempt is under way.
+struct UnderWay(watch::Sender<usize>);
 
 /// The attempts of one keyring.
 #[derive(Default)]
@@ -74,9 +79,20 @@ impl Attempts {
         places.entry(id).or_default().clone()
     }
 
+    fn begin(&self) -> UnderWay {
+        self.under_way.send_modify(|it| *it += 1);
+        UnderWay(self.under_way.clone())
+    }
+
     /// Nothing of before counts for a keyring that was set anew or removed.
     pub(super) fn forget(&self, id: KeyringId) {
         self.places.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.send_modify(|it| *it -= 1);
     }
 }
 
@@ -140,7 +156,9 @@ impl Keyrings {
         let this = self.clone();
         let place = self.0.attempts.place(id);
         let ended = place.ended.load(Ordering::SeqCst);
+        let under_way = self.0.attempts.begin();
         let attempt = self.0.parts.runtime.spawn(async move {
+            let _under_way = under_way;
             let mut past = place.past.lock().await;
             let Some((record, envelope)) =
                 this.0.parts.store.read(|tables| tables.keyring_with_envelope(id))?
@@ -343,6 +361,14 @@ impl Keyrings {
         }
         let reason = format!("the keyring `{name}` is broken: {reason}");
         listener.keyring_broken(*snap_in, reason).await;
+    }
+
+    /// Waits until no attempt is under way: a server that was asked may have replaced the tokens, and
+    /// what it answers must be stored before the daemon ends.
+    pub async fn settled(&self) {
+        let mut under_way = self.0.attempts.under_way.subscribe();
+        // Whoever counts lives as long as this, so there is always a count to wait for.
+        let _ = under_way.wait_for(|it| *it == 0).await;
     }
 
     /// Renews what is due although nobody uses it, for ever: refresh tokens die of being left alone.
