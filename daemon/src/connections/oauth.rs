@@ -136,6 +136,7 @@ pub fn refresh_request(
         url: oauth2.authorize.token_url.clone(),
         ..ExternalRequest::default()
     });
+    let request = shown_as_before(request, oauth2);
     let mut more = BTreeMap::new();
     if !request.query_parameters.contains_key("grant_type") {
         more.insert("grant_type".to_owned(), SecretText::from("refresh_token"));
@@ -153,13 +154,45 @@ pub fn revoke_request(
     client: &Client,
     tokens: &Tokens,
 ) -> Option<Result<Request, PlaceholderError>> {
-    let request = oauth2.revoke.clone()?;
+    let request = shown_as_before(oauth2.revoke.clone()?, oauth2);
     let mut more = BTreeMap::new();
     if !mentions(&request, "ACCESS_TOKEN") && !mentions(&request, "REFRESH_TOKEN") {
         let token = tokens.refresh_token.as_ref().unwrap_or(&tokens.access_token);
         more.insert("token".to_owned(), token.clone());
     }
     Some(authenticated(request, values, client, more))
+}
+
+/// Whether a type says how a request shows the client.
+fn shows_client(request: &ExternalRequest) -> bool {
+    let shows_itself = ["CLIENT_SECRET", "CLIENT_CREDENTIALS_BASE64"];
+    shows_itself.iter().any(|it| mentions(request, it))
+        || request.headers.keys().any(|it| it.eq_ignore_ascii_case("authorization"))
+        || request.query_parameters.contains_key("client_secret")
+}
+
+/// Shows the client as it is shown where a code is turned into tokens, when a request with a body
+/// does not say otherwise: the server may take nothing else.
+fn shown_as_before(mut request: ExternalRequest, oauth2: &Oauth2) -> ExternalRequest {
+    let method = request.method.as_deref().unwrap_or("POST").trim().to_ascii_uppercase();
+    let has_body = !matches!(method.as_str(), "GET" | "HEAD" | "DELETE" | "OPTIONS");
+    let code = ExternalRequest {
+        query_parameters: oauth2.authorize.token_query_parameters.clone(),
+        ..ExternalRequest::default()
+    };
+    if has_body && shows_client(&code) && !shows_client(&request) {
+        let of_client = |name: &str, value: &str| {
+            let named = ["CLIENT_ID", "CLIENT_SECRET", "CLIENT_CREDENTIALS_BASE64"];
+            matches!(name, "client_id" | "client_secret")
+                || named.iter().any(|it| Values::mentions(value, it))
+        };
+        for (name, value) in code.query_parameters {
+            if of_client(&name, &value) {
+                request.query_parameters.entry(name).or_insert(value);
+            }
+        }
+    }
+    request
 }
 
 /// Adds what shows the client to the server, unless the type does that itself: by `Authorization`,
@@ -170,11 +203,7 @@ fn authenticated(
     client: &Client,
     mut more: BTreeMap<String, SecretText>,
 ) -> Result<Request, PlaceholderError> {
-    let shows_itself = ["CLIENT_SECRET", "CLIENT_CREDENTIALS_BASE64"];
-    let has_header = |name: &str| request.headers.keys().any(|it| it.eq_ignore_ascii_case(name));
-    let is_shown = shows_itself.iter().any(|it| mentions(&request, it))
-        || has_header("authorization")
-        || request.query_parameters.contains_key("client_secret");
+    let is_shown = shows_client(&request);
     match &client.secret {
         Some(_) if is_shown => {}
         Some(secret) => {
