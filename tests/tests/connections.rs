@@ -239,33 +239,44 @@ fn a_state_is_good_for_one_return_to_this_daemon() {
 #[test]
 fn what_is_granted_in_vain_is_given_up() {
     let (daemon, server) = (daemon(), OauthServer::start());
-    let hooks = "
-hooks:
-  - type: activate
-    function: slow
-  - type: validate
-    function: refuse
-";
     let parts = Parts::new("asker", SIGNED, ASKER)
-        .with_sections(&sections(&server, hooks))
-        .with_function(
-            "slow",
-            "export const run = async () => new Promise((done) => setTimeout(done, 3000));",
-        )
+        .with_sections(&sections(&server, "hooks:\n  - type: validate\n    function: refuse\n"))
         .with_function("refuse", "export const run = async () => { throw 'not that one' };");
     let installed = daemon.install_draft(&parts);
     provide_client(&daemon);
     let path = granted(&server, &begin(&daemon, &installed));
     let answer = come_back(&daemon, &path);
-    assert_eq!(keyring(&daemon, &installed)["state"], "missing", "{}", answer.text());
+    assert!(answer.text().contains("not that one"), "{}", answer.text());
+    assert_eq!(keyring(&daemon, &installed)["state"], "missing");
     let asked = server.asked();
-    assert_eq!((asked.codes, asked.revocations), (1, 1), "{}", answer.text());
+    assert_eq!((asked.codes, asked.revocations), (1, 1));
+    assert_nothing_leaked(&daemon, &server);
+}
 
-    // A return at the wrong time costs neither the code nor the state.
+#[test]
+fn whoever_comes_back_at_the_wrong_time_may_come_again() {
+    const SLOW: &str = "
+export const run = async () => { await new Promise((resume) => setTimeout(resume, 3000)); };";
+    let (daemon, server) = (daemon(), OauthServer::start());
+    let parts = Parts::new("asker", SIGNED, ASKER)
+        .with_sections(&sections(&server, "hooks:\n  - type: activate\n    function: slow\n"))
+        .with_function("slow", SLOW);
+    let installed = daemon.install_draft(&parts);
+    provide_client(&daemon);
+    connect(&daemon, &server, &installed);
     let path = granted(&server, &begin(&daemon, &installed));
-    daemon.call("snap-ins.delete", &json!({ "id": installed.id }));
-    come_back(&daemon, &path);
-    assert_eq!(server.asked().codes, 1);
+    let begun = daemon.call("snap-ins.activate", &json!({ "id": installed.id }));
+    assert_eq!(begun["snap_in"]["state"], "ACTIVATING", "{begun}");
+    let answer = come_back(&daemon, &path);
+    assert_eq!(answer.status, 409, "{}", answer.text());
+    assert_eq!(server.asked().codes, 1, "the code is still good");
+    eventually("it is active", PATIENCE, || {
+        let found = daemon.call("snap-ins.get", &json!({ "id": installed.id }));
+        (found["snap_in"]["state"] == "ACTIVE").then_some(())
+    });
+    let answer = come_back(&daemon, &path);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(server.asked().codes, 2);
 }
 
 #[test]
@@ -459,6 +470,32 @@ fn a_connection_that_a_version_dropped_is_kept_and_left_alone() {
 }
 
 #[test]
+fn a_connection_is_verified_with_its_client_and_stays_broken() {
+    let (daemon, server) = (daemon(), OauthServer::start());
+    let asked_with_client = format!(
+        "    organization_data:
+      type: config
+      url: '{}/me'
+      method: GET
+      headers: {{Authorization: 'Bearer [ACCESS_TOKEN]', x-client: '[CLIENT_ID]'}}
+      response_jq: '.organizations | map({{id: .uid, name: .title}})'
+",
+        server.url()
+    );
+    let parts = Parts::new("asker", SIGNED, ASKER);
+    let parts = parts.with_sections(&sections(&server, &asked_with_client));
+    let installed = daemon.install_draft(&parts);
+    provide_client(&daemon);
+    connect(&daemon, &server, &installed);
+    let tried = daemon.call("keyrings.verify", &which(&installed));
+    assert_eq!((&tried["keyring"]["verified"], &tried["problem"]), (&json!(true), &Value::Null));
+    server.withdraw();
+    refused(&daemon, "keyrings.refresh", &which(&installed));
+    let tried = daemon.call("keyrings.verify", &which(&installed));
+    assert_eq!(tried["keyring"]["state"], "broken", "{tried}");
+}
+
+#[test]
 fn a_server_that_is_down_is_waited_for() {
     let (daemon, server) = (daemon(), OauthServer::start());
     let installed = install(&daemon, &server);
@@ -520,6 +557,25 @@ fn a_kill_in_the_middle_of_a_renewal_costs_a_new_authorization_at_most() {
     daemon.step("activate", &installed.id, "ACTIVE");
     assert_works(&daemon, &server, &installed);
     assert_nothing_leaked(&daemon, &server);
+}
+
+#[test]
+fn a_stop_waits_for_tokens_that_a_server_is_about_to_give() {
+    let (daemon, server) = (daemon(), OauthServer::start());
+    let installed = install(&daemon, &server);
+    server.behave(|it| it.expires_in = Some(2));
+    connect(&daemon, &server, &installed);
+    server.behave(|it| {
+        it.expires_in = Some(3600);
+        it.delay = Duration::from_secs(4);
+    });
+    eventually("it is due", PATIENCE, || (server.asked().refreshes > 0).then_some(()));
+    assert!(daemon.terminate().success());
+    server.behave(|it| it.delay = Duration::ZERO);
+    daemon.restart();
+    assert!(daemon.log().contains("an access token was renewed"), "{}", daemon.log());
+    daemon.call("keyrings.refresh", &which(&installed));
+    assert_eq!(keyring(&daemon, &installed)["state"], "ready");
 }
 
 #[test]

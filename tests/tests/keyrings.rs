@@ -95,6 +95,13 @@ fn a_secret_is_set_kept_by_its_mask_and_deleted() {
     let listed = daemon.call("keyrings.list", &json!({ "snap_in": installed.id }));
     let names: Vec<_> = listed["keyrings"].as_array().expect("a list").iter().collect();
     assert_eq!(names.len(), 2, "{listed}");
+    // Its type has another name in the next version, and means the same.
+    let renamed = PLAIN.replace("[snap_in_secret]", "[snap-in-secret]");
+    let renamed = Parts::new("kept", SIGNED, ECHO).with_sections(&renamed);
+    let version = daemon.add_version(&renamed);
+    daemon.call("snap-ins.upgrade", &json!({ "id": installed.id, "version": version }));
+    let third = daemon.call("keyrings.set", &mask)["keyring"].clone();
+    assert_eq!((&third["id"], &third["type"]), (&first["id"], &json!("snap-in-secret")));
     let everywhere = daemon.call("keyrings.list", &json!({ "state": "ready" }));
     assert_eq!(everywhere["keyrings"].as_array().map(Vec::len), Some(1), "{everywhere}");
 

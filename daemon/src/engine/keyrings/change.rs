@@ -8,7 +8,7 @@ use crate::connections::change::{
 };
 use crate::connections::destination::Destination;
 use crate::connections::secret::{KeyringSecret, SecretText};
-use crate::connections::types::{ConnectionKind, ConnectionType, OAUTH_CLIENT, PLAIN};
+use crate::connections::types::{self, ConnectionKind, ConnectionType, OAUTH_CLIENT, PLAIN};
 use crate::connections::verification;
 use crate::model::id::{KeyringId, PackageId, VersionId};
 use crate::model::keyring::{ExternalOrganization, KeyringOwner, KeyringState};
@@ -76,7 +76,7 @@ impl Keyrings {
             });
         };
         let before = self.whole(&located)?.map(|(_, record, secret)| (record, secret));
-        let before = before.filter(|(record, _)| record.type_id == connection.id);
+        let before = before.filter(|(record, _)| types::is_same(&record.type_id, &connection.id));
         let subdomain =
             subdomain(&connection, request.subdomain, before.as_ref().map(|(it, _)| it))?;
         let is_other = before.as_ref().is_some_and(|(it, _)| it.subdomain != subdomain);
@@ -85,6 +85,7 @@ impl Keyrings {
         let stored = before.as_ref().map(|(_, it)| it);
         let change =
             merge(config, stored, request.given, &destination).map_err(KeyringError::Invalid)?;
+        let is_unchanged = change == Change::Unchanged;
         let secret = match change {
             Change::Unchanged => match &before {
                 Some((_, stored)) => stored.clone(),
@@ -119,6 +120,9 @@ impl Keyrings {
             record.organization = found;
         } else if let Some(id) = request.organization {
             record.organization = Some(ExternalOrganization { id, name: None });
+        } else if is_unchanged {
+            // Whose it is was found out when it was set.
+            record.organization = before.and_then(|it| it.organization);
         }
         Ok(Prepared { record, version: Some(located.snap_in.version), secret })
     }
