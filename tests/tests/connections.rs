@@ -304,6 +304,10 @@ fn what_people_and_servers_refuse_is_shown_and_escaped() {
         answer.text()
     );
     server.behave(|it| it.denial = None);
+    let path = granted(&server, &begin(&daemon, &installed));
+    let answer = come_back(&daemon, &format!("{path}&iss=https%3A%2F%2Fevil.example.com"));
+    assert!(answer.text().contains("another server"), "{}", answer.text());
+    assert_eq!(server.asked().codes, 0, "the code of another server goes nowhere");
 
     let html = "<html>secret page</html>".to_owned();
     for (status, content_type, body, expected) in [

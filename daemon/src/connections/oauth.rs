@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::change::Client;
 use super::placeholders::{PlaceholderError, Values, encode};
-use super::request::{Request, Style, form, render};
+use super::request::{Request, Style, excerpt, form, render};
 use super::secret::{SecretText, Tokens};
 use super::types::Oauth2;
 use super::verification::answered;
@@ -95,6 +95,20 @@ pub fn authorize_url(
     let url = values.url(&oauth2.authorize.auth_url, "`auth_url`")?;
     let joint = if url.reveal().contains('?') { '&' } else { '?' };
     Ok(format!("{}{joint}{}", url.reveal(), form(&parameters).reveal()))
+}
+
+/// Whether `iss` (RFC 9207) may be the server that a type means. Types name no issuer, so it has to
+/// be at the host of one of the endpoints: another server's code is not sent there.
+pub fn is_issuer(oauth2: &Oauth2, values: &Values, issuer: &str) -> bool {
+    let host = |url: &str| {
+        let rest = url.split_once("://").map(|(_, rest)| rest)?;
+        rest.split(['/', '?', '#']).next().map(str::to_ascii_lowercase)
+    };
+    let Some(issuer) = host(issuer) else { return false };
+    [&oauth2.authorize.auth_url, &oauth2.authorize.token_url].into_iter().any(|endpoint| {
+        let url = values.url(endpoint, "`authorize`");
+        url.is_ok_and(|it| host(it.reveal()) == Some(issuer.clone()))
+    })
 }
 
 /// `code_challenge` of a verifier (RFC 7636 §4.2).
@@ -268,6 +282,12 @@ pub fn read_grant(
         let message = format!("answered {status} without an access token");
         return refusal(RefusalKind::Unclear, message);
     };
+    if let Some(other) = text("token_type").filter(|it| !is_bearer(it)) {
+        // It would be of no use to functions (RFC 6749 §7.1).
+        let said = format!("{other}: only tokens of the type `bearer` can be used here");
+        let message = format!("gave a token of the type {}", excerpt(said.as_bytes(), secrets));
+        return refusal(RefusalKind::Permanent, message);
+    }
     let refresh_token = text("refresh_token").or(nested("refresh_token").and_then(Value::as_str));
     let seconds = members.get("expires_in").or(nested("expires_in")).and_then(seconds_of);
     let expires_in = match seconds {
@@ -283,6 +303,11 @@ pub fn read_grant(
         refresh_token: refresh_token.map(SecretText::from),
     };
     Ok(Grant { tokens, expires_in, scopes })
+}
+
+/// Whether a token is used as RFC 6750 says. Some servers say there whose token it is instead.
+fn is_bearer(token_type: &str) -> bool {
+    ["bearer", "bearertoken", "bot", "user"].iter().any(|it| token_type.eq_ignore_ascii_case(it))
 }
 
 fn members_of(body: &[u8]) -> serde_json::Map<String, Value> {

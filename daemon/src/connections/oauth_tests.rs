@@ -286,3 +286,34 @@ fn a_client_is_shown_in_the_same_way_everywhere() {
     assert_eq!(headers(&revoke, "authorization").len(), 1);
     assert!(!revoke.url.reveal().contains("client_secret"));
 }
+
+#[test]
+fn only_bearer_tokens_can_be_used() {
+    let read = |token_type: &str| {
+        let body = format!(r#"{{"access_token": "planted", "token_type": "{token_type}"}}"#);
+        read_grant(200, None, body.as_bytes(), &[])
+    };
+    for known in ["bearer", "Bearer", "BEARER", "bot"] {
+        assert!(read(known).is_ok(), "{known}");
+    }
+    assert!(read_grant(200, None, br#"{"access_token": "t"}"#, &[]).is_ok());
+    for other in ["mac", "DPoP", "N_A"] {
+        let refusal = read(other).expect_err(other);
+        assert_eq!(refusal.kind, RefusalKind::Permanent);
+        assert!(refusal.message.contains(other) && !refusal.message.contains("planted"));
+    }
+}
+
+#[test]
+fn codes_of_other_servers_are_known_by_their_issuer() {
+    for (issuer, expected) in [
+        ("https://acme.e.com", true),
+        ("https://E.com/realms/a", true),
+        ("https://e.com.evil.com", false),
+        ("https://evil.com/?https://e.com", false),
+        ("e.com", false),
+        ("", false),
+    ] {
+        assert_eq!(is_issuer(&oauth2(), &values(), issuer), expected, "{issuer}");
+    }
+}

@@ -59,6 +59,8 @@ pub struct Return {
     pub error: Option<String>,
     /// The same, for people.
     pub error_description: Option<String>,
+    /// `iss`: who says so (RFC 9207).
+    pub issuer: Option<String>,
 }
 
 /// An authorization that somebody has come back for.
@@ -164,7 +166,7 @@ impl Keyrings {
         let code = back.code.ok_or_else(|| {
             KeyringError::NotGranted("it sent neither a code nor an error".to_owned())
         })?;
-        let prepared = self.exchange_code(record, code, verifier).await?;
+        let prepared = self.exchange_code(record, code, verifier, back.issuer).await?;
         Ok(Granted { prepared, guard })
     }
 
@@ -173,6 +175,7 @@ impl Keyrings {
         begun: AuthorizationRecord,
         code: SecretText,
         verifier: SecretText,
+        issuer: Option<String>,
     ) -> Result<Prepared, KeyringError> {
         let located = self.locate(begun.owner.clone())?;
         if located.snap_in.version != begun.version {
@@ -185,6 +188,10 @@ impl Keyrings {
             .with_client(&client.id, client.secret.as_ref())
             .with_scopes(&begun.scopes.join(&oauth2.scope_delimiter))
             .with_subdomain(begun.subdomain.as_deref());
+        if issuer.is_some_and(|it| !oauth::is_issuer(oauth2, &values, &it)) {
+            let message = "another server than the one that he was sent to says that it was";
+            return Err(KeyringError::NotGranted(message.to_owned()));
+        }
         let request =
             oauth::token_request(oauth2, &values, &client, &begun.redirect_uri, &code, &verifier)
                 .map_err(|error| KeyringError::Request(error.to_string()))?;
