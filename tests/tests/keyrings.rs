@@ -330,6 +330,11 @@ fn the_organization_of_a_secret_is_found_or_picked() {
     assert_eq!(stored["organization"]["id"], "b");
     let kept = daemon.call("keyrings.set", &set(Value::Null))["keyring"].clone();
     assert_eq!(kept["organization"]["id"], "b", "the one of before");
+    let unasked = json!({
+        "snap_in": installed.id, "name": "owned", "secret": "********", "skip_verification": true,
+    });
+    let kept = daemon.call("keyrings.set", &unasked)["keyring"].clone();
+    assert_eq!(kept["organization"]["id"], "b", "its secret is the same");
     server.behave(|it| it.organizations = json!({ "not": "a list" }));
     let problem = refused(&daemon, "keyrings.set", &set(Value::Null), 422);
     assert!(problem["message"].to_string().contains("response_jq"), "{problem}");
