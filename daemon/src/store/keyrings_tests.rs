@@ -121,7 +121,7 @@ async fn what_was_made_of_an_older_secret_is_not_stored() {
     let generation = old.generation;
     let note = |generation| {
         let broken = broken.clone();
-        store.write(move |tables| tables.note_keyring(id, generation, &broken, false))
+        store.write(move |tables| tables.note_keyring(id, generation, Some(&broken), false))
     };
     assert!(note(generation).await.expect("written").is_none());
     let noted = note(renewed.generation).await.expect("written").expect("it is this one");

@@ -6,8 +6,9 @@ use serde_json::Value;
 use crate::connections::change::{
     Change, DeveloperGiven, Given, fields_json, merge, merge_developer,
 };
+use crate::connections::destination::Destination;
 use crate::connections::secret::{KeyringSecret, SecretText};
-use crate::connections::types::{ConnectionKind, ConnectionType, OAUTH_CLIENT, PLAIN};
+use crate::connections::types::{self, ConnectionKind, ConnectionType, OAUTH_CLIENT, PLAIN};
 use crate::connections::verification;
 use crate::model::id::{KeyringId, PackageId, VersionId};
 use crate::model::keyring::{ExternalOrganization, KeyringOwner, KeyringState};
@@ -36,7 +37,7 @@ pub struct SetRequest {
 }
 
 /// A keyring that was checked and is not stored yet.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Prepared {
     pub(super) record: KeyringRecord,
     pub(super) version: Option<VersionId>,
@@ -75,9 +76,16 @@ impl Keyrings {
             });
         };
         let before = self.whole(&located)?.map(|(_, record, secret)| (record, secret));
-        let before = before.filter(|(record, _)| record.type_id == connection.id);
-        let change = merge(config, before.as_ref().map(|(_, it)| it), request.given)
-            .map_err(KeyringError::Invalid)?;
+        let before = before.filter(|(record, _)| types::is_same(&record.type_id, &connection.id));
+        let subdomain =
+            subdomain(&connection, request.subdomain, before.as_ref().map(|(it, _)| it))?;
+        let is_other = before.as_ref().is_some_and(|(it, _)| it.subdomain != subdomain);
+        let destination =
+            Destination::of(&connection, registrations(&located).into_iter(), is_other);
+        let stored = before.as_ref().map(|(_, it)| it);
+        let change =
+            merge(config, stored, request.given, &destination).map_err(KeyringError::Invalid)?;
+        let is_unchanged = change == Change::Unchanged;
         let secret = match change {
             Change::Unchanged => match &before {
                 Some((_, stored)) => stored.clone(),
@@ -95,7 +103,6 @@ impl Keyrings {
             }
         };
         let before = before.map(|(record, _)| record);
-        let subdomain = subdomain(&connection, request.subdomain, before.as_ref())?;
         let mut record = KeyringRecord {
             fields: field_names(&secret),
             subdomain,
@@ -113,6 +120,9 @@ impl Keyrings {
             record.organization = found;
         } else if let Some(id) = request.organization {
             record.organization = Some(ExternalOrganization { id, name: None });
+        } else if is_unchanged {
+            // Whose it is was found out when it was set.
+            record.organization = before.and_then(|it| it.organization);
         }
         Ok(Prepared { record, version: Some(located.snap_in.version), secret })
     }
@@ -294,6 +304,18 @@ pub(super) fn subdomain(
         return Err(KeyringError::Subdomain(message.to_owned()));
     }
     Ok(Some(text.to_ascii_lowercase()))
+}
+
+/// The URLs at which the snap-in's event sources are registered with a keyring.
+fn registrations(located: &Located) -> Vec<&str> {
+    let sources = &located.version.manifest.event_sources;
+    let registrations = sources.iter().filter_map(|it| it.registration.as_ref());
+    let with_it = registrations.filter(|it| it.keyring.as_deref() == Some(located.owner.name()));
+    with_it
+        .flat_map(|it| [Some(&it.register), it.unregister.as_ref()])
+        .flatten()
+        .map(|it| it.url.as_str())
+        .collect()
 }
 
 fn field_names(secret: &KeyringSecret) -> Vec<String> {

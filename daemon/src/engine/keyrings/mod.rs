@@ -12,6 +12,7 @@ mod jq;
 mod refresh;
 mod registration;
 mod revoke;
+mod standing;
 mod verify;
 mod waiting;
 
@@ -22,7 +23,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
-pub use authorize::{Begun, ConnectRequest, Granted, Return};
+pub use authorize::{Awaited, Begun, ConnectRequest, Granted, Return};
 pub use change::{Prepared, SetRequest};
 pub use error::KeyringError;
 
@@ -155,7 +156,8 @@ impl Keyrings {
 
     /// Like [`Keyrings::resolve`], with what can be used, and what is wrong with the others: for
     /// hooks that must run although a connection is broken. A token that could not be refreshed
-    /// counts as usable until it expires.
+    /// counts as usable until it expires. What is wrong with keyrings that the snap-in can do
+    /// without is not among it.
     pub async fn usable(
         &self,
         bindings: &BTreeMap<String, KeyringId>,
@@ -181,6 +183,9 @@ impl Keyrings {
                 Ok(secret) => {
                     let secret = secret.for_functions().clone().into_inner();
                     usable.push(ResolvedKeyring { name, id, secret });
+                }
+                Err(problem) if self.can_do_without(&record, &problem)? => {
+                    tracing::debug!(keyring = %id, name, %problem, "a keyring is left out");
                 }
                 Err(problem) => problems.push(problem),
             }
