@@ -74,6 +74,11 @@ impl Operations {
         };
         let snap_in = *snap_in;
         let Present { record, version } = self.look(snap_in)?;
+        let declared = version.manifest.keyring(prepared.owner().name());
+        if declared.is_none_or(|it| it.level != Level::Organization) {
+            // It is for a version to come, whose hooks are asked when the snap-in moves to it.
+            return self.commit_keyring(prepared).await;
+        }
         let previous_inputs =
             inputs::in_effect(&version.manifest, Level::Organization, &record.inputs);
         let offered = OfferedKeyring {

@@ -78,6 +78,7 @@ impl WriteTables<'_> {
         let record = KeyringRecord {
             created_ms: before.as_ref().map_or(now_ms, |it| it.created_ms),
             changed_ms: now_ms,
+            set_ms: now_ms,
             generation: before.map_or(0, |it| it.generation) + 1,
             ..new.clone()
         };

@@ -14,7 +14,7 @@ use crate::connections::placeholders::Values;
 use crate::connections::request::excerpt;
 use crate::connections::secret::{KeyringSecret, SecretText};
 use crate::connections::types::{ConnectionKind, ConnectionType, Oauth2};
-use crate::model::id::PackageId;
+use crate::model::id::{PackageId, VersionId};
 use crate::model::keyring::{ExternalOrganization, KeyringOwner};
 use crate::random::secret_text;
 use crate::store::{AuthorizationRecord, BegunAuthorization, KeyringRecord};
@@ -27,6 +27,8 @@ const PATIENCE_MS: u64 = 10 * 60 * 1000;
 pub struct ConnectRequest {
     /// For whom; not the developer.
     pub owner: KeyringOwner,
+    /// The version that declares it; the present one when absent.
+    pub version: Option<VersionId>,
     /// Id of a type, when there are several.
     pub type_id: Option<String>,
     /// `[SUBDOMAIN]`.
@@ -96,11 +98,12 @@ impl Keyrings {
     /// Begins an authorization: the answer's page is for a person, who comes back to the redirect
     /// URI. Nothing that is stored of the keyring changes before that.
     pub async fn connect(&self, request: ConnectRequest) -> Result<Begun, KeyringError> {
-        let located = self.locate(request.owner.clone())?;
+        let located = self.locate_for(request.owner.clone(), request.version)?;
         if located.snap_in.state.is_transitory() {
             return Err(KeyringError::NotNow(located.snap_in.state.name()));
         }
         let connection = choose(&located, request.type_id.as_deref(), true)?;
+        self.refuse_if_in_use(&located, &connection)?;
         let oauth2 = oauth2_of(&connection)?;
         let client = self.client(located.snap_in.package, &oauth2.client)?;
         let before = located.found.as_ref().map(|(_, record)| record);
@@ -117,7 +120,8 @@ impl Keyrings {
         let expires_ms = self.0.parts.clock.now_ms() + PATIENCE_MS;
         let record = AuthorizationRecord {
             owner: request.owner,
-            version: located.snap_in.version,
+            version: request.version.unwrap_or(located.snap_in.version),
+            is_for_upgrade: request.version.is_some(),
             type_id: connection.id.clone(),
             subdomain,
             organization: request.organization,
@@ -177,11 +181,12 @@ impl Keyrings {
         verifier: SecretText,
         issuer: Option<String>,
     ) -> Result<Prepared, KeyringError> {
-        let located = self.locate(begun.owner.clone())?;
-        if located.snap_in.version != begun.version {
+        let located = self.locate_for(begun.owner.clone(), Some(begun.version))?;
+        if located.snap_in.version != begun.version && !begun.is_for_upgrade {
             return Err(KeyringError::OtherVersion);
         }
         let connection = choose(&located, Some(&begun.type_id), true)?;
+        self.refuse_if_in_use(&located, &connection)?;
         let oauth2 = oauth2_of(&connection)?;
         let client = self.client(located.snap_in.package, &oauth2.client)?;
         let values = Values::default()
@@ -210,7 +215,7 @@ impl Keyrings {
         };
         let values = verify::values(&secret, record.subdomain.as_deref(), None)
             .with_client(&client.id, client.secret.as_ref());
-        let mut prepared = Prepared { record, version: Some(begun.version), secret };
+        let mut prepared = Prepared { record, version: Some(located.snap_in.version), secret };
         let kept = located.found.as_ref().and_then(|(_, it)| it.organization.as_ref());
         let asked = begun.organization.as_deref();
         let kept = kept.map(|it| it.id.as_str());

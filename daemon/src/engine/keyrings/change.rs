@@ -22,6 +22,8 @@ use super::{KeyringError, Keyrings, Located, jq, verify};
 pub struct SetRequest {
     /// For whom; not the developer.
     pub owner: KeyringOwner,
+    /// The version that declares it; the present one when absent.
+    pub version: Option<VersionId>,
     /// Id of a type, when there are several.
     pub type_id: Option<String>,
     /// The secret.
@@ -64,8 +66,9 @@ impl Prepared {
 impl Keyrings {
     /// Checks a secret against its type.
     pub async fn prepare(&self, request: SetRequest) -> Result<Prepared, KeyringError> {
-        let located = self.locate(request.owner.clone())?;
+        let located = self.locate_for(request.owner.clone(), request.version)?;
         let connection = choose(&located, request.type_id.as_deref(), false)?;
+        self.refuse_if_in_use(&located, &connection)?;
         let ConnectionKind::Secret(config) = &connection.kind else {
             return Err(KeyringError::WrongType {
                 message: format!(
@@ -231,7 +234,7 @@ pub(super) fn choose(
     oauth2: bool,
 ) -> Result<ConnectionType, KeyringError> {
     let Some(declared) = &located.declared else {
-        let message = "the present version does not declare this keyring".to_owned();
+        let message = "the version does not declare this keyring".to_owned();
         return Err(KeyringError::WrongType { message, allowed: Vec::new() });
     };
     let mut types = located.types();
@@ -341,6 +344,7 @@ pub(super) fn new_record(owner: KeyringOwner, type_id: String, by: String) -> Ke
         generation: 0,
         created_ms: 0,
         changed_ms: 0,
+        set_ms: 0,
         changed_by: by,
     }
 }
