@@ -51,11 +51,13 @@ pub const DATABASE: &str = "mortise.redb";
 /// Name of the file with the first token, in the state directory.
 pub const ADMIN_TOKEN: &str = "admin.token";
 
-/// What `main` found in the environment.
+/// What `main` found in the environment and on the command line.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
     /// systemd's `$CREDENTIALS_DIRECTORY`.
     pub credentials: Option<PathBuf>,
+    /// Whether secrets whose master key is lost are given up.
+    pub forget_lost_secrets: bool,
 }
 
 /// Runs the daemon until it is told to stop. An error says why it could not start.
@@ -86,7 +88,12 @@ async fn serve(
     make_state_dir(&config.state_dir)?;
     let plugins = Arc::new(load_plugins(&config).await?);
     let store = Arc::new(open_store(&config, &clock).await?);
-    let keys = key_check::open_keys(&store, environment.credentials.as_deref(), &config.state_dir)
+    let credentials = environment.credentials.as_deref();
+    if environment.forget_lost_secrets {
+        let forgotten = key_check::forget_lost(&store, credentials, &config.state_dir).await;
+        forgotten.map_err(|error| error.to_string())?;
+    }
+    let keys = key_check::open_keys(&store, credentials, &config.state_dir)
         .map_err(|error| error.to_string())?;
     let tokens = ServiceTokens::new(&keys);
     let vault = Arc::new(Vault::new(&keys));

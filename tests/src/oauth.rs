@@ -123,8 +123,8 @@ impl OauthServer {
                     return;
                 }
                 let Ok(stream) = stream else { continue };
-                let shared = shared.clone();
-                std::thread::spawn(move || serve(stream, &shared));
+                let (shared, over) = (shared.clone(), over.clone());
+                std::thread::spawn(move || serve(stream, &shared, &over));
             }
         });
         OauthServer { address, state, ended }
@@ -218,12 +218,15 @@ impl Reply {
     }
 }
 
-fn serve(stream: TcpStream, state: &Mutex<State>) {
+fn serve(stream: TcpStream, state: &Mutex<State>, ended: &AtomicBool) {
     // A test that hangs must not hang for ever.
     let _ = stream.set_read_timeout(Some(Duration::from_secs(60)));
     let Ok(mut writer) = stream.try_clone() else { return };
     let mut reader = BufReader::new(stream);
     while let Some(request) = read(&mut reader) {
+        if ended.load(Ordering::SeqCst) {
+            return;
+        }
         let reply = match (request.method.as_str(), request.path.as_str()) {
             ("GET", "/authorize") => authorize(&request, &mut lock(state)),
             ("POST", "/token") => token(&request, state),

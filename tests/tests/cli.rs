@@ -276,6 +276,29 @@ fn a_person_is_asked_for_what_is_missing() {
 }
 
 #[test]
+fn what_a_hook_refuses_stays_in_draft_with_a_way_on() {
+    let daemon = Daemon::start();
+    let sections = format!("{SECTIONS}hooks:\n  - {{type: validate, function: check}}\n");
+    let sample = Sample::new();
+    let check = "export const run = async (events) => {
+      if (events[0].input_data.global_values.level === 'high') throw 'too loud for this house';
+      return {};
+    };";
+    let parts = Parts::new("Greeter of tests", SIGNED, ECHO).with_sections(&sections);
+    parts.with_function("check", check).write_to(&sample.path());
+    let path = sample.shown();
+    let arguments = ["snap-in", "install", &path, "--set", "level=high", "--keyring", "token=-"];
+    let done = script(&daemon, &arguments, "t1");
+    let hints = ["too loud for this house", "its log: mortise run logs run_", "is in DRAFT now"];
+    assert_says(&done, 1, &hints);
+    let arguments = ["snap-in", "install", &path, "--set", "level=low", "--keyring", "token=-"];
+    let done = script(&daemon, &arguments, "t1");
+    assert_says(&done, 0, &["it is DRAFT", "changing level", "is ACTIVE"]);
+    let loud = script(&daemon, &["snap-in", "set", SCOPE, "level=high"], "");
+    assert_says(&loud, 1, &["too loud for this house"]);
+}
+
+#[test]
 fn a_person_can_stop_and_go_on_later() {
     let daemon = Daemon::start();
     let sample = Sample::new();
@@ -413,6 +436,13 @@ fn inputs_and_keyrings_are_set_together() {
     assert_says(&done, 2, &["level: ", "low, high"]);
     let found = daemon.call("snap-ins.get", &json!({ "id": SCOPE }));
     assert_eq!(found["snap_in"]["inputs"][0]["value"], "hello", "all or nothing");
+    let arguments = ["snap-in", "set", SCOPE, "--keyring", "token=-"];
+    let mut person = AtTerminal::start(command(&daemon, &arguments));
+    person.wait_for("token: ");
+    person.answer_secretly("typed-secret");
+    let (status, shown) = person.end();
+    assert!(status.success() && shown.contains("keyring token is set"), "{shown}");
+    assert!(!shown.contains("typed-secret"), "{shown}");
     assert_says(&script(&daemon, &["snap-in", "set", SCOPE], ""), 2, &["NAME=VALUE"]);
     assert_says(&script(&daemon, &["snap-in", "set", "a/b/c", "x=1"], ""), 1, &["a/b/c"]);
 }
@@ -427,7 +457,7 @@ fn a_person_enables_it_for_himself() {
     let done = script(&daemon, &["snap-in", "install", &sample.shown()], "");
     assert_says(&done, 0, &["is ACTIVE"]);
     let alone = script(&daemon, &["snap-in", "enable", SCOPE, "--user", "ada"], "");
-    assert_says(&alone, 1, &["days", "mortise snap-in update-user"]);
+    assert_says(&alone, 1, &["days", "mortise snap-in set-user"]);
     let wrong =
         script(&daemon, &["snap-in", "enable", SCOPE, "--user", "ada", "--set", "days=sun"], "");
     assert_says(&wrong, 2, &["days[0]: ", "mon, tue"]);

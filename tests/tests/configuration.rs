@@ -182,6 +182,33 @@ fn hooks_are_asked_before_a_configuration_is_in_effect() {
 }
 
 #[test]
+fn hooks_are_asked_about_whole_configurations_only() {
+    let strict = "
+export const run = async ([event]) => {
+  const { project, team } = event.input_data.global_values;
+  console.log('asked about', project, team);
+  if (project === undefined || team === undefined) throw new Error('half of it');
+  if (project === team) throw new Error('both the same');
+};";
+    let parts = Parts::new("strict", SIGNED, SHOW)
+        .with_sections(INPUTS)
+        .with_sections(
+            "    - name: team\n      description: Who.\n      field_type: text\n      \
+             is_required: true\n",
+        )
+        .with_sections("hooks:\n  - type: validate\n    function: on_validate\n")
+        .with_function("on_validate", strict);
+    let daemon = Daemon::start();
+    let it = daemon.install_draft(&parts);
+    daemon.call("snap-ins.update", &update(&it.id, json!({ "project": "alpha" })));
+    assert!(hook_log(&daemon, &it.id, "validate").is_empty(), "the team is still missing");
+    let no = daemon.refused("snap-ins.update", &update(&it.id, json!({ "team": "alpha" })), 422);
+    assert_eq!(no["hook"]["message"], "both the same", "{no}");
+    daemon.call("snap-ins.update", &update(&it.id, json!({ "team": "red" })));
+    daemon.step("activate", &it.id, "ACTIVE");
+}
+
+#[test]
 fn hooks_decide_about_activation_and_its_end() {
     let daemon = Daemon::start();
     let it = daemon.install_draft(&configurable());

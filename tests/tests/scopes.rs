@@ -1,6 +1,6 @@
 //! Scopes: where snap-ins live, lists and tokens that are narrowed to a part of the host.
 
-use mortise_tests::daemon::Daemon;
+use mortise_tests::daemon::{Daemon, built};
 use mortise_tests::snap_in::Parts;
 use serde_json::{Value, json};
 
@@ -112,4 +112,30 @@ fn lists_and_tokens_are_narrowed_to_a_prefix() {
     daemon.call("tokens.delete", &json!({ "name": "payments" }));
     let answer = daemon.try_call_as(&token, "snap-ins.list", &json!({})).expect("it answers");
     assert_eq!(answer.status, 401);
+}
+
+#[test]
+fn the_command_line_makes_tokens_that_work() {
+    let daemon = Daemon::start();
+    let it = daemon.install_at(&Parts::echo(), "prod/payments/echo");
+    let socket = daemon.socket();
+    let mortise = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(built("mortise"));
+        command.arg("--socket").arg(&socket).args(arguments);
+        let output = command.output().expect("it starts");
+        let text = String::from_utf8(output.stdout).expect("UTF-8");
+        (output.status.code(), text)
+    };
+    let (code, token) = mortise(&["token", "create", "team", "--scope", "prod"]);
+    assert_eq!(code, Some(0), "{token}");
+    let listed = daemon.try_call_as(token.trim(), "snap-ins.list", &json!({}));
+    assert_eq!(ids(&listed.expect("it answers").json(), "snap_ins"), [it.id]);
+    let (_, tokens) = mortise(&["token", "list"]);
+    assert!(tokens.contains("team") && tokens.contains("prod"), "{tokens}");
+    let (_, sources) = mortise(&["source", "list", "--scope", "prod/payments"]);
+    assert!(sources.contains(&it.source), "{sources}");
+    let (_, sources) = mortise(&["--json", "source", "list", "--scope", "test"]);
+    assert!(sources.contains("\"event_sources\": []"), "{sources}");
+    assert_eq!(mortise(&["token", "delete", "team"]).0, Some(0));
+    assert_eq!(mortise(&["token", "delete", "team"]).0, Some(1));
 }

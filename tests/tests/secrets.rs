@@ -361,3 +361,40 @@ fn a_credential_is_changed_by_who_provides_it() {
     std::fs::write(&path, text(&[&first])).expect("written");
     check_words(&refused(&state, Some(credentials.path())), &["1 secret ", &shown, "further line"]);
 }
+
+#[test]
+fn a_lost_key_costs_the_secrets_and_nothing_else() {
+    let first = Daemon::start();
+    let sections = "keyrings:\n  organization:\n    - {name: token, description: Any., types: [snap_in_secret]}\n";
+    let installed = first.install_draft(&Parts::echo().with_sections(sections));
+    let set = json!({ "snap_in": installed.id, "name": "token", "secret": "of-no-use-any-more" });
+    first.call("keyrings.set", &set);
+    first.step("activate", &installed.id, "ACTIVE");
+    assert!(first.terminate().success());
+    let state = state_of(&first);
+    std::fs::write(state.key_file(), "5a".repeat(32)).expect("written");
+    check_words(&refused(&state, None), &["1 secret", "lost for good", "--forget-lost-secrets"]);
+
+    let wrapper = ["sh", "-c", "exec \"$@\" --forget-lost-secrets", "sh"];
+    let daemon = Daemon::start_with(Options {
+        state_dir: Some(state.0.clone()),
+        wrapper: wrapper.map(str::to_owned).to_vec(),
+        ..Options::default()
+    });
+    let which = json!({ "snap_in": installed.id, "name": "token" });
+    let keyring = daemon.call("keyrings.get", &which)["keyring"].clone();
+    assert_eq!(keyring["state"], "broken", "{keyring}");
+    check_words(keyring["reason"].as_str().expect("a reason"), &["lost", "set it anew"]);
+    eventually("the snap-in says that it cannot work", PATIENCE, || {
+        let shown = daemon.call("snap-ins.get", &json!({ "id": installed.id }));
+        (shown["snap_in"]["state"] == "ERROR").then_some(())
+    });
+    daemon.call("keyrings.set", &set);
+    daemon.step("activate", &installed.id, "ACTIVE");
+    let event = daemon.send_event(&installed, &json!({ "n": 7 }));
+    assert_eq!(daemon.run_of(&event)["result"], json!({ "n": 7 }));
+    // From now on it is not needed any more.
+    drop(daemon);
+    first.restart();
+    settled(&first);
+}

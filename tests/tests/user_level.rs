@@ -164,8 +164,8 @@ fn what_a_person_sets_is_checked_whole() {
     let missing = daemon.refused("snap-ins.enable", &json!({ "id": id, "user": "ada" }), 422);
     assert_eq!(missing["code"], "not_ready");
     assert_eq!(missing["missing"][0]["name"], "channel", "{missing}");
-    let command = missing["missing"][0]["command"].as_str().expect("a command");
-    assert!(command.contains("mortise snap-in update-user"), "{command}");
+    let command = "mortise snap-in set-user default/default/personal --user ada channel=VALUE";
+    assert_eq!(missing["missing"][0]["command"], command);
 
     let wrong = json!({ "channel": "no hash", "limit": 11, "team": "x", "chanel": "#x" });
     let wrong = json!({ "id": id, "user": "ada", "inputs_values": wrong });
@@ -350,6 +350,7 @@ fn secrets_of_a_person_reach_functions_and_nobody_else() {
     let problem = daemon.refused("keyrings.set", &shared, 400);
     assert_eq!(problem["field"], "user", "{problem}");
     assert_eq!(daemon.call("keyrings.get", &of("bob"))["keyring"]["state"], "missing");
+    assert_eq!(daemon.call("keyrings.get", &of("eve"))["keyring"]["state"], "missing");
     let listed = json!({ "snap_in": id, "user": "ada" });
     let listed = daemon.list_all("keyrings.list", "keyrings", &listed);
     let states: Vec<_> = listed.iter().map(|it| (&it["name"], &it["state"])).collect();

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::error::{ApiError, Code};
 use super::lists::{Paging, cursor, time};
-use super::rights::Caller;
+use super::rights::{Caller, Right};
 use super::snap_ins;
 use super::user_level::{person, person_or_new};
 use super::{Api, extent};
@@ -18,10 +18,13 @@ use crate::connections::change::{Given, Problem};
 use crate::connections::secret::{MASK, SecretText};
 use crate::connections::types::{ConnectionKind, ConnectionType};
 use crate::engine::keyrings::{Begun, ConnectRequest, KeyringError, Located, SetRequest};
-use crate::model::id::{KeyringId, SnapInId};
+use crate::model::id::{KeyringId, UserId};
 use crate::model::keyring::{ExternalOrganization, KeyringOwner, KeyringState};
 use crate::model::manifest::Level;
-use crate::store::{KeyringRecord, SnapInRecord};
+use crate::store::KeyringRecord;
+
+/// No user has this id.
+const NOBODY: UserId = UserId(0);
 
 /// A keyring of a snap-in, without its secret.
 #[derive(Serialize, JsonSchema)]
@@ -142,8 +145,7 @@ pub(super) struct Which {
     snap_in: String,
     /// Name in the manifest.
     name: String,
-    /// Id or name of the user whose it is, for a keyring of the user level; the caller himself when
-    /// absent.
+    /// Id or name of the user, for a keyring of the user level; the caller himself when absent.
     #[serde(default)]
     user: Option<String>,
 }
@@ -155,8 +157,7 @@ pub(super) struct Set {
     snap_in: String,
     /// Name in the manifest.
     name: String,
-    /// Id or name of the user whose it is, for a keyring of the user level; the caller himself when
-    /// absent.
+    /// Id or name of the user, for a keyring of the user level; the caller himself when absent.
     #[serde(default)]
     user: Option<String>,
     /// Id of a type, when the keyring may be of several.
@@ -188,8 +189,7 @@ pub(super) struct Connect {
     snap_in: String,
     /// Name in the manifest.
     name: String,
-    /// Id or name of the user whose it is, for a keyring of the user level; the caller himself when
-    /// absent.
+    /// Id or name of the user, for a keyring of the user level; the caller himself when absent.
     #[serde(default)]
     user: Option<String>,
     /// Id of a type, when the keyring may be of several.
@@ -345,7 +345,9 @@ fn keyring(located: Located) -> Keyring {
     let is_connection = located.is_connection();
     let Located { owner, declared, found, .. } = located;
     let (level, user) = match &owner {
-        KeyringOwner::User { user, .. } => ("user", Some(user.to_string())),
+        KeyringOwner::User { user, .. } => {
+            ("user", Some(*user).filter(|it| *it != NOBODY).map(|it| it.to_string()))
+        }
         KeyringOwner::SnapIn { .. } | KeyringOwner::Developer { .. } => ("organization", None),
     };
     let state = found.as_ref().map(|(_, record)| record.state.clone());
@@ -436,54 +438,60 @@ fn keyring_type(
     }
 }
 
-/// Whose keyring is meant: the snap-in's or, where the manifest says so, that of a known user.
-fn owner(
-    api: &Api,
-    caller: &Caller,
-    snap_in: &str,
-    name: String,
-    user: Option<&str>,
-) -> Result<KeyringOwner, ApiError> {
-    let snap_in = snap_ins::find(api, caller, snap_in)?;
-    if !is_of_user(api, &snap_in, &name, user)? {
-        return Ok(KeyringOwner::SnapIn { snap_in: snap_in.0, name });
-    }
-    let (user, _) = person(api, caller, user)?;
-    Ok(KeyringOwner::User { snap_in: snap_in.0, user, name })
+/// What somebody wants with a keyring.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// To look at it.
+    Look,
+    /// To do something to it, which needs a right of its own when it is shared.
+    Change,
+    /// The same, also when nobody has heard of the user yet.
+    Set,
 }
 
-/// The same for a keyring that is to be set, whose user may be new.
-async fn owner_or_new(
+/// Whose keyring is meant: the snap-in's, or for one of the user level that of `user`, who is the
+/// caller himself when nobody is named.
+async fn owner(
     api: &Api,
     caller: &Caller,
-    snap_in: &str,
-    name: String,
-    user: Option<&str>,
+    which: Which,
+    purpose: Purpose,
 ) -> Result<KeyringOwner, ApiError> {
-    let snap_in = snap_ins::find(api, caller, snap_in)?;
-    if !is_of_user(api, &snap_in, &name, user)? {
-        return Ok(KeyringOwner::SnapIn { snap_in: snap_in.0, name });
-    }
-    let (user, _) = person_or_new(api, caller, user).await?;
-    Ok(KeyringOwner::User { snap_in: snap_in.0, user, name })
-}
-
-fn is_of_user(
-    api: &Api,
-    (_, record): &(SnapInId, SnapInRecord),
-    name: &str,
-    user: Option<&str>,
-) -> Result<bool, ApiError> {
+    let Which { snap_in, name, user } = which;
+    let (snap_in, record) = snap_ins::find(api, caller, &snap_in)?;
     let version = api.services.contexts.version(record.version)?;
-    let declared = version.as_ref().and_then(|it| it.manifest.keyring(name));
-    match (declared.map(|it| it.level), user) {
-        (Some(Level::User), _) | (None, Some(_)) => Ok(true),
-        (Some(Level::Organization) | None, None) => Ok(false),
-        (Some(Level::Organization), Some(_)) => {
-            let message = format!("`{name}` is the organization's, not a user's: leave `user` out");
-            Err(ApiError::field("user", message))
+    let level = version.and_then(|it| it.manifest.keyring(&name).map(|it| it.level));
+    let is_personal = match level {
+        Some(level) => level == Level::User,
+        // Only a version of before has it, if any.
+        None => user.is_some(),
+    };
+    if !is_personal {
+        if user.is_some() {
+            let message = format!("the keyring `{name}` is shared by all users: leave `user` out");
+            return Err(ApiError::field("user", message));
         }
+        let may = caller.principal.reach(Right::WriteSnapIns).is_some();
+        if purpose != Purpose::Look && !may {
+            let message = format!(
+                "the keyring `{name}` is shared by all users: to change it needs the right `{}`",
+                Right::WriteSnapIns.name()
+            );
+            return Err(ApiError::new(Code::Forbidden, message));
+        }
+        return Ok(KeyringOwner::SnapIn { snap_in, name });
     }
+    let user = match purpose {
+        Purpose::Set => person_or_new(api, caller, user.as_deref()).await?.0,
+        Purpose::Change => person(api, caller, user.as_deref())?.0,
+        Purpose::Look => match person(api, caller, user.as_deref()) {
+            Ok((user, _)) => user,
+            // Nobody has heard of him, so he has set nothing.
+            Err(error) if error.code() == Code::NotFound => NOBODY,
+            Err(error) => return Err(error),
+        },
+    };
+    Ok(KeyringOwner::User { snap_in, user, name })
 }
 
 fn one(api: &Api, owner: KeyringOwner) -> Result<OneKeyring, ApiError> {
@@ -491,8 +499,8 @@ fn one(api: &Api, owner: KeyringOwner) -> Result<OneKeyring, ApiError> {
 }
 
 pub(super) async fn set(api: Arc<Api>, caller: Caller, set: Set) -> Result<OneKeyring, ApiError> {
-    let user = set.user.as_deref();
-    let owner = owner_or_new(&api, &caller, &set.snap_in, set.name, user).await?;
+    let which = Which { snap_in: set.snap_in, name: set.name, user: set.user };
+    let owner = owner(&api, &caller, which, Purpose::Set).await?;
     let given = match (set.secret.text("secret")?, set.fields.fields()?) {
         (Some(secret), None) => Given::Secret(secret),
         (None, Some(fields)) => Given::Fields(fields),
@@ -519,8 +527,8 @@ pub(super) async fn connect(
     caller: Caller,
     connect: Connect,
 ) -> Result<Connecting, ApiError> {
-    let user = connect.user.as_deref();
-    let owner = owner_or_new(&api, &caller, &connect.snap_in, connect.name, user).await?;
+    let which = Which { snap_in: connect.snap_in, name: connect.name, user: connect.user };
+    let owner = owner(&api, &caller, which, Purpose::Set).await?;
     let request = ConnectRequest {
         owner: owner.clone(),
         type_id: connect.type_id,
@@ -539,7 +547,7 @@ pub(super) async fn get(
     caller: Caller,
     which: Which,
 ) -> Result<OneKeyring, ApiError> {
-    let owner = owner(&api, &caller, &which.snap_in, which.name, which.user.as_deref())?;
+    let owner = owner(&api, &caller, which, Purpose::Look).await?;
     one(&api, owner)
 }
 
@@ -554,8 +562,8 @@ pub(super) async fn list(
     };
     if let Some(text) = &list.snap_in {
         let (snap_in, _) = snap_ins::find(&api, &caller, text)?;
-        let user = match &list.user {
-            Some(text) => Some(person(&api, &caller, Some(text))?.0),
+        let user = match list.user.as_deref() {
+            Some(user) => Some(person(&api, &caller, Some(user))?.0),
             None => None,
         };
         let all = api.keyrings.list(snap_in, user)?.into_iter().map(keyring);
@@ -591,7 +599,7 @@ pub(super) struct Tried {
 }
 
 pub(super) async fn verify(api: Arc<Api>, caller: Caller, which: Which) -> Result<Tried, ApiError> {
-    let owner = owner(&api, &caller, &which.snap_in, which.name, which.user.as_deref())?;
+    let owner = owner(&api, &caller, which, Purpose::Change).await?;
     let problem = api.keyrings.verify(owner.clone()).await?;
     let OneKeyring { keyring } = one(&api, owner)?;
     Ok(Tried { keyring, problem })
@@ -602,7 +610,7 @@ pub(super) async fn refresh(
     caller: Caller,
     which: Which,
 ) -> Result<OneKeyring, ApiError> {
-    let owner = owner(&api, &caller, &which.snap_in, which.name, which.user.as_deref())?;
+    let owner = owner(&api, &caller, which, Purpose::Change).await?;
     api.keyrings.refresh(owner.clone()).await?;
     one(&api, owner)
 }
@@ -612,7 +620,7 @@ pub(super) async fn revoke(
     caller: Caller,
     which: Which,
 ) -> Result<OneKeyring, ApiError> {
-    let owner = owner(&api, &caller, &which.snap_in, which.name, which.user.as_deref())?;
+    let owner = owner(&api, &caller, which, Purpose::Change).await?;
     api.keyrings.revoke(owner.clone(), &caller.principal.name()).await?;
     one(&api, owner)
 }
@@ -628,7 +636,7 @@ pub(super) async fn delete(
     caller: Caller,
     which: Which,
 ) -> Result<Deleted, ApiError> {
-    let owner = owner(&api, &caller, &which.snap_in, which.name, which.user.as_deref())?;
+    let owner = owner(&api, &caller, which, Purpose::Change).await?;
     // A name that is not declared is a mistake; one that is not set has nothing to delete.
     api.keyrings.locate(owner.clone())?;
     let id: KeyringId = api.operations.remove_keyring(&caller.asker(), owner).await?;

@@ -188,6 +188,10 @@ pub(super) async fn person_or_new(
     caller: &Caller,
     asked: Option<&str>,
 ) -> Result<(UserId, UserRecord), ApiError> {
+    // A function is nobody's user, and makes none.
+    if caller.principal.reach(Right::UseSnapIns).is_none() {
+        return person(api, caller, asked);
+    }
     let name = match asked {
         None => caller.principal.name(),
         Some(text) if text.parse::<UserId>().is_ok() => return person(api, caller, asked),
@@ -440,6 +444,7 @@ fn shown(
         kind: it.kind,
         status: it.status.name(),
     });
+    let missing = level.missing(&record.name);
     Ok(OneUser {
         snap_in_user: SnapInUser {
             snap_in: id.to_string(),
@@ -448,7 +453,7 @@ fn shown(
             inputs: inputs.collect(),
             keyrings: keyrings.collect(),
             event_sources: event_sources.collect(),
-            missing: level.missing().iter().map(MissingThing::of).collect(),
+            missing: missing.iter().map(MissingThing::of).collect(),
         },
     })
 }

@@ -52,6 +52,9 @@ pub(super) enum Command {
         /// The configuration file; without one, the defaults
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
+        /// Delete the secrets whose master key is lost, so that they can be set anew
+        #[arg(long)]
+        forget_lost_secrets: bool,
     },
     /// Try it: a daemon in a temporary directory, the example snap-in, a signed webhook
     Quickstart {
@@ -114,6 +117,11 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: FunctionCommand,
     },
+    /// API tokens
+    Token {
+        #[command(subcommand)]
+        command: TokenCommand,
+    },
     /// The master key, which secrets in the database are sealed with
     Key {
         #[command(subcommand)]
@@ -156,6 +164,37 @@ pub(super) struct Page {
     /// Where the last page ended
     #[arg(long)]
     pub(super) cursor: Option<String>,
+}
+
+/// Which snap-ins a list is about.
+#[derive(Args, Clone, Debug)]
+pub(super) struct About {
+    /// Only those of this snap-in: id or scope
+    #[arg(long, conflicts_with = "scope")]
+    pub(super) snap_in: Option<String>,
+    /// Only those of snap-ins under this prefix of a scope, such as prod/payments
+    #[arg(long)]
+    pub(super) scope: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum TokenCommand {
+    /// Make a token; it is shown once
+    #[command(after_help = "Examples:
+  mortise token create ci                         for the whole host
+  mortise token create payments --scope prod/payments
+  mortise token create ci > ci.token && MORTISE_TOKEN=$(cat ci.token) mortise snap-in list")]
+    Create {
+        /// Says who or what uses it
+        name: String,
+        /// Limit it to the snap-ins under this prefix of a scope
+        #[arg(long)]
+        scope: Option<String>,
+    },
+    /// List tokens
+    List,
+    /// Delete a token: whoever has it cannot use it any more
+    Delete { name: String },
 }
 
 #[derive(Debug, Subcommand)]
@@ -231,9 +270,8 @@ Examples:
 pub(super) enum SourceCommand {
     /// List event sources
     List {
-        /// Only those of this snap-in
-        #[arg(long)]
-        snap_in: Option<String>,
+        #[command(flatten)]
+        about: About,
         #[command(flatten)]
         page: Page,
     },
@@ -259,9 +297,8 @@ pub(super) enum SourceCommand {
 pub(super) enum EventCommand {
     /// List events, newest first
     List {
-        /// Only those of this snap-in
-        #[arg(long)]
-        snap_in: Option<String>,
+        #[command(flatten)]
+        about: About,
         /// Only those of this type
         #[arg(long = "type")]
         event_type: Option<String>,
@@ -276,9 +313,8 @@ pub(super) enum EventCommand {
 pub(super) enum RunCommand {
     /// List runs, newest first
     List {
-        /// Only those of this snap-in
-        #[arg(long)]
-        snap_in: Option<String>,
+        #[command(flatten)]
+        about: About,
         /// Only those in this state: queued, running, retrying, succeeded, failed, dead, cancelled
         #[arg(long)]
         state: Option<String>,
@@ -328,9 +364,8 @@ pub(super) struct DeadLetters {
 pub(super) enum DeadLetterCommand {
     /// List dead letters, oldest first
     List {
-        /// Only those of this snap-in
-        #[arg(long)]
-        snap_in: Option<String>,
+        #[command(flatten)]
+        about: About,
         #[command(flatten)]
         page: Page,
     },

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::Failure;
 use super::arguments::{
-    Command, Connection, DeadLetterCommand, DeadLetters, EventCommand, FunctionCommand,
-    PackageCommand, Page, RunCommand, SourceCommand, VersionCommand,
+    About, Command, Connection, DeadLetterCommand, DeadLetters, EventCommand, FunctionCommand,
+    PackageCommand, Page, RunCommand, SourceCommand, TokenCommand, VersionCommand,
 };
 use super::connection::Client;
 use super::show::{self, View};
@@ -30,6 +30,14 @@ pub(super) fn run(connection: &Connection, command: Command) -> Result<(), Failu
         Command::Keyring { command } => return keyrings::run(&client, connection.json, command),
         Command::DeveloperKeyring { command } => {
             return keyrings::run_developer(&client, connection.json, command);
+        }
+        Command::Token { command: TokenCommand::Create { name, scope } } => {
+            let answer = client.call("tokens.create", &json!({ "name": name, "scope": scope }))?;
+            if connection.json {
+                return show::answer(&answer, &View::EVERYTHING, true);
+            }
+            // Alone, so that it can go into a file.
+            return show::print(answer["token"].as_str().unwrap_or_default());
         }
         Command::Key { command } => return keys::run(&client, connection.json, &command),
         _ => {}
@@ -72,8 +80,8 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
             }
         },
         Command::Source { command } => match command {
-            SourceCommand::List { snap_in, page } => {
-                ("event-sources.list", paged(page, json!({ "snap_in": snap_in })), View::SOURCES)
+            SourceCommand::List { about, page } => {
+                ("event-sources.list", paged(page, narrowed(about, json!({}))), View::SOURCES)
             }
             SourceCommand::Get { source } => {
                 ("event-sources.get", json!({ "id": source }), View::SOURCE)
@@ -94,17 +102,17 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
             }
         },
         Command::Event { command } => match command {
-            EventCommand::List { snap_in, event_type, page } => (
+            EventCommand::List { about, event_type, page } => (
                 "events.list",
-                paged(page, json!({ "snap_in": snap_in, "type": event_type })),
+                paged(page, narrowed(about, json!({ "type": event_type }))),
                 View::EVENTS,
             ),
             EventCommand::Get { event } => ("events.get", json!({ "id": event }), View::EVENT),
         },
         Command::Run { command } => match command {
-            RunCommand::List { snap_in, state, function, page } => (
+            RunCommand::List { about, state, function, page } => (
                 "runs.list",
-                paged(page, json!({ "snap_in": snap_in, "state": state, "function": function })),
+                paged(page, narrowed(about, json!({ "state": state, "function": function }))),
                 View::RUNS,
             ),
             RunCommand::Get { run, wait } => {
@@ -118,8 +126,8 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
             RunCommand::Replay { run } => ("runs.replay", json!({ "id": run }), View::RUN),
         },
         Command::DeadLetter { command } => match command {
-            DeadLetterCommand::List { snap_in, page } => {
-                ("dead-letters.list", paged(page, json!({ "snap_in": snap_in })), View::RUNS)
+            DeadLetterCommand::List { about, page } => {
+                ("dead-letters.list", paged(page, narrowed(about, json!({}))), View::RUNS)
             }
             DeadLetterCommand::Replay(which) => {
                 ("dead-letters.replay", chosen(which), View::EVERYTHING)
@@ -133,6 +141,11 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
             let body = json!({ "snap_in": snap_in, "function": function, "payload": payload });
             ("functions.call", body, View::EVERYTHING)
         }
+        Command::Token { command } => match command {
+            TokenCommand::Create { .. } => return Err(not_one_call()),
+            TokenCommand::List => ("tokens.list", json!({}), View::TOKENS),
+            TokenCommand::Delete { name } => ("tokens.delete", json!({ "name": name }), View::DONE),
+        },
         Command::Status => ("system.status", json!({}), View::EVERYTHING),
         Command::Plugins => ("system.plugins", json!({}), View::PLUGINS),
         Command::Call { name, parameters } => {
@@ -176,6 +189,13 @@ fn without_nulls(parameters: Value) -> Value {
         }
         other => other,
     }
+}
+
+/// What is asked for, of some snap-ins only.
+fn narrowed(about: About, mut parameters: Value) -> Value {
+    parameters["snap_in"] = json!(about.snap_in);
+    parameters["scope"] = json!(about.scope);
+    parameters
 }
 
 fn chosen(which: DeadLetters) -> Value {

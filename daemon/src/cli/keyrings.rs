@@ -4,7 +4,7 @@
 use std::io::{IsTerminal, Read};
 use std::time::Duration;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::Failure;
@@ -19,10 +19,8 @@ pub(super) enum KeyringCommand {
   pass show github | mortise keyring set default/default/github token
   echo '{\"user\": \"u\", \"password\": \"p\"}' | mortise keyring set my/jira/sync account")]
     Set {
-        /// Id or scope
-        snap_in: String,
-        /// Name in the manifest
-        name: String,
+        #[command(flatten)]
+        which: Which,
         /// Which type, when the keyring may be of several
         #[arg(long = "type", value_name = "ID")]
         type_id: Option<String>,
@@ -37,21 +35,22 @@ pub(super) enum KeyringCommand {
         skip_verification: bool,
     },
     /// Show a keyring, without its secret
-    Get { snap_in: String, name: String },
+    Get(Which),
     /// List the keyrings of a snap-in, or all that are set
     List {
         /// Id or scope
         snap_in: Option<String>,
+        /// Also those of this user
+        #[arg(long, value_name = "NAME", requires = "snap_in")]
+        user: Option<String>,
         /// Only those in this state: missing, pending, ready, broken
         #[arg(long)]
         state: Option<String>,
     },
     /// Connect by OAuth2: shows the page where a person grants access, and waits for him
     Connect {
-        /// Id or scope
-        snap_in: String,
-        /// Name in the manifest
-        name: String,
+        #[command(flatten)]
+        which: Which,
         /// Which type, when the keyring may be of several
         #[arg(long = "type", value_name = "ID")]
         type_id: Option<String>,
@@ -69,13 +68,31 @@ pub(super) enum KeyringCommand {
         no_wait: bool,
     },
     /// Try a secret at the external system
-    Verify { snap_in: String, name: String },
+    Verify(Which),
     /// Renew the access token of a connection now
-    Refresh { snap_in: String, name: String },
+    Refresh(Which),
     /// Give a connection up at the external system
-    Revoke { snap_in: String, name: String },
+    Revoke(Which),
     /// Delete a keyring with its secret
-    Delete { snap_in: String, name: String },
+    Delete(Which),
+}
+
+/// One keyring.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Which {
+    /// Id or scope
+    snap_in: String,
+    /// Name in the manifest
+    name: String,
+    /// Whose, for a keyring of the user level; yours when not given
+    #[arg(long)]
+    user: Option<String>,
+}
+
+impl Which {
+    fn parameters(&self) -> Value {
+        without_nulls(json!({ "snap_in": self.snap_in, "name": self.name, "user": self.user }))
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -128,58 +145,45 @@ const DEVELOPER_KEYRINGS: View = View::Table(
 
 pub(super) fn run(client: &Client, as_json: bool, command: KeyringCommand) -> Result<(), Failure> {
     let (answer, view) = match command {
-        KeyringCommand::Set {
-            snap_in,
-            name,
-            type_id,
-            subdomain,
-            organization,
-            skip_verification,
-        } => {
-            let mut body = without_nulls(json!({
-                "snap_in": snap_in,
-                "name": name,
-                "type": type_id,
-                "subdomain": subdomain,
-                "organization": organization,
-                "skip_verification": skip_verification,
-            }));
-            ask_for_secret(client, &mut body, type_id.as_deref())?;
+        KeyringCommand::Set { which, type_id, subdomain, organization, skip_verification } => {
+            let mut body = with(
+                &which,
+                json!({
+                    "type": type_id,
+                    "subdomain": subdomain,
+                    "organization": organization,
+                    "skip_verification": skip_verification,
+                }),
+            );
+            ask_for_secret(client, &which, &mut body, type_id.as_deref())?;
             (client.call("keyrings.set", &body)?, View::One("keyring"))
         }
-        KeyringCommand::Get { snap_in, name } => {
-            let body = json!({ "snap_in": snap_in, "name": name });
+        KeyringCommand::Get(which) => {
+            let body = which.parameters();
             (client.call("keyrings.get", &body)?, View::One("keyring"))
         }
-        KeyringCommand::List { snap_in, state } => {
-            let body = without_nulls(json!({ "snap_in": snap_in, "state": state }));
+        KeyringCommand::List { snap_in, state, user } => {
+            let body = without_nulls(json!({ "snap_in": snap_in, "state": state, "user": user }));
             (client.call("keyrings.list", &body)?, KEYRINGS)
         }
-        KeyringCommand::Connect {
-            snap_in,
-            name,
-            type_id,
-            subdomain,
-            organization,
-            scopes,
-            no_wait,
-        } => {
-            let body = without_nulls(json!({
-                "snap_in": snap_in,
-                "name": name,
-                "type": type_id,
-                "subdomain": subdomain,
-                "organization": organization,
-                "scopes": if scopes.is_empty() { Value::Null } else { json!(scopes) },
-            }));
+        KeyringCommand::Connect { which, type_id, subdomain, organization, scopes, no_wait } => {
+            let body = with(
+                &which,
+                json!({
+                    "type": type_id,
+                    "subdomain": subdomain,
+                    "organization": organization,
+                    "scopes": if scopes.is_empty() { Value::Null } else { json!(scopes) },
+                }),
+            );
             let begun = client.call("keyrings.connect", &body)?;
             if no_wait {
                 return show::answer(&begun, &View::EVERYTHING, as_json);
             }
-            (wait_for_grant(client, &begun)?, View::One("keyring"))
+            (wait_for_grant(client, &which, &begun)?, View::One("keyring"))
         }
-        KeyringCommand::Verify { snap_in, name } => {
-            let body = json!({ "snap_in": snap_in, "name": name });
+        KeyringCommand::Verify(which) => {
+            let body = which.parameters();
             let tried = client.call("keyrings.verify", &body)?;
             show::answer(&tried, &View::One("keyring"), as_json)?;
             return match tried["problem"].as_str() {
@@ -187,16 +191,16 @@ pub(super) fn run(client: &Client, as_json: bool, command: KeyringCommand) -> Re
                 None => Ok(()),
             };
         }
-        KeyringCommand::Refresh { snap_in, name } => {
-            let body = json!({ "snap_in": snap_in, "name": name });
+        KeyringCommand::Refresh(which) => {
+            let body = which.parameters();
             (client.call("keyrings.refresh", &body)?, View::One("keyring"))
         }
-        KeyringCommand::Revoke { snap_in, name } => {
-            let body = json!({ "snap_in": snap_in, "name": name });
+        KeyringCommand::Revoke(which) => {
+            let body = which.parameters();
             (client.call("keyrings.revoke", &body)?, View::One("keyring"))
         }
-        KeyringCommand::Delete { snap_in, name } => {
-            let body = json!({ "snap_in": snap_in, "name": name });
+        KeyringCommand::Delete(which) => {
+            let body = which.parameters();
             (client.call("keyrings.delete", &body)?, View::DONE)
         }
     };
@@ -236,16 +240,15 @@ pub(super) fn run_developer(
 }
 
 /// Says where access is granted, and waits until it is or cannot be any more.
-fn wait_for_grant(client: &Client, begun: &Value) -> Result<Value, Failure> {
+fn wait_for_grant(client: &Client, which: &Which, begun: &Value) -> Result<Value, Failure> {
     let text = |key: &str| begun[key].as_str().unwrap_or_default();
     // Not among what is printed as the answer, which scripts read.
     eprintln!("Open this page and grant access, before {}:\n", text("expires_date"));
     eprintln!("  {}\n", text("authorize_url"));
     let before = &begun["keyring"];
-    let which = json!({ "snap_in": before["snap_in"], "name": before["name"] });
     loop {
         std::thread::sleep(LOOK_EVERY);
-        let found = client.call("keyrings.get", &which)?;
+        let found = client.call("keyrings.get", &which.parameters())?;
         let now = &found["keyring"];
         if now["id"] != before["id"] || now["changed_date"] != before["changed_date"] {
             return Ok(found);
@@ -260,13 +263,17 @@ fn wait_for_grant(client: &Client, begun: &Value) -> Result<Value, Failure> {
 
 /// Puts the secret into the parameters of `keyrings.set`: from standard input as it is, or asked for
 /// field by field on a terminal.
-fn ask_for_secret(client: &Client, body: &mut Value, type_id: Option<&str>) -> Result<(), Failure> {
+fn ask_for_secret(
+    client: &Client,
+    which: &Which,
+    body: &mut Value,
+    type_id: Option<&str>,
+) -> Result<(), Failure> {
     if !std::io::stdin().is_terminal() {
         body["secret"] = json!(from_standard_input()?);
         return Ok(());
     }
-    let which = json!({ "snap_in": body["snap_in"], "name": body["name"] });
-    let found = client.call("keyrings.get", &which)?;
+    let found = client.call("keyrings.get", &which.parameters())?;
     let types = found["keyring"]["types"].as_array().cloned().unwrap_or_default();
     let mut fitting = types.iter().filter(|it| match type_id {
         Some(id) => it["id"] == id,
@@ -311,6 +318,17 @@ fn from_standard_input() -> Result<String, Failure> {
     let length = text.strip_suffix('\n').map(|it| it.strip_suffix('\r').unwrap_or(it).len());
     text.truncate(length.unwrap_or(text.len()));
     Ok(text)
+}
+
+/// The parameters that name a keyring, and more.
+fn with(which: &Which, more: Value) -> Value {
+    let mut parameters = which.parameters();
+    if let (Some(parameters), Value::Object(more)) =
+        (parameters.as_object_mut(), without_nulls(more))
+    {
+        parameters.extend(more);
+    }
+    parameters
 }
 
 fn without_nulls(parameters: Value) -> Value {

@@ -29,7 +29,9 @@ use arguments::{Arguments, Command, ConfigCommand, VersionCommand};
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
-        Command::Serve { config } => serve::serve(config.as_deref()),
+        Command::Serve { config, forget_lost_secrets } => {
+            serve::serve(config.as_deref(), forget_lost_secrets)
+        }
         Command::Quickstart { once } => quickstart::run(once),
         Command::Config { command } => match command {
             ConfigCommand::Defaults => show::print(crate::config::DEFAULTS.trim_end()),

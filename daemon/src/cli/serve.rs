@@ -10,10 +10,11 @@ use crate::config::{Config, LogFormat, LogSettings};
 use crate::run::{self, Environment};
 
 /// Runs the daemon until it is told to stop.
-pub(super) fn serve(config: Option<&Path>) -> Result<(), Failure> {
+pub(super) fn serve(config: Option<&Path>, forget_lost_secrets: bool) -> Result<(), Failure> {
     let config = read(config)?;
     start_logging(&config.log)?;
-    run::run(config, &environment()).map_err(Failure::failed)
+    let environment = Environment { forget_lost_secrets, ..environment() };
+    run::run(config, &environment).map_err(Failure::failed)
 }
 
 /// Says whether a configuration can be used.
@@ -32,7 +33,8 @@ fn read(config: Option<&Path>) -> Result<Config, Failure> {
 
 #[expect(clippy::disallowed_methods, reason = "the daemon's environment is read here only")]
 fn environment() -> Environment {
-    Environment { credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from) }
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    Environment { credentials, ..Environment::default() }
 }
 
 fn filter(settings: &LogSettings) -> Result<EnvFilter, Failure> {

@@ -20,6 +20,10 @@ pub(super) enum View {
 }
 
 impl View {
+    pub(super) const TOKENS: View = View::Table(
+        "tokens",
+        &[("NAME", "name"), ("SCOPE", "scope"), ("CREATED", "created_date"), ("BY", "created_by")],
+    );
     pub(super) const PACKAGE: View = View::One("package");
     pub(super) const PACKAGES: View = View::Table(
         "packages",

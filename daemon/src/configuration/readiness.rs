@@ -73,20 +73,25 @@ impl Missing {
 /// What the organization level lacks before an activation, inputs first, in manifest order.
 pub fn missing(manifest: &Manifest, configured: Configured<'_>) -> Vec<Missing> {
     let inputs = inputs::missing(manifest, Level::Organization, configured.inputs);
-    let inputs = inputs.into_iter().map(|it| missing_input(it, configured, "update"));
+    let inputs = inputs.into_iter().map(|it| missing_input(it, configured, None));
     let keyrings = manifest.keyrings.iter().filter(|it| it.level == Level::Organization);
     let keyrings = keyrings.filter(|it| !it.optional);
     let keyrings = keyrings.filter_map(|it| missing_keyring(manifest, it, configured));
     inputs.chain(keyrings).collect()
 }
 
-/// What a person lacks before he can enable it for himself. His keyrings are always optional.
-pub fn missing_of_user(manifest: &Manifest, configured: Configured<'_>) -> Vec<Missing> {
+/// What the person of this name lacks before he can enable it for himself. His keyrings are always
+/// optional.
+pub fn missing_of_user(
+    manifest: &Manifest,
+    configured: Configured<'_>,
+    user: &str,
+) -> Vec<Missing> {
     let inputs = inputs::missing(manifest, Level::User, configured.inputs);
-    inputs.into_iter().map(|it| missing_input(it, configured, "update-user")).collect()
+    inputs.into_iter().map(|it| missing_input(it, configured, Some(user))).collect()
 }
 
-fn missing_input(input: &Input, configured: Configured<'_>, verb: &str) -> Missing {
+fn missing_input(input: &Input, configured: Configured<'_>, user: Option<&str>) -> Missing {
     let message = match configured.inputs.get(&input.name) {
         None => "is required and has no value".to_owned(),
         Some(value) => {
@@ -95,15 +100,19 @@ fn missing_input(input: &Input, configured: Configured<'_>, verb: &str) -> Missi
             format!("is required, and its value is not right any more: {why}")
         }
     };
+    let value = in_shell(&format!("{}=VALUE", input.name));
     Missing {
         kind: MissingKind::Input,
         name: input.name.clone(),
         message,
-        command: format!(
-            "mortise snap-in {verb} {} --set {}=VALUE",
-            configured.snap_in,
-            in_shell(&input.name)
-        ),
+        command: match user {
+            None => format!("mortise snap-in set {} {value}", configured.snap_in),
+            Some(user) => format!(
+                "mortise snap-in set-user {} --user {} {value}",
+                configured.snap_in,
+                in_shell(user)
+            ),
+        },
     }
 }
 
@@ -171,7 +180,7 @@ fn is_granted(manifest: &Manifest, type_id: &str) -> bool {
 
 /// As one word of a command line.
 fn in_shell(name: &str) -> String {
-    let is_plain = |it: char| it.is_ascii_alphanumeric() || "_-.,:/@".contains(it);
+    let is_plain = |it: char| it.is_ascii_alphanumeric() || "_-.,:/@=".contains(it);
     if !name.is_empty() && name.chars().all(is_plain) {
         return name.to_owned();
     }
@@ -223,8 +232,8 @@ mod tests {
         assert_eq!(
             lines(json!({}), &[]),
             [
-                "input `channel` is required and has no value: mortise snap-in update a/b/c --set channel=VALUE",
-                "input `the limit` is required and has no value: mortise snap-in update a/b/c --set 'the limit'=VALUE",
+                "input `channel` is required and has no value: mortise snap-in set a/b/c channel=VALUE",
+                "input `the limit` is required and has no value: mortise snap-in set a/b/c 'the limit=VALUE'",
                 "keyring `token` is required and not set: mortise keyring set a/b/c token",
                 "keyring `slack` is required and not set: mortise keyring connect a/b/c slack",
             ]
@@ -240,7 +249,7 @@ mod tests {
                 &[("token", "own_slack", KeyringState::Ready), ("slack", "own_slack", broken)],
             ),
             [
-                "input `the limit` is required, and its value is not right any more: a value of type `int` is wanted, found text: mortise snap-in update a/b/c --set 'the limit'=VALUE",
+                "input `the limit` is required, and its value is not right any more: a value of type `int` is wanted, found text: mortise snap-in set a/b/c 'the limit=VALUE'",
                 "keyring `token` was set as `own_slack`, but must be `snap_in_secret` now: mortise keyring set a/b/c token",
                 "keyring `slack` does not work any more: invalid_grant: mortise keyring connect a/b/c slack",
             ]
@@ -267,11 +276,11 @@ mod tests {
     fn a_person_lacks_what_is_his_to_set() {
         let (inputs, keyrings) = (Map::new(), BTreeMap::new());
         let configured = Configured { snap_in: "a/b/c", inputs: &inputs, keyrings: &keyrings };
-        let missing = missing_of_user(&manifest(), configured);
+        let missing = missing_of_user(&manifest(), configured, "ada l");
         assert_eq!(
             missing.iter().map(Missing::line).collect::<Vec<_>>(),
             [
-                "input `mine` is required and has no value: mortise snap-in update-user a/b/c --set mine=VALUE"
+                "input `mine` is required and has no value: mortise snap-in set-user a/b/c --user 'ada l' mine=VALUE"
             ]
         );
     }

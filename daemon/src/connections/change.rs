@@ -341,7 +341,7 @@ mod tests {
         let kept = set(Some(&stored), text(&json)).expect("it keeps its secret");
         let kept = super::client(&kept.0).expect("a client");
         assert_eq!((kept.id.as_str(), kept.secret), ("k", Some("s".into())));
-        assert_eq!(set(Some(&stored), text(MASK)).expect("kept").1, true);
+        assert!(set(Some(&stored), text(MASK)).expect("kept").1);
         let public = set(Some(&stored), client("i", None)).expect("a client");
         assert_eq!(super::client(&public.0).expect("a client").secret, None);
         for wrong in [text(""), text(MASK), client("", Some("s")), client("i", Some(MASK))] {

@@ -88,6 +88,8 @@ pub struct Call {
 pub struct OfferedKeyring {
     /// Name in the manifest.
     pub name: String,
+    /// Id of its type.
+    pub type_id: String,
     /// What functions get.
     pub secret: Zeroizing<String>,
 }
@@ -284,7 +286,7 @@ impl Parts {
                 Err(error) => return Ok(Err(error)),
             }
         };
-        if let Some(OfferedKeyring { name, secret }) = &call.offered {
+        if let Some(OfferedKeyring { name, secret, .. }) = &call.offered {
             let known = snap_in.keyrings.get(name).copied();
             keyrings.retain(|it| it.name != *name);
             let (name, secret) = (name.clone(), secret.clone());

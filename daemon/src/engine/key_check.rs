@@ -4,10 +4,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use tracing::error;
+use tracing::{error, warn};
 
 use crate::secrets::{KeyError, KeyHome, KeyId, MasterKeys, Vault};
 use crate::store::{Store, StoreError};
+
+/// What is left to whoever has no backup.
+const LOST: &str = ". If the key is lost for good, `mortise serve --forget-lost-secrets` deletes what \
+                    it sealed: those keyrings are broken then, and have to be set anew";
 
 /// Why the daemon must not start with the master keys at hand.
 #[derive(Debug, thiserror::Error)]
@@ -21,7 +25,7 @@ pub enum KeyCheckError {
     /// There is none, and there ought to be.
     #[error(
         "there is no master key at {path}, but {secrets} in the database are sealed with one \
-         ({missing}): put the file back from where the backups are, and start again"
+         ({missing}): put the file back from where the backups are, and start again{LOST}"
     )]
     Missing {
         /// Where it should be.
@@ -35,7 +39,7 @@ pub enum KeyCheckError {
     #[error(
         "the master key is not the one that this database was written with: {secrets} are sealed with \
          {missing}, and {path} holds {found}. Put the missing key back as a further line, below those \
-         that are there, and start again{hint}"
+         that are there, and start again{hint}{LOST}"
     )]
     Wrong {
         /// Where the keys were read.
@@ -95,6 +99,29 @@ pub fn open_keys(
             _ => String::new(),
         },
     })
+}
+
+/// Deletes the secrets that none of the keys at hand opens; answers how many.
+pub async fn forget_lost(
+    store: &Store,
+    credentials: Option<&Path>,
+    state: &Path,
+) -> Result<usize, KeyCheckError> {
+    let at_hand: Vec<KeyId> = match MasterKeys::find(credentials, state)? {
+        Some(keys) => {
+            let (current, old) = keys.ids();
+            std::iter::once(current).chain(old).collect()
+        }
+        None => Vec::new(),
+    };
+    const REASON: &str = "its secret was sealed with a master key that is lost; set it anew";
+    let is_lost =
+        move |envelope: &[u8]| Vault::sealed_with(envelope).is_none_or(|it| !at_hand.contains(&it));
+    let forgotten = store.write(move |tables| tables.forget_envelopes(&is_lost, REASON)).await?;
+    if forgotten > 0 {
+        warn!(secrets = forgotten, "deleted secrets that were sealed with a lost master key");
+    }
+    Ok(forgotten)
 }
 
 /// How many secrets there are, by the key that they are sealed with.

@@ -10,6 +10,7 @@ use crate::configuration::inputs;
 use crate::configuration::readiness::{self, BoundKeyring, Configured};
 use crate::lifecycle::snap_in::Event;
 use crate::model::id::SnapInId;
+use crate::model::keyring::KeyringState;
 use crate::model::manifest::{HookType, Level, Manifest};
 use crate::store::{Configuration, KeyringRecord, SnapInRecord, StoreError};
 
@@ -71,6 +72,22 @@ impl Operations {
     ) -> Result<Vec<readiness::Missing>, StoreError> {
         let keyrings = self.bound_keyrings(record)?;
         Ok(readiness::missing(manifest, configured(record, &keyrings)))
+    }
+
+    /// Whether something would still be missing after a change.
+    pub(super) fn is_unfinished(
+        &self,
+        record: &SnapInRecord,
+        manifest: &Manifest,
+        change: &Change,
+    ) -> Result<bool, StoreError> {
+        let mut keyrings = self.bound_keyrings(record)?;
+        if let Some(offered) = &change.offered {
+            let ready =
+                BoundKeyring { type_id: offered.type_id.clone(), state: KeyringState::Ready };
+            keyrings.insert(offered.name.clone(), ready);
+        }
+        Ok(!readiness::missing(manifest, configured(record, &keyrings)).is_empty())
     }
 
     pub(super) fn refuse_unless_ready(

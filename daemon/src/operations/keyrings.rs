@@ -69,6 +69,7 @@ impl Operations {
             inputs::in_effect(&version.manifest, Level::Organization, &record.inputs);
         let offered = OfferedKeyring {
             name: prepared.owner().name().to_owned(),
+            type_id: prepared.type_id().to_owned(),
             secret: prepared.for_functions().clone().into_inner(),
         };
         let before = record.inputs.clone();

@@ -185,6 +185,8 @@ impl Operations {
     }
 
     /// Asks the validate hook about a configuration, and the update hook when the snap-in functions.
+    /// While something is still missing neither is asked: hooks are written for whole configurations,
+    /// and whoever sets one thing after the other must be able to get there.
     /// Answers the inputs with what the hooks wrote to them.
     async fn ask_hooks(
         &self,
@@ -194,6 +196,9 @@ impl Operations {
         proposal: Proposal,
     ) -> Result<Map<String, Value>, OperationError> {
         let Proposal { mut record, version, change } = proposal;
+        if self.is_unfinished(&record, &version.manifest, &change)? {
+            return Ok(record.inputs);
+        }
         let mut hooks = vec![HookType::Validate];
         if record.state == SnapInState::Active {
             hooks.push(HookType::Update);

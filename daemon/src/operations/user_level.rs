@@ -27,15 +27,15 @@ pub struct UserLevel {
 }
 
 impl UserLevel {
-    /// What he has to set before he can enable it.
-    pub fn missing(&self) -> Vec<Missing> {
+    /// What he, who has this name, has to set before he can enable it.
+    pub fn missing(&self, name: &str) -> Vec<Missing> {
         let keyrings = BTreeMap::new();
         let configured = Configured {
             snap_in: self.record.scope.as_str(),
             inputs: &self.settings.inputs,
             keyrings: &keyrings,
         };
-        missing_of_user(&self.version.manifest, configured)
+        missing_of_user(&self.version.manifest, configured, name)
     }
 }
 
@@ -105,7 +105,8 @@ impl Operations {
         }
         let after = UserLevel { settings, ..before };
         if enabled == Some(true) {
-            let missing = after.missing();
+            let record = self.services.store.read(|tables| tables.user(user))?;
+            let missing = after.missing(&record.map(|it| it.name).unwrap_or_default());
             if !missing.is_empty() {
                 return Err(OperationError::NotReady(missing));
             }

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 
 use redb::ReadableTable;
 
-use super::tables::{ReadTables, WriteTables};
+use super::records::KeyringRecord;
+use super::tables::{ReadTables, WriteTables, get, put};
 use super::{StoreError, schema};
+use crate::model::keyring::KeyringState;
 
 impl WriteTables<'_> {
     /// Stores the envelope of an owner in place of the one that he has.
@@ -29,6 +31,30 @@ impl WriteTables<'_> {
         }
         table.insert(owner, envelope)?;
         Ok(true)
+    }
+
+    /// Removes the envelopes that `is_lost` picks. Keyrings that had one are broken for `reason`
+    /// then. Answers how many there were.
+    pub fn forget_envelopes(
+        &mut self,
+        is_lost: impl Fn(&[u8]) -> bool,
+        reason: &str,
+    ) -> Result<usize, StoreError> {
+        let mut owners = Vec::new();
+        for row in self.envelopes()?.range(0u128..)? {
+            let (owner, envelope) = row?;
+            if is_lost(envelope.value()) {
+                owners.push(owner.value());
+            }
+        }
+        for owner in &owners {
+            self.envelopes()?.remove(owner)?;
+            if let Some(mut record) = get::<KeyringRecord>(self.keyrings()?, *owner)? {
+                record.state = KeyringState::Broken { reason: reason.to_owned() };
+                put(self.keyrings()?, *owner, &record)?;
+            }
+        }
+        Ok(owners.len())
     }
 
     /// Removes the envelope of an owner, if he has one.

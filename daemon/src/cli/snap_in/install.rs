@@ -277,9 +277,10 @@ impl Installation<'_> {
                 Ok(answer) => drop(settle::settled(self.client, what, answer)?),
                 Err(refusal) => {
                     let mut failure = Failure::from(refusal);
+                    let scope = &self.scope;
                     failure.message.push_str(&format!(
-                        "\nit stays in DRAFT: mortise snap-in show {}",
-                        self.scope
+                        "\nit stays in DRAFT. Mend it (mortise snap-in set {scope} NAME=VALUE) and go \
+                         on: mortise snap-in activate {scope}"
                     ));
                     return Err(failure);
                 }

@@ -49,6 +49,11 @@ impl Prepared {
         &self.record.owner
     }
 
+    /// Id of its type.
+    pub fn type_id(&self) -> &str {
+        &self.record.type_id
+    }
+
     /// What functions will get.
     pub fn for_functions(&self) -> &SecretText {
         self.secret.for_functions()
