@@ -24,6 +24,7 @@ fn record(owner: KeyringOwner) -> KeyringRecord {
         generation: 0,
         created_ms: 0,
         changed_ms: 0,
+        set_ms: 0,
         changed_by: "test".to_owned(),
     }
 }
@@ -134,6 +135,7 @@ async fn begin(store: &Store, owner: KeyringOwner, state: &'static str, expires_
     let new = AuthorizationRecord {
         owner,
         version: VersionId(1),
+        is_for_upgrade: false,
         type_id: "t".to_owned(),
         subdomain: None,
         organization: None,
