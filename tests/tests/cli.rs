@@ -9,6 +9,7 @@ use mortise_tests::client::{AtTerminal, Done, command, script};
 use mortise_tests::daemon::{Daemon, Options, built};
 use mortise_tests::files::{Answer, FileServer};
 use mortise_tests::snap_in::{ECHO, Parts, SIGNED, sign};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 const SECTIONS: &str = "
@@ -688,4 +689,61 @@ fn pages_and_completions_are_written() {
         assert!(completions.status.success());
         assert!(String::from_utf8_lossy(&completions.stdout).contains("no-activate"), "{shell}");
     }
+}
+
+/// Whatever ends a prompt for a secret, what is typed at the terminal after it is shown again.
+#[test]
+fn a_signal_at_a_secret_leaves_the_terminal_as_it_was() {
+    let daemon = Daemon::start();
+    let sample = Sample::new();
+    let path = sample.shown();
+    let done =
+        script(&daemon, &["snap-in", "install", &path, "--set", "level=low", "--no-activate"], "");
+    assert_says(&done, 0, &[]);
+    let set = ["keyring", "set", SCOPE, "token"];
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
+        let mut person = AtTerminal::start(command(&daemon, &set));
+        person.wait_for("Secret: ");
+        assert!(!person.shows_typing(), "hidden before it asks");
+        person.signal(signal);
+        let status = person.wait_for_end();
+        assert_eq!(status.code(), Some(code));
+        assert!(person.shows_typing(), "{signal:?}");
+    }
+    let mut person = AtTerminal::start(command(&daemon, &set));
+    person.wait_for("Secret: ");
+    // Ctrl-C as it is typed.
+    person.type_bytes(b"abc\x03");
+    assert_eq!(person.wait_for_end().code(), Some(130));
+    assert!(person.shows_typing());
+    let mut person = AtTerminal::start(command(&daemon, &set));
+    person.wait_for("Secret: ");
+    person.type_bytes(b"\xff\xfe\n");
+    person.wait_for("that was no UTF-8: type it again");
+    person.wait_for("Secret: ");
+    person.answer("typed-secret");
+    let (status, shown) = person.end();
+    assert!(status.success() && !shown.contains("typed-secret"), "{shown}");
+}
+
+#[test]
+fn what_never_ends_is_not_read() {
+    let daemon = Daemon::start();
+    let sample = Sample::new();
+    let path = sample.shown();
+    for arguments in [
+        &["version", "validate", "/dev/zero"][..],
+        &["snap-in", "install", "/dev/zero"],
+        &["snap-in", "install", &path, "--values", "/dev/zero"],
+        &["snap-in", "install", &path, "--keyring", "token=@/dev/zero"],
+    ] {
+        assert_says(&script(&daemon, arguments, ""), 1, &["/dev/zero is no regular file"]);
+    }
+    let zeros = "0".repeat(100_000);
+    let done = script(&daemon, &["keyring", "set", SCOPE, "token"], &zeros);
+    assert_says(&done, 1, &["longer than 65536 bytes"]);
+    let long = sample.file("long", &zeros, 0o600);
+    let keyring = format!("token=@{long}");
+    let done = script(&daemon, &["snap-in", "install", &path, "--keyring", &keyring], "");
+    assert_says(&done, 1, &["longer than 65536 bytes"]);
 }

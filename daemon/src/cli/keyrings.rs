@@ -1,15 +1,16 @@
 //! Keyrings on the command line. A secret is typed without an echo or comes on standard input; there
 //! is no option that takes one, because others on the host see the arguments of a command.
 
-use std::io::{IsTerminal, Read};
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
+use zeroize::Zeroizing;
 
-use super::Failure;
 use super::connection::Client;
 use super::show::{self, View};
+use super::{Failure, files, hidden};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KeyringCommand {
@@ -219,10 +220,10 @@ pub(super) fn run_developer(
                 Some(id) => {
                     body["client_id"] = json!(id);
                     if !public {
-                        body["client_secret"] = json!(secret("Client secret: ")?);
+                        body["client_secret"] = json!(*secret("Client secret: ")?);
                     }
                 }
-                None => body["secret"] = json!(secret("Secret: ")?),
+                None => body["secret"] = json!(*secret("Secret: ")?),
             }
             let answer = client.call("developer-keyrings.set", &body)?;
             (answer, View::One("developer_keyring"))
@@ -270,7 +271,7 @@ fn ask_for_secret(
     type_id: Option<&str>,
 ) -> Result<(), Failure> {
     if !std::io::stdin().is_terminal() {
-        body["secret"] = json!(from_standard_input()?);
+        body["secret"] = json!(*from_standard_input()?);
         return Ok(());
     }
     let found = client.call("keyrings.get", &which.parameters())?;
@@ -282,7 +283,7 @@ fn ask_for_secret(
     // Whether it can be this one is for the daemon to say.
     let fields = fitting.next().and_then(|it| it["fields"].as_array()).cloned().unwrap_or_default();
     if fields.is_empty() {
-        body["secret"] = json!(prompt("Secret: ")?);
+        body["secret"] = json!(*prompt("Secret: ")?);
         return Ok(());
     }
     let mut given = Map::new();
@@ -292,7 +293,7 @@ fn ask_for_secret(
         let optional = if field["optional"] == true { " (optional)" } else { "" };
         let value = prompt(&format!("{name}{optional}: "))?;
         if !(value.is_empty() && field["optional"] == true) {
-            given.insert(id.to_owned(), json!(value));
+            given.insert(id.to_owned(), json!(*value));
         }
     }
     body["fields"] = Value::Object(given);
@@ -300,23 +301,23 @@ fn ask_for_secret(
 }
 
 /// One secret: typed without an echo, or all of standard input.
-fn secret(question: &str) -> Result<String, Failure> {
+fn secret(question: &str) -> Result<Zeroizing<String>, Failure> {
     if std::io::stdin().is_terminal() { prompt(question) } else { from_standard_input() }
 }
 
-fn prompt(question: &str) -> Result<String, Failure> {
-    rpassword::prompt_password(question)
-        .map_err(|error| Failure::refused(format!("cannot read the secret: {error}")))
+fn prompt(question: &str) -> Result<Zeroizing<String>, Failure> {
+    let typed = hidden::ask(question)
+        .map_err(|error| Failure::refused(format!("cannot read the secret: {error}")))?;
+    typed.ok_or_else(|| Failure::refused("the input ended before there was a secret"))
 }
 
 /// Without the one end of line that commands such as `echo` add.
-fn from_standard_input() -> Result<String, Failure> {
-    let mut text = String::new();
-    std::io::stdin()
-        .read_to_string(&mut text)
-        .map_err(|error| Failure::refused(format!("cannot read the secret: {error}")))?;
+fn from_standard_input() -> Result<Zeroizing<String>, Failure> {
+    let mut text = files::standard_input("the secret")?;
     let length = text.strip_suffix('\n').map(|it| it.strip_suffix('\r').unwrap_or(it).len());
-    text.truncate(length.unwrap_or(text.len()));
+    if let Some(length) = length {
+        text.truncate(length);
+    }
     Ok(text)
 }
 

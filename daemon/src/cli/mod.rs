@@ -8,6 +8,7 @@ mod client;
 mod connection;
 mod documents;
 mod files;
+mod hidden;
 mod keyrings;
 mod keys;
 mod progress;
