@@ -747,3 +747,34 @@ fn what_never_ends_is_not_read() {
     let done = script(&daemon, &["snap-in", "install", &path, "--keyring", &keyring], "");
     assert_says(&done, 1, &["longer than 65536 bytes"]);
 }
+
+#[test]
+fn who_asks_for_json_has_errors_as_json() {
+    let daemon = Daemon::start();
+    let refused = script(&daemon, &["snap-in", "get", "a/b/c", "--json"], "");
+    assert_says(&refused, 1, &["mortise: "]);
+    assert_eq!(refused.json()["code"], "not_found", "{refused:?}");
+    let wrong = script(&daemon, &["call", "snap-ins.get", "{", "--json"], "");
+    assert_says(&wrong, 2, &["is no JSON"]);
+    assert_eq!(wrong.json()["code"], "usage");
+    let unknown = script(&daemon, &["snap-in", "get", "--json"], "");
+    assert_says(&unknown, 2, &["Usage:"]);
+    assert_eq!(unknown.json()["code"], "usage");
+    let nowhere = ["snap-in", "list", "--socket", "/nonexistent/socket", "--json"];
+    let nowhere = script(&daemon, &nowhere, "");
+    assert_eq!((nowhere.code, &nowhere.json()["code"]), (3, &json!("unreachable")));
+}
+
+#[test]
+fn a_package_is_not_left_behind_empty() {
+    let daemon = Daemon::start();
+    let sample = Sample::new();
+    let broken = sample.file("broken.tar.gz", "no archive", 0o644);
+    let create = ["version", "create", &broken, "--package", "mine", "--create-package"];
+    assert_says(&script(&daemon, &create, ""), 1, &[]);
+    assert!(is_empty(&daemon));
+    // One that was there stays.
+    daemon.call("packages.create", &json!({ "slug": "mine" }));
+    assert_says(&script(&daemon, &create, ""), 1, &[]);
+    assert!(!is_empty(&daemon));
+}

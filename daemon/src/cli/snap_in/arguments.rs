@@ -200,14 +200,16 @@ A file of values, which others must not be able to read:
     /// Deactivate a snap-in and wait until it is
     Deactivate {
         snap_in: String,
-        /// Go on even when the deactivate hook fails
+        /// Go on even when the deactivate hook fails, or an event source cannot be removed from
+        /// the external system: its registration stays there then
         #[arg(long)]
         force: bool,
     },
     /// Delete a snap-in
     Delete {
         snap_in: String,
-        /// Go on even when the deactivate hook fails
+        /// Go on even when the deactivate hook fails, or an event source cannot be removed from
+        /// the external system: its registration stays there then
         #[arg(long)]
         force: bool,
     },
