@@ -458,7 +458,7 @@ fn a_person_enables_it_for_himself() {
     let done = script(&daemon, &["snap-in", "install", &sample.shown()], "");
     assert_says(&done, 0, &["is ACTIVE"]);
     let alone = script(&daemon, &["snap-in", "enable", SCOPE, "--user", "ada"], "");
-    assert_says(&alone, 1, &["days", "mortise snap-in set-user"]);
+    assert_says(&alone, 1, &["days", "mortise snap-in set-user", "--user ada"]);
     let wrong =
         script(&daemon, &["snap-in", "enable", SCOPE, "--user", "ada", "--set", "days=sun"], "");
     assert_says(&wrong, 2, &["days[0]: ", "mon, tue"]);
@@ -777,4 +777,70 @@ fn a_package_is_not_left_behind_empty() {
     daemon.call("packages.create", &json!({ "slug": "mine" }));
     assert_says(&script(&daemon, &create, ""), 1, &[]);
     assert!(!is_empty(&daemon));
+}
+
+#[test]
+fn a_plan_says_what_can_be_done_and_leaves_nothing() {
+    let daemon = Daemon::start();
+    let sample = Sample::new();
+    assert_says(&install(&daemon, &sample), 0, &["is ACTIVE"]);
+    let path = sample.shown();
+    let extra = "    - {name: extra, field_type: text, is_required: true}\nkeyrings:\n";
+    sample.write(&SECTIONS.replace("keyrings:\n", extra));
+    let versions = || daemon.call("versions.list", &json!({}))["versions"].as_array().map(Vec::len);
+    let planned = script(&daemon, &["snap-in", "upgrade", SCOPE, &path, "--plan"], "");
+    let hint = format!("mortise snap-in upgrade {SCOPE} {path} --set extra=VALUE");
+    assert_says(&planned, 0, &["! input `extra` is required", &hint]);
+    assert_eq!(versions(), Some(1), "the plan leaves no version");
+    let given = ["snap-in", "upgrade", SCOPE, &path, "--plan", "--set", "extra=x"];
+    let planned = script(&daemon, &given, "");
+    assert_says(&planned, 0, &["+ input `extra`"]);
+    assert!(!planned.out.contains('!'), "{planned:?}");
+
+    let other = Sample::new();
+    Parts::new("Something else", SIGNED, ECHO).write_to(&other.path());
+    let manifest = std::fs::read_to_string(other.path().join("manifest.yaml")).expect("a file");
+    let manifest = manifest.replace("work", "labour");
+    other.file("greeter/manifest.yaml", &manifest, 0o644);
+    let source = other.path().join("src");
+    std::fs::rename(source.join("work.ts"), source.join("labour.ts")).expect("it is there");
+    let path = other.shown();
+    let arguments = ["snap-in", "upgrade", SCOPE, &path, "--yes"];
+    let refused = script(&daemon, &arguments, "");
+    assert_says(&refused, 1, &["! this looks like another snap-in", "--force"]);
+    assert_eq!(versions(), Some(1));
+    let forced = script(&daemon, &[&arguments[..], &["--force"]].concat(), "");
+    assert_says(&forced, 0, &["! this looks like another snap-in"]);
+
+    let nowhere = script(&daemon, &["snap-in", "upgrade", SCOPE, "nosuch"], "");
+    let hint = "nor is it a version of greeter-of-tests (1, 2)";
+    assert_says(&nowhere, 1, &["nosuch", hint]);
+    for url in ["file:///etc/passwd", "ftp://example.com/x.zip"] {
+        let create = ["version", "create", url, "--package", "greeter-of-tests"];
+        assert_says(&script(&daemon, &create, ""), 2, &["only http and https"]);
+    }
+}
+
+#[test]
+fn keyrings_are_shown_by_name() {
+    let daemon = Daemon::start();
+    let sections = "keyring_types:\n  - id: account\n    name: An account\n    description: Of two.\n    \
+                    kind: secret\n    external_system_name: Example\n    secret_config:\n      \
+                    secret_transform: '.user + .password'\n      fields:\n        \
+                    - {id: user, name: User, description: Who.}\n        \
+                    - {id: password, name: Password, description: What.}\nkeyrings:\n  organization:\n    \
+                    - {name: sync, types: [account]}\n";
+    let sample = Sample::with(sections);
+    let done = script(&daemon, &["snap-in", "install", &sample.shown(), "--no-activate"], "");
+    assert_says(&done, 0, &[]);
+    let list = script(&daemon, &["keyring", "list", SCOPE], "");
+    assert_says(&list, 0, &[SCOPE, "sync"]);
+    let set = ["keyring", "set", SCOPE, "sync"];
+    let broken = script(&daemon, &set, r#"{"user": "u", "password": "#);
+    assert_says(&broken, 1, &["no JSON object of texts", r#"{"user": "...", "password": "..."}"#]);
+    let done = script(&daemon, &set, r#"{"user": "u", "password": "p"}"#);
+    assert_says(&done, 0, &[SCOPE]);
+    let shown = script(&daemon, &["keyring", "get", SCOPE, "sync"], "");
+    assert_says(&shown, 0, &[SCOPE, "account"]);
+    assert!(!shown.out.contains("[{"), "{shown:?}");
 }

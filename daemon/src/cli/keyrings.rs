@@ -1,6 +1,7 @@
 //! Keyrings on the command line. A secret is typed without an echo or comes on standard input; there
 //! is no option that takes one, because others on the host see the arguments of a command.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::time::Duration;
 
@@ -186,8 +187,10 @@ pub(super) fn run(client: &Client, as_json: bool, command: KeyringCommand) -> Re
         KeyringCommand::Verify(which) => {
             let body = which.parameters();
             let tried = client.call("keyrings.verify", &body)?;
+            let problem = tried["problem"].as_str().map(str::to_owned);
+            let tried = if as_json { tried } else { for_people(client, tried) };
             show::answer(&tried, &View::One("keyring"), as_json)?;
-            return match tried["problem"].as_str() {
+            return match problem {
                 Some(problem) => Err(Failure::refused(problem)),
                 None => Ok(()),
             };
@@ -205,7 +208,42 @@ pub(super) fn run(client: &Client, as_json: bool, command: KeyringCommand) -> Re
             (client.call("keyrings.delete", &body)?, View::DONE)
         }
     };
+    let answer = if as_json { answer } else { for_people(client, answer) };
     show::answer(&answer, &view, as_json)
+}
+
+/// Keyrings with what people call their snap-ins and types.
+fn for_people(client: &Client, mut answer: Value) -> Value {
+    // A list is worth showing with ids, too, to somebody who may not list snap-ins.
+    let named = |id: &Value| match client.try_call("snap-ins.get", &json!({ "id": id })) {
+        Ok(Ok(found)) => found["snap_in"]["scope"].clone(),
+        Ok(Err(_)) | Err(_) => id.clone(),
+    };
+    let mut scopes: BTreeMap<String, Value> = BTreeMap::new();
+    let mut rename = |keyring: &mut Value| {
+        if let Some(id) = keyring["snap_in"].as_str().filter(|it| !it.is_empty()) {
+            let id = id.to_owned();
+            let scope = scopes.entry(id.clone()).or_insert_with(|| named(&json!(id)));
+            keyring["snap_in"] = scope.clone();
+        }
+        if let Some(types) = type_names(&keyring["types"]) {
+            keyring["types"] = json!(types);
+        }
+    };
+    if answer["keyring"].is_object() {
+        rename(&mut answer["keyring"]);
+    }
+    if let Some(keyrings) = answer.get_mut("keyrings").and_then(Value::as_array_mut) {
+        keyrings.iter_mut().for_each(rename);
+    }
+    answer
+}
+
+/// The types that a keyring may be of, in one text.
+fn type_names(types: &Value) -> Option<String> {
+    let name = |it: &Value| it["id"].as_str().or(it.as_str()).map(str::to_owned);
+    let names: Vec<String> = types.as_array()?.iter().filter_map(name).collect();
+    Some(names.join(", "))
 }
 
 pub(super) fn run_developer(

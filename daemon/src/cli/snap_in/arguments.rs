@@ -62,6 +62,9 @@ pub(in crate::cli) struct Upgrade {
     /// Show what would change, and change nothing
     #[arg(long, conflicts_with = "yes")]
     pub(in crate::cli) plan: bool,
+    /// Move it even to what looks like another snap-in
+    #[arg(long)]
+    pub(in crate::cli) force: bool,
 }
 
 #[derive(Args, Clone, Debug)]
