@@ -199,7 +199,6 @@ const BORDERS: [Border; 37] = [
     ("regex", &["daemon/src/configuration/", "daemon/src/script/"]),
     ("regorus", &["plugins/flow-custom-webhook/"]),
     ("reqwest", &["daemon/src/cli/", "daemon/src/egress/"]),
-    ("rpassword", &["daemon/src/cli/"]),
     ("rquickjs", &["daemon/src/functions/"]),
     ("rustls", &["daemon/src/cli/", "daemon/src/egress/"]),
     ("rustls_native_certs", &["daemon/src/egress/"]),
