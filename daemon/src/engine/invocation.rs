@@ -228,12 +228,12 @@ impl Parts {
             return Ok(not_started(failed("not_found", message)));
         };
         let policy = self.policy(function);
-        let keyrings = match self.keyrings_for(&call, &snap_in).await? {
+        let keyrings = match self.keyrings_for(&call, &version, &snap_in).await? {
             Ok(keyrings) => keyrings,
             Err(error) => {
-                // Not the function's fault, and mended by whoever renews the keyring: it is tried
-                // again, and a snap-in with a broken keyring is in ERROR, which holds its runs.
-                return Ok(not_started(AttemptOutcome::Interrupted { reason: error.to_string() }));
+                // An outage of whoever renews a token, or somebody has to set it anew: the event is
+                // not lost for that. A snap-in with a broken keyring is in ERROR, which holds runs.
+                return Ok(not_started(AttemptOutcome::Postponed { reason: error.to_string() }));
             }
         };
         let token = self.tokens.issue(
@@ -272,21 +272,23 @@ impl Parts {
     async fn keyrings_for(
         &self,
         call: &Call,
+        version: &VersionContext,
         snap_in: &SnapInContext,
     ) -> Result<Result<Vec<ResolvedKeyring>, KeyringError>, StoreError> {
         let package = snap_in.record.package;
+        let bindings = snap_in.keyrings(&version.manifest);
         let is_hook = matches!(call.head.trigger, RunTrigger::Hook { .. });
         let mut keyrings = if is_hook {
-            self.keyrings.usable(&snap_in.keyrings, package).await?.0
+            self.keyrings.usable(&bindings, package).await?.0
         } else {
-            match self.keyrings.resolve(&snap_in.keyrings, package).await {
+            match self.keyrings.resolve(&bindings, package).await {
                 Ok(keyrings) => keyrings,
                 Err(KeyringError::Store(error)) => return Err(error),
                 Err(error) => return Ok(Err(error)),
             }
         };
         if let Some(OfferedKeyring { name, secret, .. }) = &call.offered {
-            let known = snap_in.keyrings.get(name).copied();
+            let known = bindings.get(name).copied();
             keyrings.retain(|it| it.name != *name);
             let (name, secret) = (name.clone(), secret.clone());
             keyrings.push(ResolvedKeyring { name, id: known.unwrap_or(KeyringId(0)), secret });

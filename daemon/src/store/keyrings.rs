@@ -341,3 +341,7 @@ impl ReadTables {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "keyrings_tests.rs"]
+mod tests;

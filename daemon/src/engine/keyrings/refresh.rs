@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
@@ -37,6 +38,8 @@ const STORE_PAUSE: Duration = Duration::from_millis(500);
 #[derive(Default)]
 pub(super) struct Attempts {
     places: Mutex<HashMap<KeyringId, Arc<Place>>>,
+    /// How many are being made.
+    under_way: watch::Sender<usize>,
 }
 
 /// The attempts of one keyring.
@@ -71,9 +74,24 @@ impl Attempts {
         places.entry(id).or_default().clone()
     }
 
+    /// One is being made until the guard is dropped.
+    fn begin(&self) -> UnderWay {
+        self.under_way.send_modify(|it| *it += 1);
+        UnderWay(self.under_way.clone())
+    }
+
     /// Nothing of before counts for a keyring that was set anew or removed.
     pub(super) fn forget(&self, id: KeyringId) {
         self.places.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+}
+
+/// While it is there, an attempt is being made.
+struct UnderWay(watch::Sender<usize>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.send_modify(|it| *it = it.saturating_sub(1));
     }
 }
 
@@ -100,7 +118,12 @@ impl Keyrings {
         match self.renewed(id, record.generation, Occasion::Due).await {
             Ok((_, renewed)) => Ok(renewed),
             Err(_) if life.is_good(self.0.parts.clock.now_ms()) => Ok(secret),
-            Err(error) => Err(error),
+            Err(error) => {
+                if let KeyringError::NotRenewed { .. } = &error {
+                    self.set_waiting(&record.owner, id, true);
+                }
+                Err(error)
+            }
         }
     }
 
@@ -143,6 +166,7 @@ impl Keyrings {
             if let Some(failure) = past.failure.as_ref().filter(|_| is_shared || pauses) {
                 return Err(failure.clone());
             }
+            let _under_way = this.0.attempts.begin();
             let secret = this.open(id, &envelope)?;
             let outcome = this.attempt(id, record, secret, &mut past).await;
             place.ended.fetch_add(1, Ordering::SeqCst);
@@ -272,6 +296,7 @@ impl Keyrings {
                 });
             match stored.await {
                 Ok(Some(record)) => {
+                    self.set_waiting(&record.owner, id, false);
                     info!(keyring = %id, name = record.owner.name(), "an access token was renewed");
                     return Ok((record, secret));
                 }
@@ -295,6 +320,8 @@ impl Keyrings {
         record: &KeyringRecord,
         reason: &str,
     ) -> Result<(), KeyringError> {
+        // Nothing starts between here and the moment that the snap-in is in ERROR.
+        self.set_waiting(&record.owner, id, true);
         let generation = record.generation;
         let state = KeyringState::Broken { reason: reason.to_owned() };
         let note = self
@@ -302,12 +329,17 @@ impl Keyrings {
             .parts
             .store
             .write(move |tables| tables.note_keyring(id, generation, &state, false));
-        let Some(record) = note.await? else { return Err(KeyringError::Gone) };
+        let noted = note.await;
+        let Ok(Some(record)) = noted else {
+            self.set_waiting(&record.owner, id, false);
+            return Err(noted.err().map_or(KeyringError::Gone, KeyringError::from));
+        };
         warn!(keyring = %id, name = record.owner.name(), reason, "a keyring is broken");
         if let Some(snap_in) = record.owner.snap_in() {
             self.0.parts.contexts.forget(snap_in);
         }
         self.report(&record, reason).await;
+        self.set_waiting(&record.owner, id, false);
         Ok(())
     }
 
@@ -315,8 +347,17 @@ impl Keyrings {
     async fn report(&self, record: &KeyringRecord, reason: &str) {
         let KeyringOwner::SnapIn { snap_in, name } = &record.owner else { return };
         let Some(listener) = self.0.broken.get() else { return };
-        let reason = format!("the keyring `{name}` is broken: {reason}");
+        let reason =
+            format!("the keyring `{name}` is broken: {reason}; connect it again, or delete it");
         listener.keyring_broken(*snap_in, reason).await;
+    }
+
+    /// Waits until no renewal is under way: a daemon that ends in the middle of one may lose tokens
+    /// that it was given.
+    pub async fn settled(&self) {
+        let mut under_way = self.0.attempts.under_way.subscribe();
+        // The sender lives as long as this.
+        let _ = under_way.wait_for(|it| *it == 0).await;
     }
 
     /// Renews what is due although nobody uses it, for ever: refresh tokens die of being left alone.
