@@ -1,9 +1,11 @@
 //! Connections of OAuth2 against a server that behaves as RFC 6749 and 7636 say, and one that does
 //! not: granting, renewing, losing and giving up.
 
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use mortise_tests::daemon::{Daemon, Installed, Options};
+use mortise_tests::daemon::{Daemon, Installed, Options, built};
 use mortise_tests::eventually;
 use mortise_tests::http::{Connection, Response};
 use mortise_tests::oauth::{CLIENT_ID, CLIENT_SECRET, OauthServer};
@@ -446,7 +448,7 @@ export const run = async (events) => ({ names: Object.keys(events[0].input_data.
     assert_eq!(keyring(&daemon, &installed)["state"], "broken");
     assert_active(&daemon, &installed);
     let answer = try_function(&daemon, &server, &installed);
-    assert_eq!(answer["result"]["names"], json!([]), "{answer}");
+    assert_eq!(answer["result"]["names"], json!(["client"]), "{answer}");
 }
 
 #[test]
@@ -517,6 +519,11 @@ fn a_server_that_is_down_is_waited_for() {
         (answer["result"]["status"] != 200).then_some(answer)
     });
     assert!(expired.to_string().contains("cannot be renewed at the moment"), "{expired}");
+    // Events that come meanwhile wait; their runs are neither lost nor dead.
+    let payload = json!({ "url": format!("{}/me", server.url()) });
+    let events: Vec<_> = (0..5).map(|_| daemon.send_event(&installed, &payload)).collect();
+    assert!(daemon.log().contains("runs wait for a connection"), "{}", daemon.log());
+    std::thread::sleep(Duration::from_secs(2));
     let asked = server.asked().refreshes;
     assert!(asked <= 6, "{asked} requests to a server that is down");
     assert_eq!(keyring(&daemon, &installed)["state"], "ready", "it may work later");
@@ -527,6 +534,12 @@ fn a_server_that_is_down_is_waited_for() {
         let answer = try_function(&daemon, &server, &installed);
         (answer["result"]["status"] == 200).then_some(())
     });
+    for event in events {
+        let run = daemon.run_of(&event);
+        assert_eq!((&run["state"], &run["result"]["status"]), (&json!("succeeded"), &json!(200)));
+        let interrupted = run["attempts"].as_array().map_or(0, Vec::len) - 1;
+        assert!(interrupted <= 1, "{run}");
+    }
     assert_nothing_leaked(&daemon, &server);
 }
 
@@ -564,21 +577,21 @@ fn a_kill_in_the_middle_of_a_renewal_costs_a_new_authorization_at_most() {
 }
 
 #[test]
-fn a_stop_waits_for_tokens_that_a_server_is_about_to_give() {
+fn a_stop_waits_for_a_renewal() {
     let (daemon, server) = (daemon(), OauthServer::start());
     let installed = install(&daemon, &server);
-    server.behave(|it| it.expires_in = Some(2));
+    server.behave(|it| it.expires_in = Some(4));
     connect(&daemon, &server, &installed);
     server.behave(|it| {
+        it.delay = Duration::from_millis(1500);
         it.expires_in = Some(3600);
-        it.delay = Duration::from_secs(4);
     });
     eventually("it is due", PATIENCE, || (server.asked().refreshes > 0).then_some(()));
     assert!(daemon.terminate().success());
     server.behave(|it| it.delay = Duration::ZERO);
     daemon.restart();
-    assert!(daemon.log().contains("an access token was renewed"), "{}", daemon.log());
     daemon.call("keyrings.refresh", &which(&installed));
+    assert_eq!(server.asked().refreshes, 2, "the tokens of before the stop were stored");
     assert_eq!(keyring(&daemon, &installed)["state"], "ready");
 }
 
@@ -619,7 +632,45 @@ fn deleting_a_connection_gives_it_up_and_deleting_a_snap_in_leaves_nothing() {
     connect(&daemon, &server, &installed);
     let page = begin(&daemon, &installed);
     daemon.step("delete", &installed.id, "DELETED");
+    assert_eq!(server.asked().revocations, 2, "from DRAFT");
     let everywhere = daemon.call("keyrings.list", &json!({}));
     assert_eq!(everywhere["keyrings"], json!([]), "{everywhere}");
     assert_eq!(come_back(&daemon, &granted(&server, &page)).status, 404);
+
+    let version = daemon.call("versions.list", &json!({ "package": "asker" }));
+    let again = json!({ "version": version["versions"][0]["id"] });
+    let created = daemon.call("snap-ins.create", &again);
+    let id = created["snap_in"]["id"].as_str().expect("an id").to_owned();
+    let installed = Installed { id, ..installed };
+    connect(&daemon, &server, &installed);
+    daemon.step("activate", &installed.id, "ACTIVE");
+    daemon.step("delete", &installed.id, "DELETED");
+    assert_eq!(server.asked().revocations, 3, "from ACTIVE");
+}
+
+#[test]
+fn the_client_shows_the_page_and_waits_for_the_grant() {
+    let (daemon, server) = (daemon(), OauthServer::start());
+    let installed = install(&daemon, &server);
+    let mut child = Command::new(built("mortise"))
+        .args(["keyring", "connect", &installed.id, "connection", "--scope", "read", "--json"])
+        .args(["--url", &format!("http://{}", daemon.address())])
+        .env("MORTISE_TOKEN", daemon.token())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the client can be started");
+    let said = BufReader::new(child.stderr.take().expect("it is piped"));
+    let page = said
+        .lines()
+        .map_while(Result::ok)
+        .find_map(|line| line.find("http://").map(|at| line[at..].trim().to_owned()));
+    let page = page.expect("it says where");
+    assert!(page.contains("scope=things%3Aread&"), "{page}");
+    assert_eq!(come_back(&daemon, &granted(&server, &page)).status, 200);
+    let output = child.wait_with_output().expect("it ends");
+    let shown: Value = serde_json::from_slice(&output.stdout).expect("the answer");
+    assert!(output.status.success() && shown["keyring"]["state"] == "ready", "{shown}");
+    assert_eq!(shown["keyring"]["scopes"], json!(["things:read"]), "{shown}");
 }

@@ -102,13 +102,15 @@ impl CallHook for Invoker {
     }
 }
 
-/// Makes the trigger URLs of a snap-in known to external systems, and takes them back. Errors are
-/// for people.
+/// What a snap-in has at external systems: its trigger URLs are made known there and taken back, its
+/// connections given up. Errors are for people.
 pub trait RegisterSources: Send + Sync + 'static {
     /// Registers what is not registered.
     fn register(&self, snap_in: SnapInId) -> BoxFuture<'static, Result<(), String>>;
     /// Takes back what is registered.
     fn unregister(&self, snap_in: SnapInId) -> BoxFuture<'static, Result<(), String>>;
+    /// Gives up its connections, as far as that can be done.
+    fn give_up(&self, snap_in: SnapInId) -> BoxFuture<'static, ()>;
 }
 
 impl RegisterSources for Keyrings {
@@ -120,6 +122,11 @@ impl RegisterSources for Keyrings {
     fn unregister(&self, snap_in: SnapInId) -> BoxFuture<'static, Result<(), String>> {
         let this = self.clone();
         Box::pin(async move { this.unregister_sources(snap_in).await })
+    }
+
+    fn give_up(&self, snap_in: SnapInId) -> BoxFuture<'static, ()> {
+        let this = self.clone();
+        Box::pin(async move { this.give_up_all(snap_in).await })
     }
 }
 

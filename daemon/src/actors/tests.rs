@@ -49,6 +49,10 @@ impl RegisterSources for NoRegistrations {
     fn unregister(&self, _: SnapInId) -> BoxFuture<'static, Result<(), String>> {
         async { Ok(()) }.boxed()
     }
+
+    fn give_up(&self, _: SnapInId) -> BoxFuture<'static, ()> {
+        async {}.boxed()
+    }
 }
 
 struct Caller(Arc<Hooks>);

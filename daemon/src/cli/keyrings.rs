@@ -40,12 +40,12 @@ pub(super) enum KeyringCommand {
     List {
         /// Id or scope
         snap_in: Option<String>,
-        /// Also those of this user
-        #[arg(long, value_name = "NAME", requires = "snap_in")]
-        user: Option<String>,
         /// Only those in this state: missing, pending, ready, broken
         #[arg(long)]
         state: Option<String>,
+        /// Also those of this user
+        #[arg(long, requires = "snap_in")]
+        user: Option<String>,
     },
     /// Connect by OAuth2: shows the page where a person grants access, and waits for him
     Connect {

@@ -343,3 +343,7 @@ impl ReadTables {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "keyrings_tests.rs"]
+mod tests;

@@ -163,6 +163,7 @@ impl Keyrings {
         match setting.await? {
             KeyringSetting::Set(id, record) => {
                 self.0.attempts.forget(id);
+                self.set_waiting(&owner, id, false);
                 self.0.changed.notify_one();
                 self.changed(&owner)?;
                 Ok((id, *record))
@@ -187,6 +188,7 @@ impl Keyrings {
         match removal.await? {
             KeyringRemoval::Removed(id) => {
                 self.0.attempts.forget(id);
+                self.set_waiting(&owner, id, false);
                 self.changed(&owner)?;
                 Ok(id)
             }

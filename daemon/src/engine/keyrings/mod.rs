@@ -14,6 +14,7 @@ mod registration;
 mod revoke;
 mod standing;
 mod verify;
+mod waiting;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -28,6 +29,7 @@ pub use error::KeyringError;
 
 use authorize::Returning;
 use refresh::Attempts;
+use waiting::Waiting;
 
 use super::contexts::{Contexts, VersionContext};
 use crate::clock::Clock;
@@ -70,15 +72,18 @@ struct Inner {
     developer: RwLock<HashMap<PackageId, BTreeMap<String, KeyringId>>>,
     attempts: Attempts,
     returning: Returning,
+    waiting: Waiting,
     /// Rung when a keyring was set.
     changed: Notify,
     broken: OnceLock<Arc<dyn HearBroken>>,
 }
 
-/// Is told of snap-ins that cannot function any more because of a keyring.
+/// Is told of snap-ins that cannot function because of a keyring.
 pub trait HearBroken: Send + Sync + 'static {
-    /// `reason` is for people.
+    /// A keyring is of no use any more; `reason` is for people.
     fn keyring_broken(&self, snap_in: SnapInId, reason: String) -> BoxFuture<'static, ()>;
+    /// A keyring cannot be used at the moment, or all can be used again.
+    fn keyrings_wait(&self, snap_in: SnapInId, wait: bool);
 }
 
 /// A secret on its way to a function.
@@ -122,6 +127,7 @@ impl Keyrings {
             developer: RwLock::default(),
             attempts: Attempts::default(),
             returning: Returning::default(),
+            waiting: Waiting::default(),
             changed: Notify::new(),
             broken: OnceLock::new(),
         }));

@@ -41,6 +41,7 @@ const STORE_PAUSE: Duration = Duration::from_millis(500);
 #[derive(Default)]
 pub(super) struct Attempts {
     places: Mutex<HashMap<KeyringId, Arc<Place>>>,
+    /// How many are being made.
     under_way: watch::Sender<usize>,
 }
 
@@ -79,6 +80,7 @@ impl Attempts {
         places.entry(id).or_default().clone()
     }
 
+    /// One is being made until the guard is dropped.
     fn begin(&self) -> UnderWay {
         self.under_way.send_modify(|it| *it += 1);
         UnderWay(self.under_way.clone())
@@ -92,7 +94,7 @@ impl Attempts {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.send_modify(|it| *it -= 1);
+        self.0.send_modify(|it| *it = it.saturating_sub(1));
     }
 }
 
@@ -116,7 +118,8 @@ impl Keyrings {
         if now_ms < wanted {
             return Ok(secret);
         }
-        if self.standing(record)? == Standing::Kept {
+        let standing = self.standing(record)?;
+        if standing == Standing::Kept {
             let name = record.owner.name().to_owned();
             return match life.is_good(now_ms) {
                 true => Ok(secret),
@@ -126,7 +129,13 @@ impl Keyrings {
         match self.renewed(id, record.generation, Occasion::Due).await {
             Ok((_, renewed)) => Ok(renewed),
             Err(_) if life.is_good(self.0.parts.clock.now_ms()) => Ok(secret),
-            Err(error) => Err(error),
+            Err(error) => {
+                if standing == Standing::Needed && matches!(error, KeyringError::NotRenewed { .. })
+                {
+                    self.set_waiting(&record.owner, id, true);
+                }
+                Err(error)
+            }
         }
     }
 
@@ -175,6 +184,7 @@ impl Keyrings {
             if let Some(failure) = past.failure.as_ref().filter(|_| is_shared || pauses) {
                 return Err(failure.clone());
             }
+            let _under_way = this.0.attempts.begin();
             let secret = this.open(id, &envelope)?;
             let outcome = this.attempt(id, record, secret, &mut past).await;
             place.ended.fetch_add(1, Ordering::SeqCst);
@@ -309,6 +319,7 @@ impl Keyrings {
                 });
             match stored.await {
                 Ok(Some(record)) => {
+                    self.set_waiting(&record.owner, id, false);
                     info!(keyring = %id, name = record.owner.name(), "an access token was renewed");
                     return Ok((record, secret));
                 }
@@ -332,6 +343,8 @@ impl Keyrings {
         record: &KeyringRecord,
         reason: &str,
     ) -> Result<(), KeyringError> {
+        // Nothing starts between here and the moment that the snap-in is in ERROR.
+        self.set_waiting(&record.owner, id, true);
         let generation = record.generation;
         let state = KeyringState::Broken { reason: reason.to_owned() };
         let note = self
@@ -339,12 +352,17 @@ impl Keyrings {
             .parts
             .store
             .write(move |tables| tables.note_keyring(id, generation, Some(&state), false));
-        let Some(record) = note.await? else { return Err(KeyringError::Gone) };
+        let noted = note.await;
+        let Ok(Some(record)) = noted else {
+            self.set_waiting(&record.owner, id, false);
+            return Err(noted.err().map_or(KeyringError::Gone, KeyringError::from));
+        };
         warn!(keyring = %id, name = record.owner.name(), reason, "a keyring is broken");
         if let Some(snap_in) = record.owner.snap_in() {
             self.0.parts.contexts.forget(snap_in);
         }
         self.report(&record, reason).await;
+        self.set_waiting(&record.owner, id, false);
         Ok(())
     }
 
@@ -359,15 +377,16 @@ impl Keyrings {
             // It is looked at again.
             Err(error) => return warn!(%snap_in, %error, "a broken keyring was not reported"),
         }
-        let reason = format!("the keyring `{name}` is broken: {reason}");
+        let reason =
+            format!("the keyring `{name}` is broken: {reason}; connect it again, or delete it");
         listener.keyring_broken(*snap_in, reason).await;
     }
 
-    /// Waits until no attempt is under way: a server that was asked may have replaced the tokens, and
-    /// what it answers must be stored before the daemon ends.
+    /// Waits until no renewal is under way: a daemon that ends in the middle of one may lose tokens
+    /// that it was given.
     pub async fn settled(&self) {
         let mut under_way = self.0.attempts.under_way.subscribe();
-        // Whoever counts lives as long as this, so there is always a count to wait for.
+        // The sender lives as long as this.
         let _ = under_way.wait_for(|it| *it == 0).await;
     }
 
@@ -406,7 +425,12 @@ impl Keyrings {
                     (KeyringState::Ready, Some(life)) => {
                         let at = if record.refreshable { life.due_ms() } else { life.expires_ms };
                         if at <= now_ms {
-                            if self.standing(&record)? != Standing::Kept {
+                            let standing = self.standing(&record)?;
+                            if standing != Standing::Needed {
+                                // A version of before may have waited for it.
+                                self.set_waiting(&record.owner, id, false);
+                            }
+                            if standing != Standing::Kept {
                                 due.push((id, record.generation));
                             }
                         } else {

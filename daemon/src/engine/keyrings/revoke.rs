@@ -1,5 +1,9 @@
 //! Giving connections up, and trying what is stored.
 
+use std::time::Duration;
+
+use futures_util::StreamExt;
+
 use super::authorize::oauth2_of;
 use super::verify;
 use super::{KeyringError, Keyrings, Located, Prepared};
@@ -7,8 +11,14 @@ use crate::connections::oauth;
 use crate::connections::secret::{KeyringSecret, Tokens};
 use crate::connections::types;
 use crate::connections::verification::answered;
+use crate::model::id::SnapInId;
 use crate::model::keyring::{KeyringOwner, KeyringState};
-use crate::store::KeyringRecord;
+use crate::store::{KeyringRecord, PageRequest};
+
+/// How many connections of a snap-in are given up at the same time.
+const AT_ONCE: usize = 8;
+/// How long that may hold up its deletion.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Keyrings {
     /// Tries what is stored at the external system; answers what that has against it. Whether it
@@ -78,7 +88,7 @@ impl Keyrings {
             .write(move |tables| tables.renew_keyring(id, &new, &|id| vault.seal(id, &bytes)));
         let Some(record) = emptied.await? else { return Err(KeyringError::Gone) };
         self.0.attempts.forget(id);
-        let reason = format!("access was given up by {by}; connect it again");
+        let reason = format!("access was given up by {by}");
         self.break_down(id, &record, &reason).await
     }
 
@@ -144,6 +154,29 @@ impl Keyrings {
             Err(error) => {
                 tracing::warn!(name, %error, "access that was granted in vain was not given up");
             }
+        }
+    }
+
+    /// Gives up every connection of a snap-in that is being deleted, also those of its users.
+    pub async fn give_up_all(&self, snap_in: SnapInId) {
+        let mut owners = Vec::new();
+        let mut from = None;
+        loop {
+            let page = PageRequest { from, limit: usize::MAX, newest_first: false };
+            let found = self.0.parts.store.read(|tables| {
+                tables.list_keyrings(page, |it| it.owner.snap_in() == Some(snap_in))
+            });
+            let Ok(page) = found else { return };
+            owners.extend(page.rows.into_iter().map(|(_, record)| record.owner));
+            match page.next {
+                Some(next) => from = Some(next),
+                None => break,
+            }
+        }
+        let all = futures_util::stream::iter(&owners)
+            .for_each_concurrent(AT_ONCE, |owner| self.give_up_if_possible(owner));
+        if tokio::time::timeout(PATIENCE, all).await.is_err() {
+            tracing::warn!(%snap_in, "not every connection of a deleted snap-in was given up in time");
         }
     }
 
