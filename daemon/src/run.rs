@@ -218,17 +218,15 @@ async fn serve(
     if let Ok(Err(error)) = server.await {
         warn!(%error, "the server ended with an error");
     }
-    let (functions, tokens) = tokio::join!(
+    let (drained, settled) = tokio::join!(
         tokio::time::timeout(DRAIN, dispatcher.stop()),
         tokio::time::timeout(DRAIN, keyrings.settled()),
     );
-    if functions.is_err() {
-        warn!("functions are still running; they are cut off and tried again after the next start");
+    if settled.is_err() {
+        warn!("access tokens are still being renewed; some may have to be granted again");
     }
-    if tokens.is_err() {
-        warn!(
-            "access tokens are still being renewed; if they are lost, connect the keyrings again"
-        );
+    if drained.is_err() {
+        warn!("functions are still running; they are cut off and tried again after the next start");
     }
     pool.shutdown(Duration::ZERO).await;
     // What was cut off is being stored.
