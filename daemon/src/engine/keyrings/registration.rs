@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::{KeyringError, Keyrings, jq, verify};
 use crate::connections::placeholders::Values;
 use crate::connections::registration::{Fields, render};
+use crate::connections::types;
 use crate::connections::verification::answered;
 use crate::model::id::{KeyringId, SnapInId, SourceId};
 use crate::model::manifest::{EventSource, RegistrationRequest};
@@ -181,7 +182,16 @@ impl Keyrings {
         let secret =
             self.secret_of(id, &record, &envelope).await.map_err(|error| error.to_string())?;
         let organization = record.organization.as_ref().map(|it| it.id.as_str());
-        Ok(verify::values(&secret, record.subdomain.as_deref(), organization))
+        let values = verify::values(&secret, record.subdomain.as_deref(), organization);
+        let version = self.0.parts.contexts.version(snap_in.version);
+        let Some(version) = version.map_err(|error| error.to_string())? else { return Ok(values) };
+        match types::find(&version.manifest, &record.type_id) {
+            Ok(connection) => self
+                .with_client(values, &connection, snap_in.package)
+                .map_err(|error| error.to_string()),
+            // A type of a version of before: what placeholders need no client for still works.
+            Err(_) => Ok(values),
+        }
     }
 
     fn keyring_for(
