@@ -87,6 +87,11 @@ impl Task {
                 Ok(Err(_)) => "its actor has ended".to_owned(),
                 Err(_) => format!("it took longer than {} s to open", OPENING.as_secs()),
             };
+            let found = self.services.store.read(|tables| tables.source(*source));
+            if found.is_ok_and(|it| it.is_some_and(|it| it.user.is_some())) {
+                warn!(%source, problem, "a person's source does not open; the others do");
+                continue;
+            }
             return HookOutcome::Failed { message: format!("event source {source}: {problem}") };
         }
         if let Err(message) = self.services.registrar.register(self.snap_in).await {
@@ -108,10 +113,20 @@ impl Task {
         }
         // Last, when nothing can come in any more; without force, what stays behind outside has to
         // be known to whoever asked.
-        match self.services.registrar.unregister(self.snap_in).await {
+        let outcome = match self.services.registrar.unregister(self.snap_in).await {
             Ok(()) => hook,
-            Err(message) => HookOutcome::Failed { message },
+            Err(message) => {
+                if force {
+                    warn!(snap_in = %self.snap_in, message, "something stays behind outside");
+                }
+                HookOutcome::Failed { message }
+            }
+        };
+        if is_deletion && (force || outcome == HookOutcome::Succeeded) {
+            // The secrets go with the snap-in: whoever they came from should not count on them.
+            self.services.registrar.give_up(self.snap_in).await;
         }
+        outcome
     }
 
     /// Calls the snap-in's hook; one that has none succeeds.

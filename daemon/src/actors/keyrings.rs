@@ -1,4 +1,5 @@
-//! A keyring that broke takes its snap-in to ERROR.
+//! A keyring that broke takes its snap-in to ERROR; one that cannot be used at the moment holds its
+//! runs.
 
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use futures_util::future::BoxFuture;
 use tracing::warn;
 
 use super::{Ask, AskError, Find, Registry};
+use crate::engine::dispatcher::Dispatcher;
 use crate::engine::keyrings::HearBroken;
 use crate::lifecycle::snap_in::Event;
 use crate::model::id::SnapInId;
@@ -15,18 +17,21 @@ use crate::model::id::SnapInId;
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Hears of broken keyrings, and tells the actors of their snap-ins.
-pub struct BrokenKeyrings(Addr<Registry>);
+pub struct BrokenKeyrings {
+    registry: Addr<Registry>,
+    dispatcher: Dispatcher,
+}
 
 impl BrokenKeyrings {
-    /// With the registry that knows the actors.
-    pub fn new(registry: Addr<Registry>) -> BrokenKeyrings {
-        BrokenKeyrings(registry)
+    /// With the registry that knows the actors, and the dispatcher that starts runs.
+    pub fn new(registry: Addr<Registry>, dispatcher: Dispatcher) -> BrokenKeyrings {
+        BrokenKeyrings { registry, dispatcher }
     }
 }
 
 impl HearBroken for BrokenKeyrings {
     fn keyring_broken(&self, snap_in: SnapInId, reason: String) -> BoxFuture<'static, ()> {
-        let registry = self.0.clone();
+        let registry = self.registry.clone();
         Box::pin(async move {
             // Nobody is told twice: whoever keeps keyrings fresh finds what was missed, and comes
             // again.
@@ -42,5 +47,9 @@ impl HearBroken for BrokenKeyrings {
                 Err(error) => warn!(%snap_in, %error, "a broken keyring was not heard of"),
             }
         })
+    }
+
+    fn keyrings_wait(&self, snap_in: SnapInId, wait: bool) {
+        self.dispatcher.set_held(snap_in, wait);
     }
 }

@@ -34,6 +34,7 @@ use crate::engine::invocation::{Call, Invoker};
 use crate::engine::keyrings::Keyrings;
 use crate::engine::routes::Routes;
 use crate::engine::source_log::SourceLogs;
+use crate::engine::timers::Timers;
 use crate::model::id::{EffectId, SnapInId};
 use crate::plugins::PluginHost;
 use crate::store::Store;
@@ -50,6 +51,8 @@ pub struct Parts {
     pub contexts: Arc<Contexts>,
     /// Where open sources are published.
     pub routes: Arc<Routes>,
+    /// Who wakes open sources.
+    pub timers: Timers,
     /// Source types.
     pub plugins: Arc<PluginHost>,
     /// Who starts runs.
@@ -102,13 +105,15 @@ impl CallHook for Invoker {
     }
 }
 
-/// Makes the trigger URLs of a snap-in known to external systems, and takes them back. Errors are
-/// for people.
+/// What a snap-in has at external systems: its trigger URLs are made known there and taken back, its
+/// connections given up. Errors are for people.
 pub trait RegisterSources: Send + Sync + 'static {
     /// Registers what is not registered.
     fn register(&self, snap_in: SnapInId) -> BoxFuture<'static, Result<(), String>>;
     /// Takes back what is registered.
     fn unregister(&self, snap_in: SnapInId) -> BoxFuture<'static, Result<(), String>>;
+    /// Gives up its connections, as far as that can be done.
+    fn give_up(&self, snap_in: SnapInId) -> BoxFuture<'static, ()>;
 }
 
 impl RegisterSources for Keyrings {
@@ -120,6 +125,11 @@ impl RegisterSources for Keyrings {
     fn unregister(&self, snap_in: SnapInId) -> BoxFuture<'static, Result<(), String>> {
         let this = self.clone();
         Box::pin(async move { this.unregister_sources(snap_in).await })
+    }
+
+    fn give_up(&self, snap_in: SnapInId) -> BoxFuture<'static, ()> {
+        let this = self.clone();
+        Box::pin(async move { this.give_up_all(snap_in).await })
     }
 }
 

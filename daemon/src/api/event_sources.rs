@@ -41,6 +41,10 @@ pub(super) struct Source {
     /// Whether requests to the trigger URL are taken now.
     open: bool,
     trigger_url: String,
+    /// When it is woken next, while it is open and of a type that is, such as a timer. Only when one
+    /// source is shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_tick_date: Option<String>,
     /// For people.
     #[serde(skip_serializing_if = "Option::is_none")]
     display_name: Option<String>,
@@ -139,6 +143,7 @@ fn source(api: &Api, id: SourceId, record: SourceRecord) -> Result<Source, ApiEr
         user: record.user.map(|it| it.to_string()),
         status: record.status,
         reason: record.reason,
+        next_tick_date: None,
         config: None,
         setup_instructions: None,
     })
@@ -173,6 +178,10 @@ pub(super) async fn get(
     let version = version_of(&api, &record)?;
     let snap_in = record.snap_in;
     let mut event_source = source(&api, id, record)?;
+    if event_source.open {
+        let timer = api.services.store.read(|tables| tables.timer(id))?;
+        event_source.next_tick_date = timer.and_then(|it| it.due_ms).map(time);
+    }
     let declared = version.as_ref().and_then(|it| it.manifest.event_source(&event_source.name));
     if let Some(declared) = declared {
         let masked = mask_secrets(&declared.config);
@@ -206,8 +215,15 @@ pub(super) async fn list(
     let extent = extent::of_list(&api, &caller, list.snap_in.as_deref(), list.scope.as_deref())?;
     let page = list.paging.oldest_first()?;
     let page = api.services.store.read(|tables| tables.list_sources(&extent, page))?;
-    let rows = page.rows.into_iter().map(|(id, it)| source(&api, id, it));
-    let event_sources = rows.collect::<Result<_, ApiError>>()?;
+    let mut event_sources = Vec::with_capacity(page.rows.len());
+    for (id, record) in page.rows {
+        // Those that the present version does not have, or whose user has disabled them, are kept
+        // for when they come back; they are no sources now.
+        let owner = api.services.contexts.snap_in(record.snap_in)?;
+        if owner.is_none_or(|it| it.record.sources.contains(&id)) {
+            event_sources.push(source(&api, id, record)?);
+        }
+    }
     Ok(ManySources { event_sources, next_cursor: cursor(page.next) })
 }
 

@@ -65,7 +65,7 @@ pub struct Api {
     /// Secrets of snap-ins.
     pub keyrings: Keyrings,
     /// Where events come in.
-    pub intake: Intake,
+    pub intake: Arc<Intake>,
     /// Calls functions for callers who wait.
     pub invoker: Invoker,
     /// Reads the tokens of functions.
@@ -130,6 +130,7 @@ impl From<OperationError> for ApiError {
                 });
                 ApiError::new(Code::HookRefused, message).with("hook", hook)
             }
+            OperationError::Registration(_) => ApiError::new(Code::Invalid, message),
             OperationError::KeyringNeeded(_) => ApiError::new(Code::Conflict, message),
             OperationError::Keyring(error) => error.into(),
             OperationError::NoAnswer(_) => ApiError::new(Code::Unavailable, message),

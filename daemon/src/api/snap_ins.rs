@@ -224,6 +224,11 @@ pub(super) async fn deactivate(
 }
 
 pub(super) async fn delete(api: Arc<Api>, caller: Caller, end: End) -> Result<OneSnapIn, ApiError> {
+    let (id, record) = find(&api, &caller, &end.id)?;
+    if record.state == SnapInState::Draft {
+        // It goes at once; of the others that have come further, their deactivation sees to this.
+        api.keyrings.give_up_all(id).await;
+    }
     let event = Event::Delete { force: end.force };
     step(&api, &caller, &end.id, event, end.wait_seconds).await
 }

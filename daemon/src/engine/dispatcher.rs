@@ -81,6 +81,7 @@ pub struct QueuedRun {
 enum Command {
     Queued(Vec<QueuedRun>),
     SetOpen(SnapInId, bool),
+    SetHeld(SnapInId, bool),
     NotStarted(RunId, NotStarted),
     Running(RunId, AbortHandle),
     Executed(RunId),
@@ -177,6 +178,11 @@ impl Dispatcher {
         self.tell(Command::SetOpen(snap_in, open));
     }
 
+    /// A snap-in's runs cannot do without something that is not there at the moment, or can again.
+    pub fn set_held(&self, snap_in: SnapInId, held: bool) {
+        self.tell(Command::SetHeld(snap_in, held));
+    }
+
     /// Runs were cancelled in the store; those that run are ended.
     pub fn cancelled(&self, snap_in: SnapInId, runs: Vec<RunId>) {
         if !runs.is_empty() {
@@ -270,6 +276,7 @@ impl State {
                 }
             }
             Command::SetOpen(snap_in, open) => self.queue.set_open(snap_in, open),
+            Command::SetHeld(snap_in, held) => self.queue.set_held(snap_in, held),
             Command::NotStarted(run, NotStarted::Held) => self.queue.put_back(run),
             Command::NotStarted(run, NotStarted::Gone) => self.queue.ended(run),
             Command::NotStarted(run, NotStarted::StoreFailed(error)) => {

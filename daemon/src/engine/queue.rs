@@ -54,7 +54,10 @@ struct FunctionLane {
 
 #[derive(Debug, Default)]
 struct Lane {
+    /// Whether the state of the snap-in lets runs start.
     open: bool,
+    /// Whether something that they need is not there at the moment.
+    held: bool,
     /// Functions that have something ready, in the order of their turns.
     turns: VecDeque<FunctionKey>,
     functions: HashMap<FunctionKey, FunctionLane>,
@@ -130,12 +133,20 @@ impl Queue {
         self.forget_if_empty(snap_in);
     }
 
+    /// Holds the runs of a snap-in, or lets them go.
+    pub(super) fn set_held(&mut self, snap_in: SnapInId, held: bool) {
+        let lane = self.lanes.entry(snap_in).or_default();
+        lane.held = held;
+        self.give_turn(snap_in);
+        self.forget_if_empty(snap_in);
+    }
+
     /// The next run to start, if one may. It counts as started from now on.
     pub(super) fn take(&mut self) -> Option<Ticket> {
         while let Some(snap_in) = self.turns.pop_front() {
             let Some(lane) = self.lanes.get_mut(&snap_in) else { continue };
             lane.queued = false;
-            if !lane.open {
+            if !lane.open || lane.held {
                 continue;
             }
             let Some(ticket) = lane.take() else { continue };
@@ -323,6 +334,7 @@ impl Queue {
     fn give_turn(&mut self, snap_in: SnapInId) {
         if let Some(lane) = self.lanes.get_mut(&snap_in)
             && lane.open
+            && !lane.held
             && !lane.queued
             && lane.may_start()
         {
@@ -334,6 +346,7 @@ impl Queue {
     fn forget_if_empty(&mut self, snap_in: SnapInId) {
         if let Some(lane) = self.lanes.get(&snap_in)
             && !lane.open
+            && !lane.held
             && lane.waiting == 0
             && lane.started == 0
         {

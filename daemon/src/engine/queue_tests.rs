@@ -93,6 +93,21 @@ fn a_closed_snap_in_starts_nothing_and_keeps_its_order() {
 }
 
 #[test]
+fn a_held_snap_in_starts_nothing_whatever_its_state() {
+    let mut queue = open_queue(&[1, 2]);
+    queue.push(ticket(0, 1, "f", None, 10));
+    queue.set_held(SnapInId(1), true);
+    queue.push(ticket(1, 1, "f", None, 10));
+    queue.push(ticket(2, 2, "f", None, 10));
+    assert_eq!(take_all(&mut queue), [2], "the others are not concerned");
+    queue.set_open(SnapInId(1), false);
+    queue.set_open(SnapInId(1), true);
+    assert_eq!(take_all(&mut queue), [0; 0]);
+    queue.set_held(SnapInId(1), false);
+    assert_eq!(take_all(&mut queue), [0, 1]);
+}
+
+#[test]
 fn a_cancelled_run_is_forgotten_wherever_it_waits() {
     let mut queue = open_queue(&[1]);
     queue.push(ticket(0, 1, "f", Some("a"), 10));

@@ -140,6 +140,20 @@ pub struct SourceRecord {
     pub registration: Option<String>,
 }
 
+/// A source that is woken: when next, and what it keeps until then.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TimerRecord {
+    /// When it wants to be woken next, milliseconds of the Unix epoch; absent: not any more.
+    #[serde(default)]
+    pub due_ms: Option<u64>,
+    /// When the last wake-up was due.
+    #[serde(default)]
+    pub last_ms: Option<u64>,
+    /// What its plugin said last to be given again.
+    #[serde(default)]
+    pub cursor: Option<Value>,
+}
+
 /// A keyring, without its secret: that is an envelope under the same id.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct KeyringRecord {
@@ -180,6 +194,9 @@ pub struct KeyringRecord {
     pub created_ms: u64,
     /// When its secret last changed.
     pub changed_ms: u64,
+    /// When somebody last set or granted it: a renewal is nobody's doing.
+    #[serde(default)]
+    pub set_ms: u64,
     /// Name of the principal that set it last.
     pub changed_by: String,
 }
@@ -192,6 +209,9 @@ pub struct AuthorizationRecord {
     pub owner: KeyringOwner,
     /// The version whose manifest says how.
     pub version: VersionId,
+    /// Whether the snap-in may be of another one.
+    #[serde(default)]
+    pub is_for_upgrade: bool,
     /// Id of the keyring's type.
     #[serde(rename = "type")]
     pub type_id: String,
@@ -289,6 +309,9 @@ impl Record for SnapInRecord {
 }
 impl Record for SourceRecord {
     const NAME: &'static str = "source";
+}
+impl Record for TimerRecord {
+    const NAME: &'static str = "timer";
 }
 impl Record for KeyringRecord {
     const NAME: &'static str = "keyring";

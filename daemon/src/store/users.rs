@@ -194,6 +194,7 @@ impl WriteTables<'_> {
                     self.source_tokens()?.remove(source.token.as_str())?;
                 }
                 self.sources()?.remove(source.0)?;
+                self.forget_timer(*source)?;
             }
             self.user_settings()?.remove((id.0, user.0))?;
         }
@@ -250,6 +251,17 @@ impl ReadTables {
     /// People, oldest first.
     pub fn list_users(&self, page: PageRequest) -> Result<Page<(UserId, UserRecord)>, StoreError> {
         page.read(&self.table(schema::USERS)?, |id, value| Ok(Some((UserId(id), decode(value)?))))
+    }
+
+    /// Every source of the people who use a snap-in, also of those who have disabled it.
+    pub fn sources_of_users(&self, snap_in: SnapInId) -> Result<Vec<SourceId>, StoreError> {
+        let mut sources = Vec::new();
+        let rows = (snap_in.0, 0)..=(snap_in.0, u128::MAX);
+        for row in self.table(schema::USER_SETTINGS)?.range(rows)? {
+            let settings: UserSettingsRecord = decode(row?.1.value())?;
+            sources.extend(settings.sources.into_values());
+        }
+        Ok(sources)
     }
 
     /// What a person has set for himself in a snap-in; nothing when he never set anything.

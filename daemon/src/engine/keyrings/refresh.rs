@@ -10,10 +10,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::authorize::oauth2_of;
+use super::standing::Standing;
 use super::verify;
 use super::{KeyringError, Keyrings, Located};
 use crate::connections::oauth::{self, Grant, Life, Refusal, RefusalKind};
@@ -31,13 +33,20 @@ const LONGEST_LOOK: Duration = Duration::from_secs(30);
 const AT_ONCE: usize = 8;
 /// How long the store may refuse new tokens before they are given up.
 const STORE_PATIENCE: Duration = Duration::from_secs(30);
+/// Why a keyring of a version of before is left alone.
+const NOT_DECLARED: &str = "the present version of the snap-in does not declare it as it is";
 const STORE_PAUSE: Duration = Duration::from_millis(500);
 
 /// The attempts of all keyrings.
 #[derive(Default)]
 pub(super) struct Attempts {
     places: Mutex<HashMap<KeyringId, Arc<Place>>>,
+    /// How many are being made.
+    under_way: watch::Sender<usize>,
 }
+
+/// While it is there, an attempt is under way.
+struct UnderWay(watch::Sender<usize>);
 
 /// The attempts of one keyring.
 #[derive(Default)]
@@ -71,9 +80,21 @@ impl Attempts {
         places.entry(id).or_default().clone()
     }
 
+    /// One is being made until the guard is dropped.
+    fn begin(&self) -> UnderWay {
+        self.under_way.send_modify(|it| *it += 1);
+        UnderWay(self.under_way.clone())
+    }
+
     /// Nothing of before counts for a keyring that was set anew or removed.
     pub(super) fn forget(&self, id: KeyringId) {
         self.places.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.send_modify(|it| *it -= 1);
     }
 }
 
@@ -97,10 +118,22 @@ impl Keyrings {
         if now_ms < wanted {
             return Ok(secret);
         }
+        if self.standing(record)? == Standing::Kept {
+            let name = record.owner.name().to_owned();
+            return match life.is_good(now_ms) {
+                true => Ok(secret),
+                false => Err(KeyringError::NotRenewed { name, reason: NOT_DECLARED.to_owned() }),
+            };
+        }
         match self.renewed(id, record.generation, Occasion::Due).await {
             Ok((_, renewed)) => Ok(renewed),
             Err(_) if life.is_good(self.0.parts.clock.now_ms()) => Ok(secret),
-            Err(error) => Err(error),
+            Err(error) => {
+                if let KeyringError::NotRenewed { .. } = &error {
+                    self.set_waiting(&record.owner, id, true);
+                }
+                Err(error)
+            }
         }
     }
 
@@ -110,6 +143,10 @@ impl Keyrings {
         let Some((id, record)) = located.found else {
             return Err(KeyringError::NotSet(located.owner.name().to_owned()));
         };
+        if self.standing(&record)? == Standing::Kept {
+            let name = located.owner.name().to_owned();
+            return Err(KeyringError::NotRenewed { name, reason: NOT_DECLARED.to_owned() });
+        }
         let connection = types::find(&located.version.manifest, &record.type_id)?;
         oauth2_of(&connection)?;
         self.renewed(id, record.generation, Occasion::Asked).await.map(|(record, _)| record)
@@ -126,7 +163,9 @@ impl Keyrings {
         let this = self.clone();
         let place = self.0.attempts.place(id);
         let ended = place.ended.load(Ordering::SeqCst);
+        let under_way = self.0.attempts.begin();
         let attempt = self.0.parts.runtime.spawn(async move {
+            let _under_way = under_way;
             let mut past = place.past.lock().await;
             let Some((record, envelope)) =
                 this.0.parts.store.read(|tables| tables.keyring_with_envelope(id))?
@@ -143,6 +182,7 @@ impl Keyrings {
             if let Some(failure) = past.failure.as_ref().filter(|_| is_shared || pauses) {
                 return Err(failure.clone());
             }
+            let _under_way = this.0.attempts.begin();
             let secret = this.open(id, &envelope)?;
             let outcome = this.attempt(id, record, secret, &mut past).await;
             place.ended.fetch_add(1, Ordering::SeqCst);
@@ -211,6 +251,11 @@ impl Keyrings {
             return Err(permanent(message.to_owned()));
         };
         let located = self.locate(record.owner.clone()).map_err(unclear)?;
+        // It may have been upgraded since somebody wanted this; a version of later may go back.
+        if self.standing(record).map_err(|it| unclear(it.into()))? == Standing::Kept {
+            let kind = RefusalKind::Transient { retry_after: None };
+            return Err(Refusal { kind, message: NOT_DECLARED.to_owned() });
+        }
         let connection = types::find(&located.version.manifest, &record.type_id)
             .map_err(|it| unclear(it.into()))?;
         let oauth2 = oauth2_of(&connection).map_err(unclear)?;
@@ -272,6 +317,7 @@ impl Keyrings {
                 });
             match stored.await {
                 Ok(Some(record)) => {
+                    self.set_waiting(&record.owner, id, false);
                     info!(keyring = %id, name = record.owner.name(), "an access token was renewed");
                     return Ok((record, secret));
                 }
@@ -295,28 +341,51 @@ impl Keyrings {
         record: &KeyringRecord,
         reason: &str,
     ) -> Result<(), KeyringError> {
+        // Nothing starts between here and the moment that the snap-in is in ERROR.
+        self.set_waiting(&record.owner, id, true);
         let generation = record.generation;
         let state = KeyringState::Broken { reason: reason.to_owned() };
         let note = self
             .0
             .parts
             .store
-            .write(move |tables| tables.note_keyring(id, generation, &state, false));
-        let Some(record) = note.await? else { return Err(KeyringError::Gone) };
+            .write(move |tables| tables.note_keyring(id, generation, Some(&state), false));
+        let noted = note.await;
+        let Ok(Some(record)) = noted else {
+            self.set_waiting(&record.owner, id, false);
+            return Err(noted.err().map_or(KeyringError::Gone, KeyringError::from));
+        };
         warn!(keyring = %id, name = record.owner.name(), reason, "a keyring is broken");
         if let Some(snap_in) = record.owner.snap_in() {
             self.0.parts.contexts.forget(snap_in);
         }
         self.report(&record, reason).await;
+        self.set_waiting(&record.owner, id, false);
         Ok(())
     }
 
-    /// Tells whoever runs a snap-in that it cannot function. A person's own keyring is his alone.
+    /// Tells whoever runs a snap-in that it cannot function, if it cannot. A person's own keyring is
+    /// his alone.
     async fn report(&self, record: &KeyringRecord, reason: &str) {
         let KeyringOwner::SnapIn { snap_in, name } = &record.owner else { return };
         let Some(listener) = self.0.broken.get() else { return };
-        let reason = format!("the keyring `{name}` is broken: {reason}");
+        match self.standing(record) {
+            Ok(Standing::Needed) => {}
+            Ok(Standing::Optional | Standing::Kept) => return,
+            // It is looked at again.
+            Err(error) => return warn!(%snap_in, %error, "a broken keyring was not reported"),
+        }
+        let reason =
+            format!("the keyring `{name}` is broken: {reason}; connect it again, or delete it");
         listener.keyring_broken(*snap_in, reason).await;
+    }
+
+    /// Waits until no attempt is under way: a server that was asked may have replaced the tokens, and
+    /// what it answers must be stored before the daemon ends.
+    pub async fn settled(&self) {
+        let mut under_way = self.0.attempts.under_way.subscribe();
+        // Whoever counts lives as long as this, so there is always a count to wait for.
+        let _ = under_way.wait_for(|it| *it == 0).await;
     }
 
     /// Renews what is due although nobody uses it, for ever: refresh tokens die of being left alone.
@@ -354,7 +423,9 @@ impl Keyrings {
                     (KeyringState::Ready, Some(life)) => {
                         let at = if record.refreshable { life.due_ms() } else { life.expires_ms };
                         if at <= now_ms {
-                            due.push((id, record.generation));
+                            if self.standing(&record)? != Standing::Kept {
+                                due.push((id, record.generation));
+                            }
                         } else {
                             next_ms = next_ms.min(at);
                         }
