@@ -473,7 +473,9 @@ fn an_upgrade_that_makes_another_thing_of_a_keyring_stops_for_it() {
     let path = sample.shown();
     let account =
         sample.file("account.yaml", "keyrings:\n  token:\n    fields: {user: u}\n", 0o600);
-    let plan = script(&daemon, &["snap-in", "upgrade", SCOPE, &path, "--plan"], "");
+    let create = ["version", "create", &path, "--package", "greeter-of-tests"];
+    assert_says(&script(&daemon, &create, ""), 0, &[]);
+    let plan = script(&daemon, &["snap-in", "upgrade", SCOPE, "2", "--plan"], "");
     assert_says(&plan, 0, &["token"]);
     let versions = daemon.call("versions.list", &json!({}));
     let versions = versions["versions"].as_array().expect("a list").iter();
