@@ -769,7 +769,6 @@ fn a_signal_at_a_secret_leaves_the_terminal_as_it_was() {
     }
     let mut person = AtTerminal::start(command(&daemon, &set));
     person.wait_for("Secret: ");
-    // Ctrl-C as it is typed.
     person.type_bytes(b"abc\x03");
     assert_eq!(person.wait_for_end().code(), Some(130));
     assert!(person.shows_typing());
@@ -830,7 +829,6 @@ fn a_package_is_not_left_behind_empty() {
     let create = ["version", "create", &broken, "--package", "mine", "--create-package"];
     assert_says(&script(&daemon, &create, ""), 1, &[]);
     assert!(is_empty(&daemon));
-    // One that was there stays.
     daemon.call("packages.create", &json!({ "slug": "mine" }));
     assert_says(&script(&daemon, &create, ""), 1, &[]);
     assert!(!is_empty(&daemon));
@@ -853,7 +851,6 @@ fn a_plan_says_what_can_be_done_and_leaves_nothing() {
     let planned = script(&daemon, &given, "");
     assert_says(&planned, 0, &["+ input `extra`"]);
     assert!(!planned.out.contains('!'), "{planned:?}");
-
     let other = Sample::new();
     Parts::new("Something else", SIGNED, ECHO).write_to(&other.path());
     let manifest = std::fs::read_to_string(other.path().join("manifest.yaml")).expect("a file");
@@ -868,7 +865,6 @@ fn a_plan_says_what_can_be_done_and_leaves_nothing() {
     assert_eq!(versions(), Some(1));
     let forced = script(&daemon, &[&arguments[..], &["--force"]].concat(), "");
     assert_says(&forced, 0, &["! this looks like another snap-in"]);
-
     let nowhere = script(&daemon, &["snap-in", "upgrade", SCOPE, "nosuch"], "");
     let hint = "nor is it a version of greeter-of-tests (1, 2)";
     assert_says(&nowhere, 1, &["nosuch", hint]);
