@@ -473,7 +473,9 @@ fn an_upgrade_that_makes_another_thing_of_a_keyring_stops_for_it() {
     let path = sample.shown();
     let account =
         sample.file("account.yaml", "keyrings:\n  token:\n    fields: {user: u}\n", 0o600);
-    let plan = script(&daemon, &["snap-in", "upgrade", SCOPE, &path, "--plan"], "");
+    let create = ["version", "create", &path, "--package", "greeter-of-tests"];
+    assert_says(&script(&daemon, &create, ""), 0, &[]);
+    let plan = script(&daemon, &["snap-in", "upgrade", SCOPE, "2", "--plan"], "");
     assert_says(&plan, 0, &["token"]);
     let versions = daemon.call("versions.list", &json!({}));
     let versions = versions["versions"].as_array().expect("a list").iter();
@@ -746,38 +748,6 @@ fn the_way_of_the_readme_leads_there() {
     assert_says(&page, 0, &["chat-token  ready", "announce  succeeded", "validate  → check"]);
 }
 
-#[test]
-fn without_a_daemon_it_says_so() {
-    let output = Command::new(built("mortise"))
-        .args(["snap-in", "list", "--socket", "/nonexistent/mortise.sock"])
-        .output()
-        .expect("it was built");
-    assert_eq!(output.status.code(), Some(3));
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(
-        said.contains("/nonexistent/mortise.sock") && said.contains("is it running?"),
-        "{said}"
-    );
-}
-
-#[test]
-fn pages_and_completions_are_written() {
-    let directory = tempfile::tempdir().expect("/tmp");
-    let run = |arguments: &[&str]| {
-        Command::new(built("mortise")).args(arguments).output().expect("it was built")
-    };
-    let to = directory.path().join("man").display().to_string();
-    assert!(run(&["man", &to]).status.success());
-    let page = directory.path().join("man/mortise-snap-in-install.1");
-    let page = std::fs::read_to_string(page).expect("a page for each command");
-    assert!(page.contains(".TH") && page.contains("no\\-activate"), "{page}");
-    for shell in ["bash", "fish", "zsh"] {
-        let completions = run(&["completions", shell]);
-        assert!(completions.status.success());
-        assert!(String::from_utf8_lossy(&completions.stdout).contains("no-activate"), "{shell}");
-    }
-}
-
 /// Whatever ends a prompt for a secret, what is typed at the terminal after it is shown again.
 #[test]
 fn a_signal_at_a_secret_leaves_the_terminal_as_it_was() {
@@ -799,7 +769,6 @@ fn a_signal_at_a_secret_leaves_the_terminal_as_it_was() {
     }
     let mut person = AtTerminal::start(command(&daemon, &set));
     person.wait_for("Secret: ");
-    // Ctrl-C as it is typed.
     person.type_bytes(b"abc\x03");
     assert_eq!(person.wait_for_end().code(), Some(130));
     assert!(person.shows_typing());
@@ -860,7 +829,6 @@ fn a_package_is_not_left_behind_empty() {
     let create = ["version", "create", &broken, "--package", "mine", "--create-package"];
     assert_says(&script(&daemon, &create, ""), 1, &[]);
     assert!(is_empty(&daemon));
-    // One that was there stays.
     daemon.call("packages.create", &json!({ "slug": "mine" }));
     assert_says(&script(&daemon, &create, ""), 1, &[]);
     assert!(!is_empty(&daemon));
@@ -883,7 +851,6 @@ fn a_plan_says_what_can_be_done_and_leaves_nothing() {
     let planned = script(&daemon, &given, "");
     assert_says(&planned, 0, &["+ input `extra`"]);
     assert!(!planned.out.contains('!'), "{planned:?}");
-
     let other = Sample::new();
     Parts::new("Something else", SIGNED, ECHO).write_to(&other.path());
     let manifest = std::fs::read_to_string(other.path().join("manifest.yaml")).expect("a file");
@@ -898,7 +865,6 @@ fn a_plan_says_what_can_be_done_and_leaves_nothing() {
     assert_eq!(versions(), Some(1));
     let forced = script(&daemon, &[&arguments[..], &["--force"]].concat(), "");
     assert_says(&forced, 0, &["! this looks like another snap-in"]);
-
     let nowhere = script(&daemon, &["snap-in", "upgrade", SCOPE, "nosuch"], "");
     let hint = "nor is it a version of greeter-of-tests (1, 2)";
     assert_says(&nowhere, 1, &["nosuch", hint]);

@@ -75,8 +75,8 @@ fn inputs_and_what_was_set_for_them() {
             "+ input `new` (array of id, required)",
             "+ input `back` (text, default \"x\"): the value that it had before takes effect again",
             "~ user input `mine`: field_type \"text\" → \"int\"; values of users that are not right any more count as unset",
-            "! input `mode` is required, and its value is not right any more: unknown value `b`, did you mean `a`?: mortise snap-in set a/b/c mode=VALUE",
-            "! input `new` is required and has no value: mortise snap-in set a/b/c new=VALUE",
+            "! input `mode` is required, and its value is not right any more: unknown value `b`, did you mean `a`?: mortise snap-in upgrade a/b/c VERSION --set mode=VALUE",
+            "! input `new` is required and has no value: mortise snap-in upgrade a/b/c VERSION --set new=VALUE",
         ]
     );
 }
