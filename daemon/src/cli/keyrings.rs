@@ -43,6 +43,9 @@ pub(super) enum KeyringCommand {
         /// Only those in this state: missing, pending, ready, broken
         #[arg(long)]
         state: Option<String>,
+        /// Also those of this user
+        #[arg(long, requires = "snap_in")]
+        user: Option<String>,
     },
     /// Connect by OAuth2: shows the page where a person grants access, and waits for him
     Connect {
