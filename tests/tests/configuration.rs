@@ -145,6 +145,8 @@ fn values_are_checked_all_at_once_and_never_half_applied() {
     daemon.call("snap-ins.update", &update(&it.id, json!({ "project": "alpha", "limit": 7 })));
     let now = inputs(&daemon, &it.id);
     assert_eq!((&now["project"], &now["limit"]), (&json!("alpha"), &json!(7)));
+    let list = json!([it.id, { "limit": 9 }]);
+    daemon.refused("snap-ins.update", &list, 400);
     daemon.call("snap-ins.update", &update(&it.id, json!({ "limit": null })));
     assert_eq!(inputs(&daemon, &it.id)["limit"], 5, "back to the default");
     daemon.step("activate", &it.id, "ACTIVE");
@@ -323,9 +325,8 @@ fn an_upgrade_under_load_loses_nothing_and_repeats_nothing() {
     let load = Load::start(&daemon, &it, 4, Duration::from_millis(2));
     load.wait_for_answers(30);
     for round in 0..6 {
-        let (verb, parameters) = match round {
+        let (verb, parameters) = match round % 2 {
             0 => ("upgrade", json!({ "id": it.id, "version": second, "wait_seconds": 30 })),
-            1 => ("rollback", json!({ "id": it.id, "wait_seconds": 30 })),
             _ => ("rollback", json!({ "id": it.id, "wait_seconds": 30 })),
         };
         let moved = daemon.call(&format!("snap-ins.{verb}"), &parameters);
@@ -348,6 +349,33 @@ fn an_upgrade_under_load_loses_nothing_and_repeats_nothing() {
     let shown = daemon.call("snap-ins.get", &json!({ "id": it.id }));
     assert_eq!(shown["snap_in"]["past_versions"].as_array().map(Vec::len), Some(6));
     assert_eq!(inputs(&daemon, &it.id)["project"], "alpha", "configuration stays");
+    let again = daemon.refused("snap-ins.rollback", &json!({ "id": it.id }), 404);
+    let message = again["message"].as_str().expect("a message");
+    assert!(message.contains("no earlier version"), "back twice is not forward: {message}");
+}
+
+#[test]
+fn a_version_stays_while_runs_of_it_wait() {
+    let daemon = Daemon::start();
+    let slow = "
+export const run = async ([event]) => {
+  await new Promise((resolve) => setTimeout(resolve, 400));
+  return event.payload.n;
+};";
+    let parts = Parts::new("pinned", SIGNED, slow).with("max_concurrency: 1");
+    let it = daemon.install(&parts);
+    let first = daemon.call("snap-ins.get", &json!({ "id": it.id }))["snap_in"]["version"].clone();
+    let events: Vec<String> = (0..4).map(|n| daemon.send_event(&it, &json!({ "n": n }))).collect();
+    daemon.step("deactivate", &it.id, "INACTIVE");
+    let second = daemon.add_version(&parts.with("timeout_seconds: 30"));
+    daemon.call("snap-ins.upgrade", &json!({ "id": it.id, "version": second }));
+    daemon.refused("versions.delete", &json!({ "id": first }), 409);
+    daemon.step("activate", &it.id, "ACTIVE");
+    for (n, event) in events.iter().enumerate() {
+        let run = daemon.run_of(event);
+        assert_eq!((&run["result"], &run["version"]), (&json!(n), &first), "{run}");
+    }
+    daemon.call("versions.delete", &json!({ "id": first }));
 }
 
 #[test]

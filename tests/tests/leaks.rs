@@ -65,7 +65,7 @@ keyring_types:
     description: A user and a password.
     kind: Secret
     secret_config:
-
+      secret_transform: '.user + \":\" + .password | @base64'
       fields:
         - {id: user, name: User, description: Who}
         - {id: password, name: Password, description: Which}
@@ -92,6 +92,17 @@ keyring_types:
       grant_type: authorization_code
       auth_query_parameters: {client_id: \"[CLIENT_ID]\", scope: \"[SCOPES]\", response_type: code}
       token_query_parameters: {client_id: \"[CLIENT_ID]\", client_secret: \"[CLIENT_SECRET]\"}
+    refresh:
+      type: config
+      url: http://ADDRESS/refresh
+      method: POST
+      query_parameters: {grant_type: refresh_token, refresh_token: \"[REFRESH_TOKEN]\"}
+    revoke:
+      type: config
+      url: http://ADDRESS/revoke
+      method: POST
+      headers: {Authorization: \"Bearer [ACCESS_TOKEN]\"}
+      query_parameters: {token: \"[ACCESS_TOKEN]\"}
 inputs:
   organization:
     - {name: fails, description: Whether it does., field_type: bool, default_value: true}
@@ -117,6 +128,7 @@ const say = async (event) => {
     body: JSON.stringify({ id: event.context.snap_in_id, user: 'ada' }),
   });
   const resources = await response.json();
+  if (resources.keyrings?.mine?.secret?.length !== 18) throw 'the secret of ada is missing';
   console.log(response.status, resources, JSON.stringify(resources));
   for (const [name, secret] of Object.entries(event.input_data.keyrings)) {
     console.log(name, secret, encodeURIComponent(secret));
@@ -341,6 +353,7 @@ fn plant(bench: &Bench, installed: &Installed) {
 
     let ada = json!({ "id": installed.id, "user": "ada" });
     bench.call("snap-ins.enable", &ada);
+    bench.call("keyrings.set", &set("mine", json!({ "user": "ada", "secret": PIECES[15] })));
 
     // A code that the other side does not know, and then the right one.
     for (code, status) in
@@ -409,8 +422,9 @@ fn read_everything(bench: &Bench, installed: &Installed) {
         collect_ids(&bench.ask(list, &json!({ "limit": 500 })).json(), &mut ids);
     }
     let mut bodies = vec![json!({}), json!({ "snap_in": installed.id, "package": "leaky" })];
-    for name in ["token", "key", "fields", "account", "checked", "signing", "app"] {
+    for name in ["token", "key", "fields", "account", "checked", "signing", "app", "mine"] {
         bodies.push(json!({ "snap_in": installed.id, "name": name }));
+        bodies.push(json!({ "snap_in": installed.id, "name": name, "user": "ada" }));
     }
     for id in &ids {
         bodies.push(json!({ "id": id }));
@@ -495,6 +509,14 @@ fn secrets_are_nowhere_but_where_they_are_for() {
         (answer.status == 200).then(|| answer.json())
     });
     assert_eq!(settled["result"]["input_data"]["keyrings"]["token"], "[secret]", "{settled}");
+
+    // The other side wants none of it any more, and repeats it all.
+    let account = json!({ "snap_in": installed.id, "name": "account" });
+    for call in ["keyrings.verify", "keyrings.refresh", "keyrings.revoke"] {
+        bench.refused(call, &account);
+    }
+    read_everything(&bench, &installed);
+    bench.everything_at_rest();
 }
 
 #[test]

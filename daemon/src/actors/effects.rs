@@ -87,6 +87,11 @@ impl Task {
                 Ok(Err(_)) => "its actor has ended".to_owned(),
                 Err(_) => format!("it took longer than {} s to open", OPENING.as_secs()),
             };
+            let found = self.services.store.read(|tables| tables.source(*source));
+            if found.is_ok_and(|it| it.is_some_and(|it| it.user.is_some())) {
+                warn!(%source, problem, "a person's source does not open; the others do");
+                continue;
+            }
             return HookOutcome::Failed { message: format!("event source {source}: {problem}") };
         }
         if let Err(message) = self.services.registrar.register(self.snap_in).await {
@@ -110,7 +115,12 @@ impl Task {
         // be known to whoever asked.
         let outcome = match self.services.registrar.unregister(self.snap_in).await {
             Ok(()) => hook,
-            Err(message) => HookOutcome::Failed { message },
+            Err(message) => {
+                if force {
+                    warn!(snap_in = %self.snap_in, message, "something stays behind outside");
+                }
+                HookOutcome::Failed { message }
+            }
         };
         if is_deletion && (force || outcome == HookOutcome::Succeeded) {
             // The secrets go with the snap-in: whoever they came from should not count on them.

@@ -88,9 +88,9 @@ pub async fn call(services: &Services, call: HookCall) -> Result<Map<String, Val
             "thrown" => error.message.clone(),
             kind => format!("{} ({kind})", error.message),
         }),
-        AttemptOutcome::Interrupted { reason } | AttemptOutcome::Cancelled { reason } => {
-            Err(reason.clone())
-        }
+        AttemptOutcome::Interrupted { reason }
+        | AttemptOutcome::Postponed { reason }
+        | AttemptOutcome::Cancelled { reason } => Err(reason.clone()),
     };
     let state = if answer.is_ok() { RunState::Succeeded } else { RunState::Failed };
     head.end_with(state, execution.outcome, services.clock.now_ms());
@@ -112,7 +112,14 @@ fn checked(
         return Ok(written);
     }
     match inputs::change(&version.manifest, Level::Organization, stored, &written) {
-        Ok(all) => Ok(all.into_iter().filter(|(name, _)| written.contains_key(name)).collect()),
+        // As they are stored; null says that one is put back to its default.
+        Ok(all) => Ok(written
+            .into_iter()
+            .map(|(name, _)| {
+                let value = all.get(&name).cloned().unwrap_or(Value::Null);
+                (name, value)
+            })
+            .collect()),
         Err(problems) => {
             let list: Vec<String> =
                 problems.iter().map(|it| format!("{}: {}", it.input, it.message)).collect();

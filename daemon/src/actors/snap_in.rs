@@ -18,8 +18,8 @@ use crate::lifecycle::snap_in::{Effect, Event, Refusal};
 use crate::model::id::{EffectId, SnapInId, SourceId};
 use crate::model::snap_in::{SnapInState, SourceStatus};
 use crate::store::{
-    Configuration, SnapInRecord, SourceRecord, StoreError, Transition, UserChange, UserOutcome,
-    UserSettingsRecord,
+    Answer, Configuration, SnapInRecord, SourceRecord, StoreError, Transition, UserChange,
+    UserOutcome, UserSettingsRecord,
 };
 
 /// How long the store may take for one transition.
@@ -322,18 +322,38 @@ impl SnapIn {
     }
 }
 
+/// What the store answers, if that is in time. What comes later is stored nevertheless: the actor
+/// then looks at everything again.
+async fn in_time<A: 'static>(
+    mut answer: Answer<A>,
+    actor: WeakAddr<SnapIn>,
+) -> Result<Result<A, StoreError>, Elapsed> {
+    let result = tokio::time::timeout(STORE_DEADLINE, &mut answer).await;
+    if result.is_err() {
+        actix::spawn(async move {
+            let _ = answer.await;
+            if let Some(actor) = actor.upgrade()
+                && let Err(error) = actor.send(Reload).await
+            {
+                error!(%error, "a snap-in did not hear of a late commit");
+            }
+        });
+    }
+    result
+}
+
 impl Handler<Ask> for SnapIn {
     type Result = AtomicResponse<SnapIn, Result<SnapInRecord, AskError>>;
 
     fn handle(
         &mut self,
         Ask { event, done, inputs }: Ask,
-        _: &mut Context<SnapIn>,
+        ctx: &mut Context<SnapIn>,
     ) -> Self::Result {
         let id = self.id;
         let asked = event.name();
         let step = self.services.store.write(move |it| it.step_snap_in(id, &event, done, &inputs));
-        let step = tokio::time::timeout(STORE_DEADLINE, step);
+        let step = in_time(step, ctx.address().downgrade());
         AtomicResponse::new(Box::pin(
             step.into_actor(self).map(move |result, this, ctx| this.moved(result, asked, ctx)),
         ))
@@ -343,11 +363,11 @@ impl Handler<Ask> for SnapIn {
 impl Handler<Configure> for SnapIn {
     type Result = AtomicResponse<SnapIn, Result<SnapInRecord, AskError>>;
 
-    fn handle(&mut self, Configure(wanted): Configure, _: &mut Context<SnapIn>) -> Self::Result {
+    fn handle(&mut self, Configure(wanted): Configure, ctx: &mut Context<SnapIn>) -> Self::Result {
         let id = self.id;
         let asked = if wanted.version.is_some() { "change_version" } else { "configure" };
         let change = self.services.store.write(move |it| it.configure_snap_in(id, &wanted));
-        let change = tokio::time::timeout(STORE_DEADLINE, change);
+        let change = in_time(change, ctx.address().downgrade());
         AtomicResponse::new(Box::pin(
             change.into_actor(self).map(move |result, this, ctx| this.moved(result, asked, ctx)),
         ))
@@ -364,12 +384,17 @@ impl Handler<Reload> for SnapIn {
             for source in &record.sources {
                 generations.push((*source, tables.route_generation(*source)?));
             }
-            Ok(Some((record, generations)))
+            Ok(Some((record, generations, tables.pending_effects()?)))
         });
         match found {
-            Ok(Some((record, generations))) => {
+            Ok(Some((record, generations, pending))) => {
                 self.record = record;
                 self.follow_state(&generations, ctx);
+                let mine = pending.into_iter().filter(|it| it.snap_in == self.id);
+                self.begin_effects(mine.map(|it| (it.id, it.effect)).collect(), ctx);
+                if self.record.state == SnapInState::Deleted {
+                    ctx.stop();
+                }
             }
             Ok(None) => {}
             Err(error) => error!(snap_in = %self.id, %error, "a snap-in cannot be read again"),
@@ -380,13 +405,13 @@ impl Handler<Reload> for SnapIn {
 impl Handler<SetSourceStatus> for SnapIn {
     type Result = AtomicResponse<SnapIn, Result<SourceRecord, AskError>>;
 
-    fn handle(&mut self, message: SetSourceStatus, _ctx: &mut Context<SnapIn>) -> Self::Result {
+    fn handle(&mut self, message: SetSourceStatus, ctx: &mut Context<SnapIn>) -> Self::Result {
         let SetSourceStatus { source, status, reason } = message;
         let write = self
             .services
             .store
             .write(move |tables| tables.set_source_status(source, status, reason.as_deref()));
-        let write = tokio::time::timeout(STORE_DEADLINE, write);
+        let write = in_time(write, ctx.address().downgrade());
         AtomicResponse::new(Box::pin(write.into_actor(self).map(move |result, this, ctx| {
             let changed = result.map_err(|_| AskError::TimedOut)??;
             let (record, generation) = changed.ok_or(AskError::NoSuchSource)?;
@@ -400,10 +425,14 @@ impl Handler<SetSourceStatus> for SnapIn {
 impl Handler<ChangeUser> for SnapIn {
     type Result = AtomicResponse<SnapIn, Result<UserSettingsRecord, AskError>>;
 
-    fn handle(&mut self, ChangeUser(change): ChangeUser, _: &mut Context<SnapIn>) -> Self::Result {
+    fn handle(
+        &mut self,
+        ChangeUser(change): ChangeUser,
+        ctx: &mut Context<SnapIn>,
+    ) -> Self::Result {
         let id = self.id;
         let write = self.services.store.write(move |tables| tables.change_user(id, &change));
-        let write = tokio::time::timeout(STORE_DEADLINE, write);
+        let write = in_time(write, ctx.address().downgrade());
         AtomicResponse::new(Box::pin(write.into_actor(self).map(move |result, this, ctx| {
             match result.map_err(|_| AskError::TimedOut)?? {
                 UserOutcome::Changed { settings, record, generations } => {
@@ -435,6 +464,14 @@ impl Handler<SourceFailed> for SnapIn {
     type Result = ();
 
     fn handle(&mut self, failed: SourceFailed, ctx: &mut Context<SnapIn>) {
+        let SourceFailed { source, problem } = &failed;
+        let found = self.services.store.read(|tables| tables.source(*source));
+        if found.is_ok_and(|it| it.is_some_and(|it| it.user.is_some())) {
+            // One person's source is no reason to stop the others.
+            let (source, reason) = (*source, Some(problem.clone()));
+            ctx.notify(SetSourceStatus { source, status: SourceStatus::Blocked, reason });
+            return;
+        }
         // While it is being activated, the effect that waits for its sources says so itself.
         if self.record.state == SnapInState::Active {
             let reason = format!("event source {}: {}", failed.source, failed.problem);

@@ -9,7 +9,7 @@ use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, web};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::access::admit;
 use super::error::{ApiError, Code};
@@ -56,6 +56,13 @@ impl Input {
                 .map_err(|error| ApiError::new(Code::BadRequest, error.to_string())),
             Input::Body(body) => {
                 let body: &[u8] = if body.is_empty() { b"{}" } else { body };
+                // Otherwise a list would be taken for the members in the order of the code.
+                if body.trim_ascii_start().first().is_some_and(|it| *it != b'{')
+                    && serde_json::from_slice::<IgnoredAny>(body).is_ok()
+                {
+                    let message = "the parameters of a call are one JSON object";
+                    return Err(ApiError::new(Code::BadRequest, message));
+                }
                 serde_json::from_slice(body).map_err(|error| {
                     let code = match error.classify() {
                         serde_json::error::Category::Data => Code::BadRequest,

@@ -206,8 +206,15 @@ pub(super) async fn list(
     let extent = extent::of_list(&api, &caller, list.snap_in.as_deref(), list.scope.as_deref())?;
     let page = list.paging.oldest_first()?;
     let page = api.services.store.read(|tables| tables.list_sources(&extent, page))?;
-    let rows = page.rows.into_iter().map(|(id, it)| source(&api, id, it));
-    let event_sources = rows.collect::<Result<_, ApiError>>()?;
+    let mut event_sources = Vec::with_capacity(page.rows.len());
+    for (id, record) in page.rows {
+        // Those that the present version does not have, or whose user has disabled them, are kept
+        // for when they come back; they are no sources now.
+        let owner = api.services.contexts.snap_in(record.snap_in)?;
+        if owner.is_none_or(|it| it.record.sources.contains(&id)) {
+            event_sources.push(source(&api, id, record)?);
+        }
+    }
     Ok(ManySources { event_sources, next_cursor: cursor(page.next) })
 }
 

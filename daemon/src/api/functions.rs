@@ -72,7 +72,9 @@ pub(super) async fn call(api: Arc<Api>, caller: Caller, call: Call) -> Result<Ca
     let (state, error) = match &execution.outcome {
         AttemptOutcome::Succeeded => (RunState::Succeeded, None),
         AttemptOutcome::Failed(error) => (RunState::Failed, Some(error.clone())),
-        AttemptOutcome::Interrupted { reason } | AttemptOutcome::Cancelled { reason } => {
+        AttemptOutcome::Interrupted { reason }
+        | AttemptOutcome::Postponed { reason }
+        | AttemptOutcome::Cancelled { reason } => {
             let (kind, message) = ("interrupted".to_owned(), reason.clone());
             (RunState::Failed, Some(RunError { kind, message, ..RunError::default() }))
         }

@@ -131,6 +131,7 @@ impl From<OperationError> for ApiError {
                 });
                 ApiError::new(Code::HookRefused, message).with("hook", hook)
             }
+            OperationError::Registration(_) => ApiError::new(Code::Invalid, message),
             OperationError::KeyringNeeded(_) => ApiError::new(Code::Conflict, message),
             OperationError::Keyring(error) => error.into(),
             OperationError::NoAnswer(_) => ApiError::new(Code::Unavailable, message),

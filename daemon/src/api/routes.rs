@@ -216,7 +216,7 @@ impl Table {
             ),
             read(
                 "developer-keyrings.list",
-                R::ReadPackages,
+                R::WritePackages,
                 "Lists the keyrings of developers, without their secrets",
                 developer_keyrings::list,
             ),
@@ -278,7 +278,7 @@ impl Table {
             write("tokens.delete", R::ManageTokens, "Deletes an API token", tokens::delete),
             read(
                 "keys.status",
-                R::ReadSystem,
+                R::WriteSecrets,
                 "Shows where the master key is, and how many secrets are sealed with it",
                 keys::status,
             ),

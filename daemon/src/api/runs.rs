@@ -146,6 +146,7 @@ pub(super) fn run(id: RunId, head: RunHead, output: RunOutput) -> Run {
             Some(AttemptOutcome::Succeeded) => ("succeeded", None),
             Some(AttemptOutcome::Failed(error)) => ("failed", Some(error.message.clone())),
             Some(AttemptOutcome::Interrupted { reason }) => ("interrupted", Some(reason.clone())),
+            Some(AttemptOutcome::Postponed { reason }) => ("postponed", Some(reason.clone())),
             Some(AttemptOutcome::Cancelled { reason }) => ("cancelled", Some(reason.clone())),
         };
         RunAttempt {

@@ -16,6 +16,8 @@ use crate::model::manifest::{FieldType, Input, Validators};
 
 /// The largest value, as JSON.
 pub const MAX_VALUE_BYTES: usize = 64 * 1024;
+/// The deepest nesting of a value: answers that hold one must stay readable for every client.
+pub const MAX_VALUE_DEPTH: usize = 64;
 /// The longest pattern.
 pub const MAX_PATTERN_BYTES: usize = 4096;
 /// The most memory that a compiled pattern may take.
@@ -47,6 +49,10 @@ pub fn check(input: &Input, value: &Value) -> Vec<ValueProblem> {
     let bytes = value_bytes(value);
     if bytes > MAX_VALUE_BYTES {
         let message = format!("is {bytes} bytes of JSON; at most {MAX_VALUE_BYTES} are allowed");
+        return vec![ValueProblem::new(message)];
+    }
+    if is_deeper_than(value, MAX_VALUE_DEPTH) {
+        let message = format!("is nested deeper than the {MAX_VALUE_DEPTH} levels allowed");
         return vec![ValueProblem::new(message)];
     }
     let limits = match Limits::new(&input.validators) {
@@ -87,6 +93,16 @@ pub fn value_bytes(value: &Value) -> usize {
     match serde_json::to_writer(&mut counter, value) {
         Ok(()) => counter.0,
         Err(_) => usize::MAX,
+    }
+}
+
+fn is_deeper_than(value: &Value, levels: usize) -> bool {
+    match value {
+        Value::Array(items) => levels == 0 || items.iter().any(|it| is_deeper_than(it, levels - 1)),
+        Value::Object(members) => {
+            levels == 0 || members.values().any(|it| is_deeper_than(it, levels - 1))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
 }
 

@@ -28,8 +28,6 @@ pub struct SnapInContext {
     pub record: SnapInRecord,
     /// Names and ids of its organization sources.
     pub sources: Vec<(String, SourceId)>,
-    /// Organization keyrings that its version declares and that are set, by name.
-    pub keyrings: BTreeMap<String, KeyringId>,
     /// Values of organization inputs in effect, for the version that it is of.
     inputs: Map<String, Value>,
 }
@@ -51,11 +49,15 @@ impl SnapInContext {
             }
         }
         let inputs = inputs::in_effect(manifest, Level::Organization, &record.inputs);
-        let keyrings = manifest.keyrings.iter().filter(|it| it.level == Level::Organization);
-        let keyrings = keyrings
-            .filter_map(|it| Some((it.name.clone(), *record.keyrings.get(&it.name)?)))
-            .collect();
-        Ok(SnapInContext { record, sources, keyrings, inputs })
+        Ok(SnapInContext { record, sources, inputs })
+    }
+
+    /// Organization keyrings that a version declares and that are set, by name.
+    pub fn keyrings(&self, manifest: &Manifest) -> BTreeMap<String, KeyringId> {
+        let declared = manifest.keyrings.iter().filter(|it| it.level == Level::Organization);
+        declared
+            .filter_map(|it| Some((it.name.clone(), *self.record.keyrings.get(&it.name)?)))
+            .collect()
     }
 
     /// `global_values` for a function of `version`, which may be one that the snap-in was of when

@@ -20,7 +20,7 @@ use super::keyrings::{KeyringError, Keyrings, ResolvedKeyring};
 use crate::clock::Clock;
 use crate::config::FunctionSettings;
 use crate::functions::outcome::{Failure, FailureKind, LogLevel, Outcome, RunReport};
-use crate::functions::pool::{CodeSource, Invocation, Pool, mask};
+use crate::functions::pool::{CodeSource, Invocation, Pool, SecretTexts, mask};
 use crate::lifecycle::run::RetryPolicy;
 use crate::model::http::EgressRules;
 use crate::model::id::{IdSource, KeyringId, RunId, SnapInId, VersionId};
@@ -228,12 +228,12 @@ impl Parts {
             return Ok(not_started(failed("not_found", message)));
         };
         let policy = self.policy(function);
-        let keyrings = match self.keyrings_for(&call, &snap_in).await? {
+        let keyrings = match self.keyrings_for(&call, &version, &snap_in).await? {
             Ok(keyrings) => keyrings,
             Err(error) => {
-                // Not the function's fault, and mended by whoever renews the keyring: it is tried
-                // again, and a snap-in with a broken keyring is in ERROR, which holds its runs.
-                return Ok(not_started(AttemptOutcome::Interrupted { reason: error.to_string() }));
+                // An outage of whoever renews a token, or somebody has to set it anew: the event is
+                // not lost for that. A snap-in with a broken keyring is in ERROR, which holds runs.
+                return Ok(not_started(AttemptOutcome::Postponed { reason: error.to_string() }));
             }
         };
         let token = self.tokens.issue(
@@ -263,7 +263,7 @@ impl Parts {
                 on_log: None,
             })
             .await;
-        let report = mask(report, &with_parts(running.secrets()));
+        let report = mask(report, with_parts(running.secrets()).into()).await;
         Ok(executed(report, policy, started_ms))
     }
 
@@ -272,21 +272,23 @@ impl Parts {
     async fn keyrings_for(
         &self,
         call: &Call,
+        version: &VersionContext,
         snap_in: &SnapInContext,
     ) -> Result<Result<Vec<ResolvedKeyring>, KeyringError>, StoreError> {
         let package = snap_in.record.package;
+        let bindings = snap_in.keyrings(&version.manifest);
         let is_hook = matches!(call.head.trigger, RunTrigger::Hook { .. });
         let mut keyrings = if is_hook {
-            self.keyrings.usable(&snap_in.keyrings, package).await?.0
+            self.keyrings.usable(&bindings, package).await?.0
         } else {
-            match self.keyrings.resolve(&snap_in.keyrings, package).await {
+            match self.keyrings.resolve(&bindings, package).await {
                 Ok(keyrings) => keyrings,
                 Err(KeyringError::Store(error)) => return Err(error),
                 Err(error) => return Ok(Err(error)),
             }
         };
         if let Some(OfferedKeyring { name, secret, .. }) = &call.offered {
-            let known = snap_in.keyrings.get(name).copied();
+            let known = bindings.get(name).copied();
             keyrings.retain(|it| it.name != *name);
             let (name, secret) = (name.clone(), secret.clone());
             keyrings.push(ResolvedKeyring { name, id: known.unwrap_or(KeyringId(0)), secret });
@@ -373,14 +375,14 @@ impl Parts {
 
 /// What must not appear in logs, errors and results: the token first, by which requests to the daemon itself
 /// are known, then every secret, and every text within one that is a document.
-fn masked_texts(token: String, keyrings: &[ResolvedKeyring]) -> Arc<[String]> {
+fn masked_texts(token: String, keyrings: &[ResolvedKeyring]) -> SecretTexts {
     let mut texts = with_parts(keyrings.iter().map(|it| it.secret.clone()));
-    texts.insert(0, token);
+    texts.insert(0, token.into());
     texts.into()
 }
 
 /// Secrets, and the texts within those that are JSON: functions take them apart.
-fn with_parts(secrets: impl IntoIterator<Item = Zeroizing<String>>) -> Vec<String> {
+fn with_parts(secrets: impl IntoIterator<Item = Zeroizing<String>>) -> Vec<Zeroizing<String>> {
     let mut texts = Vec::new();
     for secret in secrets {
         if secret.starts_with(['{', '['])
@@ -388,14 +390,14 @@ fn with_parts(secrets: impl IntoIterator<Item = Zeroizing<String>>) -> Vec<Strin
         {
             add_texts(document, &mut texts);
         }
-        texts.push(secret.as_str().to_owned());
+        texts.push(secret);
     }
     texts
 }
 
-fn add_texts(document: Value, texts: &mut Vec<String>) {
+fn add_texts(document: Value, texts: &mut Vec<Zeroizing<String>>) {
     match document {
-        Value::String(text) => texts.push(text),
+        Value::String(text) => texts.push(text.into()),
         Value::Array(items) => items.into_iter().for_each(|it| add_texts(it, texts)),
         Value::Object(members) => members.into_iter().for_each(|(_, it)| add_texts(it, texts)),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}

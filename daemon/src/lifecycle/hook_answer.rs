@@ -31,7 +31,14 @@ struct Wire {
 /// `undefined`.
 pub fn read(hook: HookType, result: Option<&str>) -> Result<HookAnswer, String> {
     let Some(text) = result else { return Ok(HookAnswer::default()) };
-    let Ok(wire) = serde_json::from_str::<Wire>(text) else { return Ok(HookAnswer::default()) };
+    let wire = match serde_json::from_str::<Wire>(text) {
+        Ok(wire) => wire,
+        // It was JSON when it came: an object that cannot be read is one that is nested too deep.
+        Err(_) if text.trim_start().starts_with('{') => {
+            return Err("its answer is nested too deep to be read".to_owned());
+        }
+        Err(_) => return Ok(HookAnswer::default()),
+    };
     let success = match hook {
         HookType::Activate => &["active"][..],
         HookType::Deactivate => &["inactive"],
@@ -92,5 +99,8 @@ mod tests {
             values(Activate, r#"{"status": "inactive"}"#).is_err_and(|it| it.contains("active"))
         );
         assert!(values(Activate, r#"{"inputs_values": [1]}"#).is_err());
+        let deep =
+            format!(r#"{{"inputs_values": {{"a": {}{}}}}}"#, "[".repeat(200), "]".repeat(200));
+        assert!(values(Activate, &deep).is_err_and(|it| it.contains("too deep")));
     }
 }

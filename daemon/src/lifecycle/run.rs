@@ -9,6 +9,13 @@ use crate::model::run::{Attempt, AttemptOutcome, RunState};
 /// How often a run that the host cut off is started again.
 pub const MOST_INTERRUPTIONS: usize = 3;
 
+/// How long a run that was put off waits the first time; twice as long each time after.
+const FIRST_PAUSE_MS: u64 = 5_000;
+/// The longest that it waits.
+const LONGEST_PAUSE_MS: u64 = 5 * 60_000;
+/// How often a run is put off: for about a day.
+pub const MOST_POSTPONEMENTS: usize = 300;
+
 /// The retry policy of a function (manifest `config.runtime`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
@@ -48,6 +55,16 @@ pub fn after_attempt(attempts: &[Attempt], policy: RetryPolicy, now_ms: u64) -> 
             } else {
                 Next::End(RunState::Dead)
             }
+        }
+        AttemptOutcome::Postponed { .. } => {
+            let postponements =
+                count(attempts, |it| matches!(it, AttemptOutcome::Postponed { .. }));
+            if postponements > MOST_POSTPONEMENTS {
+                return Next::End(RunState::Dead);
+            }
+            let doublings = u32::try_from(postponements - 1).unwrap_or(u32::MAX).min(16);
+            let pause = (FIRST_PAUSE_MS << doublings).min(LONGEST_PAUSE_MS);
+            Next::Again { at_ms: now_ms.saturating_add(pause) }
         }
         AttemptOutcome::Interrupted { .. } => {
             let interruptions =
@@ -107,6 +124,17 @@ mod tests {
         check(&[interrupted(), failed(true)], 0, Next::End(RunState::Dead));
         check(&vec![interrupted(); 3], 0, Next::Again { at_ms: 1000 });
         check(&vec![interrupted(); 4], 0, Next::End(RunState::Dead));
+    }
+
+    #[test]
+    fn what_is_put_off_waits_longer_each_time_and_costs_no_attempt() {
+        let off = AttemptOutcome::Postponed { reason: "no token".to_owned() };
+        check(&[off.clone()], 0, Next::Again { at_ms: 6000 });
+        check(&vec![off.clone(); 3], 0, Next::Again { at_ms: 21_000 });
+        check(&vec![off.clone(); 200], 0, Next::Again { at_ms: 301_000 });
+        check(&vec![off.clone(); 301], 0, Next::End(RunState::Dead));
+        check(&[off.clone(), failed(true)], 1, Next::Again { at_ms: 1500 });
+        check(&[off, interrupted()], 0, Next::Again { at_ms: 1000 });
     }
 
     proptest! {

@@ -182,6 +182,12 @@ pub enum AttemptOutcome {
         /// What happened.
         reason: String,
     },
+    /// It was not begun: something that it needs is out of order and may be mended. It is no fault
+    /// of the function, nor of the host.
+    Postponed {
+        /// What.
+        reason: String,
+    },
     /// Somebody cancelled the run.
     Cancelled {
         /// Why.

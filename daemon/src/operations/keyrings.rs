@@ -72,7 +72,7 @@ impl Operations {
             type_id: prepared.type_id().to_owned(),
             secret: prepared.for_functions().clone().into_inner(),
         };
-        let before = record.inputs.clone();
+        let (before, revision) = (record.inputs.clone(), record.revision);
         let proposal = Proposal {
             record,
             version,
@@ -81,8 +81,8 @@ impl Operations {
         let inputs = self.ask_hooks(&lease, asker, snap_in, proposal).await?;
         let set = self.commit_keyring(prepared).await?;
         if inputs != before {
-            let Present { record, .. } = self.look(snap_in)?;
-            let (revision, changed_by) = (record.revision, asker.name.clone());
+            // One more than was looked at: the keyring. Anything else in between was not asked about.
+            let (revision, changed_by) = (revision + 1, asker.name.clone());
             let configuration = Configuration { revision, inputs, version: None, changed_by };
             self.ask(snap_in, Configure(configuration)).await??;
         }

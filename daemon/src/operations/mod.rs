@@ -109,6 +109,9 @@ pub enum OperationError {
     /// A keyring is not right, or cannot be stored.
     #[error(transparent)]
     Keyring(#[from] KeyringError),
+    /// What was asked for is done, but a trigger URL is not registered.
+    #[error("it is done, but {0}; it is tried again with the next activation")]
+    Registration(String),
     /// An actor did not answer.
     #[error("{0} did not answer in time; try again")]
     NoAnswer(&'static str),
@@ -205,7 +208,7 @@ impl Operations {
         }
         for hook in hooks {
             let written = self.ask_hook(hook, lease, asker, id, &record, &version, &change).await?;
-            record.inputs.extend(written);
+            write_over(&mut record.inputs, written);
         }
         Ok(record.inputs)
     }
@@ -247,6 +250,16 @@ impl Operations {
             run,
             message,
         })
+    }
+}
+
+/// Writes what a hook answered over the inputs; null puts one back to its default.
+fn write_over(inputs: &mut Map<String, Value>, written: Map<String, Value>) {
+    for (name, value) in written {
+        match value {
+            Value::Null => inputs.remove(&name),
+            value => inputs.insert(name, value),
+        };
     }
 }
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::configure::configured;
-use super::{Asker, Change, OperationError, Operations, Present, refuse_unless_allowed};
+use super::{
+    Asker, Change, OperationError, Operations, Present, refuse_unless_allowed, write_over,
+};
 use crate::actors::Configure;
 use crate::configuration::inputs;
 use crate::configuration::plan::{self, DetachedSource, Plan};
@@ -61,7 +63,7 @@ impl Operations {
             let written = self
                 .ask_hook(HookType::Validate, &lease, asker, id, &proposed, &after, &none)
                 .await?;
-            proposed.inputs.extend(written);
+            write_over(&mut proposed.inputs, written);
         }
         let configuration = Configuration {
             revision,
@@ -75,11 +77,9 @@ impl Operations {
     /// The version that it was of before, if that is still kept.
     pub fn past_version(&self, id: SnapInId) -> Result<VersionId, OperationError> {
         let Present { record, version: _ } = self.look(id)?;
-        for past in record.past_versions.iter().rev() {
-            if past.version != record.version
-                && self.services.contexts.version(past.version)?.is_some()
-            {
-                return Ok(past.version);
+        for version in versions_below(&record).into_iter().rev() {
+            if self.services.contexts.version(version)?.is_some() {
+                return Ok(version);
             }
         }
         Err(OperationError::NoPastVersion)
@@ -96,4 +96,19 @@ impl Operations {
         let found = if of_package { self.services.contexts.version(version)? } else { None };
         found.ok_or_else(|| OperationError::NoSuchVersion(version.to_string()))
     }
+}
+
+/// The versions that led to the present one, oldest first. What was left by going back is not among
+/// them, so that going back twice does not go forward.
+fn versions_below(record: &SnapInRecord) -> Vec<VersionId> {
+    let mut way: Vec<VersionId> = Vec::new();
+    let all = record.past_versions.iter().map(|it| it.version).chain([record.version]);
+    for version in all {
+        match way.iter().position(|it| *it == version) {
+            Some(place) => way.truncate(place + 1),
+            None => way.push(version),
+        }
+    }
+    way.pop();
+    way
 }

@@ -14,6 +14,7 @@ use crate::engine::contexts::VersionContext;
 use crate::lifecycle::snap_in::Event;
 use crate::model::id::{SnapInId, UserId};
 use crate::model::manifest::Level;
+use crate::model::snap_in::SnapInState;
 use crate::store::{SnapInRecord, UserChange, UserSettingsRecord};
 
 /// A person's part of a snap-in.
@@ -113,6 +114,11 @@ impl Operations {
         }
         let change = UserChange { user, enabled, inputs: Some(after.settings.inputs) };
         self.ask(id, ChangeUser(change)).await??;
-        self.user_level(id, user)
+        let changed = self.user_level(id, user)?;
+        if enabled.is_some() && changed.record.state == SnapInState::Active {
+            // Otherwise the next activation does it.
+            self.services.registrar.register(id).await.map_err(OperationError::Registration)?;
+        }
+        Ok(changed)
     }
 }

@@ -33,7 +33,7 @@ impl Fetch for EgressFetch {
         if self.egress.own_path(&request.url).is_some()
             && let Some(token) = invocation.secrets.first()
         {
-            request.headers.push((CAUSE_HEADER.to_owned(), token.clone()));
+            request.headers.push((CAUSE_HEADER.to_owned(), token.to_string()));
         }
         async move {
             self.egress.send(request, &invocation.egress).await.map_err(|error| error.to_string())

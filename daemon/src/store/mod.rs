@@ -18,6 +18,8 @@ mod events;
 #[cfg(test)]
 mod faults;
 mod keyrings;
+#[cfg(test)]
+mod lifecycle_tests;
 mod migrate;
 mod outbox;
 mod packages;

@@ -3,11 +3,13 @@
 use redb::ReadableTable;
 
 use super::blobs::BlobHash;
+use super::record::{decode, decode_with_tail};
 use super::records::{PackageRecord, SnapInRecord, VersionRecord};
 use super::tables::{Page, PageRequest, ReadTables, WriteTables, get, put};
-use super::{StoreError, record::decode, schema};
+use super::{StoreError, schema};
 use crate::model::id::{PackageId, SnapInId, VersionId};
 use crate::model::manifest::Manifest;
+use crate::model::run::RunHead;
 use crate::model::snap_in::SnapInState;
 
 /// A version to be stored.
@@ -118,7 +120,40 @@ impl WriteTables<'_> {
         Ok(PackageDeletion::Deleted)
     }
 
-    /// Removes a version that no snap-in uses. Its code is swept at the next start.
+    /// The snap-in of a run of this version that has not ended, or is a dead letter. Those of
+    /// deleted snap-ins are never tried again.
+    fn run_that_needs(&mut self, id: VersionId) -> Result<Option<SnapInId>, StoreError> {
+        let mut users = Vec::new();
+        for row in self.runs_open()?.iter()? {
+            let (head, _) = decode_with_tail::<RunHead>(row?.1.value())?;
+            if head.version == id {
+                users.push(head.snap_in);
+            }
+        }
+        let mut dead = Vec::new();
+        for row in self.dead_letters()?.iter()? {
+            dead.push(row?.0.value());
+        }
+        for run in dead {
+            let Some(found) = self.runs_done()?.get(run)? else { continue };
+            let (head, _) = decode_with_tail::<RunHead>(found.value())?;
+            if head.version == id {
+                users.push(head.snap_in);
+            }
+        }
+        users.sort_unstable();
+        users.dedup();
+        for user in users {
+            let state = self.snap_in_state(user)?;
+            if state.is_some_and(|it| it != SnapInState::Deleted) {
+                return Ok(Some(user));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Removes a version that no snap-in is of, and no run that is still to be done. Its code is
+    /// swept at the next start.
     pub fn delete_version(&mut self, id: VersionId) -> Result<PackageDeletion, StoreError> {
         for row in self.snap_ins()?.iter()? {
             let (snap_in, value) = row?;
@@ -126,6 +161,9 @@ impl WriteTables<'_> {
             if record.version == id && record.state != SnapInState::Deleted {
                 return Ok(PackageDeletion::InUse(SnapInId(snap_in.value())));
             }
+        }
+        if let Some(snap_in) = self.run_that_needs(id)? {
+            return Ok(PackageDeletion::InUse(snap_in));
         }
         let removed = self.versions()?.remove(id.0)?.is_some();
         Ok(if removed { PackageDeletion::Deleted } else { PackageDeletion::NoSuchThing })

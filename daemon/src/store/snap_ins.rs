@@ -70,6 +70,16 @@ pub enum Transition {
     NoSuchVersion,
 }
 
+/// Writes values over others; null takes one out.
+fn write_inputs(inputs: &mut Map<String, Value>, written: &Map<String, Value>) {
+    for (name, value) in written {
+        match value {
+            Value::Null => inputs.remove(name),
+            value => inputs.insert(name.clone(), value.clone()),
+        };
+    }
+}
+
 impl WriteTables<'_> {
     /// Creates a snap-in in DRAFT, with its sources and their trigger URLs.
     pub fn create_snap_in(&mut self, new: &NewSnapIn) -> Result<Creation, StoreError> {
@@ -128,8 +138,10 @@ impl WriteTables<'_> {
     }
 
     /// Steps the lifecycle: the next state and its effects in one transaction. `done`, the effect
-    /// whose outcome this event is, leaves the outbox with it, also when the event is refused.
-    /// `inputs` are those that a hook answered with, checked; they are written over the others.
+    /// whose outcome this event is, leaves the outbox with it, also when the event is refused; an
+    /// effect that is not there any more was overtaken, and its outcome is not awaited.
+    /// `inputs` are those that a hook answered with, checked; they are written over the others, and
+    /// null puts one back to its default.
     pub fn step_snap_in(
         &mut self,
         id: SnapInId,
@@ -137,15 +149,19 @@ impl WriteTables<'_> {
         done: Option<EffectId>,
         inputs: &Map<String, Value>,
     ) -> Result<Transition, StoreError> {
-        if let Some(done) = done {
-            self.outbox()?.remove(done.0)?;
-        }
+        let was_overtaken = match done {
+            Some(done) => self.outbox()?.remove(done.0)?.is_none(),
+            None => false,
+        };
         let Some(record) = get::<SnapInRecord>(self.snap_ins()?, id.0)? else {
             return Ok(Transition::NoSuchSnapIn);
         };
+        if was_overtaken {
+            return Ok(Transition::Refused(Refusal::NotAwaited(record.state.name())));
+        }
         self.step(id, record, event, |_, record| {
             if !inputs.is_empty() {
-                record.inputs.extend(inputs.clone());
+                write_inputs(&mut record.inputs, inputs);
                 record.revision += 1;
             }
             Ok(())
@@ -164,7 +180,12 @@ impl WriteTables<'_> {
             Ok(decision) => decision,
             Err(refusal) => return Ok(Transition::Refused(refusal)),
         };
+        let (state_before, version_before) = (record.state.clone(), record.version);
         change(self, &mut record)?;
+        if next != state_before {
+            // A hook that still runs for the state that is left has nobody to report to.
+            self.forget_hooks(id)?;
+        }
         let mut stored_effects = Vec::with_capacity(effects.len());
         for effect in effects {
             let effect_id = self.new_id();
@@ -177,14 +198,35 @@ impl WriteTables<'_> {
             self.forget_keyrings(id, &record)?;
             self.forget_users(id)?;
         }
+        // What events lead to depends on state and version only: an input that a function writes for
+        // itself must not make every event on its way be planned anew.
+        let routes_change = next != state_before || record.version != version_before;
         record.state = next;
         record.changed_ms = self.now_ms();
         put(self.snap_ins()?, id.0, &record)?;
-        let mut generations = Vec::with_capacity(record.sources.len());
-        for source in &record.sources {
-            generations.push((*source, self.bump_generation(*source)?));
+        let mut generations = Vec::new();
+        if routes_change {
+            for source in &record.sources {
+                generations.push((*source, self.bump_generation(*source)?));
+            }
         }
         Ok(Transition::Moved { record: Box::new(record), generations, effects: stored_effects })
+    }
+
+    /// Takes the hooks of a snap-in out of the outbox.
+    fn forget_hooks(&mut self, id: SnapInId) -> Result<(), StoreError> {
+        let mut hooks = Vec::new();
+        for row in self.outbox()?.iter()? {
+            let (effect, value) = row?;
+            let record: EffectRecord = decode(value.value())?;
+            if record.snap_in == id && matches!(record.effect, snap_in::Effect::RunHook(_)) {
+                hooks.push(effect.value());
+            }
+        }
+        for hook in hooks {
+            self.outbox()?.remove(hook)?;
+        }
+        Ok(())
     }
 
     /// Frees the scope and closes the trigger URLs of a snap-in that is deleted.

@@ -252,6 +252,17 @@ impl ReadTables {
         page.read(&self.table(schema::USERS)?, |id, value| Ok(Some((UserId(id), decode(value)?))))
     }
 
+    /// Every source of the people who use a snap-in, also of those who have disabled it.
+    pub fn sources_of_users(&self, snap_in: SnapInId) -> Result<Vec<SourceId>, StoreError> {
+        let mut sources = Vec::new();
+        let rows = (snap_in.0, 0)..=(snap_in.0, u128::MAX);
+        for row in self.table(schema::USER_SETTINGS)?.range(rows)? {
+            let settings: UserSettingsRecord = decode(row?.1.value())?;
+            sources.extend(settings.sources.into_values());
+        }
+        Ok(sources)
+    }
+
     /// What a person has set for himself in a snap-in; nothing when he never set anything.
     pub fn user_settings(
         &self,

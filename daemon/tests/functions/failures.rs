@@ -233,7 +233,7 @@ async fn secrets_are_masked_in_errors_logs_and_results() {
     {
         let mut invocation = invocation(&code);
         invocation.event = event.into();
-        invocation.secrets = ["tok-abcdef".to_owned()].into();
+        invocation.secrets = ["tok-abcdef".to_owned().into()].into();
         let report = pool.invoke(invocation).await;
         assert!(report.logs[0].message.contains("[secret]"), "{:?}", report.logs);
         assert!(!format!("{:?}", report.logs).contains("tok-abcdef"));

@@ -37,8 +37,13 @@ impl Keyrings {
                 })?;
             }
         }
-        // Those that an upgrade left behind.
-        self.unregister_where(id, |snap_in, it| !snap_in.sources.contains(&it.id)).await
+        // Those that an upgrade or a person left behind: what cannot be taken back any more is no
+        // reason not to function.
+        let left = self.unregister_where(id, |snap_in, it| !snap_in.sources.contains(&it.id));
+        if let Err(message) = left.await {
+            tracing::warn!(snap_in = %id, message, "something stays behind outside");
+        }
+        Ok(())
     }
 
     /// Takes back every registration of a snap-in.
@@ -72,8 +77,13 @@ impl Keyrings {
         let snap_in = snap_in.ok_or(KeyringError::NoSuchSnapIn(id))?;
         let records = store.read(|tables| {
             let mut records = Vec::new();
-            for source in snap_in.sources.iter().chain(&snap_in.detached_sources) {
-                records.extend(tables.source(*source)?.map(|it| (*source, it)));
+            let mut ids = snap_in.sources.clone();
+            ids.extend(&snap_in.detached_sources);
+            ids.extend(tables.sources_of_users(id)?);
+            ids.sort_unstable();
+            ids.dedup();
+            for source in ids {
+                records.extend(tables.source(source)?.map(|it| (source, it)));
             }
             Ok(records)
         })?;

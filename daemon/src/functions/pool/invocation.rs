@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
+use super::redact::SecretTexts;
 use crate::functions::outcome::LogLine;
 use crate::model::http::{EgressRules, OutgoingRequest, OutgoingResponse};
 use crate::model::id::{SnapInId, VersionId};
@@ -33,7 +34,7 @@ pub struct Invocation {
     /// Where the run's requests may go.
     pub egress: EgressRules,
     /// Texts to be masked in logs, errors and results. The first is the token of the run.
-    pub secrets: Arc<[String]>,
+    pub secrets: SecretTexts,
     /// Hears log lines while the run is on; they are in the report as well.
     pub on_log: Option<LogListener>,
 }

@@ -24,7 +24,7 @@ pub use self::invocation::{CodeSource, Fetch, Invocation, LogListener};
 use self::keeper::{Keeper, Program};
 use self::places::{Answer, Given, Grant, Places, Ticketed};
 use self::process::Process;
-pub use self::redact::mask;
+pub use self::redact::{SecretTexts, mask};
 use super::outcome::{Failure, FailureKind, LogLine, Outcome, RunReport};
 use super::sandbox::SandboxReport;
 use crate::model::id::SnapInId;

@@ -157,7 +157,7 @@ impl Process {
             }
             Err(Break::Lost) => self.why_lost(&redactor).await,
         };
-        (redactor.outcome(outcome), logs)
+        (redactor.outcome_aside(outcome).await, logs)
     }
 
     /// What the end of a process in the middle of a run says about the run.

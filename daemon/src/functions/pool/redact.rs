@@ -4,47 +4,83 @@
 //! A result is stored, shown with its run and answered to whoever called, none of which is what a
 //! keyring is for; a function that has to hand a secret on makes a request with it.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::value::RawValue;
+use zeroize::Zeroizing;
 
 use super::secret_forms::{SHORTEST, SecretForms};
 use crate::functions::outcome::{Failure, Outcome, RunReport};
 
 const MASK: &str = "[secret]";
+/// What is larger is searched on a thread where nothing waits for it, bytes.
+const LARGE: usize = 64 * 1024;
+
+/// What must not be read by people. The same text in many places, so it is shared.
+pub type SecretTexts = Arc<[Zeroizing<String>]>;
 
 pub(super) struct Redactor<'a> {
-    secrets: &'a [String],
+    secrets: &'a SecretTexts,
     /// Made when the first text comes: many runs say nothing.
     forms: OnceLock<SecretForms<'a>>,
 }
 
 /// Masks secrets that became known only while the run was on.
-pub fn mask(report: RunReport, secrets: &[String]) -> RunReport {
+pub async fn mask(report: RunReport, secrets: SecretTexts) -> RunReport {
     if secrets.is_empty() {
         return report;
     }
-    let redactor = Redactor::new(secrets);
+    let redactor = Redactor::new(&secrets);
     let RunReport { outcome, mut logs, duration } = report;
     for line in &mut logs {
         redactor.text(&mut line.message);
     }
-    RunReport { outcome: redactor.outcome(outcome), logs, duration }
+    RunReport { outcome: redactor.outcome_aside(outcome).await, logs, duration }
 }
 
 impl<'a> Redactor<'a> {
-    pub(super) fn new(secrets: &'a [String]) -> Redactor<'a> {
+    pub(super) fn new(secrets: &'a SecretTexts) -> Redactor<'a> {
         Redactor { secrets, forms: OnceLock::new() }
     }
 
     /// Masks secrets in a text.
     pub(super) fn text(&self, text: &mut String) {
+        if let Some(masked) = self.masked(text) {
+            *text = masked;
+        }
+    }
+
+    /// The text with its secrets masked, if there are any in it.
+    fn masked(&self, text: &str) -> Option<String> {
         if text.len() < SHORTEST {
-            return;
+            return None;
         }
-        for range in self.forms().find(text).into_iter().rev() {
-            text.replace_range(range, MASK);
+        let found = self.forms().find(text);
+        if found.is_empty() {
+            return None;
         }
+        let mut masked = String::with_capacity(text.len());
+        let mut after = 0;
+        for range in found {
+            masked.push_str(text.get(after..range.start).unwrap_or_default());
+            masked.push_str(MASK);
+            after = range.end;
+        }
+        masked.push_str(text.get(after..).unwrap_or_default());
+        Some(masked)
+    }
+
+    /// As [`Redactor::outcome`]; a large one does not keep other runs waiting.
+    pub(super) async fn outcome_aside(&self, outcome: Outcome) -> Outcome {
+        if size(&outcome) < LARGE {
+            return self.outcome(outcome);
+        }
+        let secrets = self.secrets.clone();
+        tokio::task::spawn_blocking(move || Redactor::new(&secrets).outcome(outcome))
+            .await
+            .unwrap_or_else(|error| Outcome::Interrupted {
+                reason: format!("what it came to could not be searched for secrets: {error}"),
+            })
     }
 
     /// Masks secrets in all that a run came to.
@@ -82,22 +118,38 @@ impl<'a> Redactor<'a> {
             let (token, after) = token.split_at(token_length(token));
             rest = after;
             match serde_json::from_str::<String>(token) {
-                Ok(mut content) if !self.forms().find(&content).is_empty() => {
-                    self.text(&mut content);
-                    masked.push_str(&serde_json::Value::String(content).to_string());
-                }
-                Err(_) if token.len() >= SHORTEST && self.secrets.iter().any(|it| it == token) => {
+                Ok(content) => match self.masked(&content) {
+                    Some(content) => {
+                        masked.push_str(&serde_json::Value::String(content).to_string());
+                    }
+                    None => masked.push_str(token),
+                },
+                Err(_) if token.len() >= SHORTEST && self.is_secret(token) => {
                     masked.push_str(&format!("\"{MASK}\""));
                 }
-                Ok(_) | Err(_) => masked.push_str(token),
+                Err(_) => masked.push_str(token),
             }
         }
         masked.push_str(rest);
         masked
     }
 
+    fn is_secret(&self, token: &str) -> bool {
+        self.secrets.iter().any(|it| it.as_str() == token)
+    }
+
     fn forms(&self) -> &SecretForms<'a> {
-        self.forms.get_or_init(|| SecretForms::of(self.secrets.iter().map(String::as_str)))
+        self.forms.get_or_init(|| SecretForms::of(self.secrets.iter().map(|it| it.as_str())))
+    }
+}
+
+fn size(outcome: &Outcome) -> usize {
+    match outcome {
+        Outcome::Succeeded { result } => result.get().len(),
+        Outcome::Failed(failure) => {
+            failure.message.len() + failure.stack.as_deref().unwrap_or_default().len()
+        }
+        Outcome::Interrupted { .. } => 0,
     }
 }
 
@@ -124,8 +176,12 @@ mod tests {
     use super::*;
     use crate::functions::outcome::FailureKind;
 
+    fn shared(secrets: &[&str]) -> SecretTexts {
+        secrets.iter().map(|it| Zeroizing::new((*it).to_owned())).collect()
+    }
+
     fn masked(secrets: &[&str], result: &str) -> String {
-        let secrets: Vec<String> = secrets.iter().map(|it| (*it).to_owned()).collect();
+        let secrets = shared(secrets);
         let result = RawValue::from_string(result.to_owned()).expect("JSON");
         match Redactor::new(&secrets).outcome(Outcome::Succeeded { result }) {
             Outcome::Succeeded { result } => result.get().to_owned(),
@@ -135,7 +191,7 @@ mod tests {
 
     #[test]
     fn secrets_are_masked_wherever_people_read() {
-        let secrets = ["tok-123456".to_owned(), "ab".to_owned()];
+        let secrets = shared(&["tok-123456", "ab"]);
         let redactor = Redactor::new(&secrets);
         let mut failure = Failure::new(FailureKind::Thrown, "401 for tok-123456, about ab");
         failure.stack = Some("at tok-123456".to_owned());
@@ -144,6 +200,27 @@ mod tests {
         };
         assert_eq!(failure.message, "401 for [secret], about ab");
         assert_eq!(failure.stack.as_deref(), Some("at [secret]"));
+    }
+
+    #[tokio::test]
+    async fn large_outcomes_are_masked_as_small_ones_are() {
+        let secrets = shared(&["tok-123456"]);
+        let text = "tok-123456,".repeat(LARGE / 8);
+        let result = RawValue::from_string(json!({ "it": text }).to_string()).expect("JSON");
+        let outcome = Outcome::Succeeded { result };
+        let failure = Outcome::Failed(Failure::new(FailureKind::Thrown, text.clone()));
+        assert!(size(&outcome) > LARGE && size(&failure) > LARGE);
+        let expected = text.replace("tok-123456", "[secret]");
+        match Redactor::new(&secrets).outcome_aside(outcome).await {
+            Outcome::Succeeded { result } => {
+                assert_eq!(result.get(), json!({ "it": expected }).to_string());
+            }
+            other => panic!("it stays a success: {other:?}"),
+        }
+        match Redactor::new(&secrets).outcome_aside(failure).await {
+            Outcome::Failed(failure) => assert_eq!(failure.message, expected),
+            other => panic!("it stays a failure: {other:?}"),
+        }
     }
 
     #[test]

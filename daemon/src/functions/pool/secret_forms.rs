@@ -2,12 +2,16 @@
 //! as a literal (also several times over), percent-encoded, in base 64 and hexadecimal.
 //!
 //! One pass over the text, with a table of what a secret can begin with; only there is anything
-//! compared. Not a guard against a function that wants to give a secret away: nothing could be.
+//! compared. What a text costs is limited by its length: functions choose their texts, and one that
+//! takes more is a secret from there on. Not a guard against a function that wants to give a secret
+//! away: nothing could be.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
 
 /// Shorter texts occur by chance, and tell nothing when they are masked.
 pub(super) const SHORTEST: usize = 6;
@@ -17,27 +21,57 @@ const ENCODED_BYTES: usize = 48;
 const SHORTEST_ENCODED: usize = 10;
 /// What a text that was cut off ends with, or goes on with.
 const CUT: &[u8] = "…".as_bytes();
+/// How many comparisons each byte of a text is worth, on average. Ordinary texts take one or two.
+const STEPS_PER_BYTE: usize = 256;
+/// How many any text is worth.
+const STEPS: usize = 4096;
+/// Runs of backslashes from this length on are counted once and looked up.
+const LONG_RUN: usize = 8;
 
 /// What to look for.
 pub(super) struct SecretForms<'a> {
     forms: Vec<Form<'a>>,
-    /// For each byte, which of the forms may begin with it: form `n` is bit `n % 64`.
-    beginnings: Box<[u64; 256]>,
+    /// For each byte, the forms that begin with it.
+    beginnings: Vec<Vec<usize>>,
 }
 
 enum Form<'a> {
     /// Character by character, each as it is or escaped somehow.
     Text(&'a str),
     /// In the alphabet of base 64, also that of URLs.
-    Base64(String),
+    Base64(Zeroizing<String>),
     /// In hexadecimal digits, also capital ones.
-    Hex(String),
+    Hex(Zeroizing<String>),
+}
+
+/// A text that is searched.
+struct Searched<'t> {
+    bytes: &'t [u8],
+    /// Where many backslashes follow each other.
+    long_runs: Vec<Range<usize>>,
+}
+
+/// What a search may still cost.
+struct Work {
+    left: usize,
+}
+
+/// It cost too much.
+#[derive(Debug)]
+struct TooLaborious;
+
+impl Work {
+    fn spend(&mut self, steps: usize) -> Result<(), TooLaborious> {
+        self.left = self.left.checked_sub(steps).ok_or(TooLaborious)?;
+        Ok(())
+    }
 }
 
 impl<'a> SecretForms<'a> {
     pub(super) fn of(secrets: impl Iterator<Item = &'a str>) -> SecretForms<'a> {
         let mut forms = Vec::new();
-        for secret in secrets.filter(|it| it.len() >= SHORTEST) {
+        let secrets: BTreeSet<&str> = secrets.filter(|it| it.len() >= SHORTEST).collect();
+        for secret in secrets {
             forms.push(Form::Text(secret));
             forms.extend(encoded(secret));
             // A key of several lines is often printed line by line.
@@ -46,33 +80,135 @@ impl<'a> SecretForms<'a> {
                 forms.extend(lines.map(Form::Text));
             }
         }
-        let mut this = SecretForms { forms, beginnings: Box::new([0; 256]) };
-        for (at, form) in this.forms.iter().enumerate() {
+        let mut beginnings = vec![Vec::new(); 256];
+        for (at, form) in forms.iter().enumerate() {
             for byte in form.beginnings() {
-                this.beginnings[usize::from(byte)] |= 1 << (at % 64);
+                beginnings[usize::from(byte)].push(at);
             }
         }
-        this
+        SecretForms { forms, beginnings }
     }
 
     /// Where secrets are in `text`, in order and apart from each other.
     pub(super) fn find(&self, text: &str) -> Vec<Range<usize>> {
-        let text = text.as_bytes();
+        let left = text.len().saturating_mul(STEPS_PER_BYTE).saturating_add(STEPS);
+        self.find_within(text, &mut Work { left })
+    }
+
+    fn find_within(&self, text: &str, work: &mut Work) -> Vec<Range<usize>> {
+        let text = Searched::new(text);
         let mut found: Vec<Range<usize>> = Vec::new();
-        for (at, byte) in text.iter().enumerate() {
-            let mut bits = self.beginnings[usize::from(*byte)];
-            while bits != 0 {
-                let first = bits.trailing_zeros() as usize;
-                bits &= bits - 1;
-                for form in self.forms.iter().skip(first).step_by(64) {
-                    if let Some(range) = form.at(text, at) {
-                        add(&mut found, range);
-                    }
-                }
+        // An encoded form reaches as far as its digits do: it does not begin again among them.
+        let mut seen_until = vec![0; self.forms.len()];
+        for at in 0..text.bytes.len() {
+            if let Err(TooLaborious) = self.find_at(&text, at, &mut seen_until, &mut found, work) {
+                add(&mut found, at..text.bytes.len());
+                break;
             }
         }
         found
     }
+
+    /// Finds what begins at `at`. An error leaves `at` at the beginning of a character.
+    fn find_at(
+        &self,
+        text: &Searched<'_>,
+        at: usize,
+        seen_until: &mut [usize],
+        found: &mut Vec<Range<usize>>,
+        work: &mut Work,
+    ) -> Result<(), TooLaborious> {
+        let byte = text.bytes[at];
+        for &form in &self.beginnings[usize::from(byte)] {
+            if at < seen_until[form] {
+                continue;
+            }
+            if let Some(range) = self.forms[form].at(text, at, work)? {
+                if !matches!(self.forms[form], Form::Text(_)) {
+                    seen_until[form] = range.end;
+                }
+                add(found, range);
+            }
+        }
+        // Nothing begins within a run of backslashes that does not begin with the run.
+        let hidden = match byte {
+            b'%' => percent_first(&text.bytes[at..]),
+            b'\\' if !text.is_after_backslash(at) => text.escaped_first(at),
+            _ => None,
+        };
+        let Some(first) = hidden.filter(|it| *it != byte) else { return Ok(()) };
+        for &form in &self.beginnings[usize::from(first)] {
+            if let Form::Text(_) = self.forms[form]
+                && let Some(range) = self.forms[form].at(text, at, work)?
+            {
+                add(found, range);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'t> Searched<'t> {
+    fn new(text: &'t str) -> Searched<'t> {
+        let bytes = text.as_bytes();
+        let mut long_runs = Vec::new();
+        let mut at = 0;
+        while let Some(next) = bytes[at..].iter().position(|it| *it == b'\\') {
+            let start = at + next;
+            at = start + bytes[start..].iter().take_while(|it| **it == b'\\').count();
+            if at - start >= LONG_RUN {
+                long_runs.push(start..at);
+            }
+        }
+        Searched { bytes, long_runs }
+    }
+
+    fn from(&self, at: usize) -> &'t [u8] {
+        self.bytes.get(at..).unwrap_or_default()
+    }
+
+    fn is_after_backslash(&self, at: usize) -> bool {
+        at > 0 && self.bytes[at - 1] == b'\\'
+    }
+
+    /// How many backslashes there are from `at` on.
+    fn backslashes(&self, at: usize) -> usize {
+        let few = self.from(at).iter().take(LONG_RUN).take_while(|it| **it == b'\\').count();
+        if few < LONG_RUN {
+            return few;
+        }
+        let run = self.long_runs.partition_point(|it| it.end <= at);
+        self.long_runs.get(run).map_or(few, |it| it.end - at)
+    }
+
+    /// The first byte of the character that the backslashes at `at` and what follows them stand for.
+    fn escaped_first(&self, at: usize) -> Option<u8> {
+        let (letter, digits) = self.from(at + self.backslashes(at)).split_first()?;
+        let code = match letter {
+            b'n' => 0xa,
+            b'r' => 0xd,
+            b't' => 0x9,
+            b'b' => 0x8,
+            b'v' => 0xb,
+            b'f' => 0xc,
+            b'0' => 0,
+            b'x' => hex_value(digits, 2)?,
+            // The first of two halves says enough of the character.
+            b'u' => match hex_value(digits, 4)? {
+                high @ 0xd800..=0xdbff => 0x1_0000 + ((high - 0xd800) << 10),
+                code => code,
+            },
+            it if it.is_ascii_punctuation() => u32::from(*it),
+            _ => return None,
+        };
+        let mut buffer = [0; 4];
+        char::from_u32(code)?.encode_utf8(&mut buffer).bytes().next()
+    }
+}
+
+/// The byte that stands in percent-encoding at the beginning of `text`.
+fn percent_first(text: &[u8]) -> Option<u8> {
+    hex_value(text.get(1..)?, 2).and_then(|it| u8::try_from(it).ok())
 }
 
 /// Adds a range, and makes one of those that overlap: a secret within another must not leave the
@@ -91,14 +227,14 @@ fn encoded<'a>(secret: &str) -> impl Iterator<Item = Form<'a>> {
     let bytes = &secret.as_bytes()[..secret.len().min(ENCODED_BYTES)];
     // What comes before it in what is encoded shifts it by none, one or two bytes.
     let shifted = (0..3usize).map(move |shift| {
-        let mut padded = vec![0; shift];
+        let mut padded = Zeroizing::new(vec![0; shift]);
         padded.extend_from_slice(bytes);
-        let text = STANDARD.encode(&padded);
+        let text = Zeroizing::new(STANDARD.encode(&*padded));
         // Digits that hold nothing but bits of the secret.
         let digits = (shift * 8).div_ceil(6)..padded.len() * 8 / 6;
-        Form::Base64(text.get(digits).unwrap_or_default().to_owned())
+        Form::Base64(text.get(digits).unwrap_or_default().to_owned().into())
     });
-    let all = shifted.chain([Form::Hex(hex::encode(bytes))]);
+    let all = shifted.chain([Form::Hex(hex::encode(bytes).into())]);
     all.filter(|it| match it {
         Form::Base64(digits) | Form::Hex(digits) => digits.len() >= SHORTEST_ENCODED,
         Form::Text(_) => true,
@@ -108,12 +244,10 @@ fn encoded<'a>(secret: &str) -> impl Iterator<Item = Form<'a>> {
 }
 
 impl Form<'_> {
+    /// What it begins with, when nothing is escaped.
     fn beginnings(&self) -> Vec<u8> {
         match self {
-            Form::Text(secret) => {
-                let raw = secret.bytes().next().unwrap_or_default();
-                vec![raw, b'\\', b'%']
-            }
+            Form::Text(secret) => secret.bytes().take(1).collect(),
             Form::Base64(digits) => {
                 let first = digits.bytes().next().unwrap_or_default();
                 match first {
@@ -124,15 +258,23 @@ impl Form<'_> {
             }
             Form::Hex(digits) => {
                 let first = digits.bytes().next().unwrap_or_default();
-                vec![first, first.to_ascii_uppercase()]
+                match first.to_ascii_uppercase() {
+                    capital if capital != first => vec![first, capital],
+                    _ => vec![first],
+                }
             }
         }
     }
 
     /// Where it is, if what stands at `at` is it.
-    fn at(&self, text: &[u8], at: usize) -> Option<Range<usize>> {
+    fn at(
+        &self,
+        text: &Searched<'_>,
+        at: usize,
+        work: &mut Work,
+    ) -> Result<Option<Range<usize>>, TooLaborious> {
         match self {
-            Form::Text(secret) => text_at(secret, &text[at..]).map(|length| at..at + length),
+            Form::Text(secret) => text_at(secret, text, at, work),
             Form::Base64(digits) => {
                 let same = |found: u8| match found {
                     b'-' => b'+',
@@ -140,11 +282,11 @@ impl Form<'_> {
                     other => other,
                 };
                 let is_digit = |it: u8| it.is_ascii_alphanumeric() || b"+/-_=".contains(&it);
-                encoded_at(digits, text, at, same, is_digit)
+                encoded_at(digits, text.bytes, at, work, same, is_digit)
             }
             Form::Hex(digits) => {
                 let same = |found: u8| found.to_ascii_lowercase();
-                encoded_at(digits, text, at, same, |it| it.is_ascii_hexdigit())
+                encoded_at(digits, text.bytes, at, work, same, |it| it.is_ascii_hexdigit())
             }
         }
     }
@@ -155,36 +297,47 @@ fn encoded_at(
     digits: &str,
     text: &[u8],
     at: usize,
+    work: &mut Work,
     same: impl Fn(u8) -> u8,
     is_digit: impl Fn(u8) -> bool,
-) -> Option<Range<usize>> {
+) -> Result<Option<Range<usize>>, TooLaborious> {
     let rest = &text[at..];
     let alike = digits.bytes().zip(rest).take_while(|(digit, it)| *digit == same(**it)).count();
+    work.spend(alike + 1)?;
     let is_cut = alike >= SHORTEST_ENCODED && rest[alike..].starts_with(CUT);
     if alike < digits.len() && !is_cut {
-        return None;
+        return Ok(None);
     }
     let before = text[..at].iter().rev().take_while(|it| is_digit(**it)).count();
     let after = rest[alike..].iter().take_while(|it| is_digit(**it)).count();
-    Some(at - before..at + alike + after)
+    work.spend(before + after)?;
+    Ok(Some(at - before..at + alike + after))
 }
 
-/// How long the secret is that `text` begins with, however it is escaped.
-fn text_at(secret: &str, text: &[u8]) -> Option<usize> {
-    if text.starts_with(secret.as_bytes()) {
-        return Some(secret.len());
+/// Where the secret is that stands at `start`, however it is escaped.
+fn text_at(
+    secret: &str,
+    text: &Searched<'_>,
+    start: usize,
+    work: &mut Work,
+) -> Result<Option<Range<usize>>, TooLaborious> {
+    let alike = secret.bytes().zip(text.from(start)).take_while(|(a, b)| a == *b).count();
+    work.spend(alike + 1)?;
+    if alike == secret.len() {
+        return Ok(Some(start..start + alike));
     }
-    let (mut at, mut matched, mut after_slashes) = (0, 0, false);
+    let (mut at, mut matched, mut after_slashes) = (start, 0, false);
     let mut chars = secret.chars().peekable();
     while let Some(char) = chars.next() {
-        let rest = &text[at..];
+        work.spend(1)?;
+        let rest = text.from(at);
         if matched >= SHORTEST && rest.starts_with(CUT) {
-            return Some(at);
+            return Ok(Some(start..at));
         }
         matched += 1;
-        let slashes = backslashes(rest);
+        let slashes = text.backslashes(at);
         if char == '\\' && slashes > 0 {
-            if let Some(length) = escape_at(char, &rest[slashes..]) {
+            if let Some(length) = text.escape_at(char, at + slashes) {
                 at += slashes + length;
                 continue;
             }
@@ -193,24 +346,25 @@ fn text_at(secret: &str, text: &[u8]) -> Option<usize> {
             while chars.next_if_eq(&'\\').is_some() {
                 wanted += 1;
             }
-            (slashes >= wanted).then_some(())?;
+            work.spend(wanted)?;
+            if slashes < wanted {
+                return Ok(None);
+            }
             (at, after_slashes) = (at + slashes, true);
             continue;
         }
-        at += if after_slashes {
-            raw_at(char, rest).or_else(|| escape_at(char, rest))?
+        let length = if after_slashes {
+            raw_at(char, rest).or_else(|| text.escape_at(char, at))
         } else if slashes > 0 {
-            slashes + escape_at(char, &rest[slashes..])?
+            text.escape_at(char, at + slashes).map(|it| slashes + it)
         } else {
-            percent_at(char, rest).or_else(|| raw_at(char, rest))?
+            percent_at(char, rest).or_else(|| raw_at(char, rest))
         };
+        let Some(length) = length else { return Ok(None) };
+        at += length;
         after_slashes = false;
     }
-    Some(at)
-}
-
-fn backslashes(text: &[u8]) -> usize {
-    text.iter().take_while(|it| **it == b'\\').count()
+    Ok(Some(start..at))
 }
 
 /// How many bytes are `char` itself at the beginning of `text`.
@@ -236,38 +390,41 @@ fn percent_at(char: char, text: &[u8]) -> Option<usize> {
     Some(raw.len() * 3)
 }
 
-/// How many bytes after backslashes stand for `char`.
-fn escape_at(char: char, text: &[u8]) -> Option<usize> {
-    let letter = match char {
-        '\n' => Some(b'n'),
-        '\r' => Some(b'r'),
-        '\t' => Some(b't'),
-        '\u{8}' => Some(b'b'),
-        '\u{b}' => Some(b'v'),
-        '\u{c}' => Some(b'f'),
-        '\0' => Some(b'0'),
-        // Quotes and slashes are escaped as themselves.
-        it if it.is_ascii_punctuation() => u8::try_from(it).ok(),
-        _ => None,
-    };
-    let (first, rest) = text.split_first()?;
-    if Some(*first) == letter {
-        return Some(1);
-    }
-    match first {
-        b'x' => (hex_value(rest, 2)? == u32::from(char)).then_some(3),
-        b'u' => {
-            let mut units = [0; 2];
-            let units = char.encode_utf16(&mut units);
-            (hex_value(rest, 4)? == u32::from(*units.first()?)).then_some(())?;
-            let Some(second) = units.get(1) else { return Some(5) };
-            let rest = rest.get(4..)?;
-            let slashes = backslashes(rest);
-            let (b'u', digits) = rest.get(slashes..)?.split_first()? else { return None };
-            let is_second = slashes > 0 && hex_value(digits, 4)? == u32::from(*second);
-            is_second.then_some(5 + slashes + 5)
+impl Searched<'_> {
+    /// How many bytes at `at`, after backslashes, stand for `char`.
+    fn escape_at(&self, char: char, at: usize) -> Option<usize> {
+        let letter = match char {
+            '\n' => Some(b'n'),
+            '\r' => Some(b'r'),
+            '\t' => Some(b't'),
+            '\u{8}' => Some(b'b'),
+            '\u{b}' => Some(b'v'),
+            '\u{c}' => Some(b'f'),
+            '\0' => Some(b'0'),
+            // Quotes and slashes are escaped as themselves.
+            it if it.is_ascii_punctuation() => u8::try_from(it).ok(),
+            _ => None,
+        };
+        let (first, rest) = self.from(at).split_first()?;
+        if Some(*first) == letter {
+            return Some(1);
         }
-        _ => None,
+        match first {
+            b'x' => (hex_value(rest, 2)? == u32::from(char)).then_some(3),
+            b'u' => {
+                let mut units = [0; 2];
+                let units = char.encode_utf16(&mut units);
+                (hex_value(rest, 4)? == u32::from(*units.first()?)).then_some(())?;
+                let Some(second) = units.get(1) else { return Some(5) };
+                let slashes = self.backslashes(at + 5);
+                let (b'u', digits) = self.from(at + 5 + slashes).split_first()? else {
+                    return None;
+                };
+                let is_second = slashes > 0 && hex_value(digits, 4)? == u32::from(*second);
+                is_second.then_some(5 + slashes + 5)
+            }
+            _ => None,
+        }
     }
 }
 
@@ -278,107 +435,5 @@ fn hex_value(text: &[u8], digits: usize) -> Option<u32> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn masked(secrets: &[&str], text: &str) -> String {
-        let mut left = text.to_owned();
-        for range in SecretForms::of(secrets.iter().copied()).find(text).into_iter().rev() {
-            left.replace_range(range, "#");
-        }
-        left
-    }
-
-    #[test]
-    fn forms_of_a_difficult_secret() {
-        let secret = "a\"b\\c\nd/e\u{e9}\u{1f511}'f g";
-        let json = |it: &str| serde_json::to_string(it).expect("text is JSON");
-        let once = json(secret);
-        let thrice = json(&json(&once));
-        let bare = |it: &str| it.trim_matches(['"', '\\']).to_owned();
-        for form in [
-            secret.to_owned(),
-            bare(&once),
-            bare(&json(&once)),
-            bare(&thrice),
-            r#"a\u0022b\u005Cc\u000ad\/e\u00E9\ud83d\uDD11\u0027f\u0020g"#.to_owned(),
-            r#"a\\u0022b\\u005Cc\\u000ad\\/e\\u00E9\\ud83d\\uDD11\\u0027f g"#.to_owned(),
-            // As a literal of JavaScript.
-            r"a\x22b\\c\nd/e\xe9🔑\'f g".to_owned(),
-            "a%22b%5Cc%0Ad%2Fe%C3%A9%F0%9F%94%91%27f%20g".to_owned(),
-            "a%22b%5cc%0ad%2fe%c3%a9%f0%9f%94%91'f+g".to_owned(),
-        ] {
-            assert_eq!(masked(&[secret], &format!("<{form}>")), "<#>", "{form}");
-        }
-    }
-
-    #[test]
-    fn encoded_forms_go_with_what_was_encoded_with_them() {
-        let secret = "pa55word?~\u{fffd}";
-        for before in ["", "u", "us", "user:"] {
-            let all = format!("{before}{secret}:more");
-            let standard = STANDARD.encode(&all);
-            let url = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&all);
-            let digits = hex::encode(&all);
-            for form in [&standard, &url, &digits, &digits.to_uppercase()] {
-                assert_eq!(masked(&[secret], &format!("Basic {form}, or")), "Basic #, or", "{all}");
-            }
-        }
-    }
-
-    #[test]
-    fn what_was_cut_off_and_what_is_within_another() {
-        let secret = "0123456789abcdefghijk";
-        assert_eq!(masked(&[secret], "of 0123456… (12 more bytes)"), "of #… (12 more bytes)");
-        assert_eq!(masked(&[secret], "of 01234… and"), "of 01234… and");
-        assert_eq!(masked(&[secret], "01234567 is less"), "01234567 is less");
-        let secrets = ["bcdefg", "abcdefghi", "fghijkl"];
-        assert_eq!(masked(&secrets, "x abcdefghijkl y abcdefg z"), "x # y a# z");
-        assert_eq!(masked(&["short", ""], "short is too short"), "short is too short");
-        let key = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG\n-----END KEY-----\n";
-        assert_eq!(masked(&[key], "  MIIEvQIBADANBgkqhkiG\n  more"), "  #\n  more");
-    }
-
-    #[test]
-    fn more_forms_than_bits() {
-        let secrets: Vec<String> = (0..100).map(|it| format!("secret-number-{it:03}")).collect();
-        let secrets: Vec<&str> = secrets.iter().map(String::as_str).collect();
-        for secret in &secrets {
-            assert_eq!(masked(&secrets, &format!("<{secret}>")), "<#>");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_secret_is_found_in_any_form_and_nothing_else_is_touched(
-            secret in r#"(\\|"|\n|é|🔑|[a-z%/ ]){8,30}"#,
-            before in "[A-M ]{0,5}",
-            after in "[N-Z ]{0,5}",
-            depth in 0usize..4,
-        ) {
-            let mut form = secret.clone();
-            for _ in 0..depth {
-                form = serde_json::to_string(&form).expect("text is JSON");
-            }
-            let text = format!("{before}<{form}>{after}");
-            let left = masked(&[&secret], &text);
-            prop_assert!(left.starts_with(&format!("{before}<")), "{}", left);
-            prop_assert!(left.ends_with(&format!(">{after}")), "{}", left);
-            let middle = &left[before.len() + 1..left.len() - after.len() - 1];
-            prop_assert!(middle.chars().all(|it| matches!(it, '#' | '"' | '\\')), "{}", left);
-        }
-
-        #[test]
-        fn ranges_are_whole_characters_whatever_the_text(
-            secrets in proptest::collection::vec("\\PC{0,12}", 0..5),
-            text in "(?s).{0,200}",
-        ) {
-            let secrets: Vec<&str> = secrets.iter().map(String::as_str).collect();
-            for range in SecretForms::of(secrets.into_iter()).find(&text) {
-                prop_assert!(text.get(range).is_some());
-            }
-        }
-    }
-}
+#[path = "secret_forms_tests.rs"]
+mod tests;
