@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mortise_tests::daemon::{Daemon, Installed, Options, built};
 use mortise_tests::eventually;
@@ -377,7 +377,7 @@ fn a_server_that_is_down_is_waited_for() {
     let installed = install(&daemon, &server);
     server.behave(|it| it.expires_in = Some(6));
     connect(&daemon, &server, &installed);
-    let connected = Instant::now();
+    let connected = tokio::time::Instant::now();
     daemon.step("activate", &installed.id, "ACTIVE");
     server.behave(|it| it.token_answer = Some((503, "text/plain", "later".to_owned())));
     eventually("it is due", PATIENCE, || (server.asked().refreshes > 0).then_some(()));
