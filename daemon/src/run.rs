@@ -187,7 +187,7 @@ async fn serve(
         .map_err(|error| format!("cannot serve: {error}"))?;
     let handle = server.handle();
     let server = actix::spawn(server);
-    engine.spawn(keyrings.clone().keep_fresh());
+    let fresh = engine.spawn(keyrings.clone().keep_fresh());
     engine.spawn(housekeeping::watch_space(store.clone()));
     engine.spawn(housekeeping::keep_pruned(store.clone(), clock, config.store.keep_days));
     status.set_ready(true);
@@ -205,23 +205,28 @@ async fn serve(
     info!(signal, "stopping: running functions have {} s to finish", DRAIN.as_secs());
     tell_systemd(&[NotifyState::Stopping, NotifyState::Status("finishing running functions")]);
     status.set_ready(false);
+    // What it has begun goes on without it.
+    fresh.abort();
     handle.stop(true).await;
     if let Ok(Err(error)) = server.await {
         warn!(%error, "the server ended with an error");
     }
-    let (drained, settled) = tokio::join!(
+    let (functions, tokens) = tokio::join!(
         tokio::time::timeout(DRAIN, dispatcher.stop()),
         tokio::time::timeout(DRAIN, keyrings.settled()),
     );
-    if settled.is_err() {
-        warn!("access tokens are still being renewed; some may have to be granted again");
-    }
-    if drained.is_err() {
+    if functions.is_err() {
         warn!("functions are still running; they are cut off and tried again after the next start");
+    }
+    if tokens.is_err() {
+        warn!(
+            "access tokens are still being renewed; if they are lost, connect the keyrings again"
+        );
     }
     pool.shutdown(Duration::ZERO).await;
     // What was cut off is being stored.
-    if tokio::time::timeout(Duration::from_secs(5), dispatcher.stop()).await.is_err() {
+    let last = async { tokio::join!(dispatcher.stop(), keyrings.settled()) };
+    if tokio::time::timeout(Duration::from_secs(5), last).await.is_err() {
         warn!("the ends of some runs are not stored; they count as interrupted");
     }
     if let Some(path) = &bound.socket {

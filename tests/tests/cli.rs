@@ -2,11 +2,13 @@
 //! a terminal.
 
 use std::os::unix::fs::PermissionsExt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use mortise_tests::client::{AtTerminal, Done, command, script};
-use mortise_tests::daemon::{Daemon, Options, built};
+use mortise_tests::daemon::{Daemon, Options, built, post_signed};
 use mortise_tests::files::{Answer, FileServer};
 use mortise_tests::snap_in::{ECHO, Parts, SIGNED, sign};
 use serde_json::{Value, json};
@@ -398,7 +400,12 @@ fn an_upgrade_gets_the_keyrings_that_only_the_new_version_has() {
     let without = script(&daemon, &["snap-in", "upgrade", SCOPE, &path, "--yes"], "");
     assert_says(&without, 2, &["keyring second", "--keyring second=@FILE"]);
     let arguments = ["snap-in", "upgrade", SCOPE, &path, "--yes", "--keyring", "second=-"];
-    assert_says(&script(&daemon, &arguments, "s2\n"), 0, &["is ACTIVE"]);
+    let taken = while_events_come(&daemon, || {
+        assert_says(&script(&daemon, &arguments, "s2\n"), 0, &["is ACTIVE"]);
+    });
+    for event in &taken {
+        assert_eq!(daemon.run_of(event)["state"], "succeeded", "{event}");
+    }
     let found = daemon.call("snap-ins.get", &json!({ "id": SCOPE }));
     assert_eq!(found["snap_in"]["version_number"], 2);
     assert_eq!(found["snap_in"]["keyrings"][1]["state"], "ready", "{found}");
@@ -407,14 +414,81 @@ fn an_upgrade_gets_the_keyrings_that_only_the_new_version_has() {
                 - {name: third, types: [snap_in_secret]}\n";
     sample.write(&format!("{SECTIONS}{more}"));
     let mut person = AtTerminal::start(command(&daemon, &["snap-in", "upgrade", SCOPE, &path]));
-    person.wait_for("It is deactivated until its new keyrings are set. Upgrade it? [y/N] ");
-    person.answer("y");
-    person.wait_for("third (third, keyring, required)");
-    person.wait_for("(not shown) > ");
-    person.answer_secretly("s3");
-    person.wait_for("is ACTIVE");
+    let taken = while_events_come(&daemon, || {
+        person.wait_for("Upgrade it? [y/N] ");
+        person.answer("y");
+        person.wait_for("third (third, keyring, required)");
+        person.wait_for("(not shown) > ");
+        person.answer_secretly("s3");
+        person.wait_for("is ACTIVE");
+    });
+    assert!(!taken.is_empty());
     let (status, shown) = person.end();
-    assert!(status.success(), "{shown}");
+    assert!(status.success() && !shown.contains("deactivated"), "{shown}");
+}
+
+/// Does something while one event after the other is sent, all of which have to be taken; answers
+/// their ids.
+fn while_events_come(daemon: &Daemon, act: impl FnOnce()) -> Vec<String> {
+    let sources = daemon.call("event-sources.list", &json!({ "snap_in": SCOPE }));
+    let url = sources["event_sources"][0]["trigger_url"].as_str().expect("it has one").to_owned();
+    let path = url.split_at(url.find("/hooks/").expect("it is ours")).1;
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let sender = scope.spawn(|| {
+            let mut taken = Vec::new();
+            // Once more after the end: what is upgraded takes events too.
+            loop {
+                let is_last = is_over.load(Ordering::SeqCst);
+                let body = json!({ "n": taken.len() }).to_string();
+                let answer = post_signed(&mut daemon.connect(), path, body.as_bytes());
+                let answer = answer.expect("the daemon answers");
+                assert_eq!(answer.status, 200, "{}", answer.text());
+                let event = answer.json()["events"][0]["id"].as_str().expect("an event").to_owned();
+                taken.push(event);
+                if is_last {
+                    return taken;
+                }
+            }
+        });
+        let acted = catch_unwind(AssertUnwindSafe(act));
+        is_over.store(true, Ordering::SeqCst);
+        let taken = sender.join().expect("every event is taken");
+        acted.unwrap_or_else(|panic| resume_unwind(panic));
+        taken
+    })
+}
+
+/// What the present version uses as something else cannot be replaced under it.
+#[test]
+fn an_upgrade_that_makes_another_thing_of_a_keyring_stops_for_it() {
+    let daemon = Daemon::start();
+    let sample = Sample::new();
+    assert_says(&install(&daemon, &sample), 0, &["is ACTIVE"]);
+    let fields = "keyring_types:\n  - id: account\n    name: Account\n    description: Two.\n    \
+                  kind: secret\n    external_system_name: Example\n    secret_config:\n      \
+                  fields:\n        - {id: user, name: User, description: Who.}\n";
+    sample.write(&format!("{}{fields}", SECTIONS.replace("[snap_in_secret]", "[account]")));
+    let path = sample.shown();
+    let account =
+        sample.file("account.yaml", "keyrings:\n  token:\n    fields: {user: u}\n", 0o600);
+    let plan = script(&daemon, &["snap-in", "upgrade", SCOPE, &path, "--plan"], "");
+    assert_says(&plan, 0, &["token"]);
+    let versions = daemon.call("versions.list", &json!({}));
+    let versions = versions["versions"].as_array().expect("a list").iter();
+    let ids: Vec<&str> =
+        versions.filter(|it| it["number"] == 2).filter_map(|it| it["id"].as_str()).collect();
+    let early = json!({
+        "snap_in": SCOPE, "name": "token", "version": ids[0], "fields": { "user": "u" },
+    });
+    let refused = daemon.refused("keyrings.set", &early, 400);
+    assert!(refused.to_string().contains("deactivate it"), "{refused}");
+    let nowhere = json!({ "snap_in": SCOPE, "name": "token", "version": "7", "secret": "x" });
+    daemon.refused("keyrings.set", &nowhere, 400);
+    let arguments = ["snap-in", "upgrade", SCOPE, &path, "--yes", "--values", &account];
+    assert_says(&script(&daemon, &arguments, ""), 0, &["is ACTIVE"]);
+    let found = daemon.call("snap-ins.get", &json!({ "id": SCOPE }));
+    assert_eq!(found["snap_in"]["version_number"], 2);
 }
 
 #[test]
@@ -568,9 +642,22 @@ fn a_person_grants_access_in_a_browser() {
     person.wait_for("account (account, keyring, required)");
     person.wait_for("Open this in a browser and grant access:");
     person.wait_for(&server.url("/authorize"));
+    let state_shown = |shown: &str| {
+        let state = shown.rsplit("state=").next().expect("it is in the URL");
+        state.split(['&', '\r', '\n']).next().expect("it has an end").to_owned()
+    };
+    person.wait_for("\r\n\r\n");
+    let denied =
+        format!("/keyrings.authorize?error=access_denied&state={}", state_shown(&person.shown()));
+    daemon.connect().send("GET", &denied, &[], b"").expect("an answer");
+    person.wait_for("access was not granted");
+    person.wait_for("Try again? ");
+    person.answer("y");
+    person.wait_for("Open this in a browser and grant access:");
+    person.wait_for(&server.url("/authorize"));
+    person.wait_for("\r\n\r\n");
     let shown = person.shown();
-    let state = shown.split("state=").nth(1).expect("it is in the URL");
-    let state = state.split(['&', '\r', '\n']).next().expect("it has an end");
+    let state = state_shown(&shown);
     assert!(shown.contains("client_id=the-client"), "{shown}");
     let back = format!("/keyrings.authorize?code=c0de&state={state}");
     let page = daemon.connect().send("GET", &back, &[], b"").expect("an answer");

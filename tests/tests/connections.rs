@@ -85,12 +85,22 @@ keyring_types:
 fn install(daemon: &Daemon, server: &OauthServer) -> Installed {
     let parts = Parts::new("asker", SIGNED, ASKER).with_sections(&sections(server, ""));
     let installed = daemon.install_draft(&parts);
+    provide_client(daemon);
+    installed
+}
+
+fn provide_client(daemon: &Daemon) {
     let client = json!({
         "package": "asker", "name": "client",
         "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET,
     });
     daemon.call("developer-keyrings.set", &client);
-    installed
+}
+
+#[track_caller]
+fn assert_active(daemon: &Daemon, installed: &Installed) {
+    let shown = daemon.call("snap-ins.get", &json!({ "id": installed.id }))["snap_in"].clone();
+    assert_eq!(shown["state"], "ACTIVE", "{shown}");
 }
 
 fn which(installed: &Installed) -> Value {
@@ -229,6 +239,49 @@ fn a_state_is_good_for_one_return_to_this_daemon() {
 }
 
 #[test]
+fn what_is_granted_in_vain_is_given_up() {
+    let (daemon, server) = (daemon(), OauthServer::start());
+    let parts = Parts::new("asker", SIGNED, ASKER)
+        .with_sections(&sections(&server, "hooks:\n  - type: validate\n    function: refuse\n"))
+        .with_function("refuse", "export const run = async () => { throw 'not that one' };");
+    let installed = daemon.install_draft(&parts);
+    provide_client(&daemon);
+    let path = granted(&server, &begin(&daemon, &installed));
+    let answer = come_back(&daemon, &path);
+    assert!(answer.text().contains("not that one"), "{}", answer.text());
+    assert_eq!(keyring(&daemon, &installed)["state"], "missing");
+    let asked = server.asked();
+    assert_eq!((asked.codes, asked.revocations), (1, 1));
+    assert_nothing_leaked(&daemon, &server);
+}
+
+#[test]
+fn whoever_comes_back_at_the_wrong_time_may_come_again() {
+    const SLOW: &str = "
+export const run = async () => { await new Promise((resume) => setTimeout(resume, 3000)); };";
+    let (daemon, server) = (daemon(), OauthServer::start());
+    let parts = Parts::new("asker", SIGNED, ASKER)
+        .with_sections(&sections(&server, "hooks:\n  - type: activate\n    function: slow\n"))
+        .with_function("slow", SLOW);
+    let installed = daemon.install_draft(&parts);
+    provide_client(&daemon);
+    connect(&daemon, &server, &installed);
+    let path = granted(&server, &begin(&daemon, &installed));
+    let begun = daemon.call("snap-ins.activate", &json!({ "id": installed.id }));
+    assert_eq!(begun["snap_in"]["state"], "ACTIVATING", "{begun}");
+    let answer = come_back(&daemon, &path);
+    assert_eq!(answer.status, 409, "{}", answer.text());
+    assert_eq!(server.asked().codes, 1, "the code is still good");
+    eventually("it is active", PATIENCE, || {
+        let found = daemon.call("snap-ins.get", &json!({ "id": installed.id }));
+        (found["snap_in"]["state"] == "ACTIVE").then_some(())
+    });
+    let answer = come_back(&daemon, &path);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(server.asked().codes, 2);
+}
+
+#[test]
 fn an_authorization_survives_a_restart() {
     let (daemon, server) = (daemon(), OauthServer::start());
     let installed = install(&daemon, &server);
@@ -253,6 +306,10 @@ fn what_people_and_servers_refuse_is_shown_and_escaped() {
         answer.text()
     );
     server.behave(|it| it.denial = None);
+    let path = granted(&server, &begin(&daemon, &installed));
+    let answer = come_back(&daemon, &format!("{path}&iss=https%3A%2F%2Fevil.example.com"));
+    assert!(answer.text().contains("another server"), "{}", answer.text());
+    assert_eq!(server.asked().codes, 0, "the code of another server goes nowhere");
 
     let html = "<html>secret page</html>".to_owned();
     for (status, content_type, body, expected) in [
@@ -372,6 +429,79 @@ fn a_lost_connection_stops_its_snap_in_until_it_is_connected_again() {
 }
 
 #[test]
+fn a_snap_in_does_without_a_broken_connection_that_is_optional() {
+    const OFFLINE: &str = "
+export const run = async (events) => ({ names: Object.keys(events[0].input_data.keyrings) });";
+    let (daemon, server) = (daemon(), OauthServer::start());
+    let described = "description: For the other side.";
+    let whole = sections(&server, "");
+    let optional = whole.replace(described, &format!("{described}\n      optional: true"));
+    assert_ne!(optional, whole);
+    let parts = Parts::new("asker", SIGNED, OFFLINE).with_sections(&optional);
+    let installed = daemon.install_draft(&parts);
+    provide_client(&daemon);
+    connect(&daemon, &server, &installed);
+    daemon.step("activate", &installed.id, "ACTIVE");
+    server.withdraw();
+    // It answers when everybody has been told.
+    refused(&daemon, "keyrings.refresh", &which(&installed));
+    assert_eq!(keyring(&daemon, &installed)["state"], "broken");
+    assert_active(&daemon, &installed);
+    let answer = try_function(&daemon, &server, &installed);
+    assert_eq!(answer["result"]["names"], json!([]), "{answer}");
+}
+
+#[test]
+fn a_connection_that_a_version_dropped_is_kept_and_left_alone() {
+    let (daemon, server) = (daemon(), OauthServer::start());
+    let installed = install(&daemon, &server);
+    connect(&daemon, &server, &installed);
+    let whole = sections(&server, "");
+    let (before, after) = whole.split_once("keyrings:").expect("keyrings first");
+    let after = after.split_once("developer_keyrings:").expect("those of the developer").1;
+    let dropped = format!("{before}developer_keyrings:{after}");
+    let parts = Parts::new("asker", SIGNED, "export const run = async () => ({ fine: true });");
+    let version = daemon.add_version(&parts.with_sections(&dropped));
+    daemon.call("snap-ins.upgrade", &json!({ "id": installed.id, "version": version }));
+    daemon.step("activate", &installed.id, "ACTIVE");
+    server.withdraw();
+    let asked = server.asked().refreshes;
+    let problem = refused(&daemon, "keyrings.refresh", &which(&installed));
+    assert!(problem.to_string().contains("does not declare it"), "{problem}");
+    assert_eq!(server.asked().refreshes, asked, "it is left alone");
+    assert_active(&daemon, &installed);
+    assert_eq!(keyring(&daemon, &installed)["state"], "ready", "it is there for a way back");
+    let answer = try_function(&daemon, &server, &installed);
+    assert_eq!(answer["result"]["fine"], true, "{answer}");
+}
+
+#[test]
+fn a_connection_is_verified_with_its_client_and_stays_broken() {
+    let (daemon, server) = (daemon(), OauthServer::start());
+    let asked_with_client = format!(
+        "    organization_data:
+      type: config
+      url: '{}/me'
+      method: GET
+      headers: {{Authorization: 'Bearer [ACCESS_TOKEN]', x-client: '[CLIENT_ID]'}}
+      response_jq: '.organizations | map({{id: .uid, name: .title}})'
+",
+        server.url()
+    );
+    let parts = Parts::new("asker", SIGNED, ASKER);
+    let parts = parts.with_sections(&sections(&server, &asked_with_client));
+    let installed = daemon.install_draft(&parts);
+    provide_client(&daemon);
+    connect(&daemon, &server, &installed);
+    let tried = daemon.call("keyrings.verify", &which(&installed));
+    assert_eq!((&tried["keyring"]["verified"], &tried["problem"]), (&json!(true), &Value::Null));
+    server.withdraw();
+    refused(&daemon, "keyrings.refresh", &which(&installed));
+    let tried = daemon.call("keyrings.verify", &which(&installed));
+    assert_eq!(tried["keyring"]["state"], "broken", "{tried}");
+}
+
+#[test]
 fn a_server_that_is_down_is_waited_for() {
     let (daemon, server) = (daemon(), OauthServer::start());
     let installed = install(&daemon, &server);
@@ -447,21 +577,21 @@ fn a_kill_in_the_middle_of_a_renewal_costs_a_new_authorization_at_most() {
 }
 
 #[test]
-fn a_stop_waits_for_a_renewal() {
+fn a_stop_waits_for_tokens_that_a_server_is_about_to_give() {
     let (daemon, server) = (daemon(), OauthServer::start());
     let installed = install(&daemon, &server);
-    server.behave(|it| it.expires_in = Some(4));
+    server.behave(|it| it.expires_in = Some(2));
     connect(&daemon, &server, &installed);
     server.behave(|it| {
-        it.delay = Duration::from_millis(1500);
         it.expires_in = Some(3600);
+        it.delay = Duration::from_secs(4);
     });
     eventually("it is due", PATIENCE, || (server.asked().refreshes > 0).then_some(()));
     assert!(daemon.terminate().success());
     server.behave(|it| it.delay = Duration::ZERO);
     daemon.restart();
+    assert!(daemon.log().contains("an access token was renewed"), "{}", daemon.log());
     daemon.call("keyrings.refresh", &which(&installed));
-    assert_eq!(server.asked().refreshes, 2, "the tokens of before the stop were stored");
     assert_eq!(keyring(&daemon, &installed)["state"], "ready");
 }
 

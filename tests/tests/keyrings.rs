@@ -95,6 +95,13 @@ fn a_secret_is_set_kept_by_its_mask_and_deleted() {
     let listed = daemon.call("keyrings.list", &json!({ "snap_in": installed.id }));
     let names: Vec<_> = listed["keyrings"].as_array().expect("a list").iter().collect();
     assert_eq!(names.len(), 2, "{listed}");
+    // Its type has another name in the next version, and means the same.
+    let renamed = PLAIN.replace("[snap_in_secret]", "[snap-in-secret]");
+    let renamed = Parts::new("kept", SIGNED, ECHO).with_sections(&renamed);
+    let version = daemon.add_version(&renamed);
+    daemon.call("snap-ins.upgrade", &json!({ "id": installed.id, "version": version }));
+    let third = daemon.call("keyrings.set", &mask)["keyring"].clone();
+    assert_eq!((&third["id"], &third["type"]), (&first["id"], &json!("snap-in-secret")));
     let everywhere = daemon.call("keyrings.list", &json!({ "state": "ready" }));
     assert_eq!(everywhere["keyrings"].as_array().map(Vec::len), Some(1), "{everywhere}");
 
@@ -271,6 +278,16 @@ fn a_secret_is_transformed_and_tried_before_it_is_stored() {
     let asked = server.asked().resources;
     daemon.call("keyrings.set", &set(json!({ "fields": { "token": "********" } })));
     assert_eq!(server.asked().resources, asked + 1);
+    // It goes nowhere else.
+    for elsewhere in [
+        set(json!({ "fields": { "token": "********" }, "subdomain": "evil" })),
+        set(json!({ "secret": "********", "subdomain": "evil", "skip_verification": true })),
+    ] {
+        let problem = refused(&daemon, "keyrings.set", &elsewhere, 400);
+        assert!(problem.to_string().contains("another place"), "{problem}");
+    }
+    assert_eq!(server.asked().resources, asked + 1);
+    assert_eq!(keyring(&daemon, &installed, "basic")["subdomain"], "acme");
 
     let skipped = set(json!({ "fields": { "token": "planted-wrong" }, "skip_verification": true }));
     let stored = daemon.call("keyrings.set", &skipped)["keyring"].clone();
@@ -313,6 +330,11 @@ fn the_organization_of_a_secret_is_found_or_picked() {
     assert_eq!(stored["organization"]["id"], "b");
     let kept = daemon.call("keyrings.set", &set(Value::Null))["keyring"].clone();
     assert_eq!(kept["organization"]["id"], "b", "the one of before");
+    let unasked = json!({
+        "snap_in": installed.id, "name": "owned", "secret": "********", "skip_verification": true,
+    });
+    let kept = daemon.call("keyrings.set", &unasked)["keyring"].clone();
+    assert_eq!(kept["organization"]["id"], "b", "its secret is the same");
     server.behave(|it| it.organizations = json!({ "not": "a list" }));
     let problem = refused(&daemon, "keyrings.set", &set(Value::Null), 422);
     assert!(problem["message"].to_string().contains("response_jq"), "{problem}");

@@ -26,6 +26,7 @@ struct Parameters {
     code: Option<String>,
     error: Option<String>,
     error_description: Option<String>,
+    iss: Option<String>,
 }
 
 pub(super) async fn by_query(api: web::Data<Api>, request: HttpRequest) -> HttpResponse {
@@ -43,9 +44,10 @@ pub(super) async fn by_form(api: web::Data<Api>, payload: web::Payload) -> HttpR
 async fn take_back(api: &Api, query: &str) -> HttpResponse {
     // What cannot be read has no state either, and is refused for that.
     let sent = web::Query::<Parameters>::from_query(query);
-    let Parameters { state, code, error, error_description } =
+    let Parameters { state, code, error, error_description, iss } =
         sent.map(web::Query::into_inner).unwrap_or_default();
-    let back = Return { state, code: code.map(SecretText::from), error, error_description };
+    let code = code.map(SecretText::from);
+    let back = Return { state, code, error, error_description, issuer: iss };
     match api.operations.grant_keyring(back).await {
         Ok((_, record)) => {
             let owner = &record.owner;

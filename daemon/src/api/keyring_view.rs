@@ -81,6 +81,8 @@ struct SetKeyring {
     refreshable: bool,
     created_date: String,
     changed_date: String,
+    /// When somebody last set or granted it; a renewal leaves it as it is.
+    set_date: String,
     changed_by: String,
 }
 
@@ -169,6 +171,7 @@ fn set_keyring(record: KeyringRecord, is_connection: bool) -> SetKeyring {
         refreshable: record.refreshable,
         created_date: time(record.created_ms),
         changed_date: time(record.changed_ms),
+        set_date: time(record.set_ms.max(record.created_ms)),
         changed_by: record.changed_by,
     }
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::error::{ApiError, Code};
 use super::keyring_view::{Keyring, NOBODY, keyring};
-use super::lists::{Paging, cursor, time};
+use super::lists::{Paging, cursor, parse_id, time};
 use super::rights::{Caller, Right};
 use super::snap_ins;
 use super::user_level::{person, person_or_new};
@@ -20,7 +20,7 @@ use super::{Api, extent};
 use crate::connections::change::{Given, Problem};
 use crate::connections::secret::SecretText;
 use crate::engine::keyrings::{Begun, ConnectRequest, KeyringError, SetRequest};
-use crate::model::id::KeyringId;
+use crate::model::id::{KeyringId, VersionId};
 use crate::model::keyring::KeyringOwner;
 use crate::model::manifest::Level;
 
@@ -48,6 +48,22 @@ pub(super) struct Which {
     user: Option<String>,
 }
 
+/// Names one keyring to look at.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Looked {
+    /// Id or scope.
+    snap_in: String,
+    /// Name in the manifest.
+    name: String,
+    /// Id or name of the user, for a keyring of the user level; the caller himself when absent.
+    #[serde(default)]
+    user: Option<String>,
+    /// Id of another version of the package, which declares it: for an upgrade.
+    #[serde(default)]
+    version: Option<String>,
+}
+
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Set {
@@ -58,6 +74,9 @@ pub(super) struct Set {
     /// Id or name of the user, for a keyring of the user level; the caller himself when absent.
     #[serde(default)]
     user: Option<String>,
+    /// Id of another version of the package, which declares it: for an upgrade.
+    #[serde(default)]
+    version: Option<String>,
     /// Id of a type, when the keyring may be of several.
     #[serde(default, rename = "type")]
     type_id: Option<String>,
@@ -90,6 +109,9 @@ pub(super) struct Connect {
     /// Id or name of the user, for a keyring of the user level; the caller himself when absent.
     #[serde(default)]
     user: Option<String>,
+    /// Id of another version of the package, which declares it: for an upgrade.
+    #[serde(default)]
+    version: Option<String>,
     /// Id of a type, when the keyring may be of several.
     #[serde(default, rename = "type")]
     type_id: Option<String>,
@@ -173,6 +195,7 @@ impl From<KeyringError> for ApiError {
             KeyringError::NoSuchSnapIn(_) | KeyringError::NoSuchPackage(_) => {
                 ApiError::new(Code::NotFound, message)
             }
+            KeyringError::NoSuchVersion(_) => ApiError::field("version", message),
             KeyringError::NoSuchKeyring { declared, .. } => {
                 let declared: Vec<_> = declared.iter().map(String::as_str).collect();
                 ApiError::new(Code::NotFound, message).allowing(&declared)
@@ -256,10 +279,21 @@ async fn owner(
     which: Which,
     purpose: Purpose,
 ) -> Result<KeyringOwner, ApiError> {
+    owner_for(api, caller, which, None, purpose).await
+}
+
+/// The same, as another version declares the keyring.
+async fn owner_for(
+    api: &Api,
+    caller: &Caller,
+    which: Which,
+    version: Option<VersionId>,
+    purpose: Purpose,
+) -> Result<KeyringOwner, ApiError> {
     let Which { snap_in, name, user } = which;
     let (snap_in, record) = snap_ins::find(api, caller, &snap_in)?;
-    let version = api.services.contexts.version(record.version)?;
-    let level = version.and_then(|it| it.manifest.keyring(&name).map(|it| it.level));
+    let version = api.keyrings.version_for(snap_in, &record, version)?;
+    let level = version.manifest.keyring(&name).map(|it| it.level);
     let is_personal = match level {
         Some(level) => level == Level::User,
         // Only a version of before has it, if any.
@@ -294,12 +328,26 @@ async fn owner(
 }
 
 fn one(api: &Api, owner: KeyringOwner) -> Result<OneKeyring, ApiError> {
-    Ok(OneKeyring { keyring: keyring(api.keyrings.locate(owner)?) })
+    one_for(api, owner, None)
+}
+
+fn one_for(
+    api: &Api,
+    owner: KeyringOwner,
+    version: Option<VersionId>,
+) -> Result<OneKeyring, ApiError> {
+    Ok(OneKeyring { keyring: keyring(api.keyrings.locate_for(owner, version)?) })
+}
+
+/// The version that somebody named.
+fn named(version: Option<&str>) -> Result<Option<VersionId>, ApiError> {
+    version.map(|it| parse_id("version", it)).transpose()
 }
 
 pub(super) async fn set(api: Arc<Api>, caller: Caller, set: Set) -> Result<OneKeyring, ApiError> {
+    let version = named(set.version.as_deref())?;
     let which = Which { snap_in: set.snap_in, name: set.name, user: set.user };
-    let owner = owner(&api, &caller, which, Purpose::Set).await?;
+    let owner = owner_for(&api, &caller, which, version, Purpose::Set).await?;
     let given = match (set.secret.text("secret")?, set.fields.fields()?) {
         (Some(secret), None) => Given::Secret(secret),
         (None, Some(fields)) => Given::Fields(fields),
@@ -310,6 +358,7 @@ pub(super) async fn set(api: Arc<Api>, caller: Caller, set: Set) -> Result<OneKe
     };
     let request = SetRequest {
         owner: owner.clone(),
+        version,
         type_id: set.type_id,
         given,
         subdomain: set.subdomain,
@@ -318,7 +367,7 @@ pub(super) async fn set(api: Arc<Api>, caller: Caller, set: Set) -> Result<OneKe
         by: caller.principal.name(),
     };
     api.operations.set_keyring(&caller.asker(), request).await?;
-    one(&api, owner)
+    one_for(&api, owner, version)
 }
 
 pub(super) async fn connect(
@@ -326,10 +375,12 @@ pub(super) async fn connect(
     caller: Caller,
     connect: Connect,
 ) -> Result<Connecting, ApiError> {
+    let version = named(connect.version.as_deref())?;
     let which = Which { snap_in: connect.snap_in, name: connect.name, user: connect.user };
-    let owner = owner(&api, &caller, which, Purpose::Set).await?;
+    let owner = owner_for(&api, &caller, which, version, Purpose::Set).await?;
     let request = ConnectRequest {
         owner: owner.clone(),
+        version,
         type_id: connect.type_id,
         subdomain: connect.subdomain,
         organization: connect.organization,
@@ -337,17 +388,19 @@ pub(super) async fn connect(
         by: caller.principal.name(),
     };
     let Begun { authorize_url, expires_ms } = api.keyrings.connect(request).await?;
-    let OneKeyring { keyring } = one(&api, owner)?;
+    let OneKeyring { keyring } = one_for(&api, owner, version)?;
     Ok(Connecting { keyring, authorize_url, expires_date: time(expires_ms) })
 }
 
 pub(super) async fn get(
     api: Arc<Api>,
     caller: Caller,
-    which: Which,
+    looked: Looked,
 ) -> Result<OneKeyring, ApiError> {
-    let owner = owner(&api, &caller, which, Purpose::Look).await?;
-    one(&api, owner)
+    let version = named(looked.version.as_deref())?;
+    let which = Which { snap_in: looked.snap_in, name: looked.name, user: looked.user };
+    let owner = owner_for(&api, &caller, which, version, Purpose::Look).await?;
+    one_for(&api, owner, version)
 }
 
 pub(super) async fn list(

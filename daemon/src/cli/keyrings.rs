@@ -180,7 +180,7 @@ pub(super) fn run(client: &Client, as_json: bool, command: KeyringCommand) -> Re
             if no_wait {
                 return show::answer(&begun, &View::EVERYTHING, as_json);
             }
-            (wait_for_grant(client, &which, &begun)?, View::One("keyring"))
+            (say_and_wait(client, &which, &begun)?, View::One("keyring"))
         }
         KeyringCommand::Verify(which) => {
             let body = which.parameters();
@@ -240,25 +240,45 @@ pub(super) fn run_developer(
 }
 
 /// Says where access is granted, and waits until it is or cannot be any more.
-fn wait_for_grant(client: &Client, which: &Which, begun: &Value) -> Result<Value, Failure> {
+fn say_and_wait(client: &Client, which: &Which, begun: &Value) -> Result<Value, Failure> {
     let text = |key: &str| begun[key].as_str().unwrap_or_default();
     // Not among what is printed as the answer, which scripts read.
     eprintln!("Open this page and grant access, before {}:\n", text("expires_date"));
     eprintln!("  {}\n", text("authorize_url"));
+    wait_for_grant(client, &which.parameters(), begun)?.map_err(Failure::refused)
+}
+
+/// Waits until somebody has granted what `keyrings.connect` began with this answer, and answers the
+/// keyring; or why nobody can do so any more. `which` are parameters of `keyrings.get`.
+pub(super) fn wait_for_grant(
+    client: &Client,
+    which: &Value,
+    begun: &Value,
+) -> Result<Result<Value, String>, Failure> {
     let before = &begun["keyring"];
+    let mut was_awaited = true;
     loop {
-        std::thread::sleep(LOOK_EVERY);
-        let found = client.call("keyrings.get", &which.parameters())?;
+        client.pause("waiting for the grant; Ctrl-C gives up", LOOK_EVERY);
+        let found = client.call("keyrings.get", which)?;
         let now = &found["keyring"];
-        if now["id"] != before["id"] || now["changed_date"] != before["changed_date"] {
-            return Ok(found);
+        if is_granted(before, now) {
+            return Ok(Ok(found));
         }
-        if now["awaited_until_date"].is_null() {
+        let is_awaited = !now["awaited_until_date"].is_null();
+        // Who is back just now may be neither awaited nor taken in for a moment.
+        if !is_awaited && !was_awaited {
             let message = "access was not granted: what went wrong was shown in the browser; \
                            connect it again";
-            return Err(Failure::refused(message));
+            return Ok(Err(message.to_owned()));
         }
+        was_awaited = is_awaited;
     }
+}
+
+/// Whether a keyring was granted since. What is renewed in the background was not.
+fn is_granted(before: &Value, now: &Value) -> bool {
+    let is_new = now["id"] != before["id"] || now["set_date"] != before["set_date"];
+    is_new && now["state"] == "ready"
 }
 
 /// Puts the secret into the parameters of `keyrings.set`: from standard input as it is, or asked for
@@ -337,5 +357,26 @@ fn without_nulls(parameters: Value) -> Value {
             Value::Object(members.into_iter().filter(|(_, it)| !it.is_null()).collect())
         }
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_renewal_is_no_grant() {
+        let before = json!({ "id": "1", "set_date": "a", "changed_date": "a", "state": "ready" });
+        let with = |key: &str, value: &str| {
+            let mut now = before.clone();
+            now[key] = json!(value);
+            now
+        };
+        assert!(!is_granted(&before, &before));
+        assert!(!is_granted(&before, &with("changed_date", "b")));
+        assert!(!is_granted(&before, &with("state", "broken")));
+        assert!(is_granted(&before, &with("set_date", "b")));
+        assert!(is_granted(&json!({ "state": "missing" }), &before));
+        assert!(!is_granted(&before, &json!({ "state": "missing" })), "it was deleted");
     }
 }

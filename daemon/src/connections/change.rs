@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use super::destination::Destination;
 use super::secret::{KeyringSecret, MASK, SecretText};
 use crate::model::manifest::SecretConfig;
 
@@ -46,23 +47,36 @@ pub fn merge(
     config: &SecretConfig,
     stored: Option<&KeyringSecret>,
     given: Given,
+    destination: &Destination,
 ) -> Result<Change, Vec<Problem>> {
     if config.fields.is_empty() {
-        return plain(stored, given).map_err(|it| vec![it]);
+        return plain(stored, given, destination).map_err(|it| vec![it]);
     }
     match given {
-        Given::Fields(fields) => merge_fields(config, stored, fields),
-        Given::Secret(secret) if secret.is_mask() && stored.is_some() => Ok(Change::Unchanged),
-        Given::Secret(secret) => merge_fields(config, stored, as_fields(config, secret)?),
+        Given::Fields(fields) => merge_fields(config, stored, fields, destination),
+        Given::Secret(secret) if secret.is_mask() && stored.is_some() => {
+            if destination.is_other {
+                return Err(vec![problem("secret", STAYS_WHERE_IT_IS)]);
+            }
+            Ok(Change::Unchanged)
+        }
+        Given::Secret(secret) => {
+            merge_fields(config, stored, as_fields(config, secret)?, destination)
+        }
     }
 }
 
-fn plain(stored: Option<&KeyringSecret>, given: Given) -> Result<Change, Problem> {
+fn plain(
+    stored: Option<&KeyringSecret>,
+    given: Given,
+    destination: &Destination,
+) -> Result<Change, Problem> {
     let Given::Secret(secret) = given else {
         return Err(problem("fields", "its type has no fields: send the secret as `secret`"));
     };
     if secret.is_mask() {
         return match stored {
+            Some(_) if destination.is_other => Err(problem("secret", STAYS_WHERE_IT_IS)),
             Some(_) => Ok(Change::Unchanged),
             None => Err(problem("secret", NOTHING_TO_KEEP)),
         };
@@ -72,6 +86,8 @@ fn plain(stored: Option<&KeyringSecret>, given: Given) -> Result<Change, Problem
 }
 
 const NOTHING_TO_KEEP: &str = "`********` keeps what is stored, and nothing is stored yet";
+const STAYS_WHERE_IT_IS: &str = "`********` keeps what is stored, which is not sent to another place \
+                                 than before: give the value itself";
 
 /// One text for a type with fields: their JSON, or the value of the only one.
 fn as_fields(
@@ -98,6 +114,7 @@ fn merge_fields(
     config: &SecretConfig,
     stored: Option<&KeyringSecret>,
     mut given: BTreeMap<String, Option<SecretText>>,
+    destination: &Destination,
 ) -> Result<Change, Vec<Problem>> {
     let none = BTreeMap::new();
     let stored = match stored {
@@ -107,12 +124,14 @@ fn merge_fields(
     let mut merged = BTreeMap::new();
     let mut problems = Vec::new();
     let mut all_masked = true;
+    let mut kept_fields = Vec::new();
     for field in &config.fields {
         let name = format!("fields.{}", field.id);
         match given.remove(&field.id).flatten() {
             Some(value) if value.is_mask() => match stored.get(&field.id) {
                 Some(kept) => {
                     merged.insert(field.id.clone(), kept.clone());
+                    kept_fields.push(name);
                 }
                 None => problems.push(problem(&name, NOTHING_TO_KEEP)),
             },
@@ -132,6 +151,10 @@ fn merge_fields(
                 problems.push(problem(&name, "a value is needed"));
             }
         }
+    }
+    let is_moved = destination.fields.iter().any(|it| merged.get(it) != stored.get(it));
+    if destination.is_other || is_moved {
+        problems.extend(kept_fields.iter().map(|it| problem(it, STAYS_WHERE_IT_IS)));
     }
     for unknown in given.into_keys() {
         let short: String = unknown.chars().take(64).collect();
@@ -267,7 +290,7 @@ mod tests {
     fn one_secret() {
         let config = config(&[]);
         let set = |stored: Option<&KeyringSecret>, text: &str| {
-            merge(&config, stored, Given::Secret(text.into()))
+            merge(&config, stored, Given::Secret(text.into()), &Destination::default())
         };
         assert_eq!(set(None, "a"), Ok(Change::Plain("a".into())));
         let stored = KeyringSecret::Plain { secret: "a".into() };
@@ -275,7 +298,7 @@ mod tests {
         assert!(set(None, MASK).is_err());
         assert!(set(None, "").is_err());
         assert!(set(None, &"x".repeat(MOST_BYTES + 1)).is_err());
-        assert!(merge(&config, None, given(&[("a", "b")])).is_err());
+        assert!(merge(&config, None, given(&[("a", "b")]), &Destination::default()).is_err());
     }
 
     #[test]
@@ -285,7 +308,9 @@ mod tests {
             fields: fields(&[("user", "u"), ("pass", "p"), ("note", "n")]),
             secret: "made".into(),
         };
-        let set = |sent: &[(&str, &str)]| merge(&config, Some(&stored), given(sent));
+        let set = |sent: &[(&str, &str)]| {
+            merge(&config, Some(&stored), given(sent), &Destination::default())
+        };
         let all = [("user", MASK), ("pass", MASK), ("note", MASK)];
         assert_eq!(set(&all), Ok(Change::Unchanged));
         assert_eq!(
@@ -300,9 +325,42 @@ mod tests {
     }
 
     #[test]
+    fn what_is_stored_is_not_sent_elsewhere() {
+        let two = config(&[("url", false), ("token", false), ("note", true)]);
+        let stored = KeyringSecret::Fields {
+            fields: fields(&[("url", "https://e.com"), ("token", "t")]),
+            secret: "made".into(),
+        };
+        let by_url = Destination { is_other: false, fields: ["url".to_owned()].into() };
+        let elsewhere = Destination { is_other: true, ..by_url.clone() };
+        let set = |destination: &Destination, sent| merge(&two, Some(&stored), sent, destination);
+        let places = |change: Result<Change, Vec<Problem>>| {
+            let problems = change.expect_err("it would be sent elsewhere");
+            problems.into_iter().map(|it| it.field).collect::<Vec<_>>()
+        };
+        let moved = [("url", "https://evil.com"), ("token", MASK)];
+        assert_eq!(places(set(&by_url, given(&moved))), ["fields.token"]);
+        let json = format!(r#"{{"url": "https://evil.com", "token": "{MASK}"}}"#);
+        assert_eq!(places(set(&by_url, Given::Secret(json.as_str().into()))), ["fields.token"]);
+        assert!(set(&by_url, given(&[("url", "https://evil.com"), ("token", "new")])).is_ok());
+        assert!(set(&by_url, given(&[("url", "https://e.com"), ("token", MASK)])).is_ok());
+        let noted = [("url", MASK), ("token", MASK), ("note", "n")];
+        assert!(set(&by_url, given(&noted)).is_ok());
+        assert_eq!(places(set(&elsewhere, given(&noted))), ["fields.url", "fields.token"]);
+        assert_eq!(places(set(&elsewhere, Given::Secret(MASK.into()))), ["secret"]);
+
+        let one = config(&[]);
+        let stored = KeyringSecret::Plain { secret: "a".into() };
+        let mask = || Given::Secret(MASK.into());
+        assert_eq!(places(merge(&one, Some(&stored), mask(), &elsewhere)), ["secret"]);
+        assert!(merge(&one, Some(&stored), Given::Secret("b".into()), &elsewhere).is_ok());
+    }
+
+    #[test]
     fn everything_that_is_wrong_is_said() {
         let config = config(&[("user", false), ("pass", false)]);
-        let problems = merge(&config, None, given(&[("user", MASK), ("pas", "x")]));
+        let sent = given(&[("user", MASK), ("pas", "x")]);
+        let problems = merge(&config, None, sent, &Destination::default());
         let problems = problems.expect_err("three things are wrong");
         let places: Vec<_> = problems.iter().map(|it| it.field.as_str()).collect();
         assert_eq!(places, ["fields.user", "fields.pass", "fields.pas"]);
@@ -312,8 +370,9 @@ mod tests {
     #[test]
     fn one_text_can_be_all_fields() {
         let one = config(&[("token", false), ("note", true)]);
-        let set =
-            |config: &SecretConfig, text: &str| merge(config, None, Given::Secret(text.into()));
+        let set = |config: &SecretConfig, text: &str| {
+            merge(config, None, Given::Secret(text.into()), &Destination::default())
+        };
         assert_eq!(set(&one, "t"), Ok(Change::Fields(fields(&[("token", "t")]))));
         let two = config(&[("user", false), ("pass", false)]);
         assert_eq!(

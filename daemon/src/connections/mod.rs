@@ -5,6 +5,7 @@
 //! here as [`secret::SecretText`], which neither prints nor outlives its use, and no error holds one.
 
 pub mod change;
+pub mod destination;
 pub mod oauth;
 pub mod placeholders;
 pub mod registration;

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::change::Client;
 use super::placeholders::{PlaceholderError, Values, encode};
-use super::request::{Request, Style, form, render};
+use super::request::{Request, Style, excerpt, form, render};
 use super::secret::{SecretText, Tokens};
 use super::types::Oauth2;
 use super::verification::answered;
@@ -97,6 +97,20 @@ pub fn authorize_url(
     Ok(format!("{}{joint}{}", url.reveal(), form(&parameters).reveal()))
 }
 
+/// Whether `iss` (RFC 9207) may be the server that a type means. Types name no issuer, so it has to
+/// be at the host of one of the endpoints: another server's code is not sent there.
+pub fn is_issuer(oauth2: &Oauth2, values: &Values, issuer: &str) -> bool {
+    let host = |url: &str| {
+        let rest = url.split_once("://").map(|(_, rest)| rest)?;
+        rest.split(['/', '?', '#']).next().map(str::to_ascii_lowercase)
+    };
+    let Some(issuer) = host(issuer) else { return false };
+    [&oauth2.authorize.auth_url, &oauth2.authorize.token_url].into_iter().any(|endpoint| {
+        let url = values.url(endpoint, "`authorize`");
+        url.is_ok_and(|it| host(it.reveal()) == Some(issuer.clone()))
+    })
+}
+
 /// `code_challenge` of a verifier (RFC 7636 §4.2).
 pub fn challenge(verifier: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(verifier))
@@ -136,6 +150,7 @@ pub fn refresh_request(
         url: oauth2.authorize.token_url.clone(),
         ..ExternalRequest::default()
     });
+    let request = shown_as_before(request, oauth2);
     let mut more = BTreeMap::new();
     if !request.query_parameters.contains_key("grant_type") {
         more.insert("grant_type".to_owned(), SecretText::from("refresh_token"));
@@ -153,13 +168,45 @@ pub fn revoke_request(
     client: &Client,
     tokens: &Tokens,
 ) -> Option<Result<Request, PlaceholderError>> {
-    let request = oauth2.revoke.clone()?;
+    let request = shown_as_before(oauth2.revoke.clone()?, oauth2);
     let mut more = BTreeMap::new();
     if !mentions(&request, "ACCESS_TOKEN") && !mentions(&request, "REFRESH_TOKEN") {
         let token = tokens.refresh_token.as_ref().unwrap_or(&tokens.access_token);
         more.insert("token".to_owned(), token.clone());
     }
     Some(authenticated(request, values, client, more))
+}
+
+/// Whether a type says how a request shows the client.
+fn shows_client(request: &ExternalRequest) -> bool {
+    let shows_itself = ["CLIENT_SECRET", "CLIENT_CREDENTIALS_BASE64"];
+    shows_itself.iter().any(|it| mentions(request, it))
+        || request.headers.keys().any(|it| it.eq_ignore_ascii_case("authorization"))
+        || request.query_parameters.contains_key("client_secret")
+}
+
+/// Shows the client as it is shown where a code is turned into tokens, when a request with a body
+/// does not say otherwise: the server may take nothing else.
+fn shown_as_before(mut request: ExternalRequest, oauth2: &Oauth2) -> ExternalRequest {
+    let method = request.method.as_deref().unwrap_or("POST").trim().to_ascii_uppercase();
+    let has_body = !matches!(method.as_str(), "GET" | "HEAD" | "DELETE" | "OPTIONS");
+    let code = ExternalRequest {
+        query_parameters: oauth2.authorize.token_query_parameters.clone(),
+        ..ExternalRequest::default()
+    };
+    if has_body && shows_client(&code) && !shows_client(&request) {
+        let of_client = |name: &str, value: &str| {
+            let named = ["CLIENT_ID", "CLIENT_SECRET", "CLIENT_CREDENTIALS_BASE64"];
+            matches!(name, "client_id" | "client_secret")
+                || named.iter().any(|it| Values::mentions(value, it))
+        };
+        for (name, value) in code.query_parameters {
+            if of_client(&name, &value) {
+                request.query_parameters.entry(name).or_insert(value);
+            }
+        }
+    }
+    request
 }
 
 /// Adds what shows the client to the server, unless the type does that itself: by `Authorization`,
@@ -170,11 +217,7 @@ fn authenticated(
     client: &Client,
     mut more: BTreeMap<String, SecretText>,
 ) -> Result<Request, PlaceholderError> {
-    let shows_itself = ["CLIENT_SECRET", "CLIENT_CREDENTIALS_BASE64"];
-    let has_header = |name: &str| request.headers.keys().any(|it| it.eq_ignore_ascii_case(name));
-    let is_shown = shows_itself.iter().any(|it| mentions(&request, it))
-        || has_header("authorization")
-        || request.query_parameters.contains_key("client_secret");
+    let is_shown = shows_client(&request);
     match &client.secret {
         Some(_) if is_shown => {}
         Some(secret) => {
@@ -239,6 +282,12 @@ pub fn read_grant(
         let message = format!("answered {status} without an access token");
         return refusal(RefusalKind::Unclear, message);
     };
+    if let Some(other) = text("token_type").filter(|it| !is_bearer(it)) {
+        // It would be of no use to functions (RFC 6749 §7.1).
+        let said = format!("{other}: only tokens of the type `bearer` can be used here");
+        let message = format!("gave a token of the type {}", excerpt(said.as_bytes(), secrets));
+        return refusal(RefusalKind::Permanent, message);
+    }
     let refresh_token = text("refresh_token").or(nested("refresh_token").and_then(Value::as_str));
     let seconds = members.get("expires_in").or(nested("expires_in")).and_then(seconds_of);
     let expires_in = match seconds {
@@ -254,6 +303,11 @@ pub fn read_grant(
         refresh_token: refresh_token.map(SecretText::from),
     };
     Ok(Grant { tokens, expires_in, scopes })
+}
+
+/// Whether a token is used as RFC 6750 says. Some servers say there whose token it is instead.
+fn is_bearer(token_type: &str) -> bool {
+    ["bearer", "bearertoken", "bot", "user"].iter().any(|it| token_type.eq_ignore_ascii_case(it))
 }
 
 fn members_of(body: &[u8]) -> serde_json::Map<String, Value> {

@@ -254,3 +254,66 @@ proptest! {
         prop_assert!(life.due_ms() >= given + whole / 2 && life.due_ms() <= life.expires_ms);
     }
 }
+
+#[test]
+fn a_client_is_shown_in_the_same_way_everywhere() {
+    let mut posted = oauth2();
+    posted.authorize.token_query_parameters =
+        map(&[("client_id", "[CLIENT_ID]"), ("client_secret", "[CLIENT_SECRET]"), ("x", "1")]);
+    posted.revoke =
+        Some(ExternalRequest { url: "https://e.com/revoke".to_owned(), ..Default::default() });
+    let shown = client(Some("s&1"));
+    let refresh = refresh_request(&posted, &values(), &shown, &"rt/1".into()).expect("a request");
+    assert_eq!(headers(&refresh, "authorization"), Vec::<String>::new());
+    assert_eq!(
+        refresh.body.reveal(),
+        "client_id=id%3A1&client_secret=s%261&grant_type=refresh_token&refresh_token=rt%2F1"
+    );
+    let tokens = Tokens { access_token: "at".into(), refresh_token: None };
+    let revoke = revoke_request(&posted, &values(), &shown, &tokens).expect("it has one");
+    let revoke = revoke.expect("a request");
+    assert_eq!(headers(&revoke, "authorization"), Vec::<String>::new());
+    assert_eq!(revoke.body.reveal(), "client_id=id%3A1&client_secret=s%261&token=at");
+
+    // A secret does not go into an address that nobody asked for.
+    posted.revoke = Some(ExternalRequest {
+        url: "https://e.com/revoke".to_owned(),
+        method: Some("DELETE".to_owned()),
+        ..Default::default()
+    });
+    let revoke = revoke_request(&posted, &values(), &shown, &tokens).expect("it has one");
+    let revoke = revoke.expect("a request");
+    assert_eq!(headers(&revoke, "authorization").len(), 1);
+    assert!(!revoke.url.reveal().contains("client_secret"));
+}
+
+#[test]
+fn only_bearer_tokens_can_be_used() {
+    let read = |token_type: &str| {
+        let body = format!(r#"{{"access_token": "planted", "token_type": "{token_type}"}}"#);
+        read_grant(200, None, body.as_bytes(), &[])
+    };
+    for known in ["bearer", "Bearer", "BEARER", "bot"] {
+        assert!(read(known).is_ok(), "{known}");
+    }
+    assert!(read_grant(200, None, br#"{"access_token": "t"}"#, &[]).is_ok());
+    for other in ["mac", "DPoP", "N_A"] {
+        let refusal = read(other).expect_err(other);
+        assert_eq!(refusal.kind, RefusalKind::Permanent);
+        assert!(refusal.message.contains(other) && !refusal.message.contains("planted"));
+    }
+}
+
+#[test]
+fn codes_of_other_servers_are_known_by_their_issuer() {
+    for (issuer, expected) in [
+        ("https://acme.e.com", true),
+        ("https://E.com/realms/a", true),
+        ("https://e.com.evil.com", false),
+        ("https://evil.com/?https://e.com", false),
+        ("e.com", false),
+        ("", false),
+    ] {
+        assert_eq!(is_issuer(&oauth2(), &values(), issuer), expected, "{issuer}");
+    }
+}

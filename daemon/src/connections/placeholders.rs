@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::secret::SecretText;
+use super::secret::{MASK, SecretText};
 
 /// The names that placeholders have beside the fields of a type.
 const NAMES: [&str; 10] = [
@@ -22,6 +22,9 @@ const NAMES: [&str; 10] = [
     "SCOPES",
     "SUBDOMAIN",
 ];
+
+/// Those whose values may be shown.
+const PUBLIC: [&str; 5] = ["CLIENT_ID", "ORGANIZATION_ID", "SCOPE", "SCOPES", "SUBDOMAIN"];
 
 /// What placeholders stand for.
 #[derive(Clone, Debug, Default)]
@@ -123,12 +126,21 @@ impl Values {
 
     /// Every value that must not be shown. Scopes, organization, subdomain and client id may be.
     pub fn secrets(&self) -> Vec<&str> {
-        const PUBLIC: [&str; 5] = ["CLIENT_ID", "ORGANIZATION_ID", "SCOPE", "SCOPES", "SUBDOMAIN"];
         let named = self.named.iter().filter(|(name, _)| !PUBLIC.contains(name));
         named
             .map(|(_, it)| it.reveal())
             .chain(self.fields.values().map(SecretText::reveal))
             .collect()
+    }
+
+    /// A text as it can be shown: with the mask in place of every value that must not be.
+    pub fn shown(&self, text: &str) -> String {
+        let pieces = self.pieces(text).into_iter().map(|piece| match piece {
+            Piece::Text(text) => text,
+            Piece::Placeholder(name, Some(value)) if PUBLIC.contains(&name) => value,
+            Piece::Placeholder(..) => MASK,
+        });
+        pieces.collect()
     }
 
     /// Whether a text has a placeholder with this name.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::placeholders::{PlaceholderError, Values, encode};
-use super::request::Request;
+use super::request::{Request, shown_host};
 use super::secret::SecretText;
 use crate::model::manifest::RegistrationRequest;
 
@@ -49,6 +49,7 @@ pub fn render(
     let body = request.body.as_ref().map(|body| map_texts(body, &mut take));
     let values = values.with_fields(&known);
 
+    let host = shown_host(&request.url, &values);
     let url = values.url(&url, "the `url`")?;
     let mut written = Vec::with_capacity(headers.len() + 2);
     for (name, value) in headers {
@@ -70,7 +71,7 @@ pub fn render(
     if !has("accept", &written) {
         written.push(("accept".to_owned(), "application/json".into()));
     }
-    Ok(Request { method: request.method.name().to_owned(), url, headers: written, body })
+    Ok(Request { method: request.method.name().to_owned(), url, headers: written, body, host })
 }
 
 /// Fills in the configured values of a path, their slashes kept and all else encoded.

@@ -28,6 +28,8 @@ pub struct Request {
     pub headers: Vec<(String, SecretText)>,
     /// Empty for none.
     pub body: SecretText,
+    /// Where it goes, as it can be shown: fields of a keyring may stand in a host.
+    pub host: String,
 }
 
 /// Where parameters go when the request does not say.
@@ -59,6 +61,7 @@ pub fn render(
     };
     let method = request.method.as_deref().unwrap_or(default).trim().to_ascii_uppercase();
     let mut url = values.url(&request.url, "the `url`")?;
+    let host = shown_host(&request.url, values);
     let mut headers = Vec::with_capacity(request.headers.len() + 2);
     for (name, value) in &request.headers {
         headers.push((name.clone(), values.header(value, &format!("the header `{name}`"))?));
@@ -86,7 +89,7 @@ pub fn render(
         }
     }
     push_if_absent(&mut headers, "accept", "application/json");
-    Ok(Request { method, url, headers, body })
+    Ok(Request { method, url, headers, body, host })
 }
 
 fn body_form(method: &str, style: Style, headers: &BTreeMap<String, String>) -> Option<BodyForm> {
@@ -126,11 +129,15 @@ fn push_if_absent(headers: &mut Vec<(String, SecretText)>, name: &str, value: &s
 
 /// Method and host, for messages: the rest may hold secrets.
 pub fn whereabouts(request: &Request) -> String {
-    let url = request.url.reveal();
-    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
-    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    format!("{} at {}", request.method, request.host)
+}
+
+/// The host of a URL with placeholders, as it can be shown.
+pub fn shown_host(url: &str, values: &Values) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    format!("{} at {host}", request.method)
+    values.shown(host.trim())
 }
 
 /// A piece of an answer that can be shown: one line, not long, without any of the secrets however
@@ -233,6 +240,14 @@ mod tests {
         };
         let made = render(&ask, Style::Ask, &values(), &BTreeMap::new()).expect("a request");
         assert_eq!(whereabouts(&made), "GET at e.com:8443");
+        let fields = BTreeMap::from([("host".to_owned(), SecretText::from("hidden"))]);
+        let values = values().with_fields(&fields);
+        let ask = ExternalRequest {
+            url: "https://[host].[SUBDOMAIN].e.com/me".to_owned(),
+            ..ExternalRequest::default()
+        };
+        let made = render(&ask, Style::Ask, &values, &BTreeMap::new()).expect("a request");
+        assert_eq!(whereabouts(&made), "GET at ********.acme.e.com");
     }
 
     #[test]

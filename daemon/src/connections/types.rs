@@ -88,6 +88,11 @@ impl ConnectionType {
     }
 }
 
+/// Whether two ids name the same type: the built-in names of a plain secret do.
+pub fn is_same(id: &str, other: &str) -> bool {
+    id == other || (PLAIN.contains(&id) && PLAIN.contains(&other))
+}
+
 /// The type with an id, as a keyring of this manifest may have it.
 pub fn find(manifest: &Manifest, id: &str) -> Result<ConnectionType, TypeError> {
     if let Some(declared) = manifest.keyring_type(id) {

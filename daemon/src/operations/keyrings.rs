@@ -7,7 +7,7 @@ use super::{Asker, Change, OperationError, Operations, Present, Proposal, refuse
 use crate::actors::{Configure, Reload};
 use crate::configuration::inputs;
 use crate::engine::invocation::OfferedKeyring;
-use crate::engine::keyrings::{Granted, Prepared, Return, SetRequest};
+use crate::engine::keyrings::{Awaited, Granted, Prepared, Return, SetRequest};
 use crate::lifecycle::snap_in::Event;
 use crate::model::event::Cause;
 use crate::model::id::{KeyringId, SnapInId};
@@ -30,15 +30,24 @@ impl Operations {
     }
 
     /// Takes somebody back whom an external system has given access for a keyring. The snap-in's
-    /// hooks are asked as for any other change.
+    /// hooks are asked as for any other change. What was granted is given up when it is not stored.
     pub async fn grant_keyring(
         &self,
         back: Return,
     ) -> Result<(KeyringId, KeyringRecord), OperationError> {
-        let Granted { prepared, by, guard: _guard } = self.keyrings.granted(back).await?;
+        let Awaited { owner, by } = self.keyrings.awaited(&back)?;
         let asker = Asker { name: by, cause: Cause::default(), is_snap_in: false };
-        let lease = self.lease_for(&asker, prepared.owner()).await?;
-        self.offer_keyring(&asker, lease, prepared).await
+        // Before the code is used up: whoever has to wait may come again with it.
+        let lease = self.lease_for(&asker, &owner).await?;
+        let Granted { prepared, guard: _guard } = self.keyrings.granted(back).await?;
+        let granted = prepared.clone();
+        match self.offer_keyring(&asker, lease, prepared).await {
+            Ok(set) => Ok(set),
+            Err(error) => {
+                self.keyrings.discard(granted).await;
+                Err(error)
+            }
+        }
     }
 
     /// The right to change the keyring of an owner, for those that hooks are asked about.
@@ -65,6 +74,11 @@ impl Operations {
         };
         let snap_in = *snap_in;
         let Present { record, version } = self.look(snap_in)?;
+        let declared = version.manifest.keyring(prepared.owner().name());
+        if declared.is_none_or(|it| it.level != Level::Organization) {
+            // It is for a version to come, whose hooks are asked when the snap-in moves to it.
+            return self.commit_keyring(prepared).await;
+        }
         let previous_inputs =
             inputs::in_effect(&version.manifest, Level::Organization, &record.inputs);
         let offered = OfferedKeyring {

@@ -77,9 +77,16 @@ impl WriteTables<'_> {
 }
 
 impl ReadTables {
-    /// Whether an authorization with this `state` is under way: strangers must not cause writes.
-    pub fn knows_authorization(&self, state: &str) -> Result<bool, StoreError> {
-        Ok(self.table(schema::AUTHORIZATIONS)?.get(&hash(state))?.is_some())
+    /// The authorization with this `state`, if it is under way: strangers must not cause writes.
+    pub fn authorization(
+        &self,
+        state: &str,
+        now_ms: u64,
+    ) -> Result<Option<AuthorizationRecord>, StoreError> {
+        let table = self.table(schema::AUTHORIZATIONS)?;
+        let Some(row) = table.get(&hash(state))? else { return Ok(None) };
+        let record: AuthorizationRecord = decode(row.value())?;
+        Ok(Some(record).filter(|it| it.expires_ms > now_ms))
     }
 
     /// The authorization that is under way for an owner's keyring.

@@ -78,6 +78,7 @@ impl WriteTables<'_> {
         let record = KeyringRecord {
             created_ms: before.as_ref().map_or(now_ms, |it| it.created_ms),
             changed_ms: now_ms,
+            set_ms: now_ms,
             generation: before.map_or(0, |it| it.generation) + 1,
             ..new.clone()
         };
@@ -127,13 +128,14 @@ impl WriteTables<'_> {
         Ok(Some(record))
     }
 
-    /// Notes what has become known of a keyring whose secret stays as it is. Answers the record as
-    /// it is then; nothing when its secret is no longer that of `generation`.
+    /// Notes what has become known of a keyring whose secret stays as it is: whether it was
+    /// confirmed, and its state if that changes. Answers the record as it is then; nothing when its
+    /// secret is no longer that of `generation`.
     pub fn note_keyring(
         &mut self,
         id: KeyringId,
         generation: u64,
-        state: &KeyringState,
+        state: Option<&KeyringState>,
         verified: bool,
     ) -> Result<Option<KeyringRecord>, StoreError> {
         let Some(mut record) = get::<KeyringRecord>(self.keyrings()?, id.0)? else {
@@ -142,7 +144,9 @@ impl WriteTables<'_> {
         if record.generation != generation {
             return Ok(None);
         }
-        record.state = state.clone();
+        if let Some(state) = state {
+            record.state = state.clone();
+        }
         record.verified = verified;
         put(self.keyrings()?, id.0, &record)?;
         Ok(Some(record))

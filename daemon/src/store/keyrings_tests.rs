@@ -24,6 +24,7 @@ fn record(owner: KeyringOwner) -> KeyringRecord {
         generation: 0,
         created_ms: 0,
         changed_ms: 0,
+        set_ms: 0,
         changed_by: "test".to_owned(),
     }
 }
@@ -121,7 +122,7 @@ async fn what_was_made_of_an_older_secret_is_not_stored() {
     let generation = old.generation;
     let note = |generation| {
         let broken = broken.clone();
-        store.write(move |tables| tables.note_keyring(id, generation, &broken, false))
+        store.write(move |tables| tables.note_keyring(id, generation, Some(&broken), false))
     };
     assert!(note(generation).await.expect("written").is_none());
     let noted = note(renewed.generation).await.expect("written").expect("it is this one");
@@ -140,6 +141,7 @@ async fn begin(store: &Store, owner: KeyringOwner, state: &'static str, expires_
         scopes: vec!["s".to_owned()],
         redirect_uri: "http://x/keyrings.authorize".to_owned(),
         envelope: KeyringId(0),
+        is_for_upgrade: false,
         expires_ms,
         begun_by: "test".to_owned(),
     };

@@ -180,6 +180,9 @@ pub struct KeyringRecord {
     pub created_ms: u64,
     /// When its secret last changed.
     pub changed_ms: u64,
+    /// When somebody last set or granted it: a renewal is nobody's doing.
+    #[serde(default)]
+    pub set_ms: u64,
     /// Name of the principal that set it last.
     pub changed_by: String,
 }
@@ -192,6 +195,9 @@ pub struct AuthorizationRecord {
     pub owner: KeyringOwner,
     /// The version whose manifest says how.
     pub version: VersionId,
+    /// Whether the snap-in may be of another one.
+    #[serde(default)]
+    pub is_for_upgrade: bool,
     /// Id of the keyring's type.
     #[serde(rename = "type")]
     pub type_id: String,

@@ -227,6 +227,7 @@ async fn nothing_of_people_outlives_the_snap_in() {
         generation: 0,
         created_ms: 0,
         changed_ms: 0,
+        set_ms: 0,
         changed_by: "test".to_owned(),
     };
     let set = it.store.write(move |tables| tables.set_keyring(&keyring, None, &|_| vec![1, 2, 3]));

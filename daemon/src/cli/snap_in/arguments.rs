@@ -28,7 +28,7 @@ pub(in crate::cli) struct Install {
     /// Slug of the package; made from the manifest's name when absent
     #[arg(long)]
     pub(in crate::cli) package: Option<String>,
-    /// Where it is to live: stack/namespace/snap-in [default: default/default/<package>]
+    /// Where it is to live: stack/namespace/snap-in (default: `default/default/<package>`)
     #[arg(long)]
     pub(in crate::cli) scope: Option<String>,
     /// SHA-256 that the archive must have

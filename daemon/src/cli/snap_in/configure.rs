@@ -48,7 +48,7 @@ pub(super) fn set(client: &Client, as_json: bool, options: &Set) -> Result<(), F
     }
     let id = snap_in["id"].as_str().unwrap_or_default();
     let package = snap_in["package"].as_str().unwrap_or_default();
-    let keyrings = Keyrings { client, manifest: &manifest, snap_in: id, package };
+    let keyrings = Keyrings { client, manifest: &manifest, snap_in: id, package, version: None };
     if let Err(mut failure) = keyrings.set_given(&given) {
         if !changes.is_empty() {
             failure.message.push_str("\nthe inputs were changed");

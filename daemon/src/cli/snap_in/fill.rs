@@ -2,7 +2,6 @@
 //! asked for. What the daemon refuses is asked for again on a terminal, and is a failure elsewhere.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
@@ -12,14 +11,10 @@ use super::needs::{self, Needs, Present, organization_keyrings};
 use super::secrets::{self, Step};
 use crate::cli::Failure;
 use crate::cli::connection::{Client, Refusal};
+use crate::cli::keyrings::wait_for_grant;
 use crate::cli::show::plain;
 use crate::cli::terminal::{Dialogue, Terminal};
 use crate::model::manifest::{DeveloperKeyring, Input, Keyring, Level, Manifest};
-
-/// How often somebody who grants access is looked after.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// How long the daemon takes somebody back.
-const GRANT: Duration = Duration::from_secs(10 * 60);
 
 /// How much is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,6 +130,7 @@ impl<'m> From<Needs<'m>> for Wanted<'m> {
 }
 
 /// A snap-in whose keyrings are being set.
+#[derive(Clone, Copy)]
 pub(super) struct Keyrings<'a> {
     pub(super) client: &'a Client,
     pub(super) manifest: &'a Manifest,
@@ -142,15 +138,27 @@ pub(super) struct Keyrings<'a> {
     pub(super) snap_in: &'a str,
     /// Id or slug.
     pub(super) package: &'a str,
+    /// Id of the version that declares them, when that is not the present one.
+    pub(super) version: Option<&'a str>,
 }
 
 impl Keyrings<'_> {
     /// Sets what was given; a refusal is a failure that names the keyring.
     pub(super) fn set_given(&self, given: &Given) -> Result<(), Failure> {
+        self.set_some_given(given, |_| true)
+    }
+
+    /// The same, only for those with a name that is `wanted`.
+    pub(super) fn set_some_given(
+        &self,
+        given: &Given,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<(), Failure> {
         // Connections need the client that a developer's keyring holds.
         let (of_developer, own): (Vec<_>, Vec<_>) = given
             .keyrings
             .iter()
+            .filter(|(name, _)| wanted(name))
             .partition(|(name, _)| self.manifest.developer_keyring(name).is_some());
         for (name, given) in of_developer {
             self.set_developer(name, given)?;
@@ -174,7 +182,7 @@ impl Keyrings<'_> {
         parameters: &Map<String, Value>,
     ) -> Result<Result<(), Refusal>, Failure> {
         let what = format!("setting keyring {name}");
-        let parameters = Value::Object(parameters.clone());
+        let parameters = self.for_version(parameters.clone());
         Ok(self.client.try_slow_call(&what, "keyrings.set", &parameters)?.map(drop))
     }
 
@@ -229,7 +237,7 @@ impl Keyrings<'_> {
         name: &str,
         parameters: Map<String, Value>,
     ) -> Result<Result<(), String>, Failure> {
-        let begun = self.client.try_call("keyrings.connect", &Value::Object(parameters))?;
+        let begun = self.client.try_call("keyrings.connect", &self.for_version(parameters))?;
         let begun = match begun {
             Ok(begun) => begun,
             Err(refusal) => return Ok(Err(refusal.text())),
@@ -237,26 +245,23 @@ impl Keyrings<'_> {
         let url = begun["authorize_url"].as_str().unwrap_or_default();
         person
             .say(&format!("  Open this in a browser and grant access:\n\n    {}\n", plain(url)))?;
-        let granted = self.wait_for_grant(name, &begun["keyring"])?;
+        let which = match json!({ "snap_in": self.snap_in, "name": name }) {
+            Value::Object(which) => self.for_version(which),
+            other => other,
+        };
+        let granted = wait_for_grant(self.client, &which, &begun)?;
         if granted.is_ok() {
             person.say("  connected")?;
         }
-        Ok(granted)
+        Ok(granted.map(drop))
     }
 
-    /// Waits until a connection is another than `before`, or for as long as the daemon would take
-    /// somebody back. What the external system refuses, it says in the browser.
-    fn wait_for_grant(&self, name: &str, before: &Value) -> Result<Result<(), String>, Failure> {
-        let which = json!({ "snap_in": self.snap_in, "name": name });
-        let deadline = tokio::time::Instant::now() + GRANT;
-        while tokio::time::Instant::now() < deadline {
-            self.client.pause("waiting for the grant; Ctrl-C gives up", LOOK_AGAIN);
-            let now = self.client.call("keyrings.get", &which)?["keyring"].clone();
-            if now["state"] == "ready" && now["changed_date"] != before["changed_date"] {
-                return Ok(Ok(()));
-            }
+    /// The parameters of a call, for the version that is meant.
+    fn for_version(&self, mut parameters: Map<String, Value>) -> Value {
+        if let Some(version) = self.version {
+            parameters.insert("version".to_owned(), Value::String(version.to_owned()));
         }
-        Ok(Err(format!("nobody granted {name} in time")))
+        Value::Object(parameters)
     }
 }
 

@@ -252,6 +252,7 @@ impl Installation<'_> {
             manifest: &self.looked.manifest,
             snap_in: &self.scope,
             package: &self.package,
+            version: None,
         };
         let filled = keyrings.set_given(&self.given).and_then(|()| match &mut self.person {
             Some(person) if is_draft => {

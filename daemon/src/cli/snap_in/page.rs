@@ -1,5 +1,5 @@
 //! `mortise snap-in show`: one page about one snap-in, for somebody who has to know how it is and
-//! what to do next. Pure but for [`show`], which gathers the facts.
+//! what to do next. Pure but for [`fn@show`], which gathers the facts.
 
 use serde_json::{Value, json};
 

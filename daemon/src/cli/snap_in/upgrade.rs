@@ -1,5 +1,7 @@
 //! `mortise snap-in upgrade` and `rollback`: the plan first, then the move.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 use super::arguments::{Rollback, Upgrade};
@@ -13,6 +15,7 @@ use crate::cli::Failure;
 use crate::cli::connection::Client;
 use crate::cli::show::{self, heading, plain};
 use crate::cli::terminal::{Dialogue, Terminal};
+use crate::connections::types;
 use crate::model::manifest::{Level, Manifest};
 
 /// Moves a snap-in to another version.
@@ -58,7 +61,12 @@ pub(super) fn upgrade(client: &Client, as_json: bool, options: &Upgrade) -> Resu
         }
         None => {}
     }
-    let is_stopped = must_be_whole && needs_new_keyring(&planned);
+    let wanted = missing_keyrings(&planned);
+    let is_stopped = must_be_whole && {
+        let present = client.call("versions.get", &json!({ "id": snap_in["version"] }))?;
+        let present = origin::read_manifest(present["manifest"].as_str().unwrap_or_default())?;
+        wanted.iter().any(|name| is_in_use(&present, &manifest, name))
+    };
     let question = match is_stopped {
         true => "It is deactivated until its new keyrings are set. Upgrade it?",
         false => "Upgrade it?",
@@ -69,6 +77,7 @@ pub(super) fn upgrade(client: &Client, as_json: bool, options: &Upgrade) -> Resu
         manifest: &manifest,
         snap_in: &shown(&snap_in["id"]),
         package: &package,
+        version: None,
     };
     let move_it = Move {
         client,
@@ -82,15 +91,33 @@ pub(super) fn upgrade(client: &Client, as_json: bool, options: &Upgrade) -> Resu
     let steps = Steps { move_it, keyrings, given: &given, present };
     if is_stopped {
         steps.with_a_stop(&mut person)?;
+    } else if must_be_whole {
+        let version = shown(&version["version"]["id"]);
+        steps.in_place(&mut person, &version, &planned["plan"]["missing"], &wanted)?;
     } else {
         steps.go(&mut person)?;
     }
     finish::report(client, as_json, &snap_in["id"], false)
 }
 
-fn needs_new_keyring(planned: &Value) -> bool {
-    let mut missing = planned["plan"]["missing"].as_array().into_iter().flatten();
-    missing.any(|it| it["kind"] == "keyring")
+/// Names of the keyrings that are missing after the upgrade.
+fn missing_keyrings(planned: &Value) -> BTreeSet<String> {
+    let missing = planned["plan"]["missing"].as_array().into_iter().flatten();
+    let keyrings = missing.filter(|it| it["kind"] == "keyring");
+    keyrings.filter_map(|it| it["name"].as_str()).map(str::to_owned).collect()
+}
+
+/// Whether the present version uses a keyring of this name as something else, so that it cannot go
+/// on with what the next one wants.
+fn is_in_use(present: &Manifest, next: &Manifest, name: &str) -> bool {
+    let of_organization = |manifest: &'_ Manifest| {
+        let found = manifest.keyring(name).filter(|it| it.level == Level::Organization);
+        found.map(|it| it.types.clone())
+    };
+    let (Some(used), Some(wanted)) = (of_organization(present), of_organization(next)) else {
+        return false;
+    };
+    !wanted.iter().all(|id| used.contains(id) && types::find(present, id) == types::find(next, id))
 }
 
 /// Moves a snap-in back.
@@ -149,8 +176,28 @@ impl Steps<'_> {
         self.keyrings.ask(person, &Wanted::from(needs))
     }
 
-    /// A keyring belongs to a version that declares it, so an active snap-in that needs a new one
-    /// stops for a moment: the other version, its keyrings, and on.
+    /// Its new keyrings first, then the move: it takes events all the time.
+    fn in_place(
+        &self,
+        person: &mut Option<Terminal>,
+        version: &str,
+        missing: &Value,
+        wanted: &BTreeSet<String>,
+    ) -> Result<(), Failure> {
+        let ahead = Keyrings { version: Some(version), ..self.keyrings };
+        let is_ahead =
+            |name: &str| wanted.contains(name) || ahead.manifest.developer_keyring(name).is_some();
+        ahead.set_some_given(self.given, is_ahead)?;
+        if let Some(person) = person {
+            let needs = Needs::told(ahead.manifest, missing, &self.present);
+            ahead.ask(person, &Wanted::from(needs))?;
+        }
+        self.move_it.go("upgrading")?;
+        self.keyrings.set_some_given(self.given, |name| !is_ahead(name))
+    }
+
+    /// A keyring that the present version uses as something else is set after the move, so an active
+    /// snap-in stops for a moment: the other version, its keyrings, and on.
     fn with_a_stop(&self, person: &mut Option<Terminal>) -> Result<(), Failure> {
         self.step("deactivate", "deactivating until its new keyrings are set")?;
         let done = self.go(person).and_then(|()| self.step("activate", "activating"));

@@ -14,8 +14,8 @@ use crate::connections::placeholders::Values;
 use crate::connections::request::excerpt;
 use crate::connections::secret::{KeyringSecret, SecretText};
 use crate::connections::types::{ConnectionKind, ConnectionType, Oauth2};
-use crate::model::id::PackageId;
-use crate::model::keyring::KeyringOwner;
+use crate::model::id::{PackageId, VersionId};
+use crate::model::keyring::{ExternalOrganization, KeyringOwner};
 use crate::random::secret_text;
 use crate::store::{AuthorizationRecord, BegunAuthorization, KeyringRecord};
 
@@ -27,6 +27,8 @@ const PATIENCE_MS: u64 = 10 * 60 * 1000;
 pub struct ConnectRequest {
     /// For whom; not the developer.
     pub owner: KeyringOwner,
+    /// The version that declares it; the present one when absent.
+    pub version: Option<VersionId>,
     /// Id of a type, when there are several.
     pub type_id: Option<String>,
     /// `[SUBDOMAIN]`.
@@ -59,15 +61,24 @@ pub struct Return {
     pub error: Option<String>,
     /// The same, for people.
     pub error_description: Option<String>,
+    /// `iss`: who says so (RFC 9207).
+    pub issuer: Option<String>,
+}
+
+/// An authorization that somebody has come back for.
+#[derive(Clone, Debug)]
+pub struct Awaited {
+    /// Whose keyring it is for.
+    pub owner: KeyringOwner,
+    /// Who began it.
+    pub by: String,
 }
 
 /// A connection that was granted and is not stored yet.
 #[derive(Debug)]
 pub struct Granted {
-    /// To be committed.
+    /// To be committed, or else to be given up.
     pub prepared: Prepared,
-    /// Who began it.
-    pub by: String,
     /// To be dropped when it is committed, or will not be.
     pub guard: ReturnGuard,
 }
@@ -87,11 +98,12 @@ impl Keyrings {
     /// Begins an authorization: the answer's page is for a person, who comes back to the redirect
     /// URI. Nothing that is stored of the keyring changes before that.
     pub async fn connect(&self, request: ConnectRequest) -> Result<Begun, KeyringError> {
-        let located = self.locate(request.owner.clone())?;
+        let located = self.locate_for(request.owner.clone(), request.version)?;
         if located.snap_in.state.is_transitory() {
             return Err(KeyringError::NotNow(located.snap_in.state.name()));
         }
         let connection = choose(&located, request.type_id.as_deref(), true)?;
+        self.refuse_if_in_use(&located, &connection)?;
         let oauth2 = oauth2_of(&connection)?;
         let client = self.client(located.snap_in.package, &oauth2.client)?;
         let before = located.found.as_ref().map(|(_, record)| record);
@@ -108,7 +120,8 @@ impl Keyrings {
         let expires_ms = self.0.parts.clock.now_ms() + PATIENCE_MS;
         let record = AuthorizationRecord {
             owner: request.owner,
-            version: located.snap_in.version,
+            version: request.version.unwrap_or(located.snap_in.version),
+            is_for_upgrade: request.version.is_some(),
             type_id: connection.id.clone(),
             subdomain,
             organization: request.organization,
@@ -127,12 +140,21 @@ impl Keyrings {
         Ok(Begun { authorize_url, expires_ms })
     }
 
-    /// Takes somebody back. Each `state` is good for one return, whatever comes of it.
+    /// What somebody has come back for. It is still under way then: he may come again.
+    pub fn awaited(&self, back: &Return) -> Result<Awaited, KeyringError> {
+        let state = back.state.as_deref().filter(|it| !it.is_empty());
+        let state = state.ok_or(KeyringError::UnknownState)?;
+        let now_ms = self.0.parts.clock.now_ms();
+        let found = self.0.parts.store.read(|tables| tables.authorization(state, now_ms))?;
+        let AuthorizationRecord { owner, begun_by, .. } =
+            found.ok_or(KeyringError::UnknownState)?;
+        Ok(Awaited { owner, by: begun_by })
+    }
+
+    /// Takes somebody back whom [`Keyrings::awaited`] knows, when the keyring can be changed: each
+    /// `state` is good for this once, and so is the code.
     pub async fn granted(&self, back: Return) -> Result<Granted, KeyringError> {
-        let state = back.state.filter(|it| !it.is_empty()).ok_or(KeyringError::UnknownState)?;
-        if !self.0.parts.store.read(|tables| tables.knows_authorization(&state))? {
-            return Err(KeyringError::UnknownState);
-        }
+        let state = back.state.ok_or(KeyringError::UnknownState)?;
         let taken = self.0.parts.store.write(move |tables| tables.take_authorization(&state));
         let BegunAuthorization { record, sealed } =
             taken.await?.ok_or(KeyringError::UnknownState)?;
@@ -148,9 +170,8 @@ impl Keyrings {
         let code = back.code.ok_or_else(|| {
             KeyringError::NotGranted("it sent neither a code nor an error".to_owned())
         })?;
-        let by = record.begun_by.clone();
-        let prepared = self.exchange_code(record, code, verifier).await?;
-        Ok(Granted { prepared, by, guard })
+        let prepared = self.exchange_code(record, code, verifier, back.issuer).await?;
+        Ok(Granted { prepared, guard })
     }
 
     async fn exchange_code(
@@ -158,18 +179,24 @@ impl Keyrings {
         begun: AuthorizationRecord,
         code: SecretText,
         verifier: SecretText,
+        issuer: Option<String>,
     ) -> Result<Prepared, KeyringError> {
-        let located = self.locate(begun.owner.clone())?;
-        if located.snap_in.version != begun.version {
+        let located = self.locate_for(begun.owner.clone(), Some(begun.version))?;
+        if located.snap_in.version != begun.version && !begun.is_for_upgrade {
             return Err(KeyringError::OtherVersion);
         }
         let connection = choose(&located, Some(&begun.type_id), true)?;
+        self.refuse_if_in_use(&located, &connection)?;
         let oauth2 = oauth2_of(&connection)?;
         let client = self.client(located.snap_in.package, &oauth2.client)?;
         let values = Values::default()
             .with_client(&client.id, client.secret.as_ref())
             .with_scopes(&begun.scopes.join(&oauth2.scope_delimiter))
             .with_subdomain(begun.subdomain.as_deref());
+        if issuer.is_some_and(|it| !oauth::is_issuer(oauth2, &values, &it)) {
+            let message = "another server than the one that he was sent to says that it was";
+            return Err(KeyringError::NotGranted(message.to_owned()));
+        }
         let request =
             oauth::token_request(oauth2, &values, &client, &begun.redirect_uri, &code, &verifier)
                 .map_err(|error| KeyringError::Request(error.to_string()))?;
@@ -178,7 +205,7 @@ impl Keyrings {
         let Grant { tokens, expires_in, scopes } =
             self.ask_token_endpoint(request, &secrets).await?;
         let secret = KeyringSecret::Tokens(tokens);
-        let mut record = KeyringRecord {
+        let record = KeyringRecord {
             subdomain: begun.subdomain,
             expires_ms: self.expiry(expires_in),
             refreshable: is_refreshable(&secret),
@@ -188,19 +215,33 @@ impl Keyrings {
         };
         let values = verify::values(&secret, record.subdomain.as_deref(), None)
             .with_client(&client.id, client.secret.as_ref());
+        let mut prepared = Prepared { record, version: Some(located.snap_in.version), secret };
         let kept = located.found.as_ref().and_then(|(_, it)| it.organization.as_ref());
-        let found = self
-            .find_organization(
-                &connection,
-                &values,
-                begun.organization.as_deref(),
-                kept.map(|it| it.id.as_str()),
-            )
-            .await?;
+        let asked = begun.organization.as_deref();
+        let kept = kept.map(|it| it.id.as_str());
+        match self.try_granted(&connection, values, asked, kept).await {
+            Ok(found) => {
+                prepared.record.organization = found;
+                Ok(prepared)
+            }
+            Err(error) => {
+                self.discard(prepared).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn try_granted(
+        &self,
+        connection: &ConnectionType,
+        values: Values,
+        asked: Option<&str>,
+        kept: Option<&str>,
+    ) -> Result<Option<ExternalOrganization>, KeyringError> {
+        let found = self.find_organization(connection, &values, asked, kept).await?;
         let id = found.as_ref().map(|it| it.id.as_str());
-        self.try_secret(&connection, &values.with_organization(id)).await?;
-        record.organization = found;
-        Ok(Prepared { record, version: Some(begun.version), secret })
+        self.try_secret(connection, &values.with_organization(id)).await?;
+        Ok(found)
     }
 
     /// Asks the token endpoint for somebody who waits: whatever it refuses, he begins again.
@@ -230,6 +271,22 @@ impl Keyrings {
     pub(super) fn expiry(&self, expires_in: Option<u64>) -> Option<u64> {
         let now_ms = self.0.parts.clock.now_ms();
         expires_in.map(|seconds| now_ms.saturating_add(seconds.saturating_mul(1000)))
+    }
+
+    /// Values with the client of OAuth2 of a type that has one. Without it they are as they were:
+    /// few requests mention it, and those say that it is missing.
+    pub(super) fn with_client(
+        &self,
+        values: Values,
+        connection: &ConnectionType,
+        package: PackageId,
+    ) -> Result<Values, KeyringError> {
+        let ConnectionKind::Oauth2(oauth2) = &connection.kind else { return Ok(values) };
+        match self.client(package, &oauth2.client) {
+            Ok(client) => Ok(values.with_client(&client.id, client.secret.as_ref())),
+            Err(KeyringError::NoClient { .. }) => Ok(values),
+            Err(error) => Err(error),
+        }
     }
 
     /// The client of OAuth2 that the developer of a package provides.

@@ -6,8 +6,9 @@ use serde_json::Value;
 use crate::connections::change::{
     Change, DeveloperGiven, Given, fields_json, merge, merge_developer,
 };
+use crate::connections::destination::Destination;
 use crate::connections::secret::{KeyringSecret, SecretText};
-use crate::connections::types::{ConnectionKind, ConnectionType, OAUTH_CLIENT, PLAIN};
+use crate::connections::types::{self, ConnectionKind, ConnectionType, OAUTH_CLIENT, PLAIN};
 use crate::connections::verification;
 use crate::model::id::{KeyringId, PackageId, VersionId};
 use crate::model::keyring::{ExternalOrganization, KeyringOwner, KeyringState};
@@ -21,6 +22,8 @@ use super::{KeyringError, Keyrings, Located, jq, verify};
 pub struct SetRequest {
     /// For whom; not the developer.
     pub owner: KeyringOwner,
+    /// The version that declares it; the present one when absent.
+    pub version: Option<VersionId>,
     /// Id of a type, when there are several.
     pub type_id: Option<String>,
     /// The secret.
@@ -36,7 +39,7 @@ pub struct SetRequest {
 }
 
 /// A keyring that was checked and is not stored yet.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Prepared {
     pub(super) record: KeyringRecord,
     pub(super) version: Option<VersionId>,
@@ -63,8 +66,9 @@ impl Prepared {
 impl Keyrings {
     /// Checks a secret against its type.
     pub async fn prepare(&self, request: SetRequest) -> Result<Prepared, KeyringError> {
-        let located = self.locate(request.owner.clone())?;
+        let located = self.locate_for(request.owner.clone(), request.version)?;
         let connection = choose(&located, request.type_id.as_deref(), false)?;
+        self.refuse_if_in_use(&located, &connection)?;
         let ConnectionKind::Secret(config) = &connection.kind else {
             return Err(KeyringError::WrongType {
                 message: format!(
@@ -75,9 +79,16 @@ impl Keyrings {
             });
         };
         let before = self.whole(&located)?.map(|(_, record, secret)| (record, secret));
-        let before = before.filter(|(record, _)| record.type_id == connection.id);
-        let change = merge(config, before.as_ref().map(|(_, it)| it), request.given)
-            .map_err(KeyringError::Invalid)?;
+        let before = before.filter(|(record, _)| types::is_same(&record.type_id, &connection.id));
+        let subdomain =
+            subdomain(&connection, request.subdomain, before.as_ref().map(|(it, _)| it))?;
+        let is_other = before.as_ref().is_some_and(|(it, _)| it.subdomain != subdomain);
+        let destination =
+            Destination::of(&connection, registrations(&located).into_iter(), is_other);
+        let stored = before.as_ref().map(|(_, it)| it);
+        let change =
+            merge(config, stored, request.given, &destination).map_err(KeyringError::Invalid)?;
+        let is_unchanged = change == Change::Unchanged;
         let secret = match change {
             Change::Unchanged => match &before {
                 Some((_, stored)) => stored.clone(),
@@ -95,7 +106,6 @@ impl Keyrings {
             }
         };
         let before = before.map(|(record, _)| record);
-        let subdomain = subdomain(&connection, request.subdomain, before.as_ref())?;
         let mut record = KeyringRecord {
             fields: field_names(&secret),
             subdomain,
@@ -113,6 +123,9 @@ impl Keyrings {
             record.organization = found;
         } else if let Some(id) = request.organization {
             record.organization = Some(ExternalOrganization { id, name: None });
+        } else if is_unchanged {
+            // Whose it is was found out when it was set.
+            record.organization = before.and_then(|it| it.organization);
         }
         Ok(Prepared { record, version: Some(located.snap_in.version), secret })
     }
@@ -221,7 +234,7 @@ pub(super) fn choose(
     oauth2: bool,
 ) -> Result<ConnectionType, KeyringError> {
     let Some(declared) = &located.declared else {
-        let message = "the present version does not declare this keyring".to_owned();
+        let message = "the version does not declare this keyring".to_owned();
         return Err(KeyringError::WrongType { message, allowed: Vec::new() });
     };
     let mut types = located.types();
@@ -296,6 +309,18 @@ pub(super) fn subdomain(
     Ok(Some(text.to_ascii_lowercase()))
 }
 
+/// The URLs at which the snap-in's event sources are registered with a keyring.
+fn registrations(located: &Located) -> Vec<&str> {
+    let sources = &located.version.manifest.event_sources;
+    let registrations = sources.iter().filter_map(|it| it.registration.as_ref());
+    let with_it = registrations.filter(|it| it.keyring.as_deref() == Some(located.owner.name()));
+    with_it
+        .flat_map(|it| [Some(&it.register), it.unregister.as_ref()])
+        .flatten()
+        .map(|it| it.url.as_str())
+        .collect()
+}
+
 fn field_names(secret: &KeyringSecret) -> Vec<String> {
     match secret {
         KeyringSecret::Fields { fields, .. } => fields.keys().cloned().collect(),
@@ -319,6 +344,7 @@ pub(super) fn new_record(owner: KeyringOwner, type_id: String, by: String) -> Ke
         generation: 0,
         created_ms: 0,
         changed_ms: 0,
+        set_ms: 0,
         changed_by: by,
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::connections::change::Problem;
 use crate::connections::types::TypeError;
-use crate::model::id::{PackageId, SnapInId};
+use crate::model::id::{PackageId, SnapInId, VersionId};
 use crate::model::keyring::ExternalOrganization;
 use crate::secrets::VaultError;
 use crate::store::StoreError;
@@ -16,6 +16,9 @@ pub enum KeyringError {
     /// There is no such package.
     #[error("there is no package `{0}`")]
     NoSuchPackage(PackageId),
+    /// The package of the snap-in has no such version.
+    #[error("the package of the snap-in has no version `{0}`")]
+    NoSuchVersion(VersionId),
     /// Neither the manifest nor the snap-in has it.
     #[error("there is no keyring `{name}`")]
     NoSuchKeyring {

@@ -49,7 +49,7 @@ impl Keyrings {
             message: format!("{whereabouts}: {message}"),
             is_transient,
         };
-        let Request { method, url, headers, body } = request;
+        let Request { method, url, headers, body, .. } = request;
         let outgoing = OutgoingRequest {
             method,
             url: url.reveal().to_owned(),

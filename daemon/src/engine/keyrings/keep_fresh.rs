@@ -7,6 +7,7 @@ use tracing::warn;
 
 use super::Keyrings;
 use super::refresh::{Occasion, life};
+use super::standing::Standing;
 use crate::model::keyring::{KeyringOwner, KeyringState};
 use crate::model::snap_in::SnapInState;
 use crate::store::{KeyringRecord, PageRequest, StoreError};
@@ -53,7 +54,9 @@ impl Keyrings {
                     (KeyringState::Ready, Some(life)) => {
                         let at = if record.refreshable { life.due_ms() } else { life.expires_ms };
                         if at <= now_ms {
-                            due.push((id, record.generation));
+                            if self.standing(&record)? != Standing::Kept {
+                                due.push((id, record.generation));
+                            }
                         } else {
                             next_ms = next_ms.min(at);
                         }

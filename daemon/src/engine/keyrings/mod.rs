@@ -13,6 +13,7 @@ mod keep_fresh;
 mod refresh;
 mod registration;
 mod revoke;
+mod standing;
 mod verify;
 mod waiting;
 
@@ -23,7 +24,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
-pub use authorize::{Begun, ConnectRequest, Granted, Return};
+pub use authorize::{Awaited, Begun, ConnectRequest, Granted, Return};
 pub use change::{Prepared, SetRequest};
 pub use error::KeyringError;
 
@@ -36,9 +37,10 @@ use crate::clock::Clock;
 use crate::connections::secret::KeyringSecret;
 use crate::connections::types::{self, ConnectionType};
 use crate::egress::Egress;
-use crate::model::id::{KeyringId, PackageId, SnapInId};
+use crate::model::id::{KeyringId, PackageId, SnapInId, VersionId};
 use crate::model::keyring::{KeyringOwner, KeyringState};
 use crate::model::manifest::{Keyring, Level};
+use crate::model::snap_in::SnapInState;
 use crate::secrets::Vault;
 use crate::store::{KeyringRecord, SnapInRecord, Store, StoreError};
 
@@ -156,7 +158,8 @@ impl Keyrings {
 
     /// Like [`Keyrings::resolve`], with what can be used, and what is wrong with the others: for
     /// hooks that must run although a connection is broken. A token that could not be refreshed
-    /// counts as usable until it expires.
+    /// counts as usable until it expires. What is wrong with keyrings that the snap-in can do
+    /// without is not among it.
     pub async fn usable(
         &self,
         bindings: &BTreeMap<String, KeyringId>,
@@ -182,6 +185,9 @@ impl Keyrings {
                 Ok(secret) => {
                     let secret = secret.for_functions().clone().into_inner();
                     usable.push(ResolvedKeyring { name, id, secret });
+                }
+                Err(problem) if self.can_do_without(&record, &problem)? => {
+                    tracing::debug!(keyring = %id, name, %problem, "a keyring is left out");
                 }
                 Err(problem) => problems.push(problem),
             }
@@ -229,11 +235,67 @@ impl Keyrings {
 
     /// The keyring that an owner of a snap-in has or may have.
     pub fn locate(&self, owner: KeyringOwner) -> Result<Located, KeyringError> {
+        self.locate_for(owner, None)
+    }
+
+    /// The same, as `version` of the snap-in's package declares it: for an upgrade.
+    pub fn locate_for(
+        &self,
+        owner: KeyringOwner,
+        version: Option<VersionId>,
+    ) -> Result<Located, KeyringError> {
         let Some(id) = owner.snap_in() else { return Err(no_such_keyring(&owner)) };
         let snap_in = self.0.parts.store.read(|tables| tables.snap_in(id))?;
         let snap_in = snap_in.ok_or(KeyringError::NoSuchSnapIn(id))?;
-        let version = self.version_of(id, &snap_in)?;
+        let version = self.version_for(id, &snap_in, version)?;
         self.locate_in(owner, &snap_in, &version)
+    }
+
+    /// A version of the snap-in's package, the present one when none is named.
+    pub fn version_for(
+        &self,
+        id: SnapInId,
+        snap_in: &SnapInRecord,
+        version: Option<VersionId>,
+    ) -> Result<Arc<VersionContext>, KeyringError> {
+        let Some(other) = version else { return self.version_of(id, snap_in) };
+        let of_package = self.0.parts.store.read(|tables| {
+            Ok(tables.version(other)?.is_some_and(|it| it.package == snap_in.package))
+        })?;
+        let found = if of_package { self.0.parts.contexts.version(other)? } else { None };
+        found.ok_or(KeyringError::NoSuchVersion(other))
+    }
+
+    /// Refuses to set, for another version, what would take a secret away from an active snap-in
+    /// that goes on with the present one.
+    fn refuse_if_in_use(
+        &self,
+        located: &Located,
+        connection: &ConnectionType,
+    ) -> Result<(), KeyringError> {
+        let (owner, snap_in) = (&located.owner, &located.snap_in);
+        let Some(id) = owner.snap_in() else { return Ok(()) };
+        let present = self.version_of(id, snap_in)?;
+        if Arc::ptr_eq(&present, &located.version) || snap_in.state != SnapInState::Active {
+            return Ok(());
+        }
+        let level = located.declared.as_ref().map(|it| it.level);
+        let used = present.manifest.keyring(owner.name()).filter(|it| Some(it.level) == level);
+        let Some(used) = used else { return Ok(()) };
+        let is_plain = |id: &str| types::PLAIN.contains(&id);
+        let is_same = used.types.iter().any(|it| {
+            types::find(&present.manifest, it).is_ok_and(|found| found == *connection)
+                || (is_plain(it) && is_plain(&connection.id))
+        });
+        if is_same {
+            return Ok(());
+        }
+        let message = format!(
+            "the present version uses the keyring `{}` as another type while the snap-in is \
+             ACTIVE: deactivate it, upgrade it, and set the keyring then",
+            owner.name()
+        );
+        Err(KeyringError::WrongType { message, allowed: used.types.clone() })
     }
 
     /// Every keyring that a snap-in declares or has, those of users for `user`.

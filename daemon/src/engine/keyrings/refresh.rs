@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::authorize::oauth2_of;
+use super::standing::Standing;
 use super::verify;
 use super::{KeyringError, Keyrings, Located};
 use crate::connections::oauth::{self, Grant, Life, Refusal, RefusalKind};
@@ -25,6 +26,8 @@ use crate::store::{KeyringRecord, StoreError};
 
 /// How long the store may refuse new tokens before they are given up.
 const STORE_PATIENCE: Duration = Duration::from_secs(30);
+/// Why a keyring of a version of before is left alone.
+const NOT_DECLARED: &str = "the present version of the snap-in does not declare it as it is";
 const STORE_PAUSE: Duration = Duration::from_millis(500);
 
 /// The attempts of all keyrings.
@@ -34,6 +37,9 @@ pub(super) struct Attempts {
     /// How many are being made.
     under_way: watch::Sender<usize>,
 }
+
+/// While it is there, an attempt is under way.
+struct UnderWay(watch::Sender<usize>);
 
 /// The attempts of one keyring.
 #[derive(Default)]
@@ -79,12 +85,9 @@ impl Attempts {
     }
 }
 
-/// While it is there, an attempt is being made.
-struct UnderWay(watch::Sender<usize>);
-
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.send_modify(|it| *it = it.saturating_sub(1));
+        self.0.send_modify(|it| *it -= 1);
     }
 }
 
@@ -108,6 +111,13 @@ impl Keyrings {
         if now_ms < wanted {
             return Ok(secret);
         }
+        if self.standing(record)? == Standing::Kept {
+            let name = record.owner.name().to_owned();
+            return match life.is_good(now_ms) {
+                true => Ok(secret),
+                false => Err(KeyringError::NotRenewed { name, reason: NOT_DECLARED.to_owned() }),
+            };
+        }
         match self.renewed(id, record.generation, Occasion::Due).await {
             Ok((_, renewed)) => Ok(renewed),
             Err(_) if life.is_good(self.0.parts.clock.now_ms()) => Ok(secret),
@@ -126,6 +136,10 @@ impl Keyrings {
         let Some((id, record)) = located.found else {
             return Err(KeyringError::NotSet(located.owner.name().to_owned()));
         };
+        if self.standing(&record)? == Standing::Kept {
+            let name = located.owner.name().to_owned();
+            return Err(KeyringError::NotRenewed { name, reason: NOT_DECLARED.to_owned() });
+        }
         let connection = types::find(&located.version.manifest, &record.type_id)?;
         oauth2_of(&connection)?;
         self.renewed(id, record.generation, Occasion::Asked).await.map(|(record, _)| record)
@@ -142,7 +156,9 @@ impl Keyrings {
         let this = self.clone();
         let place = self.0.attempts.place(id);
         let ended = place.ended.load(Ordering::SeqCst);
+        let under_way = self.0.attempts.begin();
         let attempt = self.0.parts.runtime.spawn(async move {
+            let _under_way = under_way;
             let mut past = place.past.lock().await;
             let Some((record, envelope)) =
                 this.0.parts.store.read(|tables| tables.keyring_with_envelope(id))?
@@ -228,6 +244,11 @@ impl Keyrings {
             return Err(permanent(message.to_owned()));
         };
         let located = self.locate(record.owner.clone()).map_err(unclear)?;
+        // It may have been upgraded since somebody wanted this; a version of later may go back.
+        if self.standing(record).map_err(|it| unclear(it.into()))? == Standing::Kept {
+            let kind = RefusalKind::Transient { retry_after: None };
+            return Err(Refusal { kind, message: NOT_DECLARED.to_owned() });
+        }
         let connection = types::find(&located.version.manifest, &record.type_id)
             .map_err(|it| unclear(it.into()))?;
         let oauth2 = oauth2_of(&connection).map_err(unclear)?;
@@ -321,7 +342,7 @@ impl Keyrings {
             .0
             .parts
             .store
-            .write(move |tables| tables.note_keyring(id, generation, &state, false));
+            .write(move |tables| tables.note_keyring(id, generation, Some(&state), false));
         let noted = note.await;
         let Ok(Some(record)) = noted else {
             self.set_waiting(&record.owner, id, false);
@@ -336,20 +357,27 @@ impl Keyrings {
         Ok(())
     }
 
-    /// Tells whoever runs a snap-in that it cannot function. A person's own keyring is his alone.
+    /// Tells whoever runs a snap-in that it cannot function, if it cannot. A person's own keyring is
+    /// his alone.
     pub(super) async fn report(&self, record: &KeyringRecord, reason: &str) {
         let KeyringOwner::SnapIn { snap_in, name } = &record.owner else { return };
         let Some(listener) = self.0.broken.get() else { return };
+        match self.standing(record) {
+            Ok(Standing::Needed) => {}
+            Ok(Standing::Optional | Standing::Kept) => return,
+            // It is looked at again.
+            Err(error) => return warn!(%snap_in, %error, "a broken keyring was not reported"),
+        }
         let reason =
             format!("the keyring `{name}` is broken: {reason}; connect it again, or delete it");
         listener.keyring_broken(*snap_in, reason).await;
     }
 
-    /// Waits until no renewal is under way: a daemon that ends in the middle of one may lose tokens
-    /// that it was given.
+    /// Waits until no attempt is under way: a server that was asked may have replaced the tokens, and
+    /// what it answers must be stored before the daemon ends.
     pub async fn settled(&self) {
         let mut under_way = self.0.attempts.under_way.subscribe();
-        // The sender lives as long as this.
+        // Whoever counts lives as long as this, so there is always a count to wait for.
         let _ = under_way.wait_for(|it| *it == 0).await;
     }
 }

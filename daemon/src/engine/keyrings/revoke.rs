@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 
 use super::authorize::oauth2_of;
 use super::verify;
-use super::{KeyringError, Keyrings, Located};
+use super::{KeyringError, Keyrings, Located, Prepared};
 use crate::connections::oauth;
 use crate::connections::secret::{KeyringSecret, Tokens};
 use crate::connections::types;
@@ -43,6 +43,7 @@ impl Keyrings {
         };
         let organization = record.organization.as_ref().map(|it| it.id.as_str());
         let values = verify::values(&secret, record.subdomain.as_deref(), organization);
+        let values = self.with_client(values, &connection, located.snap_in.package)?;
         let tried = match self.find_organization(&connection, &values, None, organization).await {
             Ok(_) => self.try_secret(&connection, &values).await.map(|_| ()),
             // It is good for several, and for one of them it was set.
@@ -55,12 +56,8 @@ impl Keyrings {
             Err(error) => return Err(error),
         };
         let verified = problem.is_none();
-        let state = record.state.clone();
-        let note = self
-            .0
-            .parts
-            .store
-            .write(move |tables| tables.note_keyring(id, generation, &state, verified));
+        let store = &self.0.parts.store;
+        let note = store.write(move |tables| tables.note_keyring(id, generation, None, verified));
         note.await?;
         Ok(problem)
     }
@@ -98,12 +95,21 @@ impl Keyrings {
     /// Gives tokens up as the type says; answers whether it says how.
     pub(super) async fn give_up(&self, located: &Located) -> Result<bool, KeyringError> {
         let Some((_, record, secret)) = self.whole(located)? else { return Ok(false) };
-        let KeyringSecret::Tokens(tokens) = &secret else { return Ok(false) };
+        self.give_up_tokens(located, &record, &secret).await
+    }
+
+    async fn give_up_tokens(
+        &self,
+        located: &Located,
+        record: &KeyringRecord,
+        secret: &KeyringSecret,
+    ) -> Result<bool, KeyringError> {
+        let KeyringSecret::Tokens(tokens) = secret else { return Ok(false) };
         let connection = types::find(&located.version.manifest, &record.type_id)?;
         let oauth2 = oauth2_of(&connection)?;
         let client = self.client(located.snap_in.package, &oauth2.client)?;
         let organization = record.organization.as_ref().map(|it| it.id.as_str());
-        let values = verify::values(&secret, record.subdomain.as_deref(), organization)
+        let values = verify::values(secret, record.subdomain.as_deref(), organization)
             .with_client(&client.id, client.secret.as_ref());
         let Some(request) = oauth::revoke_request(oauth2, &values, &client, tokens) else {
             return Ok(false);
@@ -146,6 +152,31 @@ impl Keyrings {
             .for_each_concurrent(AT_ONCE, |owner| self.give_up_if_possible(owner));
         if tokio::time::timeout(PATIENCE, all).await.is_err() {
             tracing::warn!(%snap_in, "not every connection of a deleted snap-in was given up in time");
+        }
+    }
+
+    /// Gives tokens up that were granted and are not stored after all: nobody else knows them.
+    pub async fn discard(&self, granted: Prepared) {
+        let Prepared { record, secret, .. } = granted;
+        let name = record.owner.name();
+        let outcome = match self.locate(record.owner.clone()) {
+            Ok(located) => match self.whole(&located) {
+                // What failed came after it was stored.
+                Ok(Some((_, _, stored))) if stored == secret => return,
+                Ok(_) => self.give_up_tokens(&located, &record, &secret).await,
+                Err(error) => Err(error),
+            },
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(true) => tracing::info!(name, "access that was granted in vain was given up"),
+            Ok(false) => tracing::warn!(
+                name,
+                "access was granted in vain, and the keyring type does not say how it is given up"
+            ),
+            Err(error) => {
+                tracing::warn!(name, %error, "access that was granted in vain was not given up");
+            }
         }
     }
 
