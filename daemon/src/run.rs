@@ -32,6 +32,7 @@ use crate::engine::key_rotation::KeyKeeper;
 use crate::engine::keyrings::{self, Keyrings};
 use crate::engine::routes::Routes;
 use crate::engine::source_log::SourceLogs;
+use crate::engine::timers::Timers;
 use crate::functions::pool::{Pool, PoolOptions};
 use crate::model::http::EgressRules;
 use crate::operations::Operations;
@@ -144,30 +145,32 @@ async fn serve(
 
     let routes = Arc::new(Routes::new());
     let source_logs = Arc::new(SourceLogs::default());
-    let services = Services::new(actors::Parts {
-        store: store.clone(),
-        contexts,
+    let intake = Arc::new(Intake {
         routes: routes.clone(),
-        plugins,
-        dispatcher: dispatcher.clone(),
-        invoker: Arc::new(invoker.clone()),
-        registrar: Arc::new(keyrings.clone()),
-        changes,
         source_logs: source_logs.clone(),
-        clock: clock.clone(),
-        under_way: EffectsUnderWay::default(),
-    });
-    let registry = Registry::start(services.clone());
-    keyrings.tell(Arc::new(BrokenKeyrings::new(registry.clone(), dispatcher.clone())));
-    let intake = Intake {
-        routes,
-        source_logs,
         store: store.clone(),
         dispatcher: dispatcher.clone(),
         effects: Arc::new(PluginEffects(egress.clone())),
         clock: clock.clone(),
         most_queued: config.limits.queued_runs,
-    };
+    });
+    let timers = Timers::start(&engine, intake.clone(), clock.clone());
+    let services = Services::new(actors::Parts {
+        store: store.clone(),
+        contexts,
+        routes,
+        timers: timers.clone(),
+        plugins,
+        dispatcher: dispatcher.clone(),
+        invoker: Arc::new(invoker.clone()),
+        registrar: Arc::new(keyrings.clone()),
+        changes,
+        source_logs,
+        clock: clock.clone(),
+        under_way: EffectsUnderWay::default(),
+    });
+    let registry = Registry::start(services.clone());
+    keyrings.tell(Arc::new(BrokenKeyrings::new(registry.clone(), dispatcher.clone())));
     let api = Arc::new(Api {
         services: services.clone(),
         keyrings: keyrings.clone(),
@@ -201,27 +204,29 @@ async fn serve(
         () = dispatcher.died() => {
             return Err("the dispatcher has died: start again to go on where it stopped".to_owned());
         }
+        () = timers.died() => {
+            return Err("what wakes timers has died: start again to go on".to_owned());
+        }
     };
     info!(signal, "stopping: running functions have {} s to finish", DRAIN.as_secs());
     tell_systemd(&[NotifyState::Stopping, NotifyState::Status("finishing running functions")]);
     status.set_ready(false);
     // What it has begun goes on without it.
     fresh.abort();
+    timers.stop();
     handle.stop(true).await;
     if let Ok(Err(error)) = server.await {
         warn!(%error, "the server ended with an error");
     }
-    let (functions, tokens) = tokio::join!(
+    let (drained, settled) = tokio::join!(
         tokio::time::timeout(DRAIN, dispatcher.stop()),
         tokio::time::timeout(DRAIN, keyrings.settled()),
     );
-    if functions.is_err() {
-        warn!("functions are still running; they are cut off and tried again after the next start");
+    if settled.is_err() {
+        warn!("access tokens are still being renewed; some may have to be granted again");
     }
-    if tokens.is_err() {
-        warn!(
-            "access tokens are still being renewed; if they are lost, connect the keyrings again"
-        );
+    if drained.is_err() {
+        warn!("functions are still running; they are cut off and tried again after the next start");
     }
     pool.shutdown(Duration::ZERO).await;
     // What was cut off is being stored.

@@ -37,6 +37,9 @@ pub struct TypeDescriptor {
     /// Whether the type takes HTTP requests, and therefore gets a trigger URL.
     #[serde(default)]
     pub takes_http: bool,
+    /// Whether the type is woken: once when a source is opened, then whenever it asks to be.
+    #[serde(default)]
+    pub takes_ticks: bool,
     /// Whether the type speaks a protocol of its own and wants a thread for `poll`.
     #[serde(default)]
     pub own_thread: bool,

@@ -76,6 +76,7 @@
 //!                     "examples": [{ "event_type": "custom:ring" }]
 //!                 }),
 //!                 takes_http: true,
+//!                 takes_ticks: false,
 //!                 own_thread: false,
 //!             }],
 //!             sinks: vec![],
@@ -106,8 +107,7 @@
 //! let config = json!({ "event_type": "custom:ring" });
 //! let source = Doorbells::open_source("doorbell", config, Host::silent()).unwrap();
 //! let request = serde_json::from_value(json!({ "method": "POST", "peer": "192.0.2.1" })).unwrap();
-//! let call =
-//!     SourceCall { now_ms: 0, deadline_ms: 1000, input: SourceInput::Http(request) };
+//! let call = SourceCall::new(0, 1000, SourceInput::Http(request));
 //! let output = source.call(call, b"ding").unwrap();
 //! assert_eq!(output.events[0].event_type, "custom:ring");
 //! ```
@@ -128,7 +128,7 @@ pub use fault::{Fault, FaultKind, Location, Problem};
 pub use sink::{Delivery, Receipt, SinkCall, SinkInput, SinkOutput};
 pub use source::{
     Change, Effect, EffectOutcome, Event, HttpEffect, HttpRequest, HttpResponse, LogLine,
-    MailInput, Payload, Poll, ResponseBody, SourceCall, SourceInput, SourceOutput, Tick,
+    MailInput, Payload, Poll, ResponseBody, SourceCall, SourceIds, SourceInput, SourceOutput, Tick,
 };
 
 use serde::{Deserialize, Serialize};

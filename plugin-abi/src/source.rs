@@ -12,8 +12,35 @@ pub struct SourceCall {
     pub now_ms: u64,
     /// How many milliseconds the call may take before it is abandoned.
     pub deadline_ms: u64,
+    /// Which source it is, as events name it.
+    #[serde(default, skip_serializing_if = "SourceIds::is_unknown")]
+    pub source: SourceIds,
     /// What happened.
     pub input: SourceInput,
+}
+
+impl SourceCall {
+    /// A call that does not say which source it is.
+    pub fn new(now_ms: u64, deadline_ms: u64, input: SourceInput) -> SourceCall {
+        SourceCall { now_ms, deadline_ms, source: SourceIds::default(), input }
+    }
+}
+
+/// How payloads name a source and where it is. Absent in a check, and from older daemons.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceIds {
+    /// The id of the event source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_source_id: Option<String>,
+    /// The organization that the daemon stands for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dev_oid: Option<String>,
+}
+
+impl SourceIds {
+    fn is_unknown(&self) -> bool {
+        *self == SourceIds::default()
+    }
 }
 
 /// What happened. Written `{"http": {...}}`, `{"tick": {...}}`, and so on.
@@ -28,7 +55,8 @@ pub enum SourceInput {
     Http(HttpRequest),
     /// A mail to the source's address; the raw message is the call's body.
     Mail(MailInput),
-    /// The wake-up that was asked for is due.
+    /// The wake-up that was asked for is due, or the source was opened, or the clock was set back.
+    /// One at a time for each source.
     Tick(Tick),
     /// An object changed.
     Object(Change),
@@ -76,9 +104,9 @@ pub struct MailInput {
 /// A wake-up.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tick {
-    /// When it was due, milliseconds of the Unix epoch.
+    /// When it was due, milliseconds of the Unix epoch: now, when nothing was.
     pub due_ms: u64,
-    /// When the last one before it was due.
+    /// When the last one before it was due whose answer was stored.
     #[serde(default)]
     pub last_ms: Option<u64>,
     /// The cursor of the last answer that set one.
@@ -120,10 +148,13 @@ pub struct SourceOutput {
     /// The answer to an HTTP request; 200 without a body when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response: Option<HttpResponse>,
-    /// When to be called with a tick next, milliseconds of the Unix epoch.
+    /// When to be called with a tick next, milliseconds of the Unix epoch; absent: not before the
+    /// source is opened again. Only the answer to a tick is heard, of a type that
+    /// [takes them](crate::TypeDescriptor::takes_ticks).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_tick_ms: Option<u64>,
-    /// What the next tick or poll gets as its cursor.
+    /// What the next tick or poll gets as its cursor; the present one when absent. Only the answer
+    /// to a tick or poll is heard.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<Value>,
     /// Something that the daemon is to do before it calls again with its outcome. Nothing else of

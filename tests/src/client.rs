@@ -180,6 +180,44 @@ impl AtTerminal {
         self.answer(line);
     }
 
+    /// Types what is no line.
+    ///
+    /// # Panics
+    ///
+    /// When the terminal is gone.
+    pub fn type_bytes(&mut self, bytes: &[u8]) {
+        self.master.write_all(bytes).expect("the terminal is there");
+    }
+
+    /// Whether the terminal shows what is typed.
+    ///
+    /// # Panics
+    ///
+    /// When the terminal is gone.
+    pub fn shows_typing(&self) -> bool {
+        let modes = rustix::termios::tcgetattr(&self.master).expect("the terminal is there");
+        modes.local_modes.contains(LocalModes::ECHO)
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    ///
+    /// When it has ended.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let id = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(id, signal).expect("it runs");
+    }
+
+    /// Waits for its end, and keeps the terminal.
+    ///
+    /// # Panics
+    ///
+    /// When it does not end.
+    pub fn wait_for_end(&mut self) -> ExitStatus {
+        eventually("the command ends", PATIENCE, || self.child.try_wait().expect("it is a child"))
+    }
+
     /// Waits for its end; answers what it exited with and all that was shown.
     ///
     /// # Panics

@@ -27,7 +27,7 @@ pub struct Options {
     pub state_dir: Option<PathBuf>,
     /// A program with arguments that starts it, such as `prlimit`.
     pub wrapper: Vec<String>,
-    /// Libraries beside the shipped one, by their package's name.
+    /// Libraries beside the shipped ones, by their package's name.
     pub plugins: Vec<String>,
 }
 
@@ -79,7 +79,7 @@ impl Daemon {
         let directory = tempfile::Builder::new().prefix("mortise-test-").tempdir().expect("/tmp");
         let state = options.state_dir.clone().unwrap_or_else(|| directory.path().join("state"));
         let quoted = |path: &Path| Value::String(path.display().to_string()).to_string();
-        let shipped = ["flow-custom-webhook".to_owned()];
+        let shipped = ["flow-custom-webhook".to_owned(), "timer-events".to_owned()];
         let plugins = shipped.iter().chain(&options.plugins);
         let plugins: Vec<String> =
             plugins.map(|it| quoted(&built(&format!("lib{}.so", it.replace('-', "_"))))).collect();

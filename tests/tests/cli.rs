@@ -11,6 +11,7 @@ use mortise_tests::client::{AtTerminal, Done, command, script};
 use mortise_tests::daemon::{Daemon, Options, built, post_signed};
 use mortise_tests::files::{Answer, FileServer};
 use mortise_tests::snap_in::{ECHO, Parts, SIGNED, sign};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 const SECTIONS: &str = "
@@ -531,7 +532,7 @@ fn a_person_enables_it_for_himself() {
     let done = script(&daemon, &["snap-in", "install", &sample.shown()], "");
     assert_says(&done, 0, &["is ACTIVE"]);
     let alone = script(&daemon, &["snap-in", "enable", SCOPE, "--user", "ada"], "");
-    assert_says(&alone, 1, &["days", "mortise snap-in set-user"]);
+    assert_says(&alone, 1, &["days", "mortise snap-in set-user", "--user ada"]);
     let wrong =
         script(&daemon, &["snap-in", "enable", SCOPE, "--user", "ada", "--set", "days=sun"], "");
     assert_says(&wrong, 2, &["days[0]: ", "mon, tue"]);
@@ -775,4 +776,158 @@ fn pages_and_completions_are_written() {
         assert!(completions.status.success());
         assert!(String::from_utf8_lossy(&completions.stdout).contains("no-activate"), "{shell}");
     }
+}
+
+/// Whatever ends a prompt for a secret, what is typed at the terminal after it is shown again.
+#[test]
+fn a_signal_at_a_secret_leaves_the_terminal_as_it_was() {
+    let daemon = Daemon::start();
+    let sample = Sample::new();
+    let path = sample.shown();
+    let done =
+        script(&daemon, &["snap-in", "install", &path, "--set", "level=low", "--no-activate"], "");
+    assert_says(&done, 0, &[]);
+    let set = ["keyring", "set", SCOPE, "token"];
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
+        let mut person = AtTerminal::start(command(&daemon, &set));
+        person.wait_for("Secret: ");
+        assert!(!person.shows_typing(), "hidden before it asks");
+        person.signal(signal);
+        let status = person.wait_for_end();
+        assert_eq!(status.code(), Some(code));
+        assert!(person.shows_typing(), "{signal:?}");
+    }
+    let mut person = AtTerminal::start(command(&daemon, &set));
+    person.wait_for("Secret: ");
+    // Ctrl-C as it is typed.
+    person.type_bytes(b"abc\x03");
+    assert_eq!(person.wait_for_end().code(), Some(130));
+    assert!(person.shows_typing());
+    let mut person = AtTerminal::start(command(&daemon, &set));
+    person.wait_for("Secret: ");
+    person.type_bytes(b"\xff\xfe\n");
+    person.wait_for("that was no UTF-8: type it again");
+    person.wait_for("Secret: ");
+    person.answer("typed-secret");
+    let (status, shown) = person.end();
+    assert!(status.success() && !shown.contains("typed-secret"), "{shown}");
+}
+
+#[test]
+fn what_never_ends_is_not_read() {
+    let daemon = Daemon::start();
+    let sample = Sample::new();
+    let path = sample.shown();
+    for arguments in [
+        &["version", "validate", "/dev/zero"][..],
+        &["snap-in", "install", "/dev/zero"],
+        &["snap-in", "install", &path, "--values", "/dev/zero"],
+        &["snap-in", "install", &path, "--keyring", "token=@/dev/zero"],
+    ] {
+        assert_says(&script(&daemon, arguments, ""), 1, &["/dev/zero is no regular file"]);
+    }
+    let zeros = "0".repeat(100_000);
+    let done = script(&daemon, &["keyring", "set", SCOPE, "token"], &zeros);
+    assert_says(&done, 1, &["longer than 65536 bytes"]);
+    let long = sample.file("long", &zeros, 0o600);
+    let keyring = format!("token=@{long}");
+    let done = script(&daemon, &["snap-in", "install", &path, "--keyring", &keyring], "");
+    assert_says(&done, 1, &["longer than 65536 bytes"]);
+}
+
+#[test]
+fn who_asks_for_json_has_errors_as_json() {
+    let daemon = Daemon::start();
+    let refused = script(&daemon, &["snap-in", "get", "a/b/c", "--json"], "");
+    assert_says(&refused, 1, &["mortise: "]);
+    assert_eq!(refused.json()["code"], "not_found", "{refused:?}");
+    let wrong = script(&daemon, &["call", "snap-ins.get", "{", "--json"], "");
+    assert_says(&wrong, 2, &["is no JSON"]);
+    assert_eq!(wrong.json()["code"], "usage");
+    let unknown = script(&daemon, &["snap-in", "get", "--json"], "");
+    assert_says(&unknown, 2, &["Usage:"]);
+    assert_eq!(unknown.json()["code"], "usage");
+    let nowhere = ["snap-in", "list", "--socket", "/nonexistent/socket", "--json"];
+    let nowhere = script(&daemon, &nowhere, "");
+    assert_eq!((nowhere.code, &nowhere.json()["code"]), (3, &json!("unreachable")));
+}
+
+#[test]
+fn a_package_is_not_left_behind_empty() {
+    let daemon = Daemon::start();
+    let sample = Sample::new();
+    let broken = sample.file("broken.tar.gz", "no archive", 0o644);
+    let create = ["version", "create", &broken, "--package", "mine", "--create-package"];
+    assert_says(&script(&daemon, &create, ""), 1, &[]);
+    assert!(is_empty(&daemon));
+    // One that was there stays.
+    daemon.call("packages.create", &json!({ "slug": "mine" }));
+    assert_says(&script(&daemon, &create, ""), 1, &[]);
+    assert!(!is_empty(&daemon));
+}
+
+#[test]
+fn a_plan_says_what_can_be_done_and_leaves_nothing() {
+    let daemon = Daemon::start();
+    let sample = Sample::new();
+    assert_says(&install(&daemon, &sample), 0, &["is ACTIVE"]);
+    let path = sample.shown();
+    let extra = "    - {name: extra, field_type: text, is_required: true}\nkeyrings:\n";
+    sample.write(&SECTIONS.replace("keyrings:\n", extra));
+    let versions = || daemon.call("versions.list", &json!({}))["versions"].as_array().map(Vec::len);
+    let planned = script(&daemon, &["snap-in", "upgrade", SCOPE, &path, "--plan"], "");
+    let hint = format!("mortise snap-in upgrade {SCOPE} {path} --set extra=VALUE");
+    assert_says(&planned, 0, &["! input `extra` is required", &hint]);
+    assert_eq!(versions(), Some(1), "the plan leaves no version");
+    let given = ["snap-in", "upgrade", SCOPE, &path, "--plan", "--set", "extra=x"];
+    let planned = script(&daemon, &given, "");
+    assert_says(&planned, 0, &["+ input `extra`"]);
+    assert!(!planned.out.contains('!'), "{planned:?}");
+
+    let other = Sample::new();
+    Parts::new("Something else", SIGNED, ECHO).write_to(&other.path());
+    let manifest = std::fs::read_to_string(other.path().join("manifest.yaml")).expect("a file");
+    let manifest = manifest.replace("work", "labour");
+    other.file("greeter/manifest.yaml", &manifest, 0o644);
+    let source = other.path().join("src");
+    std::fs::rename(source.join("work.ts"), source.join("labour.ts")).expect("it is there");
+    let path = other.shown();
+    let arguments = ["snap-in", "upgrade", SCOPE, &path, "--yes"];
+    let refused = script(&daemon, &arguments, "");
+    assert_says(&refused, 1, &["! this looks like another snap-in", "--force"]);
+    assert_eq!(versions(), Some(1));
+    let forced = script(&daemon, &[&arguments[..], &["--force"]].concat(), "");
+    assert_says(&forced, 0, &["! this looks like another snap-in"]);
+
+    let nowhere = script(&daemon, &["snap-in", "upgrade", SCOPE, "nosuch"], "");
+    let hint = "nor is it a version of greeter-of-tests (1, 2)";
+    assert_says(&nowhere, 1, &["nosuch", hint]);
+    for url in ["file:///etc/passwd", "ftp://example.com/x.zip"] {
+        let create = ["version", "create", url, "--package", "greeter-of-tests"];
+        assert_says(&script(&daemon, &create, ""), 2, &["only http and https"]);
+    }
+}
+
+#[test]
+fn keyrings_are_shown_by_name() {
+    let daemon = Daemon::start();
+    let sections = "keyring_types:\n  - id: account\n    name: An account\n    description: Of two.\n    \
+                    kind: secret\n    external_system_name: Example\n    secret_config:\n      \
+                    secret_transform: '.user + .password'\n      fields:\n        \
+                    - {id: user, name: User, description: Who.}\n        \
+                    - {id: password, name: Password, description: What.}\nkeyrings:\n  organization:\n    \
+                    - {name: sync, types: [account]}\n";
+    let sample = Sample::with(sections);
+    let done = script(&daemon, &["snap-in", "install", &sample.shown(), "--no-activate"], "");
+    assert_says(&done, 0, &[]);
+    let list = script(&daemon, &["keyring", "list", SCOPE], "");
+    assert_says(&list, 0, &[SCOPE, "sync"]);
+    let set = ["keyring", "set", SCOPE, "sync"];
+    let broken = script(&daemon, &set, r#"{"user": "u", "password": "#);
+    assert_says(&broken, 1, &["no JSON object of texts", r#"{"user": "...", "password": "..."}"#]);
+    let done = script(&daemon, &set, r#"{"user": "u", "password": "p"}"#);
+    assert_says(&done, 0, &[SCOPE]);
+    let shown = script(&daemon, &["keyring", "get", SCOPE, "sync"], "");
+    assert_says(&shown, 0, &[SCOPE, "account"]);
+    assert!(!shown.out.contains("[{"), "{shown:?}");
 }

@@ -22,7 +22,8 @@ use mortise::plugins::{
 };
 use mortise_plugin::{
     Delivery, EffectOutcome, FaultKind, Host, HttpRequest, LogLevel, MailInput, Payload, Plugin,
-    ResponseBody, Role, SinkCall, SinkInput, SourceCall, SourceInput, SourceOutput, Tick,
+    ResponseBody, Role, SinkCall, SinkInput, SourceCall, SourceIds, SourceInput, SourceOutput,
+    Tick,
 };
 use serde_json::{Value, json};
 
@@ -84,6 +85,7 @@ fn request(deadline: Duration) -> SourceCall {
     SourceCall {
         now_ms: 7,
         deadline_ms: u64::try_from(deadline.as_millis()).unwrap(),
+        source: SourceIds::default(),
         input: SourceInput::Http(HttpRequest {
             method: "POST".to_owned(),
             query_raw: String::new(),
@@ -653,7 +655,7 @@ async fn assert_answers_anything(host: &PluginHost, kind: &str, config: &Value) 
     }
     for input in inputs {
         for body in [&b""[..], b"{", b"\xff\xfe\x00", b"{\"a\":1}", DEEP] {
-            let call = SourceCall { now_ms: 7, deadline_ms: 30_000, input: input.clone() };
+            let call = SourceCall::new(7, 30_000, input.clone());
             match source.call(call, Bytes::from_static(body)).await {
                 Err(CallError::Fault(fault)) if fault.kind != FaultKind::Panicked => {}
                 Ok(_) => {}

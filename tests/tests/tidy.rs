@@ -173,7 +173,7 @@ fn reads_environment(file: &Source) -> Vec<String> {
 /// A foreign crate, and where it may be named: folders (ending in `/`) and files.
 type Border = (&'static str, &'static [&'static str]);
 
-const BORDERS: [Border; 37] = [
+const BORDERS: [Border; 36] = [
     ("abi_stable", &["daemon/src/plugins/", "plugin-abi/src/"]),
     ("actix", &["daemon/src/actors/"]),
     ("actix_web", &["daemon/src/api/"]),
@@ -199,7 +199,6 @@ const BORDERS: [Border; 37] = [
     ("regex", &["daemon/src/configuration/", "daemon/src/script/"]),
     ("regorus", &["plugins/flow-custom-webhook/"]),
     ("reqwest", &["daemon/src/cli/", "daemon/src/egress/"]),
-    ("rpassword", &["daemon/src/cli/"]),
     ("rquickjs", &["daemon/src/functions/"]),
     ("rustls", &["daemon/src/cli/", "daemon/src/egress/"]),
     ("rustls_native_certs", &["daemon/src/egress/"]),

@@ -34,6 +34,7 @@ use crate::engine::invocation::{Call, Invoker};
 use crate::engine::keyrings::Keyrings;
 use crate::engine::routes::Routes;
 use crate::engine::source_log::SourceLogs;
+use crate::engine::timers::Timers;
 use crate::model::id::{EffectId, SnapInId};
 use crate::plugins::PluginHost;
 use crate::store::Store;
@@ -50,6 +51,8 @@ pub struct Parts {
     pub contexts: Arc<Contexts>,
     /// Where open sources are published.
     pub routes: Arc<Routes>,
+    /// Who wakes open sources.
+    pub timers: Timers,
     /// Source types.
     pub plugins: Arc<PluginHost>,
     /// Who starts runs.

@@ -1,5 +1,5 @@
 //! The actor of one event source: holds the plugin's instance, and keeps the route published while
-//! the snap-in wants it.
+//! the snap-in wants it. While it is, sources of types that take ticks are woken.
 //!
 //! Opening an instance takes time (a policy is compiled), so it happens outside the mailbox and
 //! comes back as a message.
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use actix::WeakAddr;
 use actix::prelude::*;
+use mortise_plugin::Role;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -17,6 +18,7 @@ use super::snap_in::{SnapIn, SourceEnded, SourceFailed};
 use crate::engine::contexts::VersionContext;
 use crate::engine::routes::OpenSource;
 pub(super) use crate::engine::source_log::OpenState;
+use crate::engine::timers;
 use crate::model::id::{AutomationId, SnapInId, SourceId, VersionId};
 use crate::plugins::{LogSink, OpenError, SourceInstance};
 use crate::routing::Route;
@@ -37,6 +39,8 @@ pub(super) struct Source {
     /// Counts the openings, so that one that was overtaken is dropped.
     opening: u64,
     published: Option<Arc<OpenSource>>,
+    /// While it is woken: since which opening of its plugin, and how that is ended.
+    woken: Option<(u64, timers::Opening)>,
     state: Arc<watch::Sender<OpenState>>,
 }
 
@@ -81,6 +85,7 @@ impl Source {
             instance: None,
             opening: 0,
             published: None,
+            woken: None,
             state,
         }
     }
@@ -122,9 +127,22 @@ impl Source {
         });
         self.services.routes.publish(wanted.record.token.as_str().into(), source.clone());
         self.published = Some(source);
+        // After the route: a wake-up without one is lost.
+        if self.takes_ticks() && self.woken.is_none_or(|(opening, _)| opening != self.opening) {
+            self.woken = Some((self.opening, self.services.timers.opened(self.id)));
+        }
+    }
+
+    fn takes_ticks(&self) -> bool {
+        let kind = self.wanted.as_ref().map(|it| it.record.kind.as_str()).unwrap_or_default();
+        let known = self.services.plugins.find(Role::Source, kind);
+        known.is_some_and(|it| it.descriptor.takes_ticks)
     }
 
     fn withdraw(&mut self) {
+        if let Some((_, opening)) = self.woken.take() {
+            self.services.timers.closed(self.id, opening);
+        }
         if let Some(published) = self.published.take() {
             self.services.routes.withdraw(&published);
         }

@@ -13,9 +13,10 @@ use super::snap_in::Panic;
 use super::*;
 use crate::engine::dispatcher::{Execute, Execution, StartedAttempt};
 use crate::engine::invocation::Call;
+use crate::engine::timers::{Wake, Woken};
 use crate::lifecycle::run::RetryPolicy;
 use crate::lifecycle::snap_in::Event;
-use crate::model::id::{SnapInId, VersionId};
+use crate::model::id::{SnapInId, SourceId, VersionId};
 use crate::model::manifest::{EventSource, Function, Hook, HookType, Manifest};
 use crate::model::run::{AttemptOutcome, RunError, RunOutput};
 use crate::model::snap_in::SnapInState;
@@ -77,6 +78,14 @@ impl CallHook for Caller {
     fn retire(&self, _: SnapInId) {}
 }
 
+struct NoTimers;
+
+impl Wake for NoTimers {
+    fn wake(&self, _: SourceId) -> BoxFuture<'_, Woken> {
+        async { Woken::Next(None) }.boxed()
+    }
+}
+
 /// Nothing is ever executed in these tests.
 struct NoFunctions;
 
@@ -134,6 +143,11 @@ impl Bench {
             contexts: Arc::new(Contexts::new(store.clone())),
             store,
             routes: Arc::default(),
+            timers: Timers::start(
+                &tokio::runtime::Handle::current(),
+                Arc::new(NoTimers),
+                Clock::manual(1),
+            ),
             plugins: Arc::new(PluginHost::load(settings)),
             dispatcher,
             invoker: Arc::new(Caller(hooks.clone())),

@@ -41,6 +41,10 @@ pub(super) struct Source {
     /// Whether requests to the trigger URL are taken now.
     open: bool,
     trigger_url: String,
+    /// When it is woken next, while it is open and of a type that is, such as a timer. Only when one
+    /// source is shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_tick_date: Option<String>,
     /// For people.
     #[serde(skip_serializing_if = "Option::is_none")]
     display_name: Option<String>,
@@ -139,6 +143,7 @@ fn source(api: &Api, id: SourceId, record: SourceRecord) -> Result<Source, ApiEr
         user: record.user.map(|it| it.to_string()),
         status: record.status,
         reason: record.reason,
+        next_tick_date: None,
         config: None,
         setup_instructions: None,
     })
@@ -173,6 +178,10 @@ pub(super) async fn get(
     let version = version_of(&api, &record)?;
     let snap_in = record.snap_in;
     let mut event_source = source(&api, id, record)?;
+    if event_source.open {
+        let timer = api.services.store.read(|tables| tables.timer(id))?;
+        event_source.next_tick_date = timer.and_then(|it| it.due_ms).map(time);
+    }
     let declared = version.as_ref().and_then(|it| it.manifest.event_source(&event_source.name));
     if let Some(declared) = declared {
         let masked = mask_secrets(&declared.config);

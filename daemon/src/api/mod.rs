@@ -66,7 +66,7 @@ pub struct Api {
     /// Secrets of snap-ins.
     pub keyrings: Keyrings,
     /// Where events come in.
-    pub intake: Intake,
+    pub intake: Arc<Intake>,
     /// Calls functions for callers who wait.
     pub invoker: Invoker,
     /// Reads the tokens of functions.

@@ -173,7 +173,7 @@ fn not_one_call() -> Failure {
 
 fn parse(what: &str, text: &str) -> Result<Value, Failure> {
     serde_json::from_str(text)
-        .map_err(|error| Failure { message: format!("{what} is no JSON: {error}"), exit_code: 2 })
+        .map_err(|error| Failure::usage(format!("{what} is no JSON: {error}")))
 }
 
 fn paged(page: Page, mut parameters: Value) -> Value {
@@ -221,11 +221,20 @@ pub(super) fn create_version(
     sha256: Option<&str>,
 ) -> Result<Value, Failure> {
     let upload = origin::upload(&origin::Origin::of(origin), sha256)?;
+    let mut is_new = false;
     if create_package {
         let found = client.try_call("packages.get", &json!({ "id": package }))?;
         if found.is_err_and(|it| it.is_not_found()) {
             client.call("packages.create", &json!({ "slug": package }))?;
+            is_new = true;
         }
     }
-    origin::create(client, upload, package)
+    origin::create(client, upload, package).map_err(|mut failure| {
+        // A package was wanted for the version alone. It is deleted only while it is empty.
+        let emptied = is_new && failure.exit_code == 1;
+        if emptied && client.call("packages.delete", &json!({ "id": package })).is_err() {
+            failure.message.push_str(&format!("\nthe package {package} was created, and is empty"));
+        }
+        failure
+    })
 }

@@ -41,7 +41,14 @@ impl Refusal {
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Failure {
         let text = refusal.text();
-        if refusal.status >= 500 { Failure::failed(text) } else { Failure::refused(text) }
+        // Nobody could do it at the moment, such as an external system that does not answer.
+        let is_unavailable = refusal.answer["code"] == "unavailable";
+        let mut failure = match refusal.status {
+            500.. if !is_unavailable => Failure::failed(text),
+            _ => Failure::refused(text),
+        };
+        failure.problem = refusal.answer.is_object().then(|| Box::new(refusal.answer));
+        failure
     }
 }
 
@@ -114,7 +121,7 @@ impl Client {
         parameters: &Value,
     ) -> Result<Result<Value, Refusal>, Failure> {
         let (status, body) = self.wait_for(self.send_call(name, parameters))?;
-        Ok(read_answer(status, body))
+        read_answer(status, body)
     }
 
     /// The same for what takes a while: says on a terminal what it waits for.
@@ -126,7 +133,7 @@ impl Client {
     ) -> Result<Result<Value, Refusal>, Failure> {
         let answered = progress::shown_while(what, self.send_call(name, parameters));
         let (status, body) = self.wait_for(answered)?;
-        Ok(read_answer(status, body))
+        read_answer(status, body)
     }
 
     /// The same; what the daemon refuses is a failure.
@@ -215,9 +222,20 @@ async fn exchange(request: reqwest::RequestBuilder) -> reqwest::Result<(u16, Str
     Ok((status, response.text().await?))
 }
 
-fn read_answer(status: u16, body: String) -> Result<Value, Refusal> {
-    let answer: Value = serde_json::from_str(&body).unwrap_or(Value::String(body));
-    if (200..300).contains(&status) { Ok(answer) } else { Err(Refusal { status, answer }) }
+/// The outer failure is an answer that cannot be understood; it must not be taken for another.
+fn read_answer(status: u16, body: String) -> Result<Result<Value, Refusal>, Failure> {
+    let read: Result<Value, _> = serde_json::from_str(&body);
+    if !(200..300).contains(&status) {
+        // A proxy may answer with a page.
+        let answer = read.unwrap_or(Value::String(body));
+        return Ok(Err(Refusal { status, answer }));
+    }
+    let cannot = |why: &str| Failure::failed(format!("cannot read the daemon's answer: {why}"));
+    match read {
+        Ok(answer @ Value::Object(_)) => Ok(Ok(answer)),
+        Ok(_) => Err(cannot("it is no JSON object")),
+        Err(error) => Err(cannot(&error.to_string())),
+    }
 }
 
 /// The cause that says what happened, at the end of a chain of wrappers.
@@ -232,4 +250,37 @@ fn innermost(error: &dyn std::error::Error) -> String {
 #[expect(clippy::disallowed_methods, reason = "the client is where its environment is read")]
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|it| !it.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_that_cannot_be_read_is_none() {
+        let deep = format!("{{\"a\":{}{}}}", "[".repeat(200), "]".repeat(200));
+        for body in [deep.as_str(), "", "null", "<html>", "{\"a\":"] {
+            let failure = read_answer(200, body.to_owned()).expect_err(body);
+            assert_eq!(failure.exit_code, 4);
+            assert!(failure.message.starts_with("cannot read the daemon's answer: "), "{body}");
+        }
+        let page = read_answer(502, "<html>".to_owned());
+        assert!(page.is_ok_and(|it| it.is_err_and(|it| it.answer == "<html>")));
+        let done = read_answer(200, "{}".to_owned());
+        assert!(done.is_ok_and(|it| it.is_ok_and(|it| it == json!({}))));
+    }
+
+    #[test]
+    fn what_the_daemon_can_do_nothing_about_is_no_failure_of_it() {
+        let code = |status: u16, code: &str| {
+            let answer = json!({ "code": code, "message": "m" });
+            Failure::from(Refusal { status, answer }).exit_code
+        };
+        assert_eq!(code(503, "unavailable"), 1);
+        assert_eq!(code(422, "invalid"), 1);
+        assert_eq!(code(500, "internal"), 4);
+        assert_eq!(code(507, "disk_full"), 4);
+    }
 }

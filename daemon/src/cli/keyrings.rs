@@ -1,15 +1,17 @@
 //! Keyrings on the command line. A secret is typed without an echo or comes on standard input; there
 //! is no option that takes one, because others on the host see the arguments of a command.
 
-use std::io::{IsTerminal, Read};
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
+use zeroize::Zeroizing;
 
-use super::Failure;
 use super::connection::Client;
 use super::show::{self, View};
+use super::{Failure, files, hidden};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KeyringCommand {
@@ -185,8 +187,10 @@ pub(super) fn run(client: &Client, as_json: bool, command: KeyringCommand) -> Re
         KeyringCommand::Verify(which) => {
             let body = which.parameters();
             let tried = client.call("keyrings.verify", &body)?;
+            let problem = tried["problem"].as_str().map(str::to_owned);
+            let tried = if as_json { tried } else { for_people(client, tried) };
             show::answer(&tried, &View::One("keyring"), as_json)?;
-            return match tried["problem"].as_str() {
+            return match problem {
                 Some(problem) => Err(Failure::refused(problem)),
                 None => Ok(()),
             };
@@ -204,7 +208,42 @@ pub(super) fn run(client: &Client, as_json: bool, command: KeyringCommand) -> Re
             (client.call("keyrings.delete", &body)?, View::DONE)
         }
     };
+    let answer = if as_json { answer } else { for_people(client, answer) };
     show::answer(&answer, &view, as_json)
+}
+
+/// Keyrings with what people call their snap-ins and types.
+fn for_people(client: &Client, mut answer: Value) -> Value {
+    // A list is worth showing with ids, too, to somebody who may not list snap-ins.
+    let named = |id: &Value| match client.try_call("snap-ins.get", &json!({ "id": id })) {
+        Ok(Ok(found)) => found["snap_in"]["scope"].clone(),
+        Ok(Err(_)) | Err(_) => id.clone(),
+    };
+    let mut scopes: BTreeMap<String, Value> = BTreeMap::new();
+    let mut rename = |keyring: &mut Value| {
+        if let Some(id) = keyring["snap_in"].as_str().filter(|it| !it.is_empty()) {
+            let id = id.to_owned();
+            let scope = scopes.entry(id.clone()).or_insert_with(|| named(&json!(id)));
+            keyring["snap_in"] = scope.clone();
+        }
+        if let Some(types) = type_names(&keyring["types"]) {
+            keyring["types"] = json!(types);
+        }
+    };
+    if answer["keyring"].is_object() {
+        rename(&mut answer["keyring"]);
+    }
+    if let Some(keyrings) = answer.get_mut("keyrings").and_then(Value::as_array_mut) {
+        keyrings.iter_mut().for_each(rename);
+    }
+    answer
+}
+
+/// The types that a keyring may be of, in one text.
+fn type_names(types: &Value) -> Option<String> {
+    let name = |it: &Value| it["id"].as_str().or(it.as_str()).map(str::to_owned);
+    let names: Vec<String> = types.as_array()?.iter().filter_map(name).collect();
+    Some(names.join(", "))
 }
 
 pub(super) fn run_developer(
@@ -219,10 +258,10 @@ pub(super) fn run_developer(
                 Some(id) => {
                     body["client_id"] = json!(id);
                     if !public {
-                        body["client_secret"] = json!(secret("Client secret: ")?);
+                        body["client_secret"] = json!(*secret("Client secret: ")?);
                     }
                 }
-                None => body["secret"] = json!(secret("Secret: ")?),
+                None => body["secret"] = json!(*secret("Secret: ")?),
             }
             let answer = client.call("developer-keyrings.set", &body)?;
             (answer, View::One("developer_keyring"))
@@ -290,7 +329,7 @@ fn ask_for_secret(
     type_id: Option<&str>,
 ) -> Result<(), Failure> {
     if !std::io::stdin().is_terminal() {
-        body["secret"] = json!(from_standard_input()?);
+        body["secret"] = json!(*from_standard_input()?);
         return Ok(());
     }
     let found = client.call("keyrings.get", &which.parameters())?;
@@ -302,7 +341,7 @@ fn ask_for_secret(
     // Whether it can be this one is for the daemon to say.
     let fields = fitting.next().and_then(|it| it["fields"].as_array()).cloned().unwrap_or_default();
     if fields.is_empty() {
-        body["secret"] = json!(prompt("Secret: ")?);
+        body["secret"] = json!(*prompt("Secret: ")?);
         return Ok(());
     }
     let mut given = Map::new();
@@ -312,7 +351,7 @@ fn ask_for_secret(
         let optional = if field["optional"] == true { " (optional)" } else { "" };
         let value = prompt(&format!("{name}{optional}: "))?;
         if !(value.is_empty() && field["optional"] == true) {
-            given.insert(id.to_owned(), json!(value));
+            given.insert(id.to_owned(), json!(*value));
         }
     }
     body["fields"] = Value::Object(given);
@@ -320,23 +359,23 @@ fn ask_for_secret(
 }
 
 /// One secret: typed without an echo, or all of standard input.
-fn secret(question: &str) -> Result<String, Failure> {
+fn secret(question: &str) -> Result<Zeroizing<String>, Failure> {
     if std::io::stdin().is_terminal() { prompt(question) } else { from_standard_input() }
 }
 
-fn prompt(question: &str) -> Result<String, Failure> {
-    rpassword::prompt_password(question)
-        .map_err(|error| Failure::refused(format!("cannot read the secret: {error}")))
+fn prompt(question: &str) -> Result<Zeroizing<String>, Failure> {
+    let typed = hidden::ask(question)
+        .map_err(|error| Failure::refused(format!("cannot read the secret: {error}")))?;
+    typed.ok_or_else(|| Failure::refused("the input ended before there was a secret"))
 }
 
 /// Without the one end of line that commands such as `echo` add.
-fn from_standard_input() -> Result<String, Failure> {
-    let mut text = String::new();
-    std::io::stdin()
-        .read_to_string(&mut text)
-        .map_err(|error| Failure::refused(format!("cannot read the secret: {error}")))?;
+fn from_standard_input() -> Result<Zeroizing<String>, Failure> {
+    let mut text = files::standard_input("the secret")?;
     let length = text.strip_suffix('\n').map(|it| it.strip_suffix('\r').unwrap_or(it).len());
-    text.truncate(length.unwrap_or(text.len()));
+    if let Some(length) = length {
+        text.truncate(length);
+    }
     Ok(text)
 }
 

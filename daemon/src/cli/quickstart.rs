@@ -31,8 +31,8 @@ const EXAMPLE: [(&str, &str); 5] = [
     ),
 ];
 
-/// The plugin that the example needs, as cargo names it.
-const PLUGIN: &str = "libflow_custom_webhook.so";
+/// The plugins that come with it, as cargo names them.
+const PLUGINS: [&str; 2] = ["libflow_custom_webhook.so", "libtimer_events.so"];
 /// Where packages put plugins.
 const INSTALLED_PLUGINS: &str = "/usr/lib/mortise/plugins";
 
@@ -203,7 +203,7 @@ impl Daemon {
             .map_err(|error| failed("cannot find this program's own file", error))?;
         let port = free_port().map_err(|error| failed("cannot find a free port", error))?;
         let config = directory.join("mortise.toml");
-        let text = configuration(directory, port, &plugin_path(&program));
+        let text = configuration(directory, port, &plugin_paths(&program));
         std::fs::write(&config, text)
             .map_err(|error| failed("cannot write the configuration", error))?;
         let log = std::fs::File::create(directory.join("daemon.log"))
@@ -285,14 +285,16 @@ fn free_port() -> std::io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
-/// The plugin beside this program, as cargo builds it, or where packages put it.
-fn plugin_path(program: &Path) -> PathBuf {
-    let beside = program.parent().map(|it| it.join(PLUGIN)).filter(|it| it.exists());
-    beside.unwrap_or_else(|| INSTALLED_PLUGINS.into())
+/// The plugins beside this program, as cargo builds them, or where packages put them.
+fn plugin_paths(program: &Path) -> Vec<PathBuf> {
+    let beside = PLUGINS.iter().filter_map(|it| Some(program.parent()?.join(it)));
+    let found: Vec<PathBuf> = beside.filter(|it| it.exists()).collect();
+    if found.is_empty() { vec![INSTALLED_PLUGINS.into()] } else { found }
 }
 
-fn configuration(directory: &Path, port: u16, plugins: &Path) -> String {
+fn configuration(directory: &Path, port: u16, plugins: &[PathBuf]) -> String {
     let quoted = |path: &Path| Value::String(path.display().to_string()).to_string();
+    let plugins = plugins.iter().map(|it| quoted(it)).collect::<Vec<_>>().join(", ");
     format!(
         "# Made by `mortise quickstart`.\n\
          state_dir = {}\n\
@@ -302,7 +304,7 @@ fn configuration(directory: &Path, port: u16, plugins: &Path) -> String {
          address = \"127.0.0.1:{port}\"\n\
          socket = {}\n",
         quoted(&directory.join("state")),
-        quoted(plugins),
+        plugins,
         quoted(&directory.join("mortise.sock")),
     )
 }

@@ -1,6 +1,7 @@
 //! How answers look: tables that fit a terminal for people, JSON for scripts.
 
 use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
@@ -116,8 +117,17 @@ pub(super) fn plain(text: &str) -> String {
     text.chars().map(|it| if is_harmless(it) { it } else { char::REPLACEMENT_CHARACTER }).collect()
 }
 
+/// Whether something was printed. An answer stays the only JSON on standard output.
+static HAS_PRINTED: AtomicBool = AtomicBool::new(false);
+
+/// Whether the command has printed its answer.
+pub(super) fn has_printed() -> bool {
+    HAS_PRINTED.load(Ordering::Relaxed)
+}
+
 /// Prints a text; that nobody reads on is no failure.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
+    HAS_PRINTED.store(true, Ordering::Relaxed);
     match writeln!(std::io::stdout().lock(), "{text}") {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(Failure::failed(format!("cannot print: {error}")))

@@ -5,7 +5,7 @@ use std::io::{BufRead, IsTerminal, Write};
 
 use zeroize::Zeroizing;
 
-use super::Failure;
+use super::{Failure, hidden};
 
 /// Somebody to ask.
 pub(super) trait Dialogue {
@@ -37,24 +37,23 @@ impl Dialogue for Terminal {
     }
 
     fn line(&mut self, prompt: &str) -> Result<Option<String>, Failure> {
-        write(prompt)?;
-        let mut line = String::new();
-        let read = std::io::stdin().lock().read_line(&mut line);
-        match read.map_err(|error| lost(&error))? {
-            0 => {
+        loop {
+            write(prompt)?;
+            let mut line = Vec::new();
+            let read = std::io::stdin().lock().read_until(b'\n', &mut line);
+            if read.map_err(|error| lost(&error))? == 0 {
                 write("\n")?;
-                Ok(None)
+                return Ok(None);
             }
-            _ => Ok(Some(line.trim_end_matches(['\n', '\r']).to_owned())),
+            match String::from_utf8(line) {
+                Ok(line) => return Ok(Some(line.trim_end_matches(['\n', '\r']).to_owned())),
+                Err(_) => write(hidden::NO_TEXT)?,
+            }
         }
     }
 
     fn secret(&mut self, prompt: &str) -> Result<Option<Zeroizing<String>>, Failure> {
-        match rpassword::prompt_password(prompt) {
-            Ok(secret) => Ok(Some(Zeroizing::new(secret))),
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(None),
-            Err(error) => Err(lost(&error)),
-        }
+        hidden::ask(prompt).map_err(|error| lost(&error))
     }
 }
 

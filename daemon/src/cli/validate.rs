@@ -81,9 +81,7 @@ impl Subject {
         let bytes = if path.is_dir() {
             pack_directory(path).map_err(refused)?
         } else {
-            std::fs::read(path).map_err(|error| {
-                Failure::refused(format!("cannot read {}: {error}", path.display()))
-            })?
+            files::archive_bytes(path)?
         };
         let unpacked = read_archive(&bytes, &Limits::default()).map_err(refused)?;
         let unpacked = without_top_folder(unpacked);

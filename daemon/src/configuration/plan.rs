@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::differences::Difference;
-use super::readiness::{Configured, Missing, fits, missing, wrong_type};
+use super::readiness::{Configured, Missing, MissingKind, fits, in_shell, missing, wrong_type};
 use super::{inputs, plan_sections};
 use crate::model::manifest::{EventSource, Input, Keyring, Level, Manifest};
 
@@ -182,7 +182,22 @@ pub fn plan(
     for change in &mut changes {
         change.notes = notes(change, before, after, configured, &sources);
     }
-    Plan { changes, sources, missing: missing(after, configured) }
+    let mut missing = missing(after, configured);
+    for it in missing.iter_mut().filter(|it| it.kind == MissingKind::Input) {
+        // The version before would refuse a value of an input that it does not know, or for which
+        // it has other rules.
+        if before.input(Level::Organization, &it.name) != after.input(Level::Organization, &it.name)
+        {
+            it.command = upgrade_with(configured.snap_in, "VERSION", &it.name);
+        }
+    }
+    Plan { changes, sources, missing }
+}
+
+/// The command that gives a value of an input together with the upgrade.
+pub fn upgrade_with(snap_in: &str, to: &str, input: &str) -> String {
+    let value = in_shell(&format!("{input}=VALUE"));
+    format!("mortise snap-in upgrade {snap_in} {} --set {value}", in_shell(to))
 }
 
 impl Plan {

@@ -179,7 +179,7 @@ fn is_granted(manifest: &Manifest, type_id: &str) -> bool {
 }
 
 /// As one word of a command line.
-fn in_shell(name: &str) -> String {
+pub(super) fn in_shell(name: &str) -> String {
     let is_plain = |it: char| it.is_ascii_alphanumeric() || "_-.,:/@=".contains(it);
     if !name.is_empty() && name.chars().all(is_plain) {
         return name.to_owned();

@@ -103,7 +103,14 @@ fn as_fields(
     match (required.next(), required.next()) {
         (Some(only), None) => Ok(BTreeMap::from([(only.id.clone(), Some(secret))])),
         _ => {
-            let mut found = problem("secret", "its type has several fields: send them as `fields`");
+            let names: Vec<String> =
+                config.fields.iter().map(|it| format!("{:?}: \"...\"", it.id)).collect();
+            let message = format!(
+                "its type has several fields, and this is no JSON object of texts with them: \
+                 {{{}}}",
+                names.join(", ")
+            );
+            let mut found = problem("secret", &message);
             found.allowed = config.fields.iter().map(|it| it.id.clone()).collect();
             Err(vec![found])
         }

@@ -91,6 +91,7 @@ impl Bench {
             generation,
             cause: Cause::default(),
             user: None,
+            timer: None,
             events: vec![NewEvent {
                 event_type: "x".to_owned(),
                 payload: Bytes::from_static(b"{}"),

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mortise_plugin::{
-    Event, HttpRequest, HttpResponse, LogLevel, Payload, SourceCall, SourceInput, SourceOutput,
+    Event, HttpRequest, HttpResponse, LogLevel, Payload, SourceCall, SourceIds, SourceInput,
+    SourceOutput,
 };
 use serde::de::IgnoredAny;
 
@@ -18,19 +19,21 @@ use super::dispatcher::{Dispatcher, EventAtHand, QueuedRun};
 use super::routes::{OpenSource, Routes};
 use super::source_log::{OpenState, SourceLogs};
 use crate::clock::Clock;
-use crate::model::event::Cause;
+use crate::model::event::{Cause, DEV_OID};
 use crate::model::id::{EventId, SourceId};
 use crate::plugins::{CallError, EffectLimits, PerformEffect, call_with_effects};
-use crate::store::{AcceptEvents, Acceptance, NewEvent, PlannedRun, Store, StoreError};
+use crate::store::{
+    AcceptEvents, Acceptance, NewEvent, PlannedRun, Store, StoreError, TimerRecord,
+};
 
 /// What a plugin may take for one input.
 const CALL_DEADLINE: Duration = Duration::from_secs(2);
 /// Effects that a plugin may ask for on the way to one answer.
 const EFFECTS: EffectLimits = EffectLimits { rounds: 4, deadline: Duration::from_secs(10) };
 /// How often the way is gone again when routes change.
-const MOST_ROUNDS: usize = 5;
+pub(super) const MOST_ROUNDS: usize = 5;
 /// How long a changed route may take to be published.
-const PUBLICATION: Duration = Duration::from_millis(500);
+pub(super) const PUBLICATION: Duration = Duration::from_millis(500);
 
 /// What came of an input.
 #[derive(Clone, Debug)]
@@ -144,16 +147,13 @@ impl Intake {
         for _ in 0..MOST_ROUNDS {
             let source = find().ok_or(IntakeError::NoSuchSource)?;
             self.check_bounds(&source)?;
-            let output = self.call(&source, input.clone(), body.clone()).await?;
+            let output = self.call(&source, input.clone(), body.clone()).await.map_err(failed)?;
             let route = &source.route;
-            let events = planned(&source, &output, body).map_err(|problem| {
-                source.log.add(self.clock.now_ms(), LogLevel::Error, &problem);
-                IntakeError::Broken(problem)
-            })?;
+            let events = self.planned(&source, &output, body)?;
             if events.is_empty() {
                 return Ok(taken(route.source, Vec::new(), output));
             }
-            match self.accept(&source, events, cause).await? {
+            match self.accept(&source, events, cause, None).await? {
                 Acceptance::Stored(stored) => {
                     let events = stored.iter().map(|it| (it.id, it.duplicate)).collect();
                     return Ok(taken(route.source, events, output));
@@ -164,7 +164,7 @@ impl Intake {
         Err(IntakeError::Unavailable("its snap-in is being changed; try again".to_owned()))
     }
 
-    fn check_bounds(&self, source: &OpenSource) -> Result<(), IntakeError> {
+    pub(super) fn check_bounds(&self, source: &OpenSource) -> Result<(), IntakeError> {
         if !self.store.has_room() {
             return Err(StoreError::Full.into());
         }
@@ -175,15 +175,20 @@ impl Intake {
         Ok(())
     }
 
-    async fn call(
+    pub(super) async fn call(
         &self,
         source: &OpenSource,
         input: SourceInput,
         body: Bytes,
-    ) -> Result<SourceOutput, IntakeError> {
+    ) -> Result<SourceOutput, CallError> {
         let now_ms = self.clock.now_ms();
         let deadline_ms = u64::try_from(CALL_DEADLINE.as_millis()).unwrap_or(u64::MAX);
-        let call = SourceCall { now_ms, deadline_ms, input };
+        let ids = SourceIds {
+            event_source_id: Some(source.route.source.to_string()),
+            dev_oid: Some(DEV_OID.to_owned()),
+        };
+        let asked = if matches!(input, SourceInput::Tick(_)) { "tick" } else { "request" };
+        let call = SourceCall { now_ms, deadline_ms, source: ids, input };
         let answer =
             call_with_effects(&source.instance, call, body, self.effects.as_ref(), EFFECTS).await;
         match answer {
@@ -199,22 +204,36 @@ impl Intake {
             }
             Err(error) => {
                 if !matches!(error, CallError::Busy) {
-                    let message = format!("a request could not be answered: {error}");
+                    let message = format!("a {asked} could not be answered: {error}");
                     if source.log.add(now_ms, LogLevel::Error, &message) {
                         let id = source.route.source;
                         tracing::warn!(source = %id, %error, "a plugin call failed");
                     }
                 }
-                Err(failed(error))
+                Err(error)
             }
         }
     }
 
-    async fn accept(
+    /// What the plugin's events lead to.
+    pub(super) fn planned(
+        &self,
+        source: &OpenSource,
+        output: &SourceOutput,
+        body: &Bytes,
+    ) -> Result<Vec<NewEvent>, IntakeError> {
+        planned(source, output, body).map_err(|problem| {
+            source.log.add(self.clock.now_ms(), LogLevel::Error, &problem);
+            IntakeError::Broken(problem)
+        })
+    }
+
+    pub(super) async fn accept(
         &self,
         source: &OpenSource,
         events: Vec<NewEvent>,
         cause: Cause,
+        timer: Option<TimerRecord>,
     ) -> Result<Acceptance, StoreError> {
         let route = &source.route;
         let at_hand: Vec<_> = events
@@ -231,6 +250,7 @@ impl Intake {
             cause,
             user: route.user,
             events,
+            timer,
         };
         let dispatcher = self.dispatcher.clone();
         self.store
@@ -301,7 +321,7 @@ fn payload_of(event: &Event, output: &SourceOutput, body: &Bytes) -> Result<Byte
     Ok(payload)
 }
 
-fn failed(error: CallError) -> IntakeError {
+pub(super) fn failed(error: CallError) -> IntakeError {
     use mortise_plugin::FaultKind;
     match error {
         CallError::Busy => IntakeError::Busy,

@@ -22,6 +22,7 @@ use crate::config::FunctionSettings;
 use crate::functions::outcome::{Failure, FailureKind, LogLevel, Outcome, RunReport};
 use crate::functions::pool::{CodeSource, Invocation, Pool, SecretTexts, mask};
 use crate::lifecycle::run::RetryPolicy;
+use crate::model::event::DEV_OID;
 use crate::model::http::EgressRules;
 use crate::model::id::{IdSource, KeyringId, RunId, SnapInId, VersionId};
 use crate::model::manifest::Function;
@@ -330,7 +331,7 @@ impl Parts {
         let event = FunctionEvent {
             payload: raw(&call.payload),
             context: EventContext {
-                dev_oid: "org_local",
+                dev_oid: DEV_OID,
                 source_id: &call.source_id,
                 snap_in_id: head.snap_in.to_string(),
                 snap_in_version_id: head.version.to_string(),

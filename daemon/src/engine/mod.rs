@@ -1,5 +1,5 @@
 //! What moves work: from an input to a durable event ([`intake`]), from a queued run to a function
-//! and its stored result ([`dispatcher`]), secrets on their way to functions ([`keyrings`]), and what keeps the house in order ([`housekeeping`]).
+//! and its stored result ([`dispatcher`]), what wakes sources ([`timers`]), secrets on their way to functions ([`keyrings`]), and what keeps the house in order ([`housekeeping`]).
 //!
 //! Must never: wait on an actor's mailbox; know HTTP or a wire format.
 
@@ -16,4 +16,5 @@ pub mod keyrings;
 mod queue;
 pub mod routes;
 pub mod source_log;
+pub mod timers;
 pub mod versions;

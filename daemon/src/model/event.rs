@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::id::{RunId, SnapInId, SourceId};
 
+/// The organization that a host stands for, in payloads and events: there is one.
+pub const DEV_OID: &str = "org_local";
+
 /// How many hops a chain of causes may have: event, run, event that the run published, and so on.
 pub const MOST_HOPS: u8 = 16;
 

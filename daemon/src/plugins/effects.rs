@@ -76,6 +76,7 @@ async fn run<R: InstanceRole>(
     let started = Instant::now();
     let end = started + limits.deadline;
     let (now_ms, call_deadline) = R::times(&call);
+    let about = R::about(&call);
     let mut output = instance.call(call, body).await?;
     for _ in 0..limits.rounds {
         let Some(mut effect) = R::effect(&mut output) else { return Ok(output) };
@@ -107,7 +108,7 @@ async fn run<R: InstanceRole>(
         let now_ms = now_ms.saturating_add(millis(started.elapsed()));
         // Not shortened to what is left: a call cut short by our own limit is not the plugin's
         // fault, and must not get its instance stuck.
-        let next = R::response_call(now_ms, call_deadline, state, answer.outcome);
+        let next = R::response_call(&about, now_ms, call_deadline, state, answer.outcome);
         output = instance.call(next, answer.body).await?;
     }
     match R::effect(&mut output) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use mortise_plugin::ffi_v1::{ROLE_SINK, ROLE_SOURCE};
 use mortise_plugin::{
     Effect, EffectOutcome, Payload, Problem, ResponseBody, Role, SinkCall, SinkInput, SinkOutput,
-    SourceCall, SourceInput, SourceOutput,
+    SourceCall, SourceIds, SourceInput, SourceOutput,
 };
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -21,6 +21,9 @@ pub trait InstanceRole: Send + Sync + 'static {
     /// The document of an answer.
     type Output: DeserializeOwned + Send + 'static;
 
+    /// What all calls on the way to one answer say alike.
+    type About: Send;
+
     /// Which role this is.
     const ROLE: Role;
     /// The same, in the binary layout.
@@ -28,10 +31,13 @@ pub trait InstanceRole: Send + Sync + 'static {
 
     /// When the call was made, and how long it may take.
     fn times(call: &Self::Call) -> (u64, Duration);
+    /// What follow-up calls repeat.
+    fn about(call: &Self::Call) -> Self::About;
     /// The call that asks what is questionable about a config.
     fn check_call(now_ms: u64, deadline: Duration) -> Self::Call;
     /// The call that brings the outcome of an effect.
     fn response_call(
+        about: &Self::About,
         now_ms: u64,
         deadline: Duration,
         state: Value,
@@ -63,6 +69,7 @@ pub(super) fn millis(duration: Duration) -> u64 {
 impl InstanceRole for SourceRole {
     type Call = SourceCall;
     type Output = SourceOutput;
+    type About = SourceIds;
     const ROLE: Role = Role::Source;
     const CODE: u8 = ROLE_SOURCE;
 
@@ -70,18 +77,23 @@ impl InstanceRole for SourceRole {
         (call.now_ms, Duration::from_millis(call.deadline_ms))
     }
 
+    fn about(call: &SourceCall) -> SourceIds {
+        call.source.clone()
+    }
+
     fn check_call(now_ms: u64, deadline: Duration) -> SourceCall {
-        SourceCall { now_ms, deadline_ms: millis(deadline), input: SourceInput::Check {} }
+        SourceCall::new(now_ms, millis(deadline), SourceInput::Check {})
     }
 
     fn response_call(
+        source: &SourceIds,
         now_ms: u64,
         deadline: Duration,
         state: Value,
         outcome: EffectOutcome,
     ) -> SourceCall {
         let input = SourceInput::Response { state, outcome };
-        SourceCall { now_ms, deadline_ms: millis(deadline), input }
+        SourceCall { now_ms, deadline_ms: millis(deadline), source: source.clone(), input }
     }
 
     fn effect(output: &mut SourceOutput) -> Option<Effect> {
@@ -136,6 +148,7 @@ impl InstanceRole for SourceRole {
 impl InstanceRole for SinkRole {
     type Call = SinkCall;
     type Output = SinkOutput;
+    type About = ();
     const ROLE: Role = Role::Sink;
     const CODE: u8 = ROLE_SINK;
 
@@ -143,11 +156,14 @@ impl InstanceRole for SinkRole {
         (call.now_ms, Duration::from_millis(call.deadline_ms))
     }
 
+    fn about(_: &SinkCall) {}
+
     fn check_call(now_ms: u64, deadline: Duration) -> SinkCall {
         SinkCall { now_ms, deadline_ms: millis(deadline), input: SinkInput::Check {} }
     }
 
     fn response_call(
+        (): &(),
         now_ms: u64,
         deadline: Duration,
         state: Value,

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use redb::ReadableTable;
 
 use super::record::{decode_with_tail, encode_with_tail};
+use super::records::TimerRecord;
 use super::runs::OpenRun;
 use super::tables::{Page, PageRequest, ReadTables, WriteTables};
 use super::{StoreError, schema};
@@ -28,6 +29,8 @@ pub struct AcceptEvents {
     pub user: Option<UserId>,
     /// The events, in order.
     pub events: Vec<NewEvent>,
+    /// What is kept of the source's timer from now on, when a wake-up led to this.
+    pub timer: Option<TimerRecord>,
 }
 
 /// An event to be stored.
@@ -79,7 +82,7 @@ pub struct StoredEvent {
 }
 
 impl WriteTables<'_> {
-    /// Stores events and queues their runs.
+    /// Stores events and queues their runs, and what is kept of the timer that they came from.
     pub fn accept_events(&mut self, new: &AcceptEvents) -> Result<Acceptance, StoreError> {
         let generation = self.route_generations()?.get(new.source.0)?.map(|it| it.value());
         if generation != Some(new.generation) {
@@ -88,6 +91,9 @@ impl WriteTables<'_> {
         let mut stored = Vec::with_capacity(new.events.len());
         for event in &new.events {
             stored.push(self.accept_event(new, event)?);
+        }
+        if let Some(timer) = &new.timer {
+            self.put_timer(new.source, timer)?;
         }
         Ok(Acceptance::Stored(stored))
     }

@@ -127,6 +127,10 @@ async fn what_was_made_of_an_older_secret_is_not_stored() {
     assert!(note(generation).await.expect("written").is_none());
     let noted = note(renewed.generation).await.expect("written").expect("it is this one");
     assert_eq!((noted.state, noted.verified), (broken.clone(), false));
+    let generation = noted.generation;
+    let note = store.write(move |tables| tables.note_keyring(id, generation, None, true));
+    let noted = note.await.expect("written").expect("it is this one");
+    assert_eq!((noted.state, noted.verified), (broken.clone(), true), "it stays broken");
     set(&store, own(snap_in, "a")).await.expect("set");
     assert!(renew(&renewed).await.expect("written").is_none(), "somebody set it anew");
 }
@@ -135,6 +139,7 @@ async fn begin(store: &Store, owner: KeyringOwner, state: &'static str, expires_
     let new = AuthorizationRecord {
         owner,
         version: VersionId(1),
+        is_for_upgrade: false,
         type_id: "t".to_owned(),
         subdomain: None,
         organization: None,

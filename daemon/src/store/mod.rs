@@ -35,6 +35,9 @@ mod tags;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+mod timers;
+#[cfg(test)]
+mod timers_tests;
 mod users;
 #[cfg(test)]
 mod users_tests;
@@ -62,7 +65,7 @@ pub use outbox::PendingEffect;
 pub use packages::{NewVersion, PackageDeletion, VersionCreation};
 pub use records::{
     AuthorizationRecord, KeyringRecord, PackageRecord, PastVersion, SnapInRecord, SourceRecord,
-    TagRecord, TokenRecord, UserRecord, UserSettingsRecord, VersionRecord,
+    TagRecord, TimerRecord, TokenRecord, UserRecord, UserSettingsRecord, VersionRecord,
 };
 pub use retention::PruneCursor;
 pub use runs::{Claim, FinishedAttempt, OpenRun, Reopening, RunFilter, Settled};

@@ -140,6 +140,20 @@ pub struct SourceRecord {
     pub registration: Option<String>,
 }
 
+/// A source that is woken: when next, and what it keeps until then.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TimerRecord {
+    /// When it wants to be woken next, milliseconds of the Unix epoch; absent: not any more.
+    #[serde(default)]
+    pub due_ms: Option<u64>,
+    /// When the last wake-up was due.
+    #[serde(default)]
+    pub last_ms: Option<u64>,
+    /// What its plugin said last to be given again.
+    #[serde(default)]
+    pub cursor: Option<Value>,
+}
+
 /// A keyring, without its secret: that is an envelope under the same id.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct KeyringRecord {
@@ -295,6 +309,9 @@ impl Record for SnapInRecord {
 }
 impl Record for SourceRecord {
     const NAME: &'static str = "source";
+}
+impl Record for TimerRecord {
+    const NAME: &'static str = "timer";
 }
 impl Record for KeyringRecord {
     const NAME: &'static str = "keyring";

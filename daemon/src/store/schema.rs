@@ -70,6 +70,9 @@ pub const EVENTS: RecordTable = TableDefinition::new("events");
 /// The event that was stored for a source and dedup key.
 pub const DEDUP: TableDefinition<(u128, &str), u128> = TableDefinition::new("dedup");
 
+/// When sources want to be woken, and their cursors, by source id.
+pub const TIMERS: RecordTable = TableDefinition::new("timers");
+
 /// Runs that have not ended, by id.
 pub const RUNS_OPEN: RecordTable = TableDefinition::new("runs_open");
 /// Runs that have ended, by id; result and log are the record's tail.

@@ -77,6 +77,7 @@ impl Fixture {
             generation: self.generation(),
             cause: Cause::default(),
             user: None,
+            timer: None,
             events: vec![NewEvent {
                 event_type: "custom:x".to_owned(),
                 payload: payload.to_owned().into(),

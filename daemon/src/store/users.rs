@@ -194,6 +194,7 @@ impl WriteTables<'_> {
                     self.source_tokens()?.remove(source.token.as_str())?;
                 }
                 self.sources()?.remove(source.0)?;
+                self.forget_timer(*source)?;
             }
             self.user_settings()?.remove((id.0, user.0))?;
         }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flow_custom_webhook::{CustomWebhook, KIND};
-use mortise_plugin::{Fault, Host, HttpRequest, Plugin, Source, SourceCall, SourceInput};
+use mortise_plugin::{
+    Fault, Host, HttpRequest, Plugin, Source, SourceCall, SourceIds, SourceInput,
+};
 
 const POLICY: &str = r#"
 package rego
@@ -83,6 +85,7 @@ fn request(signature: &str) -> SourceCall {
     SourceCall {
         now_ms: 1_700_000_000_000,
         deadline_ms: 1000,
+        source: SourceIds::default(),
         input: SourceInput::Http(HttpRequest {
             method: "POST".to_owned(),
             query_raw: String::new(),

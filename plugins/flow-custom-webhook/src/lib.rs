@@ -61,6 +61,7 @@ impl Plugin for CustomWebhook {
                     .to_owned(),
                 config_schema: config::schema(),
                 takes_http: true,
+                takes_ticks: false,
                 own_thread: false,
             }],
             sinks: Vec::new(),

@@ -255,7 +255,7 @@ fn prints_and_time_reach_the_policy() {
 #[test]
 fn unknown_keys_are_warned_about() {
     let source = open_with(json!({ "policy": SEED, "filter": { "jq_query": "true" } })).unwrap();
-    let check = SourceCall { now_ms: 0, deadline_ms: 100, input: SourceInput::Check {} };
+    let check = SourceCall::new(0, 100, SourceInput::Check {});
     let problems = source.call(check, b"").problems;
     assert_eq!(problems.len(), 1);
     assert_eq!(problems[0].path, "filter");
@@ -264,10 +264,9 @@ fn unknown_keys_are_warned_about() {
 #[test]
 fn publishing_by_hand() {
     let seed = open(SEED);
-    let call = |event_type: &str| SourceCall {
-        now_ms: 0,
-        deadline_ms: 100,
-        input: SourceInput::Published { event_type: event_type.to_owned() },
+    let call = |event_type: &str| {
+        let input = SourceInput::Published { event_type: event_type.to_owned() };
+        SourceCall::new(0, 100, input)
     };
     assert_eq!(seed.event(call("custom:k"), b"{}").0.event_type, "custom:k");
     assert_eq!(seed.event(call("k"), b"{}").0.event_type, "custom:k");

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use mortise_plugin::{
     Event, Fault, FaultKind, Host, HttpRequest, Payload, Plugin, Problem, Source, SourceCall,
-    SourceInput, SourceOutput,
+    SourceIds, SourceInput, SourceOutput,
 };
 use serde_json::{Value, json};
 
@@ -59,6 +59,7 @@ pub(crate) fn request(method: &str, headers: &[(&str, &str)]) -> SourceCall {
     SourceCall {
         now_ms: 1_700_000_000_000,
         deadline_ms: 5000,
+        source: SourceIds::default(),
         input: SourceInput::Http(HttpRequest {
             method: method.to_owned(),
             query_raw: "q=1".to_owned(),

@@ -42,6 +42,7 @@ impl Plugin for TimerEvents {
                     .to_owned(),
                 config_schema: config::schema(),
                 takes_http: false,
+                takes_ticks: true,
                 own_thread: false,
             }],
             sinks: Vec::new(),

@@ -5,7 +5,7 @@
 //! twice. A clock that is set back is followed: times that come again make no second event.
 
 use mortise_plugin::{
-    Event, Fault, LogLevel, LogLine, Payload, Problem, Source, SourceCall, SourceInput,
+    Event, Fault, LogLevel, LogLine, Payload, Problem, Source, SourceCall, SourceIds, SourceInput,
     SourceOutput, Tick,
 };
 use serde::{Deserialize, Serialize};
@@ -59,7 +59,7 @@ impl Source for Timer {
             SourceInput::Check {} => {
                 Ok(SourceOutput { problems: self.warnings.clone(), ..SourceOutput::default() })
             }
-            SourceInput::Tick(tick) => self.tick(tick, call.now_ms),
+            SourceInput::Tick(tick) => self.tick(tick, call.now_ms, &call.source),
             SourceInput::Published { event_type } => published(event_type, body),
             SourceInput::Http(_)
             | SourceInput::Mail(_)
@@ -73,7 +73,7 @@ impl Source for Timer {
 }
 
 impl Timer {
-    fn tick(&self, tick: &Tick, now: u64) -> Result<SourceOutput, Fault> {
+    fn tick(&self, tick: &Tick, now: u64, ids: &SourceIds) -> Result<SourceOutput, Fault> {
         // It may be of an older configuration, or of an older version of this crate.
         let cursor = tick.cursor.clone().and_then(|it| serde_json::from_value::<Cursor>(it).ok());
         let Some(cursor) = cursor.filter(|it| it.schedule == self.name) else {
@@ -97,7 +97,7 @@ impl Timer {
         let missed = if is_late || count == MOST_COUNTED { count } else { count - 1 };
         let mut output = SourceOutput::default();
         if runs {
-            output.events.push(self.event(meant));
+            output.events.push(self.event(meant, ids));
         }
         if missed > 0 {
             output.log.push(missed_line(missed, first, meant, runs));
@@ -142,8 +142,14 @@ impl Timer {
         Ok(output)
     }
 
-    fn event(&self, meant: u64) -> Event {
-        let payload = json!({ "metadata": self.metadata, "scheduled_time": meant });
+    fn event(&self, meant: u64, ids: &SourceIds) -> Event {
+        let mut payload = json!({ "metadata": self.metadata, "scheduled_time": meant });
+        let known = [("dev_oid", &ids.dev_oid), ("event_source_id", &ids.event_source_id)];
+        for (key, id) in known {
+            if let Some(id) = id {
+                payload[key] = json!(id);
+            }
+        }
         Event {
             event_type: EVENT_TYPE.to_owned(),
             payload: Payload::Json(payload),

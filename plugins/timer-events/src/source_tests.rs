@@ -28,7 +28,7 @@ impl Life {
     /// The times of its events, and its log.
     fn wake(&mut self, now: u64) -> (Vec<u64>, Vec<String>) {
         let tick = Tick { due_ms: self.due, last_ms: self.last, cursor: self.cursor.clone() };
-        let call = SourceCall { now_ms: now, deadline_ms: 1_000, input: SourceInput::Tick(tick) };
+        let call = SourceCall::new(now, 1_000, SourceInput::Tick(tick));
         let output = self.timer.call(call, b"").unwrap();
         self.last = Some(self.due);
         self.due = output.next_tick_ms.unwrap();
@@ -71,10 +71,15 @@ fn metadata_is_handed_on() {
     let config = json!({ "interval_seconds": 1, "metadata": { "a": [1] } });
     let mut life = Life::new(config, START);
     let tick = Tick { due_ms: life.due, last_ms: None, cursor: life.cursor.take() };
-    let input = SourceInput::Tick(tick);
-    let output =
-        life.timer.call(SourceCall { now_ms: life.due, deadline_ms: 1, input }, b"").unwrap();
-    let payload = json!({ "metadata": { "a": [1] }, "scheduled_time": START + 1_000 });
+    let mut call = SourceCall::new(life.due, 1, SourceInput::Tick(tick));
+    let output = life.timer.call(call.clone(), b"").unwrap();
+    let mut payload = json!({ "metadata": { "a": [1] }, "scheduled_time": START + 1_000 });
+    assert_eq!(output.events[0].payload, Payload::Json(payload.clone()));
+    let id = |text: &str| Some(text.to_owned());
+    call.source = SourceIds { event_source_id: id("src_1"), dev_oid: id("org_local") };
+    let output = life.timer.call(call, b"").unwrap();
+    payload["event_source_id"] = json!("src_1");
+    payload["dev_oid"] = json!("org_local");
     assert_eq!(output.events[0].payload, Payload::Json(payload));
 }
 
@@ -148,7 +153,7 @@ fn publishing_by_hand() {
     let life = Life::new(json!({ "cron": "0 * * * *" }), START);
     let publish = |event_type: &str, body: &[u8]| {
         let input = SourceInput::Published { event_type: event_type.to_owned() };
-        life.timer.call(SourceCall { now_ms: START, deadline_ms: 1, input }, body)
+        life.timer.call(SourceCall::new(START, 1, input), body)
     };
     assert_eq!(publish("timer.tick", b"{}").unwrap().events.len(), 1);
     assert!(publish("timer.tick", b"{").is_err());

@@ -62,6 +62,9 @@ pub(in crate::cli) struct Upgrade {
     /// Show what would change, and change nothing
     #[arg(long, conflicts_with = "yes")]
     pub(in crate::cli) plan: bool,
+    /// Move it even to what looks like another snap-in
+    #[arg(long)]
+    pub(in crate::cli) force: bool,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -200,14 +203,16 @@ A file of values, which others must not be able to read:
     /// Deactivate a snap-in and wait until it is
     Deactivate {
         snap_in: String,
-        /// Go on even when the deactivate hook fails
+        /// Go on even when the deactivate hook fails, or an event source cannot be removed from
+        /// the external system: its registration stays there then
         #[arg(long)]
         force: bool,
     },
     /// Delete a snap-in
     Delete {
         snap_in: String,
-        /// Go on even when the deactivate hook fails
+        /// Go on even when the deactivate hook fails, or an event source cannot be removed from
+        /// the external system: its registration stays there then
         #[arg(long)]
         force: bool,
     },

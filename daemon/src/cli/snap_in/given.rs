@@ -5,7 +5,6 @@
 //! into a message.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -13,7 +12,7 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::arguments::ValueOptions;
-use crate::cli::Failure;
+use crate::cli::{Failure, files, hidden};
 use crate::configuration::inputs;
 use crate::manifest;
 use crate::model::manifest::{Level, Manifest};
@@ -67,7 +66,7 @@ impl Given {
     pub(super) fn read(options: &ValueOptions) -> Result<Given, Failure> {
         let mut given = match &options.values {
             Some(path) => {
-                let (text, is_private) = read(path)?;
+                let (text, is_private) = read(path, files::MOST_TEXT)?;
                 let given = parse_values(&text)
                     .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
                 if !is_private && !given.keyrings.is_empty() {
@@ -232,22 +231,21 @@ fn keyring_of(name: &str, value: Value) -> Result<KeyringGiven, String> {
     }
 }
 
-/// The text of a file that not everybody can read.
+/// The secret in a file that not everybody can read.
 fn read_private(path: &Path) -> Result<Zeroizing<String>, Failure> {
-    let (text, is_private) = read(path)?;
+    let (text, is_private) = read(path, files::MOST_SECRET)?;
     if is_private { Ok(text) } else { Err(not_private(path)) }
 }
 
 /// The text of a file, and whether only some can read it.
-fn read(path: &Path) -> Result<(Zeroizing<String>, bool), Failure> {
-    let cannot = |error: std::io::Error| {
-        Failure::refused(format!("cannot read {}: {error}", path.display()))
-    };
-    let mut file = std::fs::File::open(path).map_err(cannot)?;
-    let metadata = file.metadata().map_err(cannot)?;
+fn read(path: &Path, most: u64) -> Result<(Zeroizing<String>, bool), Failure> {
+    let shown = path.display().to_string();
+    let file = files::open(path)?;
+    let metadata = file
+        .metadata()
+        .map_err(|error| Failure::refused(format!("cannot read {shown}: {error}")))?;
     let mode = metadata.permissions().mode();
-    let mut text = Zeroizing::new(String::new());
-    file.read_to_string(&mut text).map_err(cannot)?;
+    let text = files::text(files::bytes(file, most, &shown)?, &shown)?;
     // A pipe has the mode of whoever made it, and nobody else can open it.
     Ok((text, !metadata.is_file() || mode & 0o004 == 0))
 }
@@ -260,18 +258,13 @@ fn not_private(path: &Path) -> Failure {
 }
 
 fn read_standard_input(name: &str) -> Result<Zeroizing<String>, Failure> {
-    let mut input = std::io::stdin().lock();
-    if std::io::IsTerminal::is_terminal(&input) {
-        let secret = rpassword::prompt_password(format!("{name}: "));
-        return secret.map(Zeroizing::new).map_err(|error| {
-            Failure::refused(format!("cannot read the secret of {name}: {error}"))
-        });
+    let what = format!("the secret of {name}");
+    if !std::io::IsTerminal::is_terminal(&std::io::stdin()) {
+        return files::standard_input(&what);
     }
-    let mut text = Zeroizing::new(String::new());
-    input
-        .read_to_string(&mut text)
-        .map_err(|error| Failure::refused(format!("cannot read the secret of {name}: {error}")))?;
-    Ok(text)
+    let typed = hidden::ask(&format!("{name}: "))
+        .map_err(|error| Failure::refused(format!("cannot read {what}: {error}")))?;
+    typed.ok_or_else(|| Failure::refused(format!("the input ended before there was {what}")))
 }
 
 #[cfg(test)]

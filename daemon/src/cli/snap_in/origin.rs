@@ -82,6 +82,10 @@ pub(super) fn look(
 /// What is sent: the archive, or its URL, and the hash that it must have.
 pub(in crate::cli) fn upload(origin: &Origin, sha256: Option<&str>) -> Result<Value, Failure> {
     let mut upload = match origin {
+        Origin::Path(path) if is_other_url(path) => {
+            let message = format!("cannot fetch {}: only http and https", path.display());
+            return Err(Failure::usage(message));
+        }
         Origin::Path(path) => json!({ "archive": files::archive(path)? }),
         Origin::Url(url) => json!({ "url": url }),
         Origin::Version(_) | Origin::Number(_) => {
@@ -92,6 +96,11 @@ pub(in crate::cli) fn upload(origin: &Origin, sha256: Option<&str>) -> Result<Va
         upload["sha256"] = json!(sha256);
     }
     Ok(upload)
+}
+
+/// Whether this is a URL that nothing is fetched from, rather than a path.
+fn is_other_url(path: &Path) -> bool {
+    path.to_str().is_some_and(|it| it.contains("://")) && !path.exists()
 }
 
 /// Makes a version of an upload, or finds the one with this content.

@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 use crate::cli::Failure;
 use crate::cli::connection::Client;
 
+/// What the daemon says of an event source that it could not remove from an external system.
+const STILL_REGISTERED: &str = "is still registered";
+
 /// How long one call of the API waits.
 pub(super) const WAIT_SECONDS: u32 = 60;
 
@@ -26,8 +29,34 @@ pub(in crate::cli) fn refuse_error(snap_in: &Value) -> Result<(), Failure> {
     }
     let reason = snap_in["reason"].as_str().unwrap_or("no reason is known");
     let scope = snap_in["scope"].as_str().unwrap_or_default();
+    // What is left behind at an external system is not mended by going into service again.
+    let next = if reason.contains(STILL_REGISTERED) {
+        format!(
+            "mortise snap-in deactivate {scope} or delete {scope} again; with --force, the \
+             registration stays there"
+        )
+    } else {
+        format!("mortise snap-in activate {scope}")
+    };
     Err(Failure::refused(format!(
         "the snap-in is in ERROR: {reason}\nits page: mortise snap-in show {scope}; after mending: \
-         mortise snap-in activate {scope}"
+         {next}"
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_on_fits_what_went_wrong() {
+        let said = |reason: &str| {
+            let snap_in = json!({ "state": "ERROR", "scope": "a/b/c", "reason": reason });
+            refuse_error(&snap_in).expect_err("it is in ERROR").message
+        };
+        assert!(said("the hook failed").ends_with("mortise snap-in activate a/b/c"));
+        let left = said("event source `hook` is still registered: it answered 500");
+        assert!(left.contains("snap-in deactivate a/b/c") && left.contains("--force"), "{left}");
+        assert!(!left.contains("activate a/b/c\n") && !left.contains("snap-in activate"), "{left}");
+    }
 }

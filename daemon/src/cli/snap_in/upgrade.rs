@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use super::arguments::{Rollback, Upgrade};
+use super::configure::manifest_of;
 use super::fill::{self, Keyrings, Wanted};
 use super::given::Given;
 use super::install::developer_keyrings;
@@ -15,6 +16,7 @@ use crate::cli::Failure;
 use crate::cli::connection::Client;
 use crate::cli::show::{self, heading, plain};
 use crate::cli::terminal::{Dialogue, Terminal};
+use crate::configuration::plan::upgrade_with;
 use crate::connections::types;
 use crate::model::manifest::{Level, Manifest};
 
@@ -22,7 +24,7 @@ use crate::model::manifest::{Level, Manifest};
 pub(super) fn upgrade(client: &Client, as_json: bool, options: &Upgrade) -> Result<(), Failure> {
     let given = Given::read(&options.values)?;
     let snap_in = get(client, &options.snap_in)?;
-    let version = version_for(client, &snap_in, options)?;
+    let (version, is_new) = version_for(client, &snap_in, options)?;
     let number = version["version"]["number"].clone();
     if version["version"]["id"] == snap_in["version"] {
         if !as_json {
@@ -32,13 +34,27 @@ pub(super) fn upgrade(client: &Client, as_json: bool, options: &Upgrade) -> Resu
     }
     let manifest = origin::read_manifest(version["manifest"].as_str().unwrap_or_default())?;
     let planned = plan(client, &snap_in, &version["version"]["id"])?;
+    let mut shown_plan = planned.clone();
+    shown_plan["lines"] = json!(upgrade_lines(&planned, &given, options));
+    let is_other = is_another(&manifest_of(client, &snap_in)?, &manifest);
+    if is_other && let Some(lines) = shown_plan["lines"].as_array_mut() {
+        lines.insert(0, json!(ANOTHER));
+    }
     if options.plan {
-        let plan = if as_json { format!("{planned:#}") } else { plan_text(&planned) };
-        return show::print(&plan);
+        let plan = if as_json { format!("{planned:#}") } else { plan_text(&shown_plan) };
+        show::print(&plan)?;
+        return if is_new { forget(client, &version["version"]) } else { Ok(()) };
     }
     let mut person = Terminal::open();
     let title = format!("From version {} to {number}", snap_in["version_number"]);
-    say_plan(&mut person, as_json, &title, &planned)?;
+    say_plan(&mut person, as_json, &title, &shown_plan)?;
+    if is_other && !options.force && (options.yes || person.is_none()) {
+        if is_new {
+            forget(client, &version["version"])?;
+        }
+        let message = format!("{ANOTHER}\nnothing was changed: if it is meant, say --force");
+        return Err(Failure::refused(message));
+    }
     let mut changes = checked_values(&manifest, &given)?;
     let package = shown(&snap_in["package"]);
     let present = given_to(client, &given, &changes, &package)?;
@@ -225,18 +241,80 @@ pub(super) fn get(client: &Client, text: &str) -> Result<Value, Failure> {
     Ok(client.call("snap-ins.get", &json!({ "id": text }))?["snap_in"].clone())
 }
 
-fn version_for(client: &Client, snap_in: &Value, options: &Upgrade) -> Result<Value, Failure> {
+/// What to say of an upgrade to something that has nothing in common.
+const ANOTHER: &str =
+    "! this looks like another snap-in: its manifest has another name, and no function in common";
+
+fn is_another(before: &Manifest, after: &Manifest) -> bool {
+    let has = |name: &str| after.functions.iter().any(|it| it.name == name);
+    before.name != after.name && !before.functions.iter().any(|it| has(&it.name))
+}
+
+/// The lines of a plan for somebody who gives values together with the upgrade: what he gives is
+/// not missing, and what he does not give can be given so.
+fn upgrade_lines(planned: &Value, given: &Given, options: &Upgrade) -> Vec<String> {
+    let lines = planned["lines"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let mut lines: Vec<String> =
+        lines.filter(|it| !it.starts_with('!')).map(str::to_owned).collect();
+    for missing in planned["plan"]["missing"].as_array().into_iter().flatten() {
+        let of = |key: &str| missing[key].as_str().unwrap_or_default();
+        let (kind, name) = (of("kind"), of("name"));
+        let is_input = kind == "input";
+        let is_given = match is_input {
+            true => given.inputs.contains_key(name),
+            false => given.keyrings.contains_key(name),
+        };
+        if is_given {
+            continue;
+        }
+        let command = match is_input {
+            true => upgrade_with(&options.snap_in, &options.to, name),
+            false => of("command").to_owned(),
+        };
+        lines.push(format!("! {kind} `{name}` {}: {command}", of("message")));
+    }
+    lines
+}
+
+/// Deletes a version that was made to be looked at.
+fn forget(client: &Client, version: &Value) -> Result<(), Failure> {
+    let forgotten = client.try_call("versions.delete", &json!({ "id": version["id"] }))?;
+    if forgotten.is_err() {
+        // Somebody has used it meanwhile, or may not delete it.
+        eprintln!("version {} was created for the plan, and stays", version["number"]);
+    }
+    Ok(())
+}
+
+/// The version to move to, and whether it was made for it.
+fn version_for(
+    client: &Client,
+    snap_in: &Value,
+    options: &Upgrade,
+) -> Result<(Value, bool), Failure> {
     let origin = Origin::of(&options.to);
     match origin {
-        Origin::Version(_) | Origin::Number(_) => stored(client, snap_in, &origin),
+        Origin::Version(_) | Origin::Number(_) => Ok((stored(client, snap_in, &origin)?, false)),
+        Origin::Path(path) if !options.to.contains("://") && !path.exists() => {
+            let versions = versions_of(client, snap_in)?;
+            Err(Failure::refused(format!(
+                "there is no directory and no file {}, nor is it a version of {} ({})",
+                path.display(),
+                shown(&snap_in["package_slug"]),
+                numbers(&versions)
+            )))
+        }
         Origin::Path(_) | Origin::Url(_) => {
             let looked = origin::look(client, &origin, options.sha256.as_deref())?;
             for warning in &looked.warnings {
                 eprintln!("{}", plain(warning));
             }
             let package = shown(&snap_in["package"]);
+            let before = versions_of(client, snap_in)?;
             let created = origin::create(client, looked.upload, &package)?;
-            client.call("versions.get", &json!({ "id": created["version"]["id"] }))
+            let id = &created["version"]["id"];
+            let is_new = !before.iter().any(|it| it["id"] == *id);
+            Ok((client.call("versions.get", &json!({ "id": id }))?, is_new))
         }
     }
 }
@@ -250,19 +328,24 @@ fn stored(client: &Client, snap_in: &Value, origin: &Origin) -> Result<Value, Fa
             return Err(Failure::usage("expected the id or the number of a version"));
         }
     };
-    let versions =
-        client.list_all("versions.list", "versions", &json!({ "package": snap_in["package"] }))?;
+    let versions = versions_of(client, snap_in)?;
     match versions.iter().find(|it| it["number"] == number) {
         Some(found) => client.call("versions.get", &json!({ "id": found["id"] })),
-        None => {
-            let numbers: Vec<String> = versions.iter().map(|it| it["number"].to_string()).collect();
-            Err(Failure::refused(format!(
-                "{} has no version {number} (allowed: {})",
-                shown(&snap_in["package_slug"]),
-                numbers.join(", ")
-            )))
-        }
+        None => Err(Failure::refused(format!(
+            "{} has no version {number} (allowed: {})",
+            shown(&snap_in["package_slug"]),
+            numbers(&versions)
+        ))),
     }
+}
+
+fn versions_of(client: &Client, snap_in: &Value) -> Result<Vec<Value>, Failure> {
+    client.list_all("versions.list", "versions", &json!({ "package": snap_in["package"] }))
+}
+
+fn numbers(versions: &[Value]) -> String {
+    let numbers: Vec<String> = versions.iter().map(|it| it["number"].to_string()).collect();
+    numbers.join(", ")
 }
 
 fn last_version(client: &Client, snap_in: &Value) -> Result<Value, Failure> {

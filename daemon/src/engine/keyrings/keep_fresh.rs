@@ -54,7 +54,12 @@ impl Keyrings {
                     (KeyringState::Ready, Some(life)) => {
                         let at = if record.refreshable { life.due_ms() } else { life.expires_ms };
                         if at <= now_ms {
-                            if self.standing(&record)? != Standing::Kept {
+                            let standing = self.standing(&record)?;
+                            if standing != Standing::Needed {
+                                // A version of before may have waited for it.
+                                self.set_waiting(&record.owner, id, false);
+                            }
+                            if standing != Standing::Kept {
                                 due.push((id, record.generation));
                             }
                         } else {

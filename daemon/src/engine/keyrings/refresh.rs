@@ -87,7 +87,7 @@ impl Attempts {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.send_modify(|it| *it -= 1);
+        self.0.send_modify(|it| *it = it.saturating_sub(1));
     }
 }
 
@@ -111,7 +111,8 @@ impl Keyrings {
         if now_ms < wanted {
             return Ok(secret);
         }
-        if self.standing(record)? == Standing::Kept {
+        let standing = self.standing(record)?;
+        if standing == Standing::Kept {
             let name = record.owner.name().to_owned();
             return match life.is_good(now_ms) {
                 true => Ok(secret),
@@ -122,7 +123,8 @@ impl Keyrings {
             Ok((_, renewed)) => Ok(renewed),
             Err(_) if life.is_good(self.0.parts.clock.now_ms()) => Ok(secret),
             Err(error) => {
-                if let KeyringError::NotRenewed { .. } = &error {
+                if standing == Standing::Needed && matches!(error, KeyringError::NotRenewed { .. })
+                {
                     self.set_waiting(&record.owner, id, true);
                 }
                 Err(error)
@@ -373,11 +375,11 @@ impl Keyrings {
         listener.keyring_broken(*snap_in, reason).await;
     }
 
-    /// Waits until no attempt is under way: a server that was asked may have replaced the tokens, and
-    /// what it answers must be stored before the daemon ends.
+    /// Waits until no renewal is under way: a daemon that ends in the middle of one may lose tokens
+    /// that it was given.
     pub async fn settled(&self) {
         let mut under_way = self.0.attempts.under_way.subscribe();
-        // Whoever counts lives as long as this, so there is always a count to wait for.
+        // The sender lives as long as this.
         let _ = under_way.wait_for(|it| *it == 0).await;
     }
 }

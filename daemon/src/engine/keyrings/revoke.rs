@@ -132,29 +132,6 @@ impl Keyrings {
         }
     }
 
-    /// Gives up every connection of a snap-in that is being deleted, also those of its users.
-    pub async fn give_up_all(&self, snap_in: SnapInId) {
-        let mut owners = Vec::new();
-        let mut from = None;
-        loop {
-            let page = PageRequest { from, limit: usize::MAX, newest_first: false };
-            let found = self.0.parts.store.read(|tables| {
-                tables.list_keyrings(page, |it| it.owner.snap_in() == Some(snap_in))
-            });
-            let Ok(page) = found else { return };
-            owners.extend(page.rows.into_iter().map(|(_, record)| record.owner));
-            match page.next {
-                Some(next) => from = Some(next),
-                None => break,
-            }
-        }
-        let all = futures_util::stream::iter(&owners)
-            .for_each_concurrent(AT_ONCE, |owner| self.give_up_if_possible(owner));
-        if tokio::time::timeout(PATIENCE, all).await.is_err() {
-            tracing::warn!(%snap_in, "not every connection of a deleted snap-in was given up in time");
-        }
-    }
-
     /// Gives tokens up that were granted and are not stored after all: nobody else knows them.
     pub async fn discard(&self, granted: Prepared) {
         let Prepared { record, secret, .. } = granted;
@@ -177,6 +154,29 @@ impl Keyrings {
             Err(error) => {
                 tracing::warn!(name, %error, "access that was granted in vain was not given up");
             }
+        }
+    }
+
+    /// Gives up every connection of a snap-in that is being deleted, also those of its users.
+    pub async fn give_up_all(&self, snap_in: SnapInId) {
+        let mut owners = Vec::new();
+        let mut from = None;
+        loop {
+            let page = PageRequest { from, limit: usize::MAX, newest_first: false };
+            let found = self.0.parts.store.read(|tables| {
+                tables.list_keyrings(page, |it| it.owner.snap_in() == Some(snap_in))
+            });
+            let Ok(page) = found else { return };
+            owners.extend(page.rows.into_iter().map(|(_, record)| record.owner));
+            match page.next {
+                Some(next) => from = Some(next),
+                None => break,
+            }
+        }
+        let all = futures_util::stream::iter(&owners)
+            .for_each_concurrent(AT_ONCE, |owner| self.give_up_if_possible(owner));
+        if tokio::time::timeout(PATIENCE, all).await.is_err() {
+            tracing::warn!(%snap_in, "not every connection of a deleted snap-in was given up in time");
         }
     }
 

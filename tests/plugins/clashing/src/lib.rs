@@ -17,6 +17,7 @@ impl Plugin for Clashing {
                 description: String::new(),
                 config_schema: json!(true),
                 takes_http: false,
+                takes_ticks: false,
                 own_thread: false,
             }],
             sinks: Vec::new(),

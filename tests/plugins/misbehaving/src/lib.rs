@@ -160,6 +160,7 @@ impl Plugin for Misbehaving {
                 "additionalProperties": false,
             }),
             takes_http: true,
+            takes_ticks: false,
             own_thread: false,
         };
         Descriptor {

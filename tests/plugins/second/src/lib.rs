@@ -40,6 +40,7 @@ fn describe(name: &str) -> TypeDescriptor {
         description: String::new(),
         config_schema: json!({ "type": "object" }),
         takes_http: true,
+        takes_ticks: false,
         own_thread: false,
     }
 }

@@ -9,8 +9,7 @@ use mortise_plugin::{
 use serde_json::{Value, json};
 
 /// The types.
-pub const TYPES: [&str; 5] =
-    ["devrev-webhook", "email-forward", "flow-events", "poll", "timer-events"];
+pub const TYPES: [&str; 4] = ["devrev-webhook", "email-forward", "flow-events", "poll"];
 
 pub struct StandIns;
 
@@ -42,6 +41,7 @@ fn describe(name: &str) -> TypeDescriptor {
         description: String::new(),
         config_schema: json!({ "type": "object" }),
         takes_http: false,
+        takes_ticks: false,
         own_thread: false,
     }
 }
