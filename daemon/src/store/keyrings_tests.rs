@@ -146,7 +146,6 @@ async fn begin(store: &Store, owner: KeyringOwner, state: &'static str, expires_
         scopes: vec!["s".to_owned()],
         redirect_uri: "http://x/keyrings.authorize".to_owned(),
         envelope: KeyringId(0),
-        is_for_upgrade: false,
         expires_ms,
         begun_by: "test".to_owned(),
     };
