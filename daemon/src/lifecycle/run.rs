@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn what_is_put_off_waits_longer_each_time_and_costs_no_attempt() {
         let off = AttemptOutcome::Postponed { reason: "no token".to_owned() };
-        check(&[off.clone()], 0, Next::Again { at_ms: 6000 });
+        check(std::slice::from_ref(&off), 0, Next::Again { at_ms: 6000 });
         check(&vec![off.clone(); 3], 0, Next::Again { at_ms: 21_000 });
         check(&vec![off.clone(); 200], 0, Next::Again { at_ms: 301_000 });
         check(&vec![off.clone(); 301], 0, Next::End(RunState::Dead));
