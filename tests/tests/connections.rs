@@ -621,6 +621,65 @@ fn servers_answer_in_several_ways() {
 }
 
 #[test]
+fn what_a_type_leaves_out_is_as_the_rfc_says() {
+    let (daemon, server) = (daemon(), OauthServer::start());
+    let url = server.url();
+    let sections = format!(
+        "
+keyrings:
+  organization:
+    - {{name: connection, description: For the other side., types: [bare]}}
+developer_keyrings:
+  - {{name: client, description: Id and secret.}}
+keyring_types:
+  - id: bare
+    name: Bare
+    description: Nothing but the endpoints, and whose it is.
+    kind: oauth2
+    oauth_secret: client
+    authorize: {{type: config, auth_url: '{url}/authorize', token_url: '{url}/token'}}
+    organization_data:
+      type: config
+      url: '{url}/me'
+      method: GET
+      headers: {{Authorization: 'Bearer [ACCESS_TOKEN]'}}
+      response_jq: '.organizations | map({{id: .uid, name: .title}})'
+"
+    );
+    let installed =
+        daemon.install_draft(&Parts::new("asker", SIGNED, ASKER).with_sections(&sections));
+    let client = json!({ "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET }).to_string();
+    let client = json!({ "package": "asker", "name": "client", "secret": client });
+    daemon.call("developer-keyrings.set", &client);
+    let path = granted(&server, &begin(&daemon, &installed));
+    let page = come_back(&daemon, &path);
+    assert!(page.text().contains("is connected to Acme"), "{}", page.text());
+    let ready = keyring(&daemon, &installed);
+    assert_eq!(ready["organization"], json!({ "id": "7", "name": "Acme" }), "{ready}");
+    daemon.call("keyrings.refresh", &which(&installed));
+    let tried = daemon.call("keyrings.verify", &which(&installed));
+    assert_eq!(tried["problem"], Value::Null, "{tried}");
+    let problem = refused(&daemon, "keyrings.revoke", &which(&installed));
+    assert!(problem["message"].to_string().contains("does not say how"), "{problem}");
+
+    server.behave(|it| it.organizations = json!([{ "uid": "a" }, { "uid": "b" }]));
+    let page = come_back(&daemon, &granted(&server, &begin(&daemon, &installed)));
+    assert!(page.status == 400 && page.text().contains("a, b"), "{}", page.text());
+    let mut one = which(&installed);
+    one["organization"] = json!("b");
+    let begun = daemon.call("keyrings.connect", &one);
+    let page = begun["authorize_url"].as_str().expect("a page");
+    assert_eq!(come_back(&daemon, &granted(&server, page)).status, 200);
+    assert_eq!(keyring(&daemon, &installed)["organization"]["id"], "b");
+    server.withdraw();
+    let tried = daemon.call("keyrings.verify", &which(&installed));
+    assert!(tried["problem"].to_string().contains("answered 401"), "{tried}");
+    assert_eq!(tried["keyring"]["verified"], false, "{tried}");
+    assert!(!tried.to_string().contains("planted"), "{tried}");
+    assert_nothing_leaked(&daemon, &server);
+}
+
+#[test]
 fn deleting_a_connection_gives_it_up_and_deleting_a_snap_in_leaves_nothing() {
     let (daemon, server) = (daemon(), OauthServer::start());
     let installed = install(&daemon, &server);

@@ -17,6 +17,7 @@ mod events;
 mod extent;
 mod functions;
 mod hooks;
+mod keyring_view;
 mod keyrings;
 mod keys;
 mod lists;

@@ -9,6 +9,7 @@ mod change;
 mod error;
 mod exchange;
 mod jq;
+mod keep_fresh;
 mod refresh;
 mod registration;
 mod revoke;

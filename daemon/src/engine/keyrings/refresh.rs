@@ -1,4 +1,4 @@
-//! Renewing access tokens: before they expire, on use and by themselves; one attempt at a time for
+//! Renewing access tokens: on use when they are due, or when somebody asks; one attempt at a time for
 //! each keyring, whoever wants it.
 //!
 //! Invariant: tokens that a server has given are on the disk before anybody gets to use them, because
@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
@@ -23,14 +22,8 @@ use crate::connections::secret::{KeyringSecret, Tokens};
 use crate::connections::types;
 use crate::model::id::KeyringId;
 use crate::model::keyring::{KeyringOwner, KeyringState};
-use crate::model::snap_in::SnapInState;
-use crate::store::{KeyringRecord, PageRequest, StoreError};
+use crate::store::{KeyringRecord, StoreError};
 
-/// How often tokens are looked at that are due while nobody uses them.
-const SHORTEST_LOOK: Duration = Duration::from_secs(1);
-const LONGEST_LOOK: Duration = Duration::from_secs(30);
-/// How many are renewed at the same time then.
-const AT_ONCE: usize = 8;
 /// How long the store may refuse new tokens before they are given up.
 const STORE_PATIENCE: Duration = Duration::from_secs(30);
 /// Why a keyring of a version of before is left alone.
@@ -368,7 +361,7 @@ impl Keyrings {
 
     /// Tells whoever runs a snap-in that it cannot function, if it cannot. A person's own keyring is
     /// his alone.
-    async fn report(&self, record: &KeyringRecord, reason: &str) {
+    pub(super) async fn report(&self, record: &KeyringRecord, reason: &str) {
         let KeyringOwner::SnapIn { snap_in, name } = &record.owner else { return };
         let Some(listener) = self.0.broken.get() else { return };
         match self.standing(record) {
@@ -388,90 +381,6 @@ impl Keyrings {
         let mut under_way = self.0.attempts.under_way.subscribe();
         // The sender lives as long as this.
         let _ = under_way.wait_for(|it| *it == 0).await;
-    }
-
-    /// Renews what is due although nobody uses it, for ever: refresh tokens die of being left alone.
-    pub async fn keep_fresh(self) {
-        loop {
-            let look_again = match self.renew_what_is_due().await {
-                Ok(next) => next.clamp(SHORTEST_LOOK, LONGEST_LOOK),
-                Err(error) => {
-                    warn!(%error, "the tokens that are due cannot be found");
-                    LONGEST_LOOK
-                }
-            };
-            // Whatever was set meanwhile may be due sooner.
-            let _ = tokio::time::timeout(look_again, self.0.changed.notified()).await;
-        }
-    }
-
-    /// Renews what is due; answers when the next one is.
-    async fn renew_what_is_due(&self) -> Result<Duration, StoreError> {
-        let now_ms = self.0.parts.clock.now_ms();
-        let mut due = Vec::new();
-        let mut broken = Vec::new();
-        let mut next_ms = u64::MAX;
-        let mut from = None;
-        loop {
-            let page = PageRequest { from, limit: usize::MAX, newest_first: false };
-            let page = self.0.parts.store.read(|tables| {
-                tables.list_keyrings(page, |it| {
-                    it.expires_ms.is_some() || matches!(it.state, KeyringState::Broken { .. })
-                })
-            })?;
-            for (id, record) in page.rows {
-                match (&record.state, life(&record)) {
-                    (KeyringState::Broken { .. }, _) => broken.push(record),
-                    (KeyringState::Ready, Some(life)) => {
-                        let at = if record.refreshable { life.due_ms() } else { life.expires_ms };
-                        if at <= now_ms {
-                            let standing = self.standing(&record)?;
-                            if standing != Standing::Needed {
-                                // A version of before may have waited for it.
-                                self.set_waiting(&record.owner, id, false);
-                            }
-                            if standing != Standing::Kept {
-                                due.push((id, record.generation));
-                            }
-                        } else {
-                            next_ms = next_ms.min(at);
-                        }
-                    }
-                    (KeyringState::Ready, None) | (KeyringState::Pending, _) => {}
-                }
-            }
-            match page.next {
-                Some(next) => from = Some(next),
-                None => break,
-            }
-        }
-        let renewals = futures_util::stream::iter(due);
-        renewals
-            .for_each_concurrent(AT_ONCE, |(id, generation)| async move {
-                // What came of it is logged and stored; whoever uses it hears of it then.
-                let _ = self.renewed(id, generation, Occasion::Due).await;
-            })
-            .await;
-        for record in broken {
-            self.report_again(&record).await;
-        }
-        Ok(Duration::from_millis(next_ms.saturating_sub(now_ms)))
-    }
-
-    /// A snap-in may have missed that its keyring broke: the daemon ended in between, or somebody
-    /// activated it all the same.
-    async fn report_again(&self, record: &KeyringRecord) {
-        let (KeyringState::Broken { reason }, KeyringOwner::SnapIn { snap_in, .. }) =
-            (&record.state, &record.owner)
-        else {
-            return;
-        };
-        let found = self.0.parts.store.read(|tables| tables.snap_in(*snap_in));
-        if let Ok(Some(snap_in)) = found
-            && snap_in.state == SnapInState::Active
-        {
-            self.report(record, reason).await;
-        }
     }
 }
 
