@@ -97,3 +97,53 @@ fn a_trigger_url_is_registered_on_activation_and_taken_back() {
     let last = server.take_seen().pop().expect("a request");
     assert_eq!((last.method.as_str(), last.path.as_str()), ("DELETE", "/hooks/4711"));
 }
+
+#[test]
+fn sources_of_people_are_registered_when_they_enable_it_and_taken_back() {
+    let server = FileServer::start();
+    let daemon = daemon_for(&server);
+    let base = server.url("");
+    let parts = Parts::new("personal", SIGNED, ECHO);
+    let own = format!(
+        "  user:
+    - name: own
+      type: flow-custom-webhook
+      config:
+        policy: |
+          package rego
+          output = {{\"event\": input.request.body, \"event_key\": \"tick\"}}
+      registration:
+        register:
+          url: {base}/people/{{{{source.name}}}}
+          body: {{ to: '{{{{source.trigger_url}}}}' }}
+          id_jq: .id
+        unregister:
+          url: {base}/people/{{{{registration.id}}}}
+functions:
+"
+    );
+    let manifest = parts.manifest().replacen("functions:\n", &own, 1);
+    daemon.call("packages.create", &json!({ "slug": "personal" }));
+    let version = daemon.call(
+        "versions.create",
+        &json!({ "package": "personal", "manifest": manifest, "archive": parts.archive() }),
+    );
+    let made = daemon.call("snap-ins.create", &json!({ "version": version["version"]["id"] }));
+    let id = made["snap_in"]["id"].as_str().expect("an id").to_owned();
+    server.put("/people/own", Answer::bytes(br#"{"id":17}"#.to_vec()));
+    server.put("/people/17", Answer::bytes(Vec::new()));
+    daemon.step("activate", &id, "ACTIVE");
+    assert!(server.take_seen().is_empty(), "nobody has enabled it");
+
+    let ada = json!({ "id": id, "user": "ada" });
+    daemon.call("snap-ins.enable", &ada);
+    let seen = server.take_seen();
+    let [register] = seen.as_slice() else { panic!("{seen:?}") };
+    assert_eq!((register.method.as_str(), register.path.as_str()), ("POST", "/people/own"));
+    let url = register.json()["to"].as_str().expect("a URL").to_owned();
+    assert!(url.contains("/hooks/"), "{url}");
+    daemon.call("snap-ins.disable", &ada);
+    let seen = server.take_seen();
+    let [taken_back] = seen.as_slice() else { panic!("{seen:?}") };
+    assert_eq!((taken_back.method.as_str(), taken_back.path.as_str()), ("DELETE", "/people/17"));
+}
