@@ -443,3 +443,35 @@ fn nothing_is_changed_on_the_way_from_one_state_to_another() {
     assert_eq!(daemon.call("snap-ins.get", &wait)["snap_in"]["state"], "ACTIVE");
     daemon.call("keyrings.set", &set("token"));
 }
+
+#[test]
+fn a_developer_provides_what_a_version_declares_and_in_its_form() {
+    let daemon = Daemon::start();
+    let parts = Parts::new("provided", SIGNED, ECHO).with_sections(
+        "developer_keyrings:\n  - name: app\n    description: The client.\n    \
+         types: [oauth-secret]\n  - name: key\n    description: A key.\n    \
+         types: [snap-in-secret]\n",
+    );
+    let set = |name: &str, rest: Value| {
+        let mut body = json!({ "package": "provided", "name": name });
+        for (key, value) in rest.as_object().expect("an object") {
+            body[key] = value.clone();
+        }
+        body
+    };
+    daemon.call("packages.create", &json!({ "slug": "provided" }));
+    daemon.call("developer-keyrings.set", &set("early", json!({ "secret": "before a version" })));
+    daemon.install_draft(&parts);
+    let unknown =
+        daemon.refused("developer-keyrings.set", &set("kye", json!({ "secret": "x" })), 404);
+    assert!(unknown.to_string().contains("\"key\""), "it lists what is declared: {unknown}");
+    daemon.call("developer-keyrings.set", &set("key", json!({ "secret": "plain text" })));
+    let client = json!({ "client_id": "id", "client_secret": "a-secret" });
+    daemon.call("developer-keyrings.set", &set("app", client));
+    let text =
+        daemon.refused("developer-keyrings.set", &set("app", json!({ "secret": "oops" })), 400);
+    assert!(text.to_string().contains("client_id"), "{text}");
+    let kept = daemon.call("developer-keyrings.list", &json!({ "package": "provided" }));
+    let types: Vec<_> = kept["developer_keyrings"].as_array().expect("a list").iter().collect();
+    assert!(types.iter().any(|it| it["name"] == "app" && it["type"] == "oauth-secret"), "{kept}");
+}

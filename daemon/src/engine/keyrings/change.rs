@@ -1,10 +1,12 @@
 //! Setting and removing keyrings, in two steps: [`Keyrings::prepare`] checks and stores nothing, so
 //! that somebody can be asked in between, and [`Keyrings::commit`] stores.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use crate::connections::change::{
-    Change, DeveloperGiven, Given, fields_json, merge, merge_developer,
+    Change, DeveloperGiven, Given, Problem, fields_json, merge, merge_developer,
 };
 use crate::connections::destination::Destination;
 use crate::connections::secret::{KeyringSecret, SecretText};
@@ -13,7 +15,7 @@ use crate::connections::verification;
 use crate::model::id::{KeyringId, PackageId, VersionId};
 use crate::model::keyring::{ExternalOrganization, KeyringOwner, KeyringState};
 use crate::model::manifest::SecretConfig;
-use crate::store::{KeyringRecord, KeyringRemoval, KeyringSetting};
+use crate::store::{KeyringRecord, KeyringRemoval, KeyringSetting, PageRequest};
 
 use super::{KeyringError, Keyrings, Located, jq, verify};
 
@@ -146,9 +148,61 @@ impl Keyrings {
         let before = found.map(|(id, envelope)| self.open(id, &envelope)).transpose()?;
         let (secret, is_client) =
             merge_developer(before.as_ref(), given).map_err(KeyringError::Invalid)?;
+        self.check_declared_by_developer(package, name, is_client)?;
         let type_id = if is_client { OAUTH_CLIENT } else { PLAIN[0] };
         let record = new_record(owner, type_id.to_owned(), by);
         Ok(Prepared { record, version: None, secret: KeyringSecret::Plain { secret } })
+    }
+
+    /// Refuses a name that is none of those that versions of the package declare, and a text where a
+    /// version wants a client of OAuth2. A package that declares none yet may be given its keyrings
+    /// beforehand.
+    fn check_declared_by_developer(
+        &self,
+        package: PackageId,
+        name: &str,
+        is_client: bool,
+    ) -> Result<(), KeyringError> {
+        let mut declared = BTreeSet::new();
+        let mut wants_client = false;
+        let mut from = None;
+        loop {
+            let page = PageRequest { from, limit: usize::MAX, newest_first: false };
+            let page =
+                self.0.parts.store.read(|tables| tables.list_versions(Some(package), page))?;
+            for (_, version) in page.rows {
+                let manifest = version.manifest;
+                if let Some(found) = manifest.developer_keyring(name) {
+                    // The newest that declares it says what it is.
+                    wants_client = found.types.iter().any(|it| it.contains("oauth"))
+                        || manifest
+                            .keyring_types
+                            .iter()
+                            .any(|it| it.oauth_secret.as_deref() == Some(name));
+                }
+                declared.extend(manifest.developer_keyrings.into_iter().map(|it| it.name));
+            }
+            match page.next {
+                Some(next) => from = Some(next),
+                None => break,
+            }
+        }
+        if declared.is_empty() {
+            return Ok(());
+        }
+        if !declared.contains(name) {
+            let (name, declared) = (name.to_owned(), declared.into_iter().collect());
+            return Err(KeyringError::NoSuchKeyring { name, declared });
+        }
+        if wants_client && !is_client {
+            let message = "is to be a client of OAuth2: send `client_id` and `client_secret`";
+            return Err(KeyringError::Invalid(vec![Problem {
+                field: "secret".to_owned(),
+                message: message.to_owned(),
+                allowed: vec!["client_id".to_owned(), "client_secret".to_owned()],
+            }]));
+        }
+        Ok(())
     }
 
     /// Stores what was prepared, and binds it to its owner.
