@@ -72,6 +72,16 @@ pub fn read(hook: HookType, result: Option<&str>) -> Result<HookAnswer, String> 
     }
 }
 
+/// Writes values that a hook answered over the inputs; null puts one back to its default.
+pub fn write_over(inputs: &mut Map<String, Value>, written: &Map<String, Value>) {
+    for (name, value) in written {
+        match value {
+            Value::Null => inputs.remove(name),
+            value => inputs.insert(name.clone(), value.clone()),
+        };
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

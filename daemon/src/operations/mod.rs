@@ -25,6 +25,7 @@ use crate::configuration::readiness::Missing;
 use crate::engine::contexts::{SnapInContext, VersionContext};
 use crate::engine::invocation::{Invoker, OfferedKeyring};
 use crate::engine::keyrings::{KeyringError, Keyrings};
+use crate::lifecycle::hook_answer::write_over;
 use crate::lifecycle::snap_in::{self, Event, Refusal};
 use crate::model::event::Cause;
 use crate::model::id::{RunId, SnapInId};
@@ -208,7 +209,7 @@ impl Operations {
         }
         for hook in hooks {
             let written = self.ask_hook(hook, lease, asker, id, &record, &version, &change).await?;
-            write_over(&mut record.inputs, written);
+            write_over(&mut record.inputs, &written);
         }
         Ok(record.inputs)
     }
@@ -250,16 +251,6 @@ impl Operations {
             run,
             message,
         })
-    }
-}
-
-/// Writes what a hook answered over the inputs; null puts one back to its default.
-fn write_over(inputs: &mut Map<String, Value>, written: Map<String, Value>) {
-    for (name, value) in written {
-        match value {
-            Value::Null => inputs.remove(&name),
-            value => inputs.insert(name, value),
-        };
     }
 }
 

@@ -6,13 +6,12 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::configure::configured;
-use super::{
-    Asker, Change, OperationError, Operations, Present, refuse_unless_allowed, write_over,
-};
+use super::{Asker, Change, OperationError, Operations, Present, refuse_unless_allowed};
 use crate::actors::Configure;
 use crate::configuration::inputs;
 use crate::configuration::plan::{self, DetachedSource, Plan};
 use crate::engine::contexts::VersionContext;
+use crate::lifecycle::hook_answer::write_over;
 use crate::lifecycle::snap_in::Event;
 use crate::model::id::{SnapInId, VersionId};
 use crate::model::manifest::{HookType, Level};
@@ -63,7 +62,7 @@ impl Operations {
             let written = self
                 .ask_hook(HookType::Validate, &lease, asker, id, &proposed, &after, &none)
                 .await?;
-            write_over(&mut proposed.inputs, written);
+            write_over(&mut proposed.inputs, &written);
         }
         let configuration = Configuration {
             revision,

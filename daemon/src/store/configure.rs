@@ -12,8 +12,6 @@ use super::tables::{WriteTables, get};
 use crate::lifecycle::snap_in::Event;
 use crate::model::id::{AutomationId, SnapInId, SourceId, VersionId};
 use crate::model::manifest::{Level, Manifest};
-use crate::model::snap_in::SourceStatus;
-use crate::random::secret_text;
 
 /// How many versions a snap-in remembers that it was of.
 const MOST_PAST_VERSIONS: usize = 50;
@@ -119,16 +117,7 @@ impl WriteTables<'_> {
                 .position(|(_, it)| it.name == declared.name && it.kind == declared.kind);
             let source = match place {
                 Some(place) => known.swap_remove(place).0,
-                None => self.add_source(SourceRecord {
-                    snap_in: id,
-                    name: declared.name.clone(),
-                    kind: declared.kind.clone(),
-                    token: secret_text(),
-                    status: SourceStatus::Active,
-                    reason: None,
-                    user: None,
-                    registration: None,
-                })?,
+                None => self.declare_source(id, declared, None)?,
             };
             kept.push(source);
         }

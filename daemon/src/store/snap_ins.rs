@@ -8,13 +8,16 @@ use serde_json::{Map, Value};
 use super::records::{EffectRecord, SnapInRecord, SourceRecord};
 use super::tables::{Page, PageRequest, ReadTables, WriteTables, get, put};
 use super::{StoreError, record::decode, schema};
+use crate::lifecycle::hook_answer::write_over;
 use crate::lifecycle::snap_in::{self, Decision, Event, Refusal};
 use crate::model::id::{
-    AutomationId, EffectId, PackageId, ServiceAccountId, SnapInId, SourceId, VersionId,
+    AutomationId, EffectId, PackageId, ServiceAccountId, SnapInId, SourceId, UserId, VersionId,
 };
+use crate::model::manifest::EventSource;
 use crate::model::manifest::Tag;
 use crate::model::scope::{Extent, Scope};
 use crate::model::snap_in::{SnapInState, SourceStatus};
+use crate::random::secret_text;
 
 /// A snap-in to be created, in DRAFT.
 #[derive(Clone, Debug)]
@@ -70,16 +73,6 @@ pub enum Transition {
     NoSuchVersion,
 }
 
-/// Writes values over others; null takes one out.
-fn write_inputs(inputs: &mut Map<String, Value>, written: &Map<String, Value>) {
-    for (name, value) in written {
-        match value {
-            Value::Null => inputs.remove(name),
-            value => inputs.insert(name.clone(), value.clone()),
-        };
-    }
-}
-
 impl WriteTables<'_> {
     /// Creates a snap-in in DRAFT, with its sources and their trigger URLs.
     pub fn create_snap_in(&mut self, new: &NewSnapIn) -> Result<Creation, StoreError> {
@@ -128,6 +121,25 @@ impl WriteTables<'_> {
         Ok(Creation::Created(id))
     }
 
+    /// Makes a source as a manifest declares it, for everybody or for one person.
+    pub(super) fn declare_source(
+        &mut self,
+        snap_in: SnapInId,
+        declared: &EventSource,
+        user: Option<UserId>,
+    ) -> Result<SourceId, StoreError> {
+        self.add_source(SourceRecord {
+            snap_in,
+            name: declared.name.clone(),
+            kind: declared.kind.clone(),
+            token: secret_text(),
+            status: SourceStatus::Active,
+            reason: None,
+            user,
+            registration: None,
+        })
+    }
+
     /// Makes a source and its trigger URL.
     pub(super) fn add_source(&mut self, record: SourceRecord) -> Result<SourceId, StoreError> {
         let source = SourceId(self.new_id());
@@ -161,7 +173,7 @@ impl WriteTables<'_> {
         }
         self.step(id, record, event, |_, record| {
             if !inputs.is_empty() {
-                write_inputs(&mut record.inputs, inputs);
+                write_over(&mut record.inputs, inputs);
                 record.revision += 1;
             }
             Ok(())

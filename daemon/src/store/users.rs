@@ -15,8 +15,6 @@ use super::{StoreError, schema};
 use crate::lifecycle::snap_in::{self, Event, Refusal};
 use crate::model::id::{SnapInId, SourceId, UserId};
 use crate::model::manifest::{EventSource, Level, Manifest};
-use crate::model::snap_in::SourceStatus;
-use crate::random::secret_text;
 
 /// How many event sources of people a snap-in may have: all of them are in its record.
 pub const MOST_USER_SOURCES: usize = 10_000;
@@ -148,16 +146,7 @@ impl WriteTables<'_> {
         for declared in user_sources(manifest) {
             let source = match self.known_source(settings, declared)? {
                 Some(known) => known,
-                None => self.add_source(SourceRecord {
-                    snap_in: id,
-                    name: declared.name.clone(),
-                    kind: declared.kind.clone(),
-                    token: secret_text(),
-                    status: SourceStatus::Active,
-                    reason: None,
-                    user: Some(user),
-                    registration: None,
-                })?,
+                None => self.declare_source(id, declared, Some(user))?,
             };
             let before = settings.sources.insert(declared.name.clone(), source);
             settings.detached_sources.retain(|it| *it != source);
