@@ -373,11 +373,12 @@ fn an_upgrade_shows_its_plan_and_can_be_taken_back() {
     version(2);
     let again = script(&daemon, &["snap-in", "upgrade", SCOPE, "2"], "");
     assert_says(&again, 0, &["is of version 2 already"]);
-
     let back = script(&daemon, &["snap-in", "rollback", SCOPE], "");
     assert_says(&back, 2, &["region", "--yes"]);
     let back = script(&daemon, &["snap-in", "rollback", SCOPE, "--yes"], "");
     assert_says(&back, 0, &["is ACTIVE"]);
+    let back = ["snap-in", "rollback", SCOPE, "--yes"];
+    assert_says(&script(&daemon, &back, ""), 1, &["no earlier version"]);
     version(1);
     let page = script(&daemon, &["snap-in", "show", SCOPE], "");
     assert_says(&page, 0, &["Past versions", "snap-in upgrade", "a newer version is there"]);

@@ -57,6 +57,9 @@ pub(super) struct Detail {
     missing: Vec<MissingThing>,
     /// Versions that it was of before, oldest first.
     past_versions: Vec<PastVersion>,
+    /// Where a rollback leads that names no version; absent when there is none to go back to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rollback_version: Option<String>,
     /// Grows with every change of its configuration.
     revision: u64,
 }
@@ -208,6 +211,7 @@ impl Detail {
             tags: record.tags.iter().map(|(name, id)| (name.clone(), id.to_string())).collect(),
             missing: missing.iter().map(MissingThing::of).collect(),
             past_versions: record.past_versions.iter().map(past_version).collect(),
+            rollback_version: api.operations.version_below(record)?.map(|it| it.to_string()),
             revision: record.revision,
         })
     }

@@ -16,7 +16,7 @@ use crate::lifecycle::snap_in::Event;
 use crate::model::id::{SnapInId, VersionId};
 use crate::model::manifest::{HookType, Level};
 use crate::model::snap_in::SnapInState;
-use crate::store::{Configuration, SnapInRecord};
+use crate::store::{Configuration, SnapInRecord, StoreError};
 
 impl Operations {
     /// What moving it to `version` would mean.
@@ -76,12 +76,17 @@ impl Operations {
     /// The version that it was of before, if that is still kept.
     pub fn past_version(&self, id: SnapInId) -> Result<VersionId, OperationError> {
         let Present { record, version: _ } = self.look(id)?;
-        for version in versions_below(&record).into_iter().rev() {
+        self.version_below(&record)?.ok_or(OperationError::NoPastVersion)
+    }
+
+    /// The same for a snap-in that is at hand.
+    pub fn version_below(&self, record: &SnapInRecord) -> Result<Option<VersionId>, StoreError> {
+        for version in versions_below(record).into_iter().rev() {
             if self.services.contexts.version(version)?.is_some() {
-                return Ok(version);
+                return Ok(Some(version));
             }
         }
-        Err(OperationError::NoPastVersion)
+        Ok(None)
     }
 
     fn version_for(

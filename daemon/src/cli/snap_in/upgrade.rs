@@ -141,7 +141,7 @@ pub(super) fn rollback(client: &Client, as_json: bool, options: &Rollback) -> Re
     let snap_in = get(client, &options.snap_in)?;
     let version = match &options.version {
         Some(text) => stored(client, &snap_in, &Origin::of(text))?["version"]["id"].clone(),
-        None => last_version(client, &snap_in)?,
+        None => last_version(&snap_in)?,
     };
     let planned = plan(client, &snap_in, &version)?;
     let mut person = Terminal::open();
@@ -348,17 +348,17 @@ fn numbers(versions: &[Value]) -> String {
     numbers.join(", ")
 }
 
-fn last_version(client: &Client, snap_in: &Value) -> Result<Value, Failure> {
-    let past = snap_in["past_versions"].as_array().cloned().unwrap_or_default();
-    for version in past.iter().rev().map(|it| &it["version"]) {
-        let is_kept = *version != snap_in["version"]
-            && client.try_call("versions.get", &json!({ "id": version }))?.is_ok();
-        if is_kept {
-            return Ok(version.clone());
+/// Where a rollback leads that names no version: the daemon knows the way that was come.
+fn last_version(snap_in: &Value) -> Result<Value, Failure> {
+    match &snap_in["rollback_version"] {
+        Value::Null => {
+            let scope = shown(&snap_in["scope"]);
+            Err(Failure::refused(format!(
+                "{scope} has no earlier version to go back to; name one with its id or number"
+            )))
         }
+        version => Ok(version.clone()),
     }
-    let scope = shown(&snap_in["scope"]);
-    Err(Failure::refused(format!("{scope} was of no other version that is still there")))
 }
 
 fn plan(client: &Client, snap_in: &Value, version: &Value) -> Result<Value, Failure> {
