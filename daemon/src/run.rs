@@ -33,6 +33,7 @@ use crate::engine::keyrings::{self, Keyrings};
 use crate::engine::routes::Routes;
 use crate::engine::source_log::SourceLogs;
 use crate::engine::timers::Timers;
+use crate::functions::kind::RunnerKind;
 use crate::functions::pool::{Pool, PoolOptions};
 use crate::model::http::EgressRules;
 use crate::operations::Operations;
@@ -378,7 +379,7 @@ fn processes(config: &Config) -> usize {
 
 /// Finds out what the kernel enforces, and says what it does not.
 async fn look_at_sandbox(pool: &Pool, status: &Status, required: bool) {
-    let missing = match pool.probe().await {
+    let missing = match pool.probe(RunnerKind::Quickjs).await {
         Ok(report) => {
             for lack in &report.missing {
                 warn!(lack, "the sandbox of functions lacks a protection");

@@ -3,15 +3,16 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::error::{ApiError, Code};
+use super::error::ApiError;
 use super::rights::Caller;
 use super::{Api, snap_ins};
-use crate::engine::invocation::Call as FunctionCall;
-use crate::model::run::{AttemptOutcome, RunError, RunHead, RunLogLine, RunState, RunTrigger};
+use crate::model::run::{RunError, RunLogLine, RunRequest, RunState, RunTrigger};
+use crate::operations::{self, Calling};
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -36,52 +37,37 @@ pub(super) struct Called {
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<RunError>,
     logs: Vec<RunLogLine>,
+    /// What it called out to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    requests: Vec<RunRequest>,
+}
+
+impl From<operations::Called> for Called {
+    fn from(called: operations::Called) -> Called {
+        let operations::Called { run, state, result, error, logs, requests } = called;
+        Called { run: run.to_string(), state, result, error, logs, requests }
+    }
+}
+
+/// A payload as callers send it, or `{}`.
+pub(super) fn payload_or_empty(payload: Option<Box<RawValue>>) -> Bytes {
+    match payload {
+        Some(payload) => String::from(Box::<str>::from(payload)).into(),
+        None => Bytes::from_static(b"{}"),
+    }
 }
 
 pub(super) async fn call(api: Arc<Api>, caller: Caller, call: Call) -> Result<Called, ApiError> {
-    let (snap_in, record) = snap_ins::find(&api, &caller, &call.snap_in)?;
-    if !record.state.runs_start() {
-        let message = format!(
-            "the snap-in is {}: functions run only while it is ACTIVE",
-            record.state.name()
-        );
-        return Err(ApiError::new(Code::Conflict, message));
-    }
-    if !api.services.store.has_room() {
-        return Err(crate::store::StoreError::Full.into());
-    }
-    let version = api.services.contexts.version(record.version)?;
-    let known = version.as_ref().is_some_and(|it| it.manifest.function(&call.function).is_some());
-    if !known {
-        return Err(ApiError::not_found("function", &call.function));
-    }
-    let started_ms = api.services.clock.now_ms();
-    let run = api.invoker.new_run();
-    let mut head = RunHead {
+    let (snap_in, _) = snap_ins::find(&api, &caller, &call.snap_in)?;
+    let calling = Calling {
+        snap_in,
+        function: call.function,
+        trigger: RunTrigger::Call,
+        payload: payload_or_empty(call.payload),
+        event_type: String::new(),
+        source_id: String::new(),
+        user: None,
         cause: caller.cause,
-        ..RunHead::new(snap_in, record.version, call.function, RunTrigger::Call, started_ms)
     };
-    let payload = match call.payload {
-        Some(payload) => String::from(Box::<str>::from(payload)).into(),
-        None => bytes::Bytes::from_static(b"{}"),
-    };
-    let execution = api
-        .invoker
-        .call(FunctionCall::new(run, head.clone(), payload, String::new(), String::new()))
-        .await;
-    let (state, error) = match &execution.outcome {
-        AttemptOutcome::Succeeded => (RunState::Succeeded, None),
-        AttemptOutcome::Failed(error) => (RunState::Failed, Some(error.clone())),
-        AttemptOutcome::Interrupted { reason }
-        | AttemptOutcome::Postponed { reason }
-        | AttemptOutcome::Cancelled { reason } => {
-            let (kind, message) = ("interrupted".to_owned(), reason.clone());
-            (RunState::Failed, Some(RunError { kind, message, ..RunError::default() }))
-        }
-    };
-    head.end_with(state, execution.outcome, api.services.clock.now_ms());
-    let output = execution.output;
-    let (result, logs) = (output.result.clone(), output.logs.clone());
-    api.services.store.write(move |tables| tables.record_run(run, &head, &output)).await?;
-    Ok(Called { run: run.to_string(), state, result, error, logs })
+    Ok(api.operations.call(calling).await?.into())
 }

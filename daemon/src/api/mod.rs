@@ -111,7 +111,9 @@ impl From<OperationError> for ApiError {
             OperationError::Ask(error) => error.into(),
             OperationError::NoSuchSnapIn
             | OperationError::NoSuchVersion(_)
+            | OperationError::NoSuchFunction(_)
             | OperationError::NoPastVersion => ApiError::new(Code::NotFound, message),
+            OperationError::NotActive(_) => ApiError::new(Code::Conflict, message),
             OperationError::SameVersion | OperationError::Busy | OperationError::OwnHook => {
                 ApiError::new(Code::Conflict, message)
             }

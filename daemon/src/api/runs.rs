@@ -133,8 +133,13 @@ pub(super) fn run(id: RunId, head: RunHead, output: RunOutput) -> Run {
             event = Some(of.to_string());
             automation = Some(by.to_string());
         }
-        RunTrigger::Call => {}
         RunTrigger::Hook { hook: which } => hook = Some(which),
+        RunTrigger::Call
+        | RunTrigger::Command { .. }
+        | RunTrigger::SnapKitAction { .. }
+        | RunTrigger::SnapComponent { .. }
+        | RunTrigger::ConfigurationPage { .. }
+        | RunTrigger::Operation { .. } => {}
     }
     let error = head.attempts.last().and_then(|it| match &it.outcome {
         Some(AttemptOutcome::Failed(error)) => Some(error.clone()),

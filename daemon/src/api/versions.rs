@@ -226,7 +226,13 @@ pub(super) async fn create(
     let sent = Sent { manifest, archive, url, sha256 };
     let Unpacked { manifest, files, .. } = sent.unpack(&api).await?;
     let services = &api.services;
-    let upload = Upload { package, manifest, files, uploaded_by: caller.principal.name() };
+    let upload = Upload {
+        package,
+        manifest,
+        files,
+        testing_url: None,
+        uploaded_by: caller.principal.name(),
+    };
     let uploaded = crate::engine::versions::create(
         upload,
         &services.plugins,

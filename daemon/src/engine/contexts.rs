@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::configuration::inputs;
 use crate::model::id::{KeyringId, SnapInId, SourceId, VersionId};
-use crate::model::manifest::{Level, Manifest};
+use crate::model::manifest::{ChosenRuntime, Level, Manifest, Runtime};
 use crate::store::{BlobHash, ReadTables, SnapInRecord, Store, StoreError};
 
 /// A version, as far as running its functions goes.
@@ -17,8 +17,21 @@ use crate::store::{BlobHash, ReadTables, SnapInRecord, Store, StoreError};
 pub struct VersionContext {
     /// The manifest.
     pub manifest: Manifest,
-    /// Where its code is.
+    /// Where its prepared code is.
     pub code: Option<BlobHash>,
+    /// Where all its files are, when a function needs them on the disk.
+    pub files: Option<BlobHash>,
+    /// Where events are posted for functions with the runtime `remote`.
+    pub testing_url: Option<String>,
+    /// What runs each function, and why.
+    pub runtimes: BTreeMap<String, ChosenRuntime>,
+}
+
+impl VersionContext {
+    /// What runs a function.
+    pub fn runtime(&self, function: &str) -> Runtime {
+        self.runtimes.get(function).map_or(Runtime::Quickjs, |it| it.runtime)
+    }
 }
 
 /// A snap-in, as far as running its functions goes.
@@ -102,7 +115,14 @@ impl Contexts {
         }
         let Some(record) = self.store.read(|tables| tables.version(id))? else { return Ok(None) };
         let code = record.code.as_deref().map(BlobHash::parse).transpose()?;
-        let context = Arc::new(VersionContext { manifest: record.manifest, code });
+        let files = record.files.as_deref().map(BlobHash::parse).transpose()?;
+        let context = Arc::new(VersionContext {
+            manifest: record.manifest,
+            code,
+            files,
+            testing_url: record.testing_url,
+            runtimes: record.runtimes,
+        });
         let mut versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
         if versions.len() >= MOST_VERSIONS {
             versions.clear();

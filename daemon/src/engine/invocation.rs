@@ -19,8 +19,11 @@ use super::handed_out::{HandedOut, Running};
 use super::keyrings::{KeyringError, Keyrings, ResolvedKeyring};
 use crate::clock::Clock;
 use crate::config::FunctionSettings;
+use crate::functions::kind::RunnerKind;
 use crate::functions::outcome::{Failure, FailureKind, LogLevel, Outcome, RunReport};
-use crate::functions::pool::{CodeSource, Invocation, Pool, SecretTexts, mask};
+use crate::functions::pool::{
+    CodeError, CodeSource, Invocation, LoadedCode, Pool, SecretTexts, mask,
+};
 use crate::lifecycle::run::RetryPolicy;
 use crate::model::event::DEV_OID;
 use crate::model::http::EgressRules;
@@ -164,7 +167,8 @@ impl Execute for Invoker {
                 Ok(Ok((event_type, payload))) => {
                     let source_id = match &attempt.head.trigger {
                         RunTrigger::Automation { automation, .. } => automation.to_string(),
-                        RunTrigger::Call | RunTrigger::Hook { .. } => String::new(),
+                        // The others are called, not queued.
+                        _ => String::new(),
                     };
                     let StartedAttempt { run, head, .. } = attempt;
                     this.call(Call::new(run, head, payload, event_type, source_id)).await
@@ -253,6 +257,7 @@ impl Parts {
                 run_id: call.run.to_string(),
                 snap_in: head.snap_in,
                 version: head.version,
+                runtime: RunnerKind::Quickjs,
                 code: Arc::new(StoredCode { contexts: self.contexts.clone(), hash: code }),
                 function: head.function.clone(),
                 event,
@@ -325,7 +330,7 @@ impl Parts {
         let head = &call.head;
         let automation_id = match &head.trigger {
             RunTrigger::Automation { automation, .. } => automation.to_string(),
-            RunTrigger::Call | RunTrigger::Hook { .. } => String::new(),
+            _ => String::new(),
         };
         let tags = snap_in.record.tags.iter();
         let event = FunctionEvent {
@@ -412,9 +417,13 @@ struct StoredCode {
 }
 
 impl CodeSource for StoredCode {
-    fn load(&self) -> BoxFuture<'_, Result<Arc<Vec<u8>>, String>> {
-        async { self.contexts.code(self.hash).map(Arc::new).map_err(|error| error.to_string()) }
-            .boxed()
+    fn load(&self) -> BoxFuture<'_, Result<LoadedCode, CodeError>> {
+        async {
+            let code = self.contexts.code(self.hash);
+            let code = code.map_err(|error| CodeError::NotNow(error.to_string()))?;
+            Ok(LoadedCode::Prepared(Arc::new(code)))
+        }
+        .boxed()
     }
 }
 
@@ -433,7 +442,7 @@ fn executed(report: RunReport, policy: RetryPolicy, started_ms: u64) -> Executio
         Outcome::Failed(failure) => (AttemptOutcome::Failed(run_error(failure)), None),
         Outcome::Interrupted { reason } => (AttemptOutcome::Interrupted { reason }, None),
     };
-    Execution { outcome, output: RunOutput { result, logs }, policy }
+    Execution { outcome, output: RunOutput { result, logs, requests: Vec::new() }, policy }
 }
 
 fn run_error(failure: Failure) -> RunError {
@@ -443,6 +452,7 @@ fn run_error(failure: Failure) -> RunError {
         message: failure.message,
         stack: failure.stack,
         retry: failure.kind == FailureKind::Thrown && failure.retry == Some(true),
+        refresh: failure.refresh,
     }
 }
 

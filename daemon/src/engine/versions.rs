@@ -1,5 +1,6 @@
 //! Making a version: manifest and files are checked whole, and only what is right is stored.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mortise_plugin::Role;
@@ -22,6 +23,8 @@ pub struct Upload {
     pub manifest: String,
     /// The files of its archive.
     pub files: Vec<ArchiveFile>,
+    /// Where events are posted for functions with the runtime `remote`.
+    pub testing_url: Option<String>,
     /// Name of the principal that uploads it.
     pub uploaded_by: String,
 }
@@ -199,6 +202,9 @@ pub async fn create(
         manifest_text: upload.manifest,
         manifest,
         code,
+        files: None,
+        testing_url: upload.testing_url,
+        runtimes: BTreeMap::new(),
         warnings: warnings.iter().map(Problem::to_string).collect(),
         created_by: upload.uploaded_by,
     };

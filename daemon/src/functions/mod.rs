@@ -13,6 +13,7 @@
 //! ```
 
 pub mod code;
+pub mod kind;
 pub mod outcome;
 pub mod pool;
 mod protocol;

@@ -12,7 +12,7 @@ use super::sandbox::SandboxReport;
 use crate::model::http::{Headers, Redirects};
 
 /// Changes whenever a frame changes.
-pub(super) const PROTOCOL: u32 = 1;
+pub(super) const PROTOCOL: u32 = 2;
 
 /// The most that one frame may hold. A peer that announces more is out of step or hostile.
 pub(super) const LARGEST_FRAME: usize = 256 * 1024 * 1024;
@@ -26,6 +26,12 @@ pub(super) enum ToRunner {
     Run(RunHeader),
     /// The answer to a [`FromRunner::Fetch`]; the body is the response's.
     Fetched { id: u64, answer: FetchAnswer },
+    /// The answer to a [`FromRunner::Connect`]: nothing is wrong, or why there is no connection.
+    Connected { id: u64, error: Option<String> },
+    /// Bytes that came over a connection, as the body. An empty body: the other side sends no more.
+    Received { id: u64 },
+    /// The connection is gone; nothing more comes for it.
+    Closed { id: u64, error: Option<String> },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -52,6 +58,13 @@ pub(super) enum FromRunner {
     Fetch { id: u64, request: FetchHeader },
     /// The function does not want the answer any more.
     Abandon { id: u64 },
+    /// The run wants a TCP connection; the daemon's egress decides, by the host as written. Ids are
+    /// unique among the connections of a process.
+    Connect { id: u64, host: String, port: u16 },
+    /// Bytes for a connection, as the body. An empty body: no more will be sent.
+    Send { id: u64 },
+    /// The connection is not wanted any more.
+    Close { id: u64 },
     /// Console output of a run that is still going.
     Logs(Vec<LogLine>),
     /// The run is over; the body is its result, when there is no failure.

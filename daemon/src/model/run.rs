@@ -101,6 +101,33 @@ pub enum RunTrigger {
         /// Which.
         hook: String,
     },
+    /// Somebody gave a command.
+    Command {
+        /// Its namespace in the manifest.
+        namespace: String,
+        /// Its name in the namespace.
+        name: String,
+    },
+    /// Somebody pressed a button or sent a form of a page that the snap-in had drawn.
+    SnapKitAction {
+        /// Its name in the manifest.
+        action: String,
+    },
+    /// A component is drawn for the first time.
+    SnapComponent {
+        /// Its name in the manifest.
+        component: String,
+    },
+    /// The page is drawn on which the snap-in is configured.
+    ConfigurationPage {
+        /// `organization` or `user`.
+        level: String,
+    },
+    /// A workflow called an operation.
+    Operation {
+        /// Its slug in the manifest.
+        slug: String,
+    },
 }
 
 impl RunTrigger {
@@ -108,7 +135,13 @@ impl RunTrigger {
     pub fn event(&self) -> Option<EventId> {
         match self {
             RunTrigger::Automation { event, .. } => Some(*event),
-            RunTrigger::Call | RunTrigger::Hook { .. } => None,
+            RunTrigger::Call
+            | RunTrigger::Hook { .. }
+            | RunTrigger::Command { .. }
+            | RunTrigger::SnapKitAction { .. }
+            | RunTrigger::SnapComponent { .. }
+            | RunTrigger::ConfigurationPage { .. }
+            | RunTrigger::Operation { .. } => None,
         }
     }
 }
@@ -211,6 +244,9 @@ pub struct RunError {
     /// Whether the function asked to be run again (`FunctionExecutionError`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub retry: bool,
+    /// Whether it asked for keyrings, tokens and inputs to be made anew before that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub refresh: bool,
 }
 
 /// The large part of a run, stored behind its head.
@@ -222,6 +258,29 @@ pub struct RunOutput {
     /// What it logged in its last attempt.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub logs: Vec<RunLogLine>,
+    /// What it called out to in its last attempt, in order of the beginnings.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<RunRequest>,
+}
+
+/// A request that a function made, or a connection that it opened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct RunRequest {
+    /// The HTTP method, or `CONNECT` for a connection of which the daemon sees no more.
+    pub method: String,
+    /// Scheme, host, port and path, or `host:port`; secrets are masked, and there is never a query.
+    pub target: String,
+    /// When it began, milliseconds of the Unix epoch.
+    pub at_ms: u64,
+    /// How long it took; absent when it did not end before the run did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
+    /// The status of the response.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Why there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// A line of a run's log.

@@ -5,6 +5,7 @@
 //! Must never decide what is right (that is `configuration` and `lifecycle`), write to the store
 //! past the actor, or know of HTTP.
 
+mod calling;
 mod configure;
 mod keyrings;
 mod leases;
@@ -32,6 +33,7 @@ use crate::model::id::{RunId, SnapInId};
 use crate::model::manifest::HookType;
 use crate::model::snap_in::SnapInState;
 use crate::store::{SnapInRecord, StoreError};
+pub use calling::{Called, Calling};
 use leases::{Lease, Leases};
 pub use user_level::UserLevel;
 
@@ -67,6 +69,12 @@ pub enum OperationError {
     /// There is none, or it is of another package.
     #[error("the package of this snap-in has no version `{0}`")]
     NoSuchVersion(String),
+    /// Functions run only while it is ACTIVE.
+    #[error("the snap-in is {}: functions run only while it is ACTIVE", .0.name())]
+    NotActive(SnapInState),
+    /// Its version has no function of that name.
+    #[error("the version of this snap-in has no function `{0}`")]
+    NoSuchFunction(String),
     /// It is of that version already.
     #[error("the snap-in is of this version already")]
     SameVersion,

@@ -1,5 +1,7 @@
 //! Packages and their versions.
 
+use std::collections::BTreeMap;
+
 use redb::ReadableTable;
 
 use super::blobs::BlobHash;
@@ -8,7 +10,7 @@ use super::records::{PackageRecord, SnapInRecord, VersionRecord};
 use super::tables::{Page, PageRequest, ReadTables, WriteTables, get, put};
 use super::{StoreError, schema};
 use crate::model::id::{PackageId, SnapInId, VersionId};
-use crate::model::manifest::Manifest;
+use crate::model::manifest::{ChosenRuntime, Manifest};
 use crate::model::run::RunHead;
 use crate::model::snap_in::SnapInState;
 
@@ -25,6 +27,12 @@ pub struct NewVersion {
     pub manifest: Manifest,
     /// The prepared code, stored already.
     pub code: Option<BlobHash>,
+    /// All its files, stored already, when a function needs them on the disk.
+    pub files: Option<BlobHash>,
+    /// Where events are posted for functions with the runtime `remote`.
+    pub testing_url: Option<String>,
+    /// What runs each function, and why.
+    pub runtimes: BTreeMap<String, ChosenRuntime>,
     /// What was questionable about it.
     pub warnings: Vec<String>,
     /// Name of the principal that creates it.
@@ -94,6 +102,9 @@ impl WriteTables<'_> {
             manifest_text: new.manifest_text.clone(),
             manifest: new.manifest.clone(),
             code: new.code.map(|it| it.to_string()),
+            files: new.files.map(|it| it.to_string()),
+            testing_url: new.testing_url.clone(),
+            runtimes: new.runtimes.clone(),
             warnings: new.warnings.clone(),
             created_ms: self.now_ms(),
             created_by: new.created_by.clone(),

@@ -14,7 +14,7 @@ use crate::model::id::{
     VersionId,
 };
 use crate::model::keyring::{ExternalOrganization, KeyringOwner, KeyringState};
-use crate::model::manifest::Manifest;
+use crate::model::manifest::{ChosenRuntime, Manifest};
 use crate::model::run::RunHead;
 use crate::model::scope::{Scope, ScopePrefix};
 use crate::model::snap_in::{SnapInState, SourceStatus};
@@ -49,6 +49,15 @@ pub struct VersionRecord {
     /// Blob of the prepared code, hex; absent for a version without functions.
     #[serde(default)]
     pub code: Option<String>,
+    /// Blob of all its files, hex; absent when no function needs them on the disk.
+    #[serde(default)]
+    pub files: Option<String>,
+    /// Where events are posted for functions with the runtime `remote`.
+    #[serde(default)]
+    pub testing_url: Option<String>,
+    /// What runs each function, and why; a function that is not here runs in `quickjs`.
+    #[serde(default)]
+    pub runtimes: BTreeMap<String, ChosenRuntime>,
     /// What was questionable about it.
     #[serde(default)]
     pub warnings: Vec<String>,

@@ -66,6 +66,9 @@ impl Fixture {
                 manifest_text: String::new(),
                 manifest: manifest.clone(),
                 code: None,
+                files: None,
+                testing_url: None,
+                runtimes: std::collections::BTreeMap::new(),
                 warnings: Vec::new(),
                 created_by: "test".to_owned(),
             };

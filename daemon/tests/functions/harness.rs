@@ -9,8 +9,11 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use mortise::functions::code::{Code, prepare};
+use mortise::functions::kind::RunnerKind;
 use mortise::functions::outcome::{Failure, FailureKind, LogLine, Outcome, RunReport};
-use mortise::functions::pool::{CodeSource, Fetch, Invocation, Pool, PoolOptions};
+use mortise::functions::pool::{
+    CodeError, CodeSource, Fetch, Invocation, LoadedCode, Pool, PoolOptions,
+};
 use mortise::model::http::{EgressRules, OutgoingRequest, OutgoingResponse};
 use mortise::model::id::{SnapInId, VersionId};
 
@@ -20,9 +23,9 @@ pub(crate) struct Stored {
 }
 
 impl CodeSource for Stored {
-    fn load(&self) -> BoxFuture<'_, Result<Arc<Vec<u8>>, String>> {
+    fn load(&self) -> BoxFuture<'_, Result<LoadedCode, CodeError>> {
         let code = Arc::clone(&self.code);
-        async move { Ok(code) }.boxed()
+        async move { Ok(LoadedCode::Prepared(code)) }.boxed()
     }
 }
 
@@ -68,6 +71,7 @@ pub(crate) fn invocation(code: &Arc<Stored>) -> Invocation {
         run_id: "run_test".to_owned(),
         snap_in: SnapInId(1),
         version: code.version,
+        runtime: RunnerKind::Quickjs,
         code: Arc::clone(code) as Arc<dyn CodeSource>,
         function: "run".to_owned(),
         event: Bytes::from_static(b"{}"),

@@ -252,13 +252,14 @@ async fn a_missing_program_or_code_is_the_hosts_fault() {
     let pool = Pool::new(options, no_fetch()).expect("a pool");
     let code = stored(&[("index.js", "")]);
     assert_interrupted(&pool.invoke(invocation(&code)).await, "no runner process");
-    assert!(pool.probe().await.is_err());
+    assert!(pool.probe(mortise::functions::kind::RunnerKind::Quickjs).await.is_err());
     assert_eq!(pool.status().busy, 0);
 }
 
 #[tokio::test]
 async fn the_whole_sandbox_is_enforced_here() {
-    let report = pool().probe().await.expect("a process");
+    let report =
+        pool().probe(mortise::functions::kind::RunnerKind::Quickjs).await.expect("a process");
     assert!(report.is_full(), "{report:?}");
 }
 

@@ -131,6 +131,10 @@ impl<'a> Conversation<'a> {
                 self.start_fetches();
                 Ok(None)
             }
+            // To come.
+            FromRunner::Connect { .. } | FromRunner::Send { .. } | FromRunner::Close { .. } => {
+                Ok(None)
+            }
             FromRunner::Abandon { id } => {
                 self.waiting.retain(|(it, _, _)| *it != id);
                 if let Some(handle) = self.handles.remove(&id) {

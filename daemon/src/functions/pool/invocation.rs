@@ -1,5 +1,6 @@
 //! What the pool is given for one run, and what it needs of the rest of the daemon for it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use super::redact::SecretTexts;
+use crate::functions::kind::RunnerKind;
 use crate::functions::outcome::LogLine;
 use crate::model::http::{EgressRules, OutgoingRequest, OutgoingResponse};
 use crate::model::id::{SnapInId, VersionId};
@@ -17,6 +19,8 @@ pub struct Invocation {
     pub run_id: String,
     /// Whose run it is; no other installation ever shares its process.
     pub snap_in: SnapInId,
+    /// What runs it.
+    pub runtime: RunnerKind,
     /// Which code.
     pub version: VersionId,
     /// Where that code is, if a process lacks it.
@@ -42,10 +46,41 @@ pub struct Invocation {
 /// Hears log lines as they come; must not block.
 pub type LogListener = Arc<dyn Fn(&[LogLine]) + Send + Sync>;
 
-/// Gives out the prepared code of a version ([`Code::to_bytes`](crate::functions::code::Code::to_bytes)).
+/// Gives out the code of a version in the form that a kind of runner takes.
 pub trait CodeSource: Send + Sync {
-    /// Reads the code; the error is for the run's record.
-    fn load(&self) -> BoxFuture<'_, Result<Arc<Vec<u8>>, String>>;
+    /// Reads the code, or lays it out.
+    fn load(&self) -> BoxFuture<'_, Result<LoadedCode, CodeError>>;
+}
+
+/// The code of a version, as a runner takes it.
+#[derive(Clone, Debug)]
+pub enum LoadedCode {
+    /// For `quickjs`: prepared code ([`Code::to_bytes`](crate::functions::code::Code::to_bytes)).
+    Prepared(Arc<Vec<u8>>),
+    /// For `node` and `process`: the folder of its files, which nobody changes or removes while this
+    /// is held.
+    Folder(Arc<PackageFolder>),
+}
+
+/// The files of a version on the disk.
+#[derive(Debug)]
+pub struct PackageFolder {
+    /// Absolute, without symbolic links.
+    pub path: PathBuf,
+    /// What a runner has to know of the package, JSON; the format is between whoever lays the folder
+    /// out and the runner.
+    pub about: Vec<u8>,
+}
+
+/// Why there is no code.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CodeError {
+    /// It may be there later; the run is tried again.
+    #[error("{0}")]
+    NotNow(String),
+    /// It cannot be had; the run has failed.
+    #[error("{0}")]
+    Never(String),
 }
 
 /// Makes the requests of functions: the daemon's egress, seen from here.

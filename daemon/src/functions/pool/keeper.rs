@@ -13,6 +13,7 @@ use std::sync::mpsc;
 
 use tokio::sync::oneshot;
 
+use crate::functions::kind::RunnerKind;
 use crate::functions::runner::SUBCOMMAND;
 
 /// What every runner is started with.
@@ -20,6 +21,14 @@ use crate::functions::runner::SUBCOMMAND;
 pub(super) struct Program {
     pub path: PathBuf,
     pub address_space: u64,
+}
+
+/// What a runner is to be.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub kind: RunnerKind,
+    /// The folder that it is for; nothing for a kind without one, or to see its sandbox only.
+    pub folder: Option<PathBuf>,
 }
 
 /// A process that was just started and has not spoken yet.
@@ -53,7 +62,7 @@ pub(super) struct Keeper {
 }
 
 enum Order {
-    Start(oneshot::Sender<std::io::Result<Started>>),
+    Start(Wanted, oneshot::Sender<std::io::Result<Started>>),
     Reap(Child, Option<oneshot::Sender<std::io::Result<ExitStatus>>>),
 }
 
@@ -68,10 +77,10 @@ impl Keeper {
         Ok(Keeper { orders })
     }
 
-    pub(super) async fn start(&self) -> std::io::Result<Started> {
+    pub(super) async fn start(&self, wanted: Wanted) -> std::io::Result<Started> {
         let (sender, receiver) = oneshot::channel();
         let ended = || std::io::Error::other("the thread that starts runners has ended");
-        self.orders.send(Order::Start(sender)).map_err(|_| ended())?;
+        self.orders.send(Order::Start(wanted, sender)).map_err(|_| ended())?;
         receiver.await.map_err(|_| ended())?
     }
 
@@ -92,9 +101,9 @@ impl Keeper {
 
 fn carry_out(program: &Program, order: Order) {
     match order {
-        Order::Start(reply) => {
+        Order::Start(wanted, reply) => {
             // If nobody waits any more, it is ended by being dropped.
-            let _heard = reply.send(start(program));
+            let _heard = reply.send(start(program, &wanted));
         }
         Order::Reap(mut child, reply) => {
             // A process that has ended by itself keeps its status until it is waited for.
@@ -109,7 +118,7 @@ fn carry_out(program: &Program, order: Order) {
     }
 }
 
-fn start(program: &Program) -> std::io::Result<Started> {
+fn start(program: &Program, wanted: &Wanted) -> std::io::Result<Started> {
     let (socket, theirs) = UnixStream::pair()?;
     socket.set_nonblocking(true)?;
     let (errors, their_errors) = std::io::pipe()?;
@@ -120,6 +129,8 @@ fn start(program: &Program) -> std::io::Result<Started> {
         .arg(SUBCOMMAND)
         .arg(std::process::id().to_string())
         .arg(program.address_space.to_string())
+        .arg(wanted.kind.name())
+        .args(&wanted.folder)
         .env_clear()
         .env("TZ", "UTC")
         .current_dir("/")

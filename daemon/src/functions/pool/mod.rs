@@ -20,11 +20,14 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 
-pub use self::invocation::{CodeSource, Fetch, Invocation, LogListener};
-use self::keeper::{Keeper, Program};
-use self::places::{Answer, Given, Grant, Places, Ticketed};
+pub use self::invocation::{
+    CodeError, CodeSource, Fetch, Invocation, LoadedCode, LogListener, PackageFolder,
+};
+use self::keeper::{Keeper, Program, Wanted};
+use self::places::{Answer, Asked, Given, Occupant, Places, Ticketed};
 use self::process::Process;
 pub use self::redact::{SecretTexts, mask};
+use super::kind::RunnerKind;
 use super::outcome::{Failure, FailureKind, LogLine, Outcome, RunReport};
 use super::sandbox::SandboxReport;
 use crate::model::id::SnapInId;
@@ -110,8 +113,10 @@ impl Pool {
     }
 
     /// Starts one process to see what the kernel enforces on it, filters of the service included.
-    pub async fn probe(&self) -> Result<SandboxReport, String> {
-        let process = self.shared.start(SnapInId(0)).await.map_err(|error| error.to_string())?;
+    pub async fn probe(&self, kind: RunnerKind) -> Result<SandboxReport, String> {
+        let wanted = Wanted { kind, folder: None };
+        let process = self.shared.start(SnapInId(0), wanted).await;
+        let process = process.map_err(|error| error.to_string())?;
         Ok(process.sandbox().clone())
     }
 
@@ -179,8 +184,8 @@ impl Shared {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn start(&self, snap_in: SnapInId) -> std::io::Result<Process> {
-        let start = Process::start(&self.keeper, snap_in);
+    async fn start(&self, snap_in: SnapInId, wanted: Wanted) -> std::io::Result<Process> {
+        let start = Process::start(&self.keeper, snap_in, wanted);
         // Entered on every poll, so that the socket and its timers belong to the pool's runtime.
         let mut start = std::pin::pin!(start);
         std::future::poll_fn(|context| {
@@ -191,9 +196,13 @@ impl Shared {
     }
 
     async fn lease(self: &Arc<Shared>, invocation: &Invocation) -> Result<Lease, Outcome> {
-        let (snap_in, version) = (invocation.snap_in, invocation.version);
+        let asked = Asked {
+            snap_in: invocation.snap_in,
+            version: invocation.version,
+            kind: invocation.runtime,
+        };
         let interrupted = |reason: &str| Outcome::Interrupted { reason: reason.to_owned() };
-        let (ticket, answer) = self.places().ask(snap_in, version, Instant::now());
+        let (ticket, answer) = self.places().ask(asked, Instant::now());
         let (ticket, grant) = match answer {
             Answer::Granted(grant) => (ticket, grant),
             Answer::Closed => return Err(interrupted("the daemon is shutting down")),
@@ -206,7 +215,7 @@ impl Shared {
                 }
             }
         };
-        Ok(Lease::new(Arc::clone(self), snap_in, ticket, grant))
+        Ok(Lease { pool: Arc::clone(self), ticket, process: grant.into_process() })
     }
 
     async fn quiet(&self) {
@@ -252,64 +261,75 @@ impl Drop for Waiting<'_> {
 /// A place, given back when dropped, together with its process if that is fit for another run.
 struct Lease {
     pool: Arc<Shared>,
-    snap_in: SnapInId,
     ticket: u64,
     process: Option<Process>,
 }
 
 impl Lease {
-    fn new(pool: Arc<Shared>, snap_in: SnapInId, ticket: u64, grant: Grant<Process>) -> Lease {
-        Lease { pool, snap_in, ticket, process: grant.into_process() }
-    }
-
     async fn run(&mut self, invocation: &Invocation) -> (Outcome, Vec<LogLine>) {
-        let process = match self.ready_process().await {
-            Ok(process) => process,
-            Err(outcome) => return (outcome, Vec::new()),
-        };
-        let code = if places::Occupant::version(process) == Some(invocation.version) {
+        let at_hand = self.process.take().filter(Process::is_ready);
+        let is_warm = at_hand.as_ref().is_some_and(|it| it.version() == Some(invocation.version));
+        let code = if is_warm {
             None
         } else {
             match invocation.code.load().await {
                 Ok(code) => Some(code),
-                Err(error) => {
-                    let reason = format!("the version's code cannot be read: {error}");
-                    return (Outcome::Interrupted { reason }, Vec::new());
-                }
+                Err(error) => return (without_code(&error), Vec::new()),
             }
         };
-        let pool = &self.pool;
-        let Some(process) = &mut self.process else {
-            let reason = "the runner process is gone".to_owned();
-            return (Outcome::Interrupted { reason }, Vec::new());
+        let process = match at_hand {
+            Some(process) => process,
+            None => match self.start(invocation, code.as_ref()).await {
+                Ok(process) => process,
+                Err(outcome) => return (outcome, Vec::new()),
+            },
         };
-        let code = code.as_ref().map(|it| it.as_slice());
+        let process = self.process.insert(process);
+        if let Err(outcome) = check_sandbox(&self.pool.options, process.sandbox()) {
+            return (outcome, Vec::new());
+        }
+        let pool = &self.pool;
         let stop = pool.stop.subscribe();
         process.run(invocation, code, pool.options.output_bytes, pool.fetch.as_ref(), stop).await
     }
 
-    /// A process in which code may run: the one at hand if it is still alive, or a new one.
-    async fn ready_process(&mut self) -> Result<&mut Process, Outcome> {
-        let process = match self.process.take().filter(Process::is_ready) {
-            Some(process) => process,
-            None => self.pool.start(self.snap_in).await.map_err(|error| {
-                tracing::error!(%error, "no runner process");
-                Outcome::Interrupted { reason: format!("no runner process: {error}") }
-            })?,
+    async fn start(
+        &self,
+        invocation: &Invocation,
+        code: Option<&LoadedCode>,
+    ) -> Result<Process, Outcome> {
+        let folder = match code {
+            Some(LoadedCode::Folder(folder)) => Some(folder.path.clone()),
+            Some(LoadedCode::Prepared(_)) | None => None,
         };
-        let report = process.sandbox();
-        if self.pool.options.require_sandbox && !report.is_full() {
-            return Err(Outcome::Failed(Failure::new(
-                FailureKind::Refused,
-                format!(
-                    "functions do not run here because the kernel does not enforce the whole \
-                     sandbox ({}); fix that, or set `require_sandbox = false` to run them with less",
-                    report.missing.join("; ")
-                ),
-            )));
-        }
-        Ok(self.process.insert(process))
+        let wanted = Wanted { kind: invocation.runtime, folder };
+        self.pool.start(invocation.snap_in, wanted).await.map_err(|error| {
+            tracing::error!(%error, "no runner process");
+            Outcome::Interrupted { reason: format!("no runner process: {error}") }
+        })
     }
+}
+
+fn without_code(error: &CodeError) -> Outcome {
+    let reason = format!("the version's code cannot be had: {error}");
+    match error {
+        CodeError::NotNow(_) => Outcome::Interrupted { reason },
+        CodeError::Never(_) => Outcome::Failed(Failure::new(FailureKind::Load, reason)),
+    }
+}
+
+fn check_sandbox(options: &PoolOptions, report: &SandboxReport) -> Result<(), Outcome> {
+    if !options.require_sandbox || report.is_full() {
+        return Ok(());
+    }
+    Err(Outcome::Failed(Failure::new(
+        FailureKind::Refused,
+        format!(
+            "functions do not run here because the kernel does not enforce the whole sandbox ({}); \
+             fix that, or set `require_sandbox = false` to run them with less",
+            report.missing.join("; ")
+        ),
+    )))
 }
 
 impl Drop for Lease {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::functions::kind::RunnerKind;
 use crate::model::id::{SnapInId, VersionId};
 
 /// How long a snap-in may keep a process for its own waiting runs while others wait.
@@ -21,6 +22,25 @@ const SLICE: Duration = Duration::from_millis(50);
 pub(super) trait Occupant {
     fn snap_in(&self) -> SnapInId;
     fn version(&self) -> Option<VersionId>;
+    fn kind(&self) -> RunnerKind;
+}
+
+/// What a process is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub snap_in: SnapInId,
+    pub version: VersionId,
+    pub kind: RunnerKind,
+}
+
+impl Asked {
+    /// Whether a process can serve this, at the price of loading its version.
+    fn is_served_by(self, process: &impl Occupant) -> bool {
+        process.snap_in() == self.snap_in
+            && process.kind() == self.kind
+            && (self.kind.changes_version()
+                || process.version().is_none_or(|version| version == self.version))
+    }
 }
 
 /// The right to use one place.
@@ -72,13 +92,15 @@ pub(super) struct Places<P> {
     // The longest idle first.
     idle: VecDeque<Idle<P>>,
     busy: HashMap<u64, Busy>,
-    waiting: HashMap<SnapInId, VecDeque<oneshot::Sender<Ticketed<P>>>>,
+    waiting: HashMap<SnapInId, VecDeque<Waiter<P>>>,
     // Snap-ins with somebody waiting, the next to be served first.
     turns: VecDeque<SnapInId>,
     waiting_count: usize,
     next_ticket: u64,
     closed: bool,
 }
+
+type Waiter<P> = (Asked, oneshot::Sender<Ticketed<P>>);
 
 struct Idle<P> {
     process: P,
@@ -107,19 +129,15 @@ impl<P: Occupant> Places<P> {
         }
     }
 
-    /// Asks for a process of `snap_in`, one that holds `version` already if there is one.
-    pub(super) fn ask(
-        &mut self,
-        snap_in: SnapInId,
-        version: VersionId,
-        now: Instant,
-    ) -> (u64, Answer<P>) {
+    /// Asks for a process, one that holds the version already if there is one.
+    pub(super) fn ask(&mut self, asked: Asked, now: Instant) -> (u64, Answer<P>) {
+        let snap_in = asked.snap_in;
         if self.closed {
             return (0, Answer::Closed);
         }
         let own = self
-            .position(|it| it.snap_in() == snap_in && it.version() == Some(version))
-            .or_else(|| self.position(|it| it.snap_in() == snap_in));
+            .position(|it| asked.is_served_by(it) && it.version() == Some(asked.version))
+            .or_else(|| self.position(|it| asked.is_served_by(it)));
         if let Some(idle) = own.and_then(|it| self.idle.remove(it)) {
             return self.granted(snap_in, now, Grant::Use(idle.process));
         }
@@ -138,7 +156,7 @@ impl<P: Occupant> Places<P> {
         if line.is_empty() {
             self.turns.push_back(snap_in);
         }
-        line.push_back(sender);
+        line.push_back((asked, sender));
         self.waiting_count += 1;
         (0, Answer::Wait(receiver))
     }
@@ -170,10 +188,10 @@ impl<P: Occupant> Places<P> {
         let own_waiter =
             process.is_some() && now.saturating_duration_since(busy.slice_began) < SLICE;
         let waiter = match own_waiter.then(|| self.next_of(busy.snap_in)).flatten() {
-            Some(waiter) => Some((busy.snap_in, waiter, busy.slice_began)),
-            None => self.next_turn().map(|(snap_in, waiter)| (snap_in, waiter, now)),
+            Some(waiter) => Some((waiter, busy.slice_began)),
+            None => self.next_turn().map(|waiter| (waiter, now)),
         };
-        let Some((snap_in, waiter, slice_began)) = waiter else {
+        let Some(((asked, waiter), slice_began)) = waiter else {
             match process {
                 Some(process) => self.idle.push_back(Idle { process, since: now }),
                 None => self.used -= 1,
@@ -181,21 +199,21 @@ impl<P: Occupant> Places<P> {
             return Given { hand_over: None, end };
         };
         let grant = match process {
-            Some(process) if process.snap_in() == snap_in => Grant::Use(process),
+            Some(process) if asked.is_served_by(&process) => Grant::Use(process),
             evicted => Grant::Start { evicted },
         };
-        let ticket = self.ticket(snap_in, slice_began);
+        let ticket = self.ticket(asked.snap_in, slice_began);
         Given { hand_over: Some((waiter, Ticketed { ticket, grant })), end }
     }
 
     /// The longest waiting of one snap-in that has not given up.
-    fn next_of(&mut self, snap_in: SnapInId) -> Option<oneshot::Sender<Ticketed<P>>> {
+    fn next_of(&mut self, snap_in: SnapInId) -> Option<Waiter<P>> {
         let line = self.waiting.get_mut(&snap_in)?;
         let mut found = None;
-        while let Some(sender) = line.pop_front() {
+        while let Some(waiter) = line.pop_front() {
             self.waiting_count -= 1;
-            if !sender.is_closed() {
-                found = Some(sender);
+            if !waiter.1.is_closed() {
+                found = Some(waiter);
                 break;
             }
         }
@@ -206,11 +224,11 @@ impl<P: Occupant> Places<P> {
         found
     }
 
-    fn next_turn(&mut self) -> Option<(SnapInId, oneshot::Sender<Ticketed<P>>)> {
+    fn next_turn(&mut self) -> Option<Waiter<P>> {
         while let Some(snap_in) = self.turns.front().copied() {
             self.turns.rotate_left(1);
-            if let Some(sender) = self.next_of(snap_in) {
-                return Some((snap_in, sender));
+            if let Some(waiter) = self.next_of(snap_in) {
+                return Some(waiter);
             }
         }
         None
@@ -269,6 +287,13 @@ mod tests {
         fn version(&self) -> Option<VersionId> {
             self.1
         }
+        fn kind(&self) -> RunnerKind {
+            RunnerKind::Quickjs
+        }
+    }
+
+    fn asked(snap_in: SnapInId) -> Asked {
+        Asked { snap_in, version: V, kind: RunnerKind::Quickjs }
     }
 
     const A: SnapInId = SnapInId(1);
@@ -277,7 +302,7 @@ mod tests {
     const V: VersionId = VersionId(1);
 
     fn start(places: &mut Places<Fake>, snap_in: SnapInId, now: Instant) -> (u64, Option<Fake>) {
-        match places.ask(snap_in, V, now) {
+        match places.ask(asked(snap_in), now) {
             (ticket, Answer::Granted(Grant::Start { evicted })) => (ticket, evicted),
             _ => panic!("expected a free place"),
         }
@@ -288,7 +313,7 @@ mod tests {
         snap_in: SnapInId,
         now: Instant,
     ) -> oneshot::Receiver<Ticketed<Fake>> {
-        match places.ask(snap_in, V, now) {
+        match places.ask(asked(snap_in), now) {
             (_, Answer::Wait(receiver)) => receiver,
             _ => panic!("expected to wait"),
         }
@@ -308,7 +333,7 @@ mod tests {
         let (b, _) = start(&mut places, B, now);
         give(&mut places, a, Some(Fake(A, Some(V))), now);
         give(&mut places, b, Some(Fake(B, Some(V))), now);
-        assert!(matches!(places.ask(B, V, now).1, Answer::Granted(Grant::Use(Fake(B, _)))));
+        assert!(matches!(places.ask(asked(B), now).1, Answer::Granted(Grant::Use(Fake(B, _)))));
         let (_, evicted) = start(&mut places, C, now);
         assert_eq!(evicted, Some(Fake(A, Some(V))));
     }
@@ -339,7 +364,7 @@ mod tests {
         let (ticket, _) = start(&mut places, A, now);
         drop(wait(&mut places, B, now));
         let mut kept = wait(&mut places, C, now);
-        assert!(matches!(places.ask(A, V, now).1, Answer::Full));
+        assert!(matches!(places.ask(asked(A), now).1, Answer::Full));
         give(&mut places, ticket, None, now);
         assert!(matches!(kept.try_recv().expect("next").grant, Grant::Start { evicted: None }));
     }
@@ -357,7 +382,7 @@ mod tests {
         assert_eq!(places.counts(), (0, 0, 0));
         let (a, _) = start(&mut places, A, now);
         assert!(places.close().is_empty());
-        assert!(matches!(places.ask(A, V, now).1, Answer::Closed));
+        assert!(matches!(places.ask(asked(A), now).1, Answer::Closed));
         assert!(places.give_back(a, Some(Fake(A, None)), now).end.is_some());
     }
 }

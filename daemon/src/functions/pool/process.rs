@@ -15,10 +15,11 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 
 use super::conversation::{Break, Conversation};
-use super::keeper::{Keeper, Started, last_words};
+use super::keeper::{Keeper, Started, Wanted, last_words};
 use super::places::Occupant;
 use super::redact::Redactor;
-use super::{Fetch, Invocation};
+use super::{Fetch, Invocation, LoadedCode};
+use crate::functions::kind::RunnerKind;
 use crate::functions::outcome::{Failure, FailureKind, LogLine, Outcome};
 use crate::functions::protocol::{self, AfterRun, FromRunner, PROTOCOL, RunHeader, ToRunner};
 use crate::functions::sandbox::SandboxReport;
@@ -29,7 +30,10 @@ const START_TIME: Duration = Duration::from_secs(10);
 
 pub(super) struct Process {
     snap_in: SnapInId,
+    kind: RunnerKind,
     version: Option<VersionId>,
+    /// Held, so that nobody takes its files away.
+    code: Option<LoadedCode>,
     child: Option<Child>,
     keeper: Keeper,
     socket: UnixStream,
@@ -47,15 +51,26 @@ impl Occupant for Process {
     fn version(&self) -> Option<VersionId> {
         self.version
     }
+
+    fn kind(&self) -> RunnerKind {
+        self.kind
+    }
 }
 
 impl Process {
-    pub(super) async fn start(keeper: &Keeper, snap_in: SnapInId) -> io::Result<Process> {
-        let Started { child, socket, errors } = keeper.start().await?;
+    pub(super) async fn start(
+        keeper: &Keeper,
+        snap_in: SnapInId,
+        wanted: Wanted,
+    ) -> io::Result<Process> {
+        let kind = wanted.kind;
+        let Started { child, socket, errors } = keeper.start(wanted).await?;
         let socket = UnixStream::from_std(socket)?;
         let mut process = Process {
             snap_in,
+            kind,
             version: None,
+            code: None,
             child: child.claim(),
             keeper: keeper.clone(),
             socket,
@@ -118,7 +133,7 @@ impl Process {
     pub(super) async fn run(
         &mut self,
         invocation: &Invocation,
-        code: Option<&[u8]>,
+        code: Option<LoadedCode>,
         output_bytes: u64,
         fetch: &dyn Fetch,
         stop: watch::Receiver<bool>,
@@ -126,8 +141,13 @@ impl Process {
         self.between_runs = false;
         let mut outgoing = Vec::with_capacity(invocation.event.len() + 512);
         if let Some(code) = code {
-            protocol::write_frame(&mut outgoing, &ToRunner::Code, code);
+            let bytes = match &code {
+                LoadedCode::Prepared(bytes) => bytes.as_slice(),
+                LoadedCode::Folder(folder) => folder.about.as_slice(),
+            };
+            protocol::write_frame(&mut outgoing, &ToRunner::Code, bytes);
             self.version = Some(invocation.version);
+            self.code = Some(code);
         }
         let header = RunHeader {
             function: invocation.function.clone(),

@@ -29,6 +29,7 @@ use std::time::Duration;
 use self::engine::{Engine, EngineEnd, EngineRun};
 use self::host::{Gone, Host};
 use super::code::Code;
+use super::kind::RunnerKind;
 use super::outcome::{Failure, FailureKind, LogLine};
 use super::protocol::{AfterRun, FromRunner, PROTOCOL, RunHeader, ToRunner};
 use super::sandbox;
@@ -39,18 +40,19 @@ const RUNS_PER_CONTEXT: u32 = 1000;
 /// A process in which engines were used up ends once so much memory is in use after a run.
 const MEMORY_LEFT_BEHIND: u64 = 48 * 1024 * 1024;
 
-/// The name of the hidden subcommand, before its two arguments: the parent's process id and the
-/// most address space in bytes.
+/// The name of the hidden subcommand, before its arguments: the parent's process id, the most address
+/// space in bytes, the kind of runner, and the folder of its version for the kinds that have one.
 pub const SUBCOMMAND: &str = "runner";
 
 /// The whole life of a runner process. `main` calls this before it does anything else when the
 /// first argument is [`SUBCOMMAND`].
 pub fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(2).collect();
-    let [parent, address_space] = arguments.as_slice() else {
+    let [parent, address_space, kind, folder @ ..] = arguments.as_slice() else {
         return ExitCode::from(64);
     };
-    let (Ok(parent), Ok(address_space)) = (parent.parse::<i32>(), address_space.parse::<u64>())
+    let (Ok(parent), Ok(address_space), Some(kind)) =
+        (parent.parse::<i32>(), address_space.parse::<u64>(), RunnerKind::of_name(kind))
     else {
         return ExitCode::from(64);
     };
@@ -61,6 +63,16 @@ pub fn main() -> ExitCode {
     if tied.is_err() || alive.is_none_or(|it| it.get() != parent) {
         return ExitCode::from(65);
     }
+    match kind {
+        RunnerKind::Quickjs => serve_quickjs(address_space),
+        RunnerKind::Node | RunnerKind::Process => {
+            let _ = folder;
+            ExitCode::from(64)
+        }
+    }
+}
+
+fn serve_quickjs(address_space: u64) -> ExitCode {
     let sandbox = sandbox::apply(address_space);
     let host = Rc::new(Host::new());
     host.queue(&FromRunner::Hello { protocol: PROTOCOL, sandbox: sandbox.report.clone() }, &[]);
@@ -102,7 +114,10 @@ impl Runner {
                 }
                 ToRunner::Run(header) => self.run(&header, body)?,
                 // The answer to a fetch of a run that is over.
-                ToRunner::Fetched { .. } => {}
+                ToRunner::Fetched { .. }
+                | ToRunner::Connected { .. }
+                | ToRunner::Received { .. }
+                | ToRunner::Closed { .. } => {}
             }
         }
     }

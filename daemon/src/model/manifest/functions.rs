@@ -53,3 +53,12 @@ pub enum Runtime {
     Process,
     Remote,
 }
+
+/// What runs a function of a version, settled when the version was created.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChosenRuntime {
+    /// Never `auto`.
+    pub runtime: Runtime,
+    /// For people: what in the manifest or in the archive settled it.
+    pub why: String,
+}

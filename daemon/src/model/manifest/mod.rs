@@ -21,7 +21,7 @@ pub use bindings::{
     Automation, Command, CommandSurface, ConfigurationHandler, ConfigurationHandlers, Hook,
     HookType, Import, Operation, SnapComponent, SnapKitAction, Tag,
 };
-pub use functions::{Function, RetryPolicy, Runtime};
+pub use functions::{ChosenRuntime, Function, RetryPolicy, Runtime};
 pub use inputs::{FieldType, Input, InputUi, Validators};
 pub use keyrings::{
     Authorize, DeveloperKeyring, ExternalRequest, Impersonation, Keyring, KeyringKind, KeyringType,

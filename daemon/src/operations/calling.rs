@@ -1,0 +1,101 @@
+//! Calling a function while somebody waits for what it returns: by name, as a command, an action, a
+//! page or an operation. One commit, with the result, and no queued row (design §3, "Hot path").
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use super::{OperationError, Operations};
+use crate::engine::invocation::Call;
+use crate::model::event::Cause;
+use crate::model::id::{RunId, SnapInId, UserId};
+use crate::model::run::{
+    AttemptOutcome, RunError, RunHead, RunLogLine, RunRequest, RunState, RunTrigger,
+};
+use crate::store::StoreError;
+
+/// A function to be called.
+#[derive(Clone, Debug)]
+pub struct Calling {
+    /// The snap-in; it has to be ACTIVE.
+    pub snap_in: SnapInId,
+    /// Name of the function.
+    pub function: String,
+    /// As what it is called.
+    pub trigger: RunTrigger,
+    /// Valid JSON.
+    pub payload: Bytes,
+    /// `execution_metadata.event_type`.
+    pub event_type: String,
+    /// `context.source_id`.
+    pub source_id: String,
+    /// On whose behalf it runs.
+    pub user: Option<UserId>,
+    /// What led to the call.
+    pub cause: Cause,
+}
+
+/// What came of it; the run is stored.
+#[derive(Clone, Debug)]
+pub struct Called {
+    /// The run.
+    pub run: RunId,
+    /// Succeeded or failed.
+    pub state: RunState,
+    /// What the function returned.
+    pub result: Option<Box<RawValue>>,
+    /// Why there is no result.
+    pub error: Option<RunError>,
+    /// What it logged.
+    pub logs: Vec<RunLogLine>,
+    /// What it called out to.
+    pub requests: Vec<RunRequest>,
+}
+
+impl Operations {
+    /// Calls a function and waits for its end.
+    pub async fn call(&self, calling: Calling) -> Result<Called, OperationError> {
+        let Calling { snap_in, function, trigger, payload, event_type, source_id, user, cause } =
+            calling;
+        let present = self.look(snap_in)?;
+        let state = present.record.state;
+        if !state.runs_start() {
+            return Err(OperationError::NotActive(state));
+        }
+        if !self.services.store.has_room() {
+            return Err(StoreError::Full.into());
+        }
+        if present.version.manifest.function(&function).is_none() {
+            return Err(OperationError::NoSuchFunction(function));
+        }
+        let run = self.invoker.new_run();
+        let now_ms = self.services.clock.now_ms();
+        let version = present.record.version;
+        let mut head =
+            RunHead { cause, user, ..RunHead::new(snap_in, version, function, trigger, now_ms) };
+        let call = Call::new(run, head.clone(), payload, event_type, source_id);
+        let execution = self.invoker.call(call).await;
+        let (state, error) = match &execution.outcome {
+            AttemptOutcome::Succeeded => (RunState::Succeeded, None),
+            AttemptOutcome::Failed(error) => (RunState::Failed, Some(error.clone())),
+            AttemptOutcome::Interrupted { reason }
+            | AttemptOutcome::Postponed { reason }
+            | AttemptOutcome::Cancelled { reason } => {
+                let (kind, message) = ("interrupted".to_owned(), reason.clone());
+                (RunState::Failed, Some(RunError { kind, message, ..RunError::default() }))
+            }
+        };
+        head.end_with(state, execution.outcome, self.services.clock.now_ms());
+        let output = execution.output;
+        let called = Called {
+            run,
+            state,
+            result: output.result.clone(),
+            error,
+            logs: output.logs.clone(),
+            requests: output.requests.clone(),
+        };
+        let stored = self.services.store.write(move |it| it.record_run(run, &head, &output)).await;
+        stored?;
+        Ok(called)
+    }
+}
