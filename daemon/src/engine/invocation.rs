@@ -30,7 +30,9 @@ use crate::model::event::DEV_OID;
 use crate::model::http::EgressRules;
 use crate::model::id::{IdSource, KeyringId, RunId, ServiceAccountId, SnapInId, VersionId};
 use crate::model::manifest::Function;
-use crate::model::run::{AttemptOutcome, RunError, RunHead, RunLogLine, RunOutput, RunTrigger};
+use crate::model::run::{
+    AttemptOutcome, RunError, RunHead, RunLogLine, RunOutput, RunRequest, RunTrigger,
+};
 use crate::random::RandomPool;
 use crate::secrets::ServiceTokens;
 use crate::store::{BlobHash, Store, StoreError};
@@ -502,12 +504,37 @@ fn executed(report: RunReport, policy: RetryPolicy, started_ms: u64) -> Executio
             message: it.message,
         })
         .collect();
+    let requests = report
+        .requests
+        .into_iter()
+        .map(|it| RunRequest {
+            method: it.method,
+            // Not before now: half a secret would not have been known as one.
+            target: shortened(it.target),
+            at_ms: started_ms + it.at_ms,
+            duration_ms: it.duration_ms,
+            status: it.status,
+            error: it.error.map(shortened),
+        })
+        .collect();
     let (outcome, result) = match report.outcome {
         Outcome::Succeeded { result } => (AttemptOutcome::Succeeded, Some(result)),
         Outcome::Failed(failure) => (AttemptOutcome::Failed(run_error(failure)), None),
         Outcome::Interrupted { reason } => (AttemptOutcome::Interrupted { reason }, None),
     };
-    Execution { outcome, output: RunOutput { result, logs, requests: Vec::new() }, policy }
+    Execution { outcome, output: RunOutput { result, logs, requests }, policy }
+}
+
+/// The longest target and the longest error that are kept of a request, bytes.
+const LONGEST_TARGET: usize = 500;
+
+fn shortened(mut text: String) -> String {
+    if text.len() > LONGEST_TARGET {
+        let end = (0..=LONGEST_TARGET).rev().find(|it| text.is_char_boundary(*it)).unwrap_or(0);
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 fn run_error(failure: Failure) -> RunError {

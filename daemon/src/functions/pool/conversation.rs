@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::redact::Redactor;
+use super::requests::{Requests, Said};
 use super::{Fetch, Invocation};
 use crate::functions::outcome::{LogLine, Outcome};
 use crate::functions::protocol::{self, AfterRun, FetchAnswer, FetchHeader, FromRunner, ToRunner};
@@ -40,6 +41,7 @@ pub(super) struct Conversation<'a> {
     deadline: Instant,
     outgoing: BytesMut,
     logs: Vec<LogLine>,
+    requests: Requests,
     fetches: FuturesUnordered<BoxFuture<'a, (u64, Result<FetchResult, Aborted>)>>,
     waiting: VecDeque<(u64, FetchHeader, Bytes)>,
     handles: HashMap<u64, AbortHandle>,
@@ -61,15 +63,19 @@ impl<'a> Conversation<'a> {
             deadline: Instant::now() + invocation.timeout,
             outgoing: Bytes::from(outgoing).into(),
             logs: Vec::new(),
+            requests: Requests::new(),
             fetches: FuturesUnordered::new(),
             waiting: VecDeque::new(),
             handles: HashMap::new(),
         }
     }
 
-    /// What was logged, and what masks secrets in the rest.
-    pub(super) fn into_parts(self) -> (Vec<LogLine>, Redactor<'a>) {
-        (self.logs, self.redactor)
+    /// What was logged and called, and what masks secrets in the rest.
+    pub(super) fn into_parts(self) -> (Said, Redactor<'a>) {
+        let (requests, line) = self.requests.into_list(&self.redactor);
+        let mut logs = self.logs;
+        logs.extend(line);
+        (Said { logs, requests }, self.redactor)
     }
 
     /// Talks until the run is over.
@@ -131,10 +137,16 @@ impl<'a> Conversation<'a> {
                 self.start_fetches();
                 Ok(None)
             }
-            // To come.
-            FromRunner::Connect { .. } | FromRunner::Send { .. } | FromRunner::Close { .. } => {
+            // The connections themselves are to come.
+            FromRunner::Connect { id, host, port } => {
+                self.requests.connects(id, &host, port);
                 Ok(None)
             }
+            FromRunner::Close { id } => {
+                self.requests.closed(id, None);
+                Ok(None)
+            }
+            FromRunner::Send { .. } => Ok(None),
             FromRunner::Abandon { id } => {
                 self.waiting.retain(|(it, _, _)| *it != id);
                 if let Some(handle) = self.handles.remove(&id) {
@@ -170,6 +182,7 @@ impl<'a> Conversation<'a> {
         while self.handles.len() < FETCHES_AT_ONCE
             && let Some((id, request, body)) = self.waiting.pop_front()
         {
+            self.requests.fetches(id, &request.method, &request.url);
             let request = OutgoingRequest {
                 method: request.method,
                 url: request.url,
@@ -187,6 +200,7 @@ impl<'a> Conversation<'a> {
 
     fn answer(&mut self, id: u64, result: Result<FetchResult, Aborted>) {
         self.handles.remove(&id);
+        self.requests.fetched(id, &result);
         let (answer, body) = match result {
             Err(Aborted) => return self.start_fetches(),
             Ok(Ok(OutgoingResponse { status, url, redirected, headers, body })) => {
