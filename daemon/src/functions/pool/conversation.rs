@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::redact::Redactor;
-use super::tunnels::Tunnels;
+use super::requests::{Requests, Said};
 use super::{Fetch, Invocation};
 use crate::functions::outcome::{LogLine, Outcome};
 use crate::functions::protocol::{self, AfterRun, FetchAnswer, FetchHeader, FromRunner, ToRunner};
@@ -23,8 +23,6 @@ use crate::model::http::{OutgoingRequest, OutgoingResponse};
 
 /// Requests of one run under way at once; the others wait.
 const FETCHES_AT_ONCE: usize = 16;
-/// With so much unsaid to a runner, its connections say no more until it has read some of it.
-const MOST_UNSAID: usize = 512 * 1024;
 /// A runner bounds its log itself; more than this means that it does not.
 const MOST_LOG_LINES: usize = 2000;
 
@@ -43,10 +41,10 @@ pub(super) struct Conversation<'a> {
     deadline: Instant,
     outgoing: BytesMut,
     logs: Vec<LogLine>,
+    requests: Requests,
     fetches: FuturesUnordered<BoxFuture<'a, (u64, Result<FetchResult, Aborted>)>>,
     waiting: VecDeque<(u64, FetchHeader, Bytes)>,
     handles: HashMap<u64, AbortHandle>,
-    tunnels: Tunnels<'a>,
 }
 
 type FetchResult = Result<OutgoingResponse, String>;
@@ -65,16 +63,19 @@ impl<'a> Conversation<'a> {
             deadline: Instant::now() + invocation.timeout,
             outgoing: Bytes::from(outgoing).into(),
             logs: Vec::new(),
+            requests: Requests::new(),
             fetches: FuturesUnordered::new(),
             waiting: VecDeque::new(),
             handles: HashMap::new(),
-            tunnels: Tunnels::new(invocation, fetch),
         }
     }
 
-    /// What was logged, and what masks secrets in the rest.
-    pub(super) fn into_parts(self) -> (Vec<LogLine>, Redactor<'a>) {
-        (self.logs, self.redactor)
+    /// What was logged and called, and what masks secrets in the rest.
+    pub(super) fn into_parts(self) -> (Said, Redactor<'a>) {
+        let (requests, line) = self.requests.into_list(&self.redactor);
+        let mut logs = self.logs;
+        logs.extend(line);
+        (Said { logs, requests }, self.redactor)
     }
 
     /// Talks until the run is over.
@@ -97,7 +98,6 @@ impl<'a> Conversation<'a> {
                     return Ok(outcome);
                 }
             }
-            let listens = self.outgoing.len() < MOST_UNSAID;
             tokio::select! {
                 biased;
                 read = reader.read_buf(incoming) => {
@@ -110,9 +110,6 @@ impl<'a> Conversation<'a> {
                 }
                 Some((id, result)) = self.fetches.next(), if !self.fetches.is_empty() => {
                     self.answer(id, result);
-                }
-                (header, body) = self.tunnels.next(listens) => {
-                    self.say(&header, &body);
                 }
                 () = &mut kill_at => return Err(Break::TimedOut),
                 changed = stop.wait_for(|it| *it) => {
@@ -140,24 +137,16 @@ impl<'a> Conversation<'a> {
                 self.start_fetches();
                 Ok(None)
             }
+            // The connections themselves are to come.
             FromRunner::Connect { id, host, port } => {
-                if let Some((header, body)) = self.tunnels.connect(id, host, port) {
-                    self.say(&header, &body);
-                }
-                Ok(None)
-            }
-            FromRunner::Send { id } => {
-                self.tunnels.send(id, body);
-                Ok(None)
-            }
-            FromRunner::Taken { id, bytes } => {
-                self.tunnels.taken(id, bytes);
+                self.requests.connects(id, &host, port);
                 Ok(None)
             }
             FromRunner::Close { id } => {
-                self.tunnels.close(id);
+                self.requests.closed(id, None);
                 Ok(None)
             }
+            FromRunner::Send { .. } => Ok(None),
             FromRunner::Abandon { id } => {
                 self.waiting.retain(|(it, _, _)| *it != id);
                 if let Some(handle) = self.handles.remove(&id) {
@@ -193,6 +182,7 @@ impl<'a> Conversation<'a> {
         while self.handles.len() < FETCHES_AT_ONCE
             && let Some((id, request, body)) = self.waiting.pop_front()
         {
+            self.requests.fetches(id, &request.method, &request.url);
             let request = OutgoingRequest {
                 method: request.method,
                 url: request.url,
@@ -210,6 +200,7 @@ impl<'a> Conversation<'a> {
 
     fn answer(&mut self, id: u64, result: Result<FetchResult, Aborted>) {
         self.handles.remove(&id);
+        self.requests.fetched(id, &result);
         let (answer, body) = match result {
             Err(Aborted) => return self.start_fetches(),
             Ok(Ok(OutgoingResponse { status, url, redirected, headers, body })) => {
@@ -217,14 +208,10 @@ impl<'a> Conversation<'a> {
             }
             Ok(Err(message)) => (FetchAnswer::Failed { message }, Bytes::new()),
         };
-        self.say(&ToRunner::Fetched { id, answer }, &body);
-        self.start_fetches();
-    }
-
-    fn say(&mut self, header: &ToRunner, body: &[u8]) {
         let mut frame = Vec::with_capacity(body.len() + 1024);
-        protocol::write_frame(&mut frame, header, body);
+        protocol::write_frame(&mut frame, &ToRunner::Fetched { id, answer }, &body);
         self.outgoing.extend_from_slice(&frame);
+        self.start_fetches();
     }
 }
 
