@@ -9,7 +9,7 @@ use crate::model::manifest::{
 use super::descriptors::descriptor;
 use super::fields::{Elsewhere, Fields, Reader};
 use super::keyrings::keyring_body;
-use super::names::{Need, NameRule, Space, define, use_name};
+use super::names::{NameRule, Need, Space, define, use_name};
 use super::node::Node;
 use super::places::{key_place_below, member, place_below};
 use crate::snap_kit::{self, ProblemCode, Severity, Surroundings};
@@ -89,7 +89,8 @@ pub(super) fn snap_component(r: &mut Reader, node: &Node, path: &str) -> Option<
     if let (Some(node), Some(body)) = (fields.get("snap_kit_body"), &component.snap_kit_body) {
         check_body(r, node, &fields.path_of("snap_kit_body"), body, &component);
     } else if component.initializer.is_none() {
-        let message = "has neither an `initializer` nor a `snap_kit_body`: there is nothing to draw";
+        let message =
+            "has neither an `initializer` nor a `snap_kit_body`: there is nothing to draw";
         r.problems.warn(fields.place, path, message);
     }
     fields.finish(r);

@@ -2,8 +2,8 @@
 //! only; must never look at a body.
 
 use Kind::{
-    Choice, Choices, Columns, Element, Elements, Flag, Id, Number, Choosable, Choosables, PlainText, Rows,
-    Scalar, Scalars, Text,
+    Choice, Choices, Choosable, Choosables, Columns, Element, Elements, Flag, Id, Number,
+    PlainText, Rows, Scalar, Scalars, Text,
 };
 
 /// What a property is.
@@ -151,8 +151,7 @@ const PARTS: &[&str] = &[
     "runnable",
 ];
 /// The documents list three of them, and use the others.
-const STYLES: &[&str] =
-    &["default", "primary", "destructive", "secondary", "tertiary", "danger"];
+const STYLES: &[&str] = &["default", "primary", "destructive", "secondary", "tertiary", "danger"];
 
 const fn of(name: &'static str, groups: &'static [&'static [Property]]) -> ElementType {
     ElementType { name, groups, ranges: &[] }
@@ -164,10 +163,7 @@ const TYPES: &[ElementType] = &[
     of("rich_text", &[SNAP, &[needs("text", Text)]]),
     of(
         "image",
-        &[
-            SNAP,
-            &[needs("image_url", Id), needs("alt_text", Text), may("fill_container", Flag)],
-        ],
+        &[SNAP, &[needs("image_url", Id), needs("alt_text", Text), may("fill_container", Flag)]],
     ),
     of("divider", &[SNAP]),
     of("table", &[SNAP, &[needs("columns", Columns), needs("rows", Rows)]]),
@@ -188,11 +184,7 @@ const TYPES: &[ElementType] = &[
     of("content", &[SNAP, &[needs("elements", Elements(IN_CONTENT))], LAYOUT]),
     of(
         "actions",
-        &[
-            SNAP,
-            &[needs("elements", Elements(IN_ACTIONS)), may("disable_on_action", Flag)],
-            LAYOUT,
-        ],
+        &[SNAP, &[needs("elements", Elements(IN_ACTIONS)), may("disable_on_action", Flag)], LAYOUT],
     ),
     of(
         "form",

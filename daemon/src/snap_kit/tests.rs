@@ -41,7 +41,8 @@ fn everything() -> Value {
             "text": text("Press"), "value": id,
         })
     };
-    let input = |element: Value| json!({ "type": "input_layout", "element": element, "label": text("L") });
+    let input =
+        |element: Value| json!({ "type": "input_layout", "element": element, "label": text("L") });
     let options = json!([option("a"), option("b")]);
     json!([
         {
@@ -104,7 +105,8 @@ fn every_type_has_a_place() {
 #[test]
 fn the_level_body_may_be_left_out_as_the_documents_do() {
     assert_eq!(said(&json!({ "snaps": [text("x")] })), Vec::<String>::new());
-    let named = json!({ "snap_in_id": "x", "snap_in_action_name": "click", "body": { "snaps": [] } });
+    let named =
+        json!({ "snap_in_id": "x", "snap_in_action_name": "click", "body": { "snaps": [] } });
     assert_eq!(said(&named), Vec::<String>::new());
 }
 
@@ -260,8 +262,23 @@ fn nearly() -> impl Strategy<Value = Value> {
         Just(Value::Null),
     ];
     let keys = proptest::sample::select(vec![
-        "type", "text", "elements", "element", "options", "value", "action_id", "columns", "rows",
-        "key", "header", "snaps", "body", "snap_kit_body", "initial_options", "title", "style",
+        "type",
+        "text",
+        "elements",
+        "element",
+        "options",
+        "value",
+        "action_id",
+        "columns",
+        "rows",
+        "key",
+        "header",
+        "snaps",
+        "body",
+        "snap_kit_body",
+        "initial_options",
+        "title",
+        "style",
     ]);
     words.prop_recursive(8, 200, 8, move |inner| {
         prop_oneof![
