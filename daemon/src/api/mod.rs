@@ -145,7 +145,7 @@ impl rights::Caller {
     /// Who asks, in the terms of `operations`.
     fn asker(&self) -> Asker {
         let is_snap_in = match self.principal {
-            rights::Principal::ServiceAccount { .. } => true,
+            rights::Principal::ServiceAccount { .. } | rights::Principal::Actor { .. } => true,
             rights::Principal::Owner { .. } | rights::Principal::Scoped { .. } => false,
         };
         Asker { name: self.principal.name(), cause: self.cause, is_snap_in }

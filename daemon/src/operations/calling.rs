@@ -1,11 +1,14 @@
 //! Calling a function while somebody waits for what it returns: by name, as a command, an action, a
 //! page or an operation. One commit, with the result, and no queued row (design §3, "Hot path").
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::{OperationError, Operations};
 use crate::engine::invocation::Call;
+use crate::model::actor::Actor;
 use crate::model::event::Cause;
 use crate::model::id::{RunId, SnapInId, UserId};
 use crate::model::run::{
@@ -24,14 +27,43 @@ pub struct Calling {
     pub trigger: RunTrigger,
     /// Valid JSON.
     pub payload: Bytes,
-    /// `execution_metadata.event_type`.
+    /// `execution_metadata.event_type`; empty for none.
     pub event_type: String,
-    /// `context.source_id`.
+    /// `context.source_id`: the id of the command, action and so on; empty for none.
     pub source_id: String,
-    /// On whose behalf it runs.
+    /// `context.user_id`: on whose behalf it runs, when it is not who gave the order.
     pub user: Option<UserId>,
+    /// Who gave the order, for commands and snap-kit actions: the function gets a token for him.
+    pub actor: Option<Actor>,
+    /// How long a function may take that does not say so itself; the setting
+    /// `functions.call_timeout_seconds` when absent.
+    pub default_timeout: Option<Duration>,
     /// What led to the call.
     pub cause: Cause,
+}
+
+impl Calling {
+    /// A call by nobody in particular: the fields that are left have no value.
+    pub fn new(
+        snap_in: SnapInId,
+        function: String,
+        trigger: RunTrigger,
+        payload: Bytes,
+        cause: Cause,
+    ) -> Calling {
+        Calling {
+            snap_in,
+            function,
+            trigger,
+            payload,
+            event_type: String::new(),
+            source_id: String::new(),
+            user: None,
+            actor: None,
+            default_timeout: None,
+            cause,
+        }
+    }
 }
 
 /// What came of it; the run is stored.
@@ -54,8 +86,8 @@ pub struct Called {
 impl Operations {
     /// Calls a function and waits for its end.
     pub async fn call(&self, calling: Calling) -> Result<Called, OperationError> {
-        let Calling { snap_in, function, trigger, payload, event_type, source_id, user, cause } =
-            calling;
+        let Calling { snap_in, function, trigger, payload, user, cause, .. } = calling;
+        let Calling { event_type, source_id, actor, default_timeout, .. } = calling;
         let present = self.look(snap_in)?;
         let state = present.record.state;
         if !state.runs_start() {
@@ -72,7 +104,11 @@ impl Operations {
         let version = present.record.version;
         let mut head =
             RunHead { cause, user, ..RunHead::new(snap_in, version, function, trigger, now_ms) };
-        let call = Call::new(run, head.clone(), payload, event_type, source_id);
+        let call = Call {
+            actor,
+            default_timeout,
+            ..Call::new(run, head.clone(), payload, event_type, source_id)
+        };
         let execution = self.invoker.call(call).await;
         let (state, error) = match &execution.outcome {
             AttemptOutcome::Succeeded => (RunState::Succeeded, None),
