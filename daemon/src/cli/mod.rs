@@ -18,6 +18,7 @@ mod quickstart;
 mod serve;
 mod show;
 mod snap_in;
+mod snap_kit;
 mod table;
 mod terminal;
 mod validate;
