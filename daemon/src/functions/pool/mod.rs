@@ -5,6 +5,7 @@
 //! deadline, a run has its own and is killed soon after it, and the line of those who wait is
 //! limited.
 
+mod compiled;
 mod conversation;
 mod invocation;
 mod keeper;
@@ -27,6 +28,7 @@ use tokio::time::Instant;
 pub use self::invocation::{
     CodeError, CodeSource, Connection, Fetch, Invocation, LoadedCode, LogListener, PackageFolder,
 };
+use self::compiled::CompiledCodes;
 use self::keeper::{Keeper, Program, Wanted};
 use self::places::{Answer, Asked, Given, Occupant, Places, Ticketed};
 use self::process::Process;
@@ -35,7 +37,7 @@ use self::requests::Said;
 use super::kind::RunnerKind;
 use super::outcome::{Failure, FailureKind, Outcome, RunReport};
 use super::sandbox::SandboxReport;
-use crate::model::id::SnapInId;
+use crate::model::id::{SnapInId, VersionId};
 
 /// How the pool is set up.
 #[derive(Clone, Debug)]
@@ -96,7 +98,13 @@ struct Shared {
     runtime: tokio::runtime::Handle,
     given_back: Notify,
     stop: watch::Sender<bool>,
+    compiled: CompiledCodes,
+    // Compiling is nobody's run: one at a time, beside the places.
+    compiling: tokio::sync::Mutex<()>,
 }
+
+/// How long compiling the code of a version may take.
+const COMPILE_TIME: Duration = Duration::from_secs(30);
 
 impl Pool {
     /// Sets the pool up; starts no process yet. Must be called within a tokio runtime, which has to
@@ -111,6 +119,8 @@ impl Pool {
             runtime: tokio::runtime::Handle::current(),
             given_back: Notify::new(),
             stop: watch::Sender::new(false),
+            compiled: CompiledCodes::default(),
+            compiling: tokio::sync::Mutex::default(),
             options,
         });
         shared.runtime.spawn(sweep(Arc::downgrade(&shared), shared.options.idle_time));
@@ -224,6 +234,29 @@ impl Shared {
         Ok(Lease { pool: Arc::clone(self), ticket, process: grant.into_process() })
     }
 
+    /// Has files of a version compiled, in a process that has run and will run nothing of it.
+    async fn compile(self: Arc<Shared>, version: VersionId, files: Vec<String>, code: Arc<Vec<u8>>) {
+        let mut stop = self.stop.subscribe();
+        let compiled = async {
+            let _turn = self.compiling.lock().await;
+            let wanted = Wanted { kind: RunnerKind::Quickjs, folder: None };
+            let process = self.start(SnapInId(0), wanted).await?;
+            if check_sandbox(&self.options, process.sandbox()).is_err() {
+                return Err(std::io::Error::other("the sandbox is not whole"));
+            }
+            let compiled = tokio::time::timeout(COMPILE_TIME, process.compile(files, &code)).await;
+            compiled.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
+        };
+        tokio::select! {
+            compiled = compiled => match compiled {
+                Ok(compiled) => self.compiled.keep(version, compiled),
+                // Nothing depends on it: the source is used, and it is not tried again.
+                Err(error) => tracing::warn!(%version, %error, "the code was not compiled"),
+            },
+            _stopped = stop.wait_for(|it| *it) => self.compiled.give_up(version),
+        }
+    }
+
     async fn quiet(&self) {
         loop {
             let given_back = self.given_back.notified();
@@ -297,7 +330,19 @@ impl Lease {
         }
         let pool = &self.pool;
         let stop = pool.stop.subscribe();
-        process.run(invocation, code, pool.options.output_bytes, pool.fetch.as_ref(), stop).await
+        let version = invocation.version;
+        let compiled = (code.is_some() || process.lacks_compiled())
+            .then(|| pool.compiled.of(version))
+            .flatten();
+        let fetch = pool.fetch.as_ref();
+        let output_bytes = pool.options.output_bytes;
+        let ended = process.run(invocation, code, compiled, output_bytes, fetch, stop).await;
+        if let Some((files, code)) = process.take_loaded()
+            && pool.compiled.begin(version)
+        {
+            pool.runtime.spawn(Arc::clone(pool).compile(version, files, code));
+        }
+        ended
     }
 
     async fn start(

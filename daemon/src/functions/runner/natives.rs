@@ -10,9 +10,9 @@ use rquickjs::function::{Func, Function, Opt};
 use rquickjs::{ArrayBuffer, Ctx, Exception, Module, Object, Promise, Result, TypedArray, Value};
 use tokio::time::Instant;
 
-use super::errors::{self, WRAPPER};
+use super::errors;
 use super::shared::Shared;
-use super::{builtins, modules};
+use super::{builtins, bytecode, modules};
 use crate::functions::outcome::{Failure, FailureKind, LogLevel};
 use crate::functions::protocol::{FetchHeader, FromRunner};
 
@@ -57,18 +57,20 @@ fn add_code<'js>(ctx: &Ctx<'js>, native: &Object<'js>, shared: &Rc<Shared>) -> R
 }
 
 fn add_modules<'js>(ctx: &Ctx<'js>, native: &Object<'js>, shared: &Rc<Shared>) -> Result<()> {
-    let code = Rc::clone(&shared.code);
+    let it = Rc::clone(shared);
     let compile = move |ctx: Ctx<'js>, name: String| -> Result<Function<'js>> {
-        let Some(file) = code.file(&name) else {
+        let Some(file) = it.code.file(&name) else {
             return Err(modules::throw_not_found(&ctx, "no such file"));
         };
-        // A first line for the shell is no JavaScript inside a function.
-        let comment = if file.text.starts_with("#!") { "//" } else { "" };
-        let source = format!("{}{comment}{}{}", WRAPPER.0, file.text, WRAPPER.1);
+        let compiled = it.compiled.file(&name);
+        if let Some(function) = compiled.and_then(|it| bytecode::read_script(&ctx, it)) {
+            return function.into_function().ok_or(rquickjs::Error::Unknown);
+        }
+        it.note_loaded(&name, &file.text);
         let mut options = EvalOptions::default();
         options.strict = false;
         options.filename = Some(name);
-        ctx.eval_with_options(source, options)
+        ctx.eval_with_options(bytecode::wrapped(file), options)
     };
     native.set("compile", Function::new(ctx.clone(), compile)?)?;
     let import = |ctx: Ctx<'js>, name: String| Module::import(&ctx, format!("/{name}"));
