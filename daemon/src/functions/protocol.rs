@@ -26,9 +26,11 @@ pub(super) const WINDOW: usize = 256 * 1024;
 pub(super) enum ToRunner {
     /// The code of the runs that follow; the body is prepared code.
     Code,
-    /// Files to be compiled, for a process that does nothing else ever; the body is the prepared
-    /// code that they are part of.
+    /// Something to be compiled, for a process that does nothing else ever: files, with the prepared
+    /// code that they are part of as the body, or with no files the runtime's own scripts.
     Compile { files: Vec<String> },
+    /// What a [`FromRunner::Compiled`] answered for the runtime's own scripts.
+    OwnCompiled,
     /// What a [`FromRunner::Compiled`] answered, for the code that was sent last.
     Compiled,
     /// One run; the body is the event, a JSON object.

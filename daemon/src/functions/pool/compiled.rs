@@ -47,6 +47,11 @@ impl CompiledCodes {
         entry.code.clone()
     }
 
+    /// Versions whose code there is.
+    pub(super) fn count(&self) -> usize {
+        self.known().by_version.values().filter(|it| it.code.is_some()).count()
+    }
+
     /// Whether the caller shall make it: nobody has tried yet.
     pub(super) fn begin(&self, version: VersionId) -> bool {
         let mut known = self.known();
@@ -69,11 +74,6 @@ impl CompiledCodes {
             known.bytes -= before.len();
         }
         known.make_room();
-    }
-
-    /// Forgets that it was tried, so that it is tried again.
-    pub(super) fn give_up(&self, version: VersionId) {
-        self.known().by_version.remove(&version);
     }
 }
 
@@ -105,9 +105,6 @@ mod tests {
         codes.keep(VersionId(1), vec![1, 2]);
         assert_eq!(codes.of(VersionId(1)).as_deref(), Some(&vec![1, 2]));
         assert!(!codes.begin(VersionId(1)));
-        assert!(codes.begin(VersionId(2)));
-        codes.give_up(VersionId(2));
-        assert!(codes.begin(VersionId(2)));
     }
 
     #[test]

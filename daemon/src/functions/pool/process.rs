@@ -37,6 +37,7 @@ pub(super) struct Process {
     /// Held, so that nobody takes its files away.
     code: Option<LoadedCode>,
     has_compiled: bool,
+    has_own: bool,
     loaded: Option<Vec<String>>,
     child: Option<Child>,
     keeper: Keeper,
@@ -45,6 +46,12 @@ pub(super) struct Process {
     incoming: BytesMut,
     sandbox: SandboxReport,
     between_runs: bool,
+}
+
+/// What a process lacks of what is compiled.
+pub(super) struct CompiledParts<'a> {
+    pub own: Option<&'a [u8]>,
+    pub code: Option<Arc<Vec<u8>>>,
 }
 
 impl Occupant for Process {
@@ -76,6 +83,7 @@ impl Process {
             version: None,
             code: None,
             has_compiled: false,
+            has_own: false,
             loaded: None,
             child: child.claim(),
             keeper: keeper.clone(),
@@ -135,6 +143,11 @@ impl Process {
         self.between_runs && self.child.is_some()
     }
 
+    /// Whether it has the runtime's own scripts only as source.
+    pub(super) fn lacks_own(&self) -> bool {
+        self.kind == RunnerKind::Quickjs && !self.has_own
+    }
+
     /// Whether it has its version only as source.
     pub(super) fn lacks_compiled(&self) -> bool {
         self.kind == RunnerKind::Quickjs && !self.has_compiled
@@ -174,13 +187,17 @@ impl Process {
         &mut self,
         invocation: &Invocation,
         code: Option<LoadedCode>,
-        compiled: Option<Arc<Vec<u8>>>,
+        CompiledParts { own, code: compiled }: CompiledParts<'_>,
         output_bytes: u64,
         fetch: &dyn Fetch,
         stop: watch::Receiver<bool>,
     ) -> (Outcome, Said) {
         self.between_runs = false;
         let mut outgoing = Vec::with_capacity(invocation.event.len() + 512);
+        if let Some(own) = own {
+            protocol::write_frame(&mut outgoing, &ToRunner::OwnCompiled, own);
+            self.has_own = true;
+        }
         if let Some(code) = code {
             let bytes = match &code {
                 LoadedCode::Prepared(bytes) => bytes.as_slice(),

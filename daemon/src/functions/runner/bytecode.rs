@@ -58,29 +58,44 @@ fn put(bytes: &mut Vec<u8>, field: &[u8]) {
 
 fn take<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let (length, after) = rest.split_first_chunk::<8>()?;
-    let (field, after) = after.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
+    let (field, after) =
+        after.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
     *rest = after;
     Some(field)
 }
 
 /// Compiles files of a version. Nothing of it is run.
 pub(super) fn compile(code: &Code, names: &[String]) -> Vec<u8> {
+    let files = names.iter().filter_map(|it| Some((it.as_str(), code.file(it)?)));
+    compile_all(files, |ctx, name, file| match file.kind {
+        FileKind::Module => compile_module(ctx, name, file),
+        FileKind::CommonJs => compile_script(ctx, name, wrapped(file), 0),
+        FileKind::Json => Err(rquickjs::Error::Unknown),
+    })
+}
+
+/// Compiles our own scripts, by the names that they have in stacks.
+pub(super) fn compile_own(scripts: &[(String, &str)]) -> Vec<u8> {
+    let scripts = scripts.iter().map(|(name, text)| (name.as_str(), *text));
+    compile_all(scripts, |ctx, name, text| {
+        compile_script(ctx, name, text.to_owned(), qjs::JS_EVAL_FLAG_STRICT)
+    })
+}
+
+fn compile_all<'a, T>(
+    files: impl Iterator<Item = (&'a str, T)>,
+    compile: impl Fn(&Ctx<'_>, &str, T) -> Result<Vec<u8>>,
+) -> Vec<u8> {
     let mut bytes = Vec::new();
     put(&mut bytes, engine_version());
-    let (Ok(runtime), names) = (Runtime::new(), names) else { return bytes };
+    let Ok(runtime) = Runtime::new() else { return bytes };
     runtime.set_memory_limit(MOST_MEMORY);
     runtime.set_max_stack_size(super::engine::STACK_BYTES);
     runtime.set_loader(Nowhere, Nothing);
     let Ok(context) = Context::full(&runtime) else { return bytes };
     context.with(|ctx| {
-        for name in names {
-            let Some(file) = code.file(name) else { continue };
-            let compiled = match file.kind {
-                FileKind::Module => compile_module(&ctx, name, file),
-                FileKind::CommonJs => compile_script(&ctx, name, file),
-                FileKind::Json => continue,
-            };
-            match compiled {
+        for (name, file) in files {
+            match compile(&ctx, name, file) {
                 Ok(compiled) if bytes.len() + compiled.len() <= MOST_BYTES => {
                     put(&mut bytes, name.as_bytes());
                     put(&mut bytes, &compiled);
@@ -118,10 +133,10 @@ fn compile_module(ctx: &Ctx<'_>, name: &str, file: &CodeFile) -> Result<Vec<u8>>
     Module::declare(ctx.clone(), name, file.text.as_str())?.write(WriteOptions::default())
 }
 
-fn compile_script(ctx: &Ctx<'_>, name: &str, file: &CodeFile) -> Result<Vec<u8>> {
-    let source = CString::new(wrapped(file))?;
+fn compile_script(ctx: &Ctx<'_>, name: &str, source: String, flags: u32) -> Result<Vec<u8>> {
+    let source = CString::new(source)?;
     let name = CString::new(name)?;
-    let flags = qjs::JS_EVAL_TYPE_GLOBAL | qjs::JS_EVAL_FLAG_COMPILE_ONLY;
+    let flags = flags | qjs::JS_EVAL_TYPE_GLOBAL | qjs::JS_EVAL_FLAG_COMPILE_ONLY;
     // SAFETY: the texts outlive the call and end in zeros; the value that comes back is owned by
     // `script`; with this flag nothing is run.
     let script = unsafe {
@@ -166,7 +181,7 @@ pub(super) fn read_module<'js>(ctx: &Ctx<'js>, bytes: &[u8]) -> Option<Module<'j
     module.map_err(|_| drop(ctx.catch())).ok()
 }
 
-/// The function of a CommonJS module from what [`compile`] made of it.
+/// The function of a CommonJS module or a script of ours from what was made of it.
 pub(super) fn read_script<'js>(ctx: &Ctx<'js>, bytes: &[u8]) -> Option<Value<'js>> {
     // SAFETY: the bytes come from this engine, by way of a process that only compiles, see above;
     // evaluating takes the value over and gives one back.
@@ -185,4 +200,82 @@ pub(super) fn read_script<'js>(ctx: &Ctx<'js>, bytes: &[u8]) -> Option<Value<'js
     }
     drop(ctx.catch());
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(files: &[(&str, &str)]) -> Code {
+        let files = files.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec()));
+        crate::functions::code::prepare(files.collect()).expect("the code is fine")
+    }
+
+    fn compiled(files: &[(&str, &str)]) -> Vec<u8> {
+        let names: Vec<String> = files.iter().map(|it| it.0.to_owned()).collect();
+        compile(&code(files), &names)
+    }
+
+    #[test]
+    fn compiling_runs_nothing_and_leaves_out_what_is_wrong() {
+        let bytes = compiled(&[
+            ("a.js", "for (;;);"),
+            ("b.mjs", "import './a.js'; import 'nowhere'; for (;;); await 1;"),
+            ("node_modules/c/index.js", "this is no JavaScript"),
+            ("d.json", "{}"),
+        ]);
+        let compiled = Compiled::from_bytes(&bytes);
+        assert!(compiled.file("a.js").is_some() && compiled.file("b.mjs").is_some());
+        assert_eq!(compiled.files.len(), 2);
+    }
+
+    #[test]
+    fn what_was_compiled_runs_with_its_lines_and_its_text() {
+        let bytes = compiled(&[
+            (
+                "a.js",
+                "#!/usr/bin/env node\nexports.f = function f() { return 1 };\nexports.g = () => {\n  throw new Error('x') };",
+            ),
+            ("b.mjs", "export const b = import.meta.url;"),
+        ]);
+        let compiled = Compiled::from_bytes(&bytes);
+        let runtime = Runtime::new().expect("an engine");
+        let context = Context::full(&runtime).expect("a context");
+        context.with(|ctx| {
+            let function = read_script(&ctx, compiled.file("a.js").expect("compiled"));
+            let function = function.and_then(Value::into_function).expect("a function");
+            let exports = rquickjs::Object::new(ctx.clone()).expect("an object");
+            function.call::<_, ()>((exports.clone(),)).expect("it runs");
+            ctx.globals().set("it", exports).expect("set");
+            let stack: String = ctx.eval("try { it.g() } catch (e) { e.stack }").expect("a stack");
+            assert!(stack.contains("(a.js:4:13)"), "{stack}");
+            let text: String = ctx.eval("it.f.toString()").expect("a text");
+            assert_eq!(text, "function f() { return 1 }");
+            let module = read_module(&ctx, compiled.file("b.mjs").expect("compiled"));
+            let module = module.expect("a module");
+            assert_eq!(module.name::<String>().expect("a name"), "b.mjs");
+        });
+    }
+
+    #[test]
+    fn code_of_another_engine_is_no_code() {
+        let bytes = compiled(&[("a.js", "1")]);
+        let mut other = bytes.clone();
+        other[8] ^= 1;
+        assert!(Compiled::from_bytes(&other).files.is_empty());
+        assert!(Compiled::from_bytes(&bytes[..bytes.len() - 1]).files.is_empty());
+        assert!(Compiled::from_bytes(b"").files.is_empty());
+        assert_eq!(Compiled::from_bytes(&bytes).files.len(), 1);
+        let runtime = Runtime::new().expect("an engine");
+        let context = Context::full(&runtime).expect("a context");
+        // The engine's own mark is looked at as well.
+        context.with(|ctx| assert!(read_script(&ctx, b"\xff nonsense").is_none()));
+    }
+
+    #[test]
+    fn our_own_scripts_all_compile() {
+        let names = super::super::builtins::SCRIPTS;
+        let compiled = Compiled::from_bytes(&compile_own(&super::super::own_scripts()));
+        assert_eq!(compiled.files.len(), names.len());
+    }
 }

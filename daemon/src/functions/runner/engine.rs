@@ -22,8 +22,8 @@ use rquickjs::{
 };
 use tokio::time::Instant;
 
-use super::bytecode::Compiled;
 use super::budget::{Budget, BudgetAllocator};
+use super::bytecode::Compiled;
 use super::host::{Gone, Host};
 use super::log::RunLog;
 use super::modules::{ArchiveLoader, ArchiveResolver, Hooks, hook};
@@ -60,12 +60,13 @@ pub(super) enum EngineEnd {
 impl Engine {
     pub(super) fn new(
         code: Rc<Code>,
-        compiled: Rc<Compiled>,
+        [own, compiled]: [Rc<Compiled>; 2],
         host: Rc<Host>,
         memory_bytes: u64,
     ) -> Result<Engine, Failure> {
         let shared = Rc::new(Shared {
             code,
+            own,
             compiled,
             loaded: RefCell::default(),
             host,
@@ -321,7 +322,7 @@ impl Engine {
 
 fn prepare(ctx: &Ctx<'_>, shared: &Rc<Shared>) -> rquickjs::Result<()> {
     let native = natives::make(ctx, shared)?;
-    let prelude = natives::evaluate_own(ctx, "prelude", include_str!("js/prelude.js"))?;
+    let prelude = natives::evaluate_own(ctx, shared, "prelude")?;
     let prelude: Function = prelude.try_into_function().map_err(|_| rquickjs::Error::Unknown)?;
     let hooks: Object = prelude.call((native,))?;
     let hooks = Hooks {

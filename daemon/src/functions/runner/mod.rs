@@ -40,7 +40,7 @@ use super::sandbox;
 const RUNS_PER_CONTEXT: u32 = 1000;
 
 /// Less source than this is parsed about as fast as its compiled form is read.
-const WORTH_COMPILING: usize = 1;
+const WORTH_COMPILING: usize = 16 * 1024;
 
 /// A process in which engines were used up ends once so much memory is in use after a run.
 const MEMORY_LEFT_BEHIND: u64 = 48 * 1024 * 1024;
@@ -85,6 +85,7 @@ fn serve_quickjs(address_space: u64) -> ExitCode {
         host,
         code: None,
         compiled: Rc::default(),
+        own: Rc::default(),
         engine: None,
         forgotten: 0,
         base_address_space: sandbox.address_space_in_use,
@@ -100,6 +101,7 @@ struct Runner {
     host: Rc<Host>,
     code: Option<Rc<Code>>,
     compiled: Rc<Compiled>,
+    own: Rc<Compiled>,
     engine: Option<Engine>,
     /// Engines that were used up; their memory is still in use.
     forgotten: u32,
@@ -122,6 +124,7 @@ impl Runner {
                 }
                 // The engine that there is has loaded what it needs; the next one profits.
                 ToRunner::Compiled => self.compiled = Rc::new(Compiled::from_bytes(&body)),
+                ToRunner::OwnCompiled => self.own = Rc::new(Compiled::from_bytes(&body)),
                 ToRunner::Compile { files } => {
                     self.compile(&files, &body);
                     self.host.flush()?;
@@ -142,8 +145,10 @@ impl Runner {
     /// version to run: what such a process makes is not to be trusted.
     fn compile(&self, files: &[String], code: &[u8]) {
         let compiled = match Code::from_bytes(code) {
-            Ok(code) if self.code.is_none() => bytecode::compile(&code, files),
-            Ok(_) | Err(_) => Vec::new(),
+            _ if self.code.is_some() => Vec::new(),
+            _ if files.is_empty() => bytecode::compile_own(&own_scripts()),
+            Ok(code) => bytecode::compile(&code, files),
+            Err(_) => Vec::new(),
         };
         self.host.queue(&FromRunner::Compiled, &compiled);
     }
@@ -219,7 +224,7 @@ impl Runner {
                 "the version's prepared code cannot be read; create the version anew",
             ));
         };
-        let compiled = Rc::clone(&self.compiled);
+        let compiled = [Rc::clone(&self.own), Rc::clone(&self.compiled)];
         Engine::new(Rc::clone(code), compiled, Rc::clone(&self.host), memory_bytes)
     }
 
@@ -241,6 +246,11 @@ impl Runner {
             sandbox::limit_address_space(self.base_address_space.saturating_add(limit));
         }
     }
+}
+
+fn own_scripts() -> Vec<(String, &'static str)> {
+    let named = |it: &str| Some((builtins::name_in_stacks(it), builtins::script(it)?));
+    builtins::SCRIPTS.into_iter().filter_map(named).collect()
 }
 
 /// Bytes that the allocator has given out, to the engines and to everything else.

@@ -12,8 +12,8 @@ use rquickjs::loader::{Loader, Resolver};
 use rquickjs::module::Declared;
 use rquickjs::{Ctx, Exception, JsLifetime, Module, Object, Result, Value};
 
-use super::{builtins, bytecode};
 use super::shared::Shared;
+use super::{builtins, bytecode};
 use crate::functions::code::{Code, FileKind, Unresolved};
 
 /// The functions of prelude.js that Rust calls.

@@ -76,12 +76,8 @@ fn add_modules<'js>(ctx: &Ctx<'js>, native: &Object<'js>, shared: &Rc<Shared>) -
     let import = |ctx: Ctx<'js>, name: String| Module::import(&ctx, format!("/{name}"));
     native.set("import", Function::new(ctx.clone(), import)?)?;
     native.set("importSync", Function::new(ctx.clone(), import_sync)?)?;
-    let script = |ctx: Ctx<'js>, name: String| -> Result<Value<'js>> {
-        let Some(source) = builtins::script(&name) else {
-            return Err(Exception::throw_internal(&ctx, "no such script"));
-        };
-        evaluate_own(&ctx, &name, source)
-    };
+    let it = Rc::clone(shared);
+    let script = move |ctx: Ctx<'js>, name: String| evaluate_own(&ctx, &it, &name);
     native.set("script", Function::new(ctx.clone(), script)?)?;
     let attach = |ctx: Ctx<'js>, group: String| builtins::attach(&ctx, &group);
     native.set("attach", Function::new(ctx.clone(), attach)?)?;
@@ -90,9 +86,16 @@ fn add_modules<'js>(ctx: &Ctx<'js>, native: &Object<'js>, shared: &Rc<Shared>) -
 }
 
 /// Evaluates a script of ours, whose frames are left out of stacks by its name.
-pub(super) fn evaluate_own<'js>(ctx: &Ctx<'js>, name: &str, source: &str) -> Result<Value<'js>> {
+pub(super) fn evaluate_own<'js>(ctx: &Ctx<'js>, it: &Shared, name: &str) -> Result<Value<'js>> {
+    let Some(source) = builtins::script(name) else {
+        return Err(Exception::throw_internal(ctx, "no such script"));
+    };
+    let name = builtins::name_in_stacks(name);
+    if let Some(made) = it.own.file(&name).and_then(|it| bytecode::read_script(ctx, it)) {
+        return Ok(made);
+    }
     let mut options = EvalOptions::default();
-    options.filename = Some(format!("mortise:{name}"));
+    options.filename = Some(name);
     ctx.eval_with_options(source, options)
 }
 

@@ -19,6 +19,8 @@ use crate::functions::protocol::FromRunner;
 
 pub(super) struct Shared {
     pub code: Rc<Code>,
+    /// Our own scripts, by the names that they have in stacks.
+    pub own: Rc<Compiled>,
     pub compiled: Rc<Compiled>,
     /// Files that were compiled from their source, and the bytes of that.
     pub loaded: RefCell<(Vec<String>, usize)>,
