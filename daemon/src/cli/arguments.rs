@@ -6,8 +6,8 @@ use clap::{Args, Parser, Subcommand};
 
 use super::snap_in::arguments::SnapInCommand;
 
-use super::function;
 use super::keyrings::{DeveloperKeyringCommand, KeyringCommand};
+use super::{dev, function, init};
 
 /// Runs snap-ins: event sources, automations and functions, on this host.
 #[derive(Debug, Parser)]
@@ -253,6 +253,28 @@ Examples:
         #[arg(long, value_name = "DIR")]
         plugins: Vec<PathBuf>,
     },
+    /// Write a snap-in to begin with: a manifest, a function, a fixture and a test
+    #[command(after_help = "Examples:
+  mortise version init hello && cd hello
+  mortise function run greet --fixture fixtures/event.json
+  mortise version dev")]
+    Init(init::Init),
+    /// Install a directory, again at every save, and show live what happens to it
+    #[command(
+        after_help = "At every save the directory is checked, made a version, and the snap-in is \
+moved to it. What is wrong is shown with file, line and column, and changes nothing. Events, runs and \
+logs are shown as they come. Versions of the session that are no longer used are deleted.
+
+Not looked at: node_modules, .git, leftovers of editors, and dist unless `main` of package.json \
+leads there.
+
+Examples:
+  mortise version dev
+  mortise version dev ./hello --scope dev/ada/hello --set greeting=Hello
+  mortise version dev --keyring token=@token.txt --remove
+  mortise version dev --json | jq -c 'select(.kind == \"run\")'"
+    )]
+    Dev(dev::Dev),
     /// List versions
     List {
         /// Only those of this package
@@ -406,7 +428,8 @@ pub(super) enum FunctionCommand {
         payload: String,
     },
     /// Run a function of a package on a fixture; needs no daemon
-    #[command(after_help = "The function runs as in the daemon: in a process of its own, in the same \
+    #[command(
+        after_help = "The function runs as in the daemon: in a process of its own, in the same \
 sandbox, with the limits of its manifest. Its console goes to standard error as it comes, its result to \
 standard output as JSON. Secrets of the event are masked in both.
 
@@ -417,7 +440,8 @@ Examples:
   mortise function run greet --fixture - --dir ./hello < event.json
   mortise function run sync --fixture event.json --keyring token=@token.txt --offline
   mortise function run sync --fixture event.json --allow 127.0.0.1:9000 --verbose
-  mortise function run greet --fixture event.json --repeat 100")]
+  mortise function run greet --fixture event.json --repeat 100"
+    )]
     Run(function::Run),
     /// List the functions of a package, with what calls them; needs no daemon
     List {

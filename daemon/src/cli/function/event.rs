@@ -79,7 +79,8 @@ pub(super) fn complete(event: Value, names: &Names<'_>) -> Result<Completed, Str
         .map(|it| it.name.as_str())
         .collect();
     for name in missing {
-        notes.push(format!("keyring {name} is not in the fixture: --keyring {name}=@FILE gives it"));
+        notes
+            .push(format!("keyring {name} is not in the fixture: --keyring {name}=@FILE gives it"));
     }
     let missing = inputs::missing(names.manifest, Level::Organization, &values(event));
     for input in missing {
