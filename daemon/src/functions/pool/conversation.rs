@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::redact::Redactor;
+use super::tunnels::Tunnels;
 use super::{Fetch, Invocation};
 use crate::functions::outcome::{LogLine, Outcome};
 use crate::functions::protocol::{self, AfterRun, FetchAnswer, FetchHeader, FromRunner, ToRunner};
@@ -22,6 +23,8 @@ use crate::model::http::{OutgoingRequest, OutgoingResponse};
 
 /// Requests of one run under way at once; the others wait.
 const FETCHES_AT_ONCE: usize = 16;
+/// With so much unsaid to a runner, its connections say no more until it has read some of it.
+const MOST_UNSAID: usize = 512 * 1024;
 /// A runner bounds its log itself; more than this means that it does not.
 const MOST_LOG_LINES: usize = 2000;
 
@@ -43,6 +46,7 @@ pub(super) struct Conversation<'a> {
     fetches: FuturesUnordered<BoxFuture<'a, (u64, Result<FetchResult, Aborted>)>>,
     waiting: VecDeque<(u64, FetchHeader, Bytes)>,
     handles: HashMap<u64, AbortHandle>,
+    tunnels: Tunnels<'a>,
 }
 
 type FetchResult = Result<OutgoingResponse, String>;
@@ -64,6 +68,7 @@ impl<'a> Conversation<'a> {
             fetches: FuturesUnordered::new(),
             waiting: VecDeque::new(),
             handles: HashMap::new(),
+            tunnels: Tunnels::new(invocation, fetch),
         }
     }
 
@@ -92,6 +97,7 @@ impl<'a> Conversation<'a> {
                     return Ok(outcome);
                 }
             }
+            let listens = self.outgoing.len() < MOST_UNSAID;
             tokio::select! {
                 biased;
                 read = reader.read_buf(incoming) => {
@@ -104,6 +110,9 @@ impl<'a> Conversation<'a> {
                 }
                 Some((id, result)) = self.fetches.next(), if !self.fetches.is_empty() => {
                     self.answer(id, result);
+                }
+                (header, body) = self.tunnels.next(listens) => {
+                    self.say(&header, &body);
                 }
                 () = &mut kill_at => return Err(Break::TimedOut),
                 changed = stop.wait_for(|it| *it) => {
@@ -131,8 +140,22 @@ impl<'a> Conversation<'a> {
                 self.start_fetches();
                 Ok(None)
             }
-            // To come.
-            FromRunner::Connect { .. } | FromRunner::Send { .. } | FromRunner::Close { .. } => {
+            FromRunner::Connect { id, host, port } => {
+                if let Some((header, body)) = self.tunnels.connect(id, host, port) {
+                    self.say(&header, &body);
+                }
+                Ok(None)
+            }
+            FromRunner::Send { id } => {
+                self.tunnels.send(id, body);
+                Ok(None)
+            }
+            FromRunner::Taken { id, bytes } => {
+                self.tunnels.taken(id, bytes);
+                Ok(None)
+            }
+            FromRunner::Close { id } => {
+                self.tunnels.close(id);
                 Ok(None)
             }
             FromRunner::Abandon { id } => {
@@ -194,10 +217,14 @@ impl<'a> Conversation<'a> {
             }
             Ok(Err(message)) => (FetchAnswer::Failed { message }, Bytes::new()),
         };
-        let mut frame = Vec::with_capacity(body.len() + 1024);
-        protocol::write_frame(&mut frame, &ToRunner::Fetched { id, answer }, &body);
-        self.outgoing.extend_from_slice(&frame);
+        self.say(&ToRunner::Fetched { id, answer }, &body);
         self.start_fetches();
+    }
+
+    fn say(&mut self, header: &ToRunner, body: &[u8]) {
+        let mut frame = Vec::with_capacity(body.len() + 1024);
+        protocol::write_frame(&mut frame, header, body);
+        self.outgoing.extend_from_slice(&frame);
     }
 }
 

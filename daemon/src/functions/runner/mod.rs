@@ -118,6 +118,7 @@ impl Runner {
                 ToRunner::Fetched { .. }
                 | ToRunner::Connected { .. }
                 | ToRunner::Received { .. }
+                | ToRunner::Taken { .. }
                 | ToRunner::Closed { .. } => {}
             }
         }
