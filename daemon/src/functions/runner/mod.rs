@@ -19,6 +19,7 @@ mod host;
 mod log;
 mod modules;
 mod natives;
+pub mod process;
 mod shared;
 mod timers;
 
