@@ -1,1 +1,1 @@
-const f=require('fs'),v=require('vm'),s=JSON.parse(f.readFileSync(3,'utf8')),m={options:s.options,import:(u)=>import(u)};f.closeSync(3);for(const[n,t]of s.scripts)v.runInThisContext(t,{filename:'mortise:'+n})(m,require);
+const f=require('fs'),v=require('vm'),s=JSON.parse(f.readFileSync(FD,'utf8')),m={options:s.options,import:(u)=>import(u)};f.closeSync(FD);for(const[n,t]of s.scripts)v.runInThisContext(t,{filename:'mortise:'+n})(m,require);
