@@ -90,6 +90,8 @@ pub struct FunctionSettings {
     pub processes: usize,
     /// Default time limit.
     pub timeout_seconds: u32,
+    /// Default time limit when somebody waits.
+    pub call_timeout_seconds: u32,
     /// Default memory limit.
     pub memory_mb: u32,
     /// Default concurrency per function.

@@ -11,6 +11,7 @@ mod keeper;
 mod places;
 mod process;
 mod redact;
+mod requests;
 mod secret_forms;
 #[cfg(test)]
 mod tests;
@@ -30,8 +31,9 @@ use self::keeper::{Keeper, Program, Wanted};
 use self::places::{Answer, Asked, Given, Occupant, Places, Ticketed};
 use self::process::Process;
 pub use self::redact::{SecretTexts, mask};
+use self::requests::Said;
 use super::kind::RunnerKind;
-use super::outcome::{Failure, FailureKind, LogLine, Outcome, RunReport};
+use super::outcome::{Failure, FailureKind, Outcome, RunReport};
 use super::sandbox::SandboxReport;
 use crate::model::id::SnapInId;
 
@@ -128,12 +130,13 @@ impl Pool {
         let mut lease = match self.shared.lease(&invocation).await {
             Ok(lease) => lease,
             Err(outcome) => {
-                return RunReport { outcome, logs: Vec::new(), duration: Duration::ZERO };
+                let (logs, requests) = (Vec::new(), Vec::new());
+                return RunReport { outcome, logs, requests, duration: Duration::ZERO };
             }
         };
         let began = Instant::now();
-        let (outcome, logs) = lease.run(&invocation).await;
-        RunReport { outcome, logs, duration: began.elapsed() }
+        let (outcome, Said { logs, requests }) = lease.run(&invocation).await;
+        RunReport { outcome, logs, requests, duration: began.elapsed() }
     }
 
     /// Ends the processes of a snap-in that has left ACTIVE, changed its version or is deleted;
@@ -269,7 +272,8 @@ struct Lease {
 }
 
 impl Lease {
-    async fn run(&mut self, invocation: &Invocation) -> (Outcome, Vec<LogLine>) {
+    async fn run(&mut self, invocation: &Invocation) -> (Outcome, Said) {
+        let nothing = Said { logs: Vec::new(), requests: Vec::new() };
         let at_hand = self.process.take().filter(Process::is_ready);
         let is_warm = at_hand.as_ref().is_some_and(|it| it.version() == Some(invocation.version));
         let code = if is_warm {
@@ -277,19 +281,19 @@ impl Lease {
         } else {
             match invocation.code.load().await {
                 Ok(code) => Some(code),
-                Err(error) => return (without_code(&error), Vec::new()),
+                Err(error) => return (without_code(&error), nothing),
             }
         };
         let process = match at_hand {
             Some(process) => process,
             None => match self.start(invocation, code.as_ref()).await {
                 Ok(process) => process,
-                Err(outcome) => return (outcome, Vec::new()),
+                Err(outcome) => return (outcome, nothing),
             },
         };
         let process = self.process.insert(process);
         if let Err(outcome) = check_sandbox(&self.pool.options, process.sandbox()) {
-            return (outcome, Vec::new());
+            return (outcome, nothing);
         }
         let pool = &self.pool;
         let stop = pool.stop.subscribe();

@@ -18,9 +18,10 @@ use super::conversation::{Break, Conversation};
 use super::keeper::{Keeper, Started, Wanted, last_words};
 use super::places::Occupant;
 use super::redact::Redactor;
+use super::requests::Said;
 use super::{Fetch, Invocation, LoadedCode};
 use crate::functions::kind::RunnerKind;
-use crate::functions::outcome::{Failure, FailureKind, LogLine, Outcome};
+use crate::functions::outcome::{Failure, FailureKind, Outcome};
 use crate::functions::protocol::{self, AfterRun, FromRunner, PROTOCOL, RunHeader, ToRunner};
 use crate::functions::sandbox::SandboxReport;
 use crate::model::id::{SnapInId, VersionId};
@@ -137,7 +138,7 @@ impl Process {
         output_bytes: u64,
         fetch: &dyn Fetch,
         stop: watch::Receiver<bool>,
-    ) -> (Outcome, Vec<LogLine>) {
+    ) -> (Outcome, Said) {
         self.between_runs = false;
         let mut outgoing = Vec::with_capacity(invocation.event.len() + 512);
         if let Some(code) = code {
@@ -159,7 +160,7 @@ impl Process {
         protocol::write_frame(&mut outgoing, &ToRunner::Run(header), &invocation.event);
         let mut conversation = Conversation::new(invocation, fetch, outgoing);
         let end = conversation.hold(&mut self.socket, &mut self.incoming, stop).await;
-        let (logs, redactor) = conversation.into_parts();
+        let (said, redactor) = conversation.into_parts();
         let outcome = match end {
             Ok((outcome, after)) => {
                 self.between_runs = after == AfterRun::Ready;
@@ -177,7 +178,7 @@ impl Process {
             }
             Err(Break::Lost) => self.why_lost(&redactor).await,
         };
-        (redactor.outcome_aside(outcome).await, logs)
+        (redactor.outcome_aside(outcome).await, said)
     }
 
     /// What the end of a process in the middle of a run says about the run.
