@@ -92,16 +92,21 @@ pub(super) enum OperationCommand {
 /// `mortise command`.
 pub(super) fn run(client: &Client, as_json: bool, command: CommandCommand) -> Result<(), Failure> {
     match command {
-        CommandCommand::List { snap_in, scope } => {
-            list(client, as_json, ("commands.list", "commands"), &narrowed(snap_in, scope), &COMMANDS)
-        }
+        CommandCommand::List { snap_in, scope } => list(
+            client,
+            as_json,
+            ("commands.list", "commands"),
+            &narrowed(snap_in, scope),
+            &COMMANDS,
+        ),
         CommandCommand::Run { namespace, name, snap_in, source_id, surface, logs, parameters } => {
             let mut asked = json!({
                 "namespace": namespace,
                 "name": name,
                 "parameters": parameters.join(" "),
             });
-            for (key, value) in [("snap_in", snap_in), ("source_id", source_id), ("surface", surface)]
+            for (key, value) in
+                [("snap_in", snap_in), ("source_id", source_id), ("surface", surface)]
             {
                 if let Some(value) = value {
                     asked[key] = value.into();
@@ -138,8 +143,7 @@ pub(super) fn run_operation(
             if let Some(port) = input_port {
                 asked["input_port_name"] = port.into();
             }
-            let answer =
-                client.slow_call(&format!("{slug} runs"), "operations.execute", &asked)?;
+            let answer = client.slow_call(&format!("{slug} runs"), "operations.execute", &asked)?;
             show_logs(&answer, logs);
             if as_json {
                 show::answer(&answer, &View::EVERYTHING, true)?;

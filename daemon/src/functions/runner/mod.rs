@@ -43,8 +43,7 @@ const RUNS_PER_CONTEXT: u32 = 1000;
 const MEMORY_LEFT_BEHIND: u64 = 48 * 1024 * 1024;
 
 /// The name of the hidden subcommand, before its arguments: the parent's process id, the most address
-/// space in bytes, the kind of runner, and what
-/// that kind takes: the folder of its version, and more.
+/// space in bytes, the kind of runner, and what that kind takes: the folder of its version, and more.
 pub const SUBCOMMAND: &str = "runner";
 
 /// The whole life of a runner process. `main` calls this before it does anything else when the

@@ -269,9 +269,9 @@ fn calls(writes: bool) -> Calls {
         .and_when(libc::SYS_prctl, &[Check::Is(0, PR_SET_VMA)]);
     // What kind of descriptor it is, and that it does not block.
     let requests = [libc::TCGETS, libc::FIONBIO, libc::FIOCLEX, libc::FIONREAD, libc::TIOCGWINSZ];
-    let calls = requests.into_iter().fold(calls, |calls, request| {
-        calls.and_when(libc::SYS_ioctl, &[Check::Is(1, request)])
-    });
+    let calls = requests
+        .into_iter()
+        .fold(calls, |calls, request| calls.and_when(libc::SYS_ioctl, &[Check::Is(1, request)]));
     let commands = [libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_SETFL]
         .into_iter()
         .chain([libc::F_DUPFD, libc::F_DUPFD_CLOEXEC]);

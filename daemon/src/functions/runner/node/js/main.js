@@ -321,11 +321,8 @@
     }
   };
   link.handlers.Run = (header, body) => {
-    mortise.runner(header, body.toString('utf8'));
+    start(header, body.toString('utf8'));
   };
-  mortise.runner = start;
-  mortise.done = done;
-  mortise.failure = failure;
 
   // --- What ends a run from the side ---------------------------------------------------------
 
@@ -340,7 +337,7 @@
   process.on('uncaughtException', uncaught);
   process.on('unhandledRejection', (reason) => uncaught(reason, 'unhandledRejection'));
   process.on('beforeExit', () => {
-    if (run === undefined) return;
+    if (run === undefined || mortise.beforeExit?.()) return;
     breakOff(failure('never_settled', 'NeverSettledError',
       'the promise that the function returned never settled: no timer and no connection is left ' +
       'that could do it'));
@@ -350,4 +347,7 @@
       `process.exit(${code ?? ''}) was called: a function ends by returning`));
     link.reallyExit(1);
   };
+
+  mortise.done = done;
+  mortise.found = found;
 })

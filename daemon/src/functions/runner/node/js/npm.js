@@ -4,7 +4,7 @@
   const { builtinModules } = require('node:module');
   const { webcrypto } = require('node:crypto');
   const { npm, folder } = mortise.options;
-  const { log } = mortise;
+  const { link } = mortise;
 
   // A script on the command line gets every module of Node.js as a global; others do not.
   for (const name of [...builtinModules, 'module', 'exports', 'require', '__filename', '__dirname']) {
@@ -19,24 +19,22 @@
   if (typeof npm !== 'string') return;
 
   // Its answer is its exit status; what it has to say is the log.
-  const start = mortise.runner;
-  mortise.npm = (event) => new Promise((resolve) => {
-    const finish = (code) => resolve({ code: code ?? process.exitCode ?? 0 });
-    process.exit = (code) => {
-      finish(code);
-      // Nothing of npm may go on after its exit.
-      throw new Error('npm has ended');
-    };
-    process.on('exit', (code) => finish(code));
+  function finish(code) {
+    process.exit = () => {};
+    process.exitCode = code ?? process.exitCode ?? 0;
+    // It says the last of it when it hears of its end.
+    process.emit('exit', process.exitCode);
+    mortise.done(null, Buffer.from(JSON.stringify({ code: process.exitCode })), 'Spent');
+    link.reallyExit(0);
+  }
+
+  mortise.found.set('npm', ([event]) => {
+    process.exit = finish;
+    mortise.beforeExit = finish;
     process.argv = [process.execPath, npm, ...event.arguments];
     Object.assign(process.env, event.environment);
     process.chdir(folder);
-    try {
-      require(npm);
-    } catch (error) {
-      log.write('error', String(error?.stack ?? error));
-      finish(1);
-    }
+    require(npm);
+    return new Promise(() => {});
   });
-  mortise.runner = (header, event) => start({ ...header, function: 'npm' }, event);
 })
