@@ -5,7 +5,7 @@ use super::dispatch::{Route, read, write};
 use super::rights::Right;
 use super::{
     dead_letters, developer_keyrings, event_sources, events, functions, keyrings, keys, packages,
-    runs, snap_ins, system, tags, tokens, upgrades, user_level, versions,
+    runs, snap_ins, system, system_update, tags, tokens, upgrades, user_level, versions,
 };
 
 /// Every call of the API.
@@ -66,6 +66,12 @@ impl Table {
                 R::ConfigureSnapIns,
                 "Changes inputs of a snap-in, after its hooks agreed",
                 upgrades::update,
+            ),
+            write(
+                system_update::NAME,
+                R::ConfigureSnapIns,
+                "Takes what a snap-in reports of its own state, after a hook on a server of its own",
+                system_update::update,
             ),
             read(
                 "snap-ins.plan-upgrade",

@@ -13,6 +13,8 @@ use super::{Failure, files, progress, show};
 
 /// Longer than the longest wait of the API.
 const TIMEOUT: Duration = Duration::from_secs(90);
+/// The same for making a version, which installs what it needs.
+const MAKING: Duration = Duration::from_secs(20 * 60);
 /// How much of a list comes at once.
 const PAGE: u32 = 500;
 const DEFAULT_SOCKET: &str = "/run/mortise/mortise.sock";
@@ -194,7 +196,8 @@ impl Client {
     ) -> impl Future<Output = reqwest::Result<(u16, String)>> {
         let url = format!("{}/api/v1/{name}", self.base);
         let request = self.http.post(url).header("content-type", "application/json");
-        let mut request = request.body(parameters.to_string());
+        let timeout = if name == "versions.create" { MAKING } else { TIMEOUT };
+        let mut request = request.body(parameters.to_string()).timeout(timeout);
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }

@@ -6,3 +6,4 @@
 pub mod hook_answer;
 pub mod run;
 pub mod snap_in;
+pub mod system_update;

@@ -9,6 +9,7 @@ mod calling;
 mod configure;
 mod keyrings;
 mod leases;
+mod system_update;
 mod upgrade;
 mod user_level;
 
@@ -121,6 +122,9 @@ pub enum OperationError {
     /// What was asked for is done, but a trigger URL is not registered.
     #[error("it is done, but {0}; it is tried again with the next activation")]
     Registration(String),
+    /// The snap-in cannot report this now.
+    #[error(transparent)]
+    Report(#[from] crate::lifecycle::system_update::Refused),
     /// An actor did not answer.
     #[error("{0} did not answer in time; try again")]
     NoAnswer(&'static str),
