@@ -186,7 +186,7 @@ mod tests {
             [
                 (9, 14, "functions[1].runtime"),
                 (12, 18, "functions[2].entry_point"),
-                (13, 25, "functions[3].runtime"),
+                (13, 27, "functions[3].runtime"),
             ]
         );
         assert_eq!(problems[1].allowed, ["bin/y"]);
