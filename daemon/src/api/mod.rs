@@ -8,6 +8,7 @@
 
 mod access;
 mod authorize;
+mod commands;
 mod dead_letters;
 mod developer_keyrings;
 mod dispatch;
@@ -22,6 +23,7 @@ mod keyrings;
 mod keys;
 mod lists;
 mod openapi;
+mod operations;
 mod packages;
 pub mod rights;
 mod routes;
@@ -119,6 +121,7 @@ impl From<OperationError> for ApiError {
             | OperationError::NoPastVersion => ApiError::new(Code::NotFound, message),
             OperationError::Report(_) => ApiError::new(Code::Conflict, message),
             OperationError::NotActive(_) => ApiError::new(Code::Conflict, message),
+            OperationError::PayloadTooLarge(_) => ApiError::new(Code::TooLarge, message),
             OperationError::SameVersion | OperationError::Busy | OperationError::OwnHook => {
                 ApiError::new(Code::Conflict, message)
             }

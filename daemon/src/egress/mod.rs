@@ -1,4 +1,4 @@
-//! Every HTTP request that leaves the daemon: for functions, for webhooks, for sinks.
+//! Every HTTP request and every connection that leaves the daemon: for functions, webhooks, sinks.
 //!
 //! Owns reqwest, and with it connections, TLS and the names of other hosts. No request leaves
 //! without passing the guard: the host as written, every address it resolves to, and the same again
@@ -9,10 +9,12 @@
 //! Calls to the daemon's own API never leave the host: they are handed to [`LocalApi`].
 
 mod client;
+mod connect;
 mod guard;
 mod redirect;
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +23,7 @@ use futures_util::future::BoxFuture;
 use reqwest::Url;
 
 use self::client::Clients;
+pub use self::connect::Home;
 use self::redirect::Next;
 use crate::model::http::{
     Destination, EgressRules, Headers, OutgoingRequest, OutgoingResponse, Redirects,
@@ -60,6 +63,11 @@ pub trait LocalApi: Send + Sync {
     /// Answers one request. `path` is what follows the own endpoint in its URL, with the query;
     /// authentication is the request's own, as from anywhere.
     fn call(&self, request: OutgoingRequest, path: String) -> BoxFuture<'static, OutgoingResponse>;
+
+    /// Where the daemon itself listens, for connections to its own URL.
+    fn address(&self) -> Option<SocketAddr> {
+        None
+    }
 }
 
 /// Why there is no response. Texts name the host at most.

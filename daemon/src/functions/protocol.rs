@@ -12,10 +12,14 @@ use super::sandbox::SandboxReport;
 use crate::model::http::{Headers, Redirects};
 
 /// Changes whenever a frame changes.
-pub(super) const PROTOCOL: u32 = 2;
+pub(super) const PROTOCOL: u32 = 3;
 
 /// The most that one frame may hold. A peer that announces more is out of step or hostile.
 pub(super) const LARGEST_FRAME: usize = 256 * 1024 * 1024;
+
+/// How many bytes of one TCP connection either side may send before the other has said, with
+/// `Taken`, that it has passed them on. Who sends more has its connection closed.
+pub(super) const WINDOW: usize = 256 * 1024;
 
 /// From the pool to a runner.
 #[derive(Debug, Serialize, Deserialize)]
@@ -30,6 +34,8 @@ pub(super) enum ToRunner {
     Connected { id: u64, error: Option<String> },
     /// Bytes that came over a connection, as the body. An empty body: the other side sends no more.
     Received { id: u64 },
+    /// So many bytes of [`FromRunner::Send`] have reached the other side's host.
+    Taken { id: u64, bytes: usize },
     /// The connection is gone; nothing more comes for it.
     Closed { id: u64, error: Option<String> },
 }
@@ -63,7 +69,9 @@ pub(super) enum FromRunner {
     Connect { id: u64, host: String, port: u16 },
     /// Bytes for a connection, as the body. An empty body: no more will be sent.
     Send { id: u64 },
-    /// The connection is not wanted any more.
+    /// So many bytes of [`ToRunner::Received`] have been read; as many more may come.
+    Taken { id: u64, bytes: usize },
+    /// The connection is not wanted any more; what was sent before still goes out.
     Close { id: u64 },
     /// Console output of a run that is still going.
     Logs(Vec<LogLine>),

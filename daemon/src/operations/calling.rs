@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::{OperationError, Operations};
 use crate::engine::invocation::Call;
 use crate::model::actor::Actor;
-use crate::model::event::Cause;
+use crate::model::event::{Cause, MOST_PAYLOAD_BYTES};
 use crate::model::id::{RunId, SnapInId, UserId};
 use crate::model::run::{
     AttemptOutcome, RunError, RunHead, RunLogLine, RunRequest, RunState, RunTrigger,
@@ -19,6 +19,8 @@ use crate::store::StoreError;
 /// A function to be called.
 #[derive(Clone, Debug)]
 pub struct Calling {
+    /// Its id, when the payload holds it; a new one otherwise.
+    pub run: Option<RunId>,
     /// The snap-in; it has to be ACTIVE.
     pub snap_in: SnapInId,
     /// Name of the function.
@@ -52,6 +54,7 @@ impl Calling {
         cause: Cause,
     ) -> Calling {
         Calling {
+            run: None,
             snap_in,
             function,
             trigger,
@@ -87,8 +90,11 @@ impl Operations {
     /// Calls a function and waits for its end.
     pub async fn call(&self, calling: Calling) -> Result<Called, OperationError> {
         let Calling { snap_in, function, trigger, payload, user, cause, .. } = calling;
-        let Calling { event_type, source_id, actor, default_timeout, .. } = calling;
+        let Calling { run, event_type, source_id, actor, default_timeout, .. } = calling;
         let present = self.look(snap_in)?;
+        if payload.len() > MOST_PAYLOAD_BYTES {
+            return Err(OperationError::PayloadTooLarge(payload.len()));
+        }
         let state = present.record.state;
         if !state.runs_start() {
             return Err(OperationError::NotActive(state));
@@ -99,7 +105,7 @@ impl Operations {
         if present.version.manifest.function(&function).is_none() {
             return Err(OperationError::NoSuchFunction(function));
         }
-        let run = self.invoker.new_run();
+        let run = run.unwrap_or_else(|| self.invoker.new_run());
         let now_ms = self.services.clock.now_ms();
         let version = present.record.version;
         let mut head =

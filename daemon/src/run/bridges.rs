@@ -14,7 +14,7 @@ use mortise_plugin::{EffectOutcome, HttpEffect};
 
 use crate::api::CAUSE_HEADER;
 use crate::egress::{Egress, EgressOptions, LocalApi};
-use crate::functions::pool::{Fetch, Invocation};
+use crate::functions::pool::{Connection, Fetch, Invocation};
 use crate::model::http::{EgressRules, OutgoingRequest, OutgoingResponse, Redirects};
 use crate::plugins::{EffectAnswer, EffectRequest, PerformEffect};
 
@@ -37,6 +37,25 @@ impl Fetch for EgressFetch {
         }
         async move {
             self.egress.send(request, &invocation.egress).await.map_err(|error| error.to_string())
+        }
+        .boxed()
+    }
+
+    fn connect<'a>(
+        &'a self,
+        invocation: &'a Invocation,
+        host: String,
+        port: u16,
+    ) -> BoxFuture<'a, Result<Box<dyn Connection>, String>> {
+        async move {
+            if self.egress.is_own_host(&host, port) {
+                let cause = invocation.secrets.first().map(|token| (CAUSE_HEADER, token.as_str()));
+                let home = self.egress.connect_home(cause).await.map_err(|it| it.to_string())?;
+                return Ok(Box::new(home) as Box<dyn Connection>);
+            }
+            let opened = self.egress.connect(&host, port, &invocation.egress).await;
+            let stream = opened.map_err(|error| error.to_string())?;
+            Ok(Box::new(stream) as Box<dyn Connection>)
         }
         .boxed()
     }
@@ -83,6 +102,10 @@ impl LocalApi for LocalRequests {
             }
         }
         .boxed()
+    }
+
+    fn address(&self) -> Option<SocketAddr> {
+        Some(self.address)
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::redact::Redactor;
 use super::requests::{Requests, Said};
+use super::tunnels::Tunnels;
 use super::{Fetch, Invocation};
 use crate::functions::outcome::{LogLine, Outcome};
 use crate::functions::protocol::{self, AfterRun, FetchAnswer, FetchHeader, FromRunner, ToRunner};
@@ -23,6 +24,8 @@ use crate::model::http::{OutgoingRequest, OutgoingResponse};
 
 /// Requests of one run under way at once; the others wait.
 const FETCHES_AT_ONCE: usize = 16;
+/// With so much unsaid to a runner, its connections say no more until it has read some of it.
+const MOST_UNSAID: usize = 512 * 1024;
 /// A runner bounds its log itself; more than this means that it does not.
 const MOST_LOG_LINES: usize = 2000;
 
@@ -45,6 +48,7 @@ pub(super) struct Conversation<'a> {
     fetches: FuturesUnordered<BoxFuture<'a, (u64, Result<FetchResult, Aborted>)>>,
     waiting: VecDeque<(u64, FetchHeader, Bytes)>,
     handles: HashMap<u64, AbortHandle>,
+    tunnels: Tunnels<'a>,
 }
 
 type FetchResult = Result<OutgoingResponse, String>;
@@ -67,6 +71,7 @@ impl<'a> Conversation<'a> {
             fetches: FuturesUnordered::new(),
             waiting: VecDeque::new(),
             handles: HashMap::new(),
+            tunnels: Tunnels::new(invocation, fetch),
         }
     }
 
@@ -98,6 +103,7 @@ impl<'a> Conversation<'a> {
                     return Ok(outcome);
                 }
             }
+            let listens = self.outgoing.len() < MOST_UNSAID;
             tokio::select! {
                 biased;
                 read = reader.read_buf(incoming) => {
@@ -110,6 +116,9 @@ impl<'a> Conversation<'a> {
                 }
                 Some((id, result)) = self.fetches.next(), if !self.fetches.is_empty() => {
                     self.answer(id, result);
+                }
+                (header, body) = self.tunnels.next(listens) => {
+                    self.say(&header, &body);
                 }
                 () = &mut kill_at => return Err(Break::TimedOut),
                 changed = stop.wait_for(|it| *it) => {
@@ -137,16 +146,26 @@ impl<'a> Conversation<'a> {
                 self.start_fetches();
                 Ok(None)
             }
-            // The connections themselves are to come.
             FromRunner::Connect { id, host, port } => {
                 self.requests.connects(id, &host, port);
+                if let Some((header, body)) = self.tunnels.connect(id, host, port) {
+                    self.say(&header, &body);
+                }
+                Ok(None)
+            }
+            FromRunner::Send { id } => {
+                self.tunnels.send(id, body);
+                Ok(None)
+            }
+            FromRunner::Taken { id, bytes } => {
+                self.tunnels.taken(id, bytes);
                 Ok(None)
             }
             FromRunner::Close { id } => {
                 self.requests.closed(id, None);
+                self.tunnels.close(id);
                 Ok(None)
             }
-            FromRunner::Send { .. } => Ok(None),
             FromRunner::Abandon { id } => {
                 self.waiting.retain(|(it, _, _)| *it != id);
                 if let Some(handle) = self.handles.remove(&id) {
@@ -208,10 +227,19 @@ impl<'a> Conversation<'a> {
             }
             Ok(Err(message)) => (FetchAnswer::Failed { message }, Bytes::new()),
         };
-        let mut frame = Vec::with_capacity(body.len() + 1024);
-        protocol::write_frame(&mut frame, &ToRunner::Fetched { id, answer }, &body);
-        self.outgoing.extend_from_slice(&frame);
+        self.say(&ToRunner::Fetched { id, answer }, &body);
         self.start_fetches();
+    }
+
+    fn say(&mut self, header: &ToRunner, body: &[u8]) {
+        if let ToRunner::Connected { id, error: Some(error) } = header {
+            self.requests.closed(*id, Some(error));
+        } else if let ToRunner::Closed { id, error } = header {
+            self.requests.closed(*id, error.as_deref());
+        }
+        let mut frame = Vec::with_capacity(body.len() + 1024);
+        protocol::write_frame(&mut frame, header, body);
+        self.outgoing.extend_from_slice(&frame);
     }
 }
 

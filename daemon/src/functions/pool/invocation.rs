@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::redact::SecretTexts;
 use crate::functions::kind::RunnerKind;
@@ -92,4 +94,21 @@ pub trait Fetch: Send + Sync {
         invocation: &'a Invocation,
         request: OutgoingRequest,
     ) -> BoxFuture<'a, Result<OutgoingResponse, String>>;
+
+    /// Opens a TCP connection of a run under its rules. The error is for the function to read, as
+    /// with `fetch`. Without this a run has no connections.
+    fn connect<'a>(
+        &'a self,
+        _invocation: &'a Invocation,
+        host: String,
+        port: u16,
+    ) -> BoxFuture<'a, Result<Box<dyn Connection>, String>> {
+        let error = format!("{host} port {port}: there are no connections to other hosts here");
+        std::future::ready(Err(error)).boxed()
+    }
 }
+
+/// A TCP connection, or what stands for one.
+pub trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Connection for T {}

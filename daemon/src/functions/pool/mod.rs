@@ -13,6 +13,9 @@ mod process;
 mod redact;
 mod requests;
 mod secret_forms;
+#[cfg(test)]
+mod tests;
+mod tunnels;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -22,7 +25,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 
 pub use self::invocation::{
-    CodeError, CodeSource, Fetch, Invocation, LoadedCode, LogListener, PackageFolder,
+    CodeError, CodeSource, Connection, Fetch, Invocation, LoadedCode, LogListener, PackageFolder,
 };
 use self::keeper::{Keeper, Program, Wanted};
 use self::places::{Answer, Asked, Given, Occupant, Places, Ticketed};

@@ -123,6 +123,7 @@ impl Runner {
                 ToRunner::Fetched { .. }
                 | ToRunner::Connected { .. }
                 | ToRunner::Received { .. }
+                | ToRunner::Taken { .. }
                 | ToRunner::Closed { .. } => {}
             }
         }
