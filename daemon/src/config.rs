@@ -102,6 +102,10 @@ pub struct FunctionSettings {
     pub max_concurrency: u32,
     /// Default interval between attempts.
     pub retry_seconds: u32,
+    /// The executable of Node.js; empty for the usual places.
+    pub node: PathBuf,
+    /// Where packages come from.
+    pub npm_registry: String,
 }
 
 /// Outgoing requests.
