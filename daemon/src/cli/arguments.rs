@@ -8,6 +8,8 @@ use super::snap_in::arguments::{SnapInCommand, Source};
 
 use super::commands::{CommandCommand, OperationCommand};
 use super::function;
+use super::snap_kit::{ActionCommand, ComponentCommand};
+
 use super::keyrings::{DeveloperKeyringCommand, KeyringCommand};
 
 /// Runs snap-ins: event sources, automations and functions, on this host.
@@ -128,6 +130,16 @@ pub(super) enum Command {
     Operation {
         #[command(subcommand)]
         command: OperationCommand,
+    },
+    /// Snap components: pieces of user interface that snap-ins draw
+    Component {
+        #[command(subcommand)]
+        command: ComponentCommand,
+    },
+    /// Snap-kit actions: what people do with what snap-ins draw
+    Action {
+        #[command(subcommand)]
+        command: ActionCommand,
     },
     /// API tokens
     Token {

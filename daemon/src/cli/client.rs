@@ -11,7 +11,7 @@ use super::connection::Client;
 use super::show::{self, View};
 use super::snap_in::arguments::Source;
 use super::snap_in::{self, origin};
-use super::{commands, keyrings, keys};
+use super::{commands, keyrings, keys, snap_kit};
 
 /// How long lifecycle commands wait.
 pub(super) const WAIT_SECONDS: u32 = 60;
@@ -44,6 +44,10 @@ pub(super) fn run(connection: &Connection, command: Command) -> Result<(), Failu
             return commands::run_operation(&client, connection.json, command);
         }
         Command::Key { command } => return keys::run(&client, connection.json, &command),
+        Command::Component { command } => {
+            return snap_kit::component(&client, connection.json, command);
+        }
+        Command::Action { command } => return snap_kit::action(&client, connection.json, command),
         _ => {}
     }
     let (name, parameters, view) = call_of(command)?;
@@ -160,6 +164,8 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
             return Ok((name, parameters, View::EVERYTHING));
         }
         Command::Key { .. }
+        | Command::Component { .. }
+        | Command::Action { .. }
         | Command::Command { .. }
         | Command::Operation { .. }
         | Command::Keyring { .. }

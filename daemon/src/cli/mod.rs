@@ -19,6 +19,7 @@ mod quickstart;
 mod serve;
 mod show;
 mod snap_in;
+mod snap_kit;
 mod table;
 mod terminal;
 mod validate;

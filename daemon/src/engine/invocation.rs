@@ -330,8 +330,12 @@ impl Parts {
                 Err(error) => return Ok(Err(error)),
             }
         }
-        let is_hook = matches!(call.head.trigger, RunTrigger::Hook { .. });
-        let mut keyrings = if is_hook {
+        // So do the pages on which snap-ins are configured that do not function yet.
+        let mends = matches!(
+            call.head.trigger,
+            RunTrigger::Hook { .. } | RunTrigger::ConfigurationPage { .. }
+        ) || !snap_in.record.state.runs_start();
+        let mut keyrings = if mends {
             self.keyrings.usable(&bindings, package).await?.0
         } else {
             match self.keyrings.resolve(&bindings, package).await {
