@@ -279,7 +279,7 @@ impl Shared {
         let mut stop = self.stop.subscribe();
         let compiled = async {
             let _turn = self.compiling.lock().await;
-            let wanted = Wanted { kind: RunnerKind::Quickjs, folder: None };
+            let wanted = Wanted::probe(RunnerKind::Quickjs);
             let process = self.start(SnapInId(0), wanted).await?;
             if check_sandbox(&self.options, process.sandbox()).is_err() {
                 return Err(std::io::Error::other("the sandbox is not whole"));

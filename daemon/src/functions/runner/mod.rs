@@ -29,6 +29,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
+pub(in crate::functions) use self::builtins::is_other_node_module;
 use self::bytecode::Compiled;
 use self::engine::{Engine, EngineEnd, EngineRun};
 use self::host::{Gone, Host};
@@ -37,6 +38,11 @@ use super::kind::RunnerKind;
 use super::outcome::{Failure, FailureKind, LogLine};
 use super::protocol::{AfterRun, FromRunner, PROTOCOL, RunHeader, ToRunner};
 use super::sandbox;
+
+/// Whether functions of the embedded engine have a module of Node.js (named without `node:`).
+pub(in crate::functions) fn is_available_module(name: &str) -> bool {
+    builtins::AVAILABLE.contains(&name)
+}
 
 /// A warm context is thrown away after so many runs, so that what they leave behind is bounded.
 const RUNS_PER_CONTEXT: u32 = 1000;
