@@ -35,6 +35,7 @@ mod snap_in_view;
 mod snap_ins;
 mod snap_kit_actions;
 mod system;
+mod system_update;
 mod tags;
 mod tokens;
 mod upgrades;
@@ -59,6 +60,7 @@ use crate::engine::intake::Intake;
 use crate::engine::invocation::Invoker;
 use crate::engine::key_rotation::KeyKeeper;
 use crate::engine::keyrings::Keyrings;
+use crate::engine::runtimes::Runtimes;
 use crate::operations::{Asker, OperationError, Operations};
 use crate::secrets::ServiceTokens;
 
@@ -72,6 +74,8 @@ pub struct Api {
     pub keyrings: Keyrings,
     /// Where events come in.
     pub intake: Arc<Intake>,
+    /// What functions run by.
+    pub runtimes: Runtimes,
     /// Calls functions for callers who wait.
     pub invoker: Invoker,
     /// Reads the tokens of functions.
@@ -118,6 +122,7 @@ impl From<OperationError> for ApiError {
             | OperationError::NoSuchVersion(_)
             | OperationError::NoSuchFunction(_)
             | OperationError::NoPastVersion => ApiError::new(Code::NotFound, message),
+            OperationError::Report(_) => ApiError::new(Code::Conflict, message),
             OperationError::NotActive(_) => ApiError::new(Code::Conflict, message),
             OperationError::NoSuchPart { known, .. } => {
                 let known: Vec<&str> = known.iter().map(String::as_str).collect();

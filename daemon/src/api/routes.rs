@@ -6,7 +6,7 @@ use super::rights::Right;
 use super::{
     commands, configuration_pages, dead_letters, developer_keyrings, event_sources, events,
     functions, keyrings, keys, operations, packages, runs, snap_components, snap_ins,
-    snap_kit_actions, system, tags, tokens, upgrades, user_level, versions,
+    snap_kit_actions, system, system_update, tags, tokens, upgrades, user_level, versions,
 };
 
 /// Every call of the API.
@@ -67,6 +67,12 @@ impl Table {
                 R::ConfigureSnapIns,
                 "Changes inputs of a snap-in, after its hooks agreed",
                 upgrades::update,
+            ),
+            write(
+                system_update::NAME,
+                R::ConfigureSnapIns,
+                "Takes what a snap-in reports of its own state, after a hook on a server of its own",
+                system_update::update,
             ),
             read(
                 "snap-ins.plan-upgrade",

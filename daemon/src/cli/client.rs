@@ -9,6 +9,7 @@ use super::arguments::{
 };
 use super::connection::Client;
 use super::show::{self, View};
+use super::snap_in::arguments::Source;
 use super::snap_in::{self, origin};
 use super::{commands, dev, keyrings, keys, snap_kit};
 
@@ -20,10 +21,9 @@ pub(super) fn run(connection: &Connection, command: Command) -> Result<(), Failu
     let client = Client::connect(connection)?;
     match command {
         Command::Version {
-            command: VersionCommand::Create { origin, package, create_package, sha256 },
+            command: VersionCommand::Create { source, package, create_package },
         } => {
-            let answer =
-                create_version(&client, &origin, &package, create_package, sha256.as_deref())?;
+            let answer = create_version(&client, &source, &package, create_package)?;
             return show::answer(&answer, &View::VERSION, connection.json);
         }
         Command::Version { command: VersionCommand::Dev(options) } => {
@@ -233,15 +233,14 @@ fn failed_state(answer: &Value) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Creates a version from a directory, an archive or a URL.
+/// Creates a version from what it is made of.
 pub(super) fn create_version(
     client: &Client,
-    origin: &str,
+    source: &Source,
     package: &str,
     create_package: bool,
-    sha256: Option<&str>,
 ) -> Result<Value, Failure> {
-    let upload = origin::upload(&origin::Origin::of(origin), sha256)?;
+    let upload = origin::upload(source)?;
     let mut is_new = false;
     if create_package {
         let found = client.try_call("packages.get", &json!({ "id": package }))?;

@@ -58,8 +58,8 @@ pub fn main() -> ExitCode {
         },
         Command::Man { directory } => documents::manual_pages(&directory),
         Command::Completions { shell } => documents::completions(shell),
-        Command::Version { command: VersionCommand::Validate { path, plugins } } => {
-            validate::validate(arguments.connection.json, &path, plugins)
+        Command::Version { command: VersionCommand::Validate { path, plugins, testing_url } } => {
+            validate::validate(arguments.connection.json, &path, plugins, testing_url.as_deref())
         }
         Command::Version { command: VersionCommand::Init(options) } => init::run(as_json, &options),
         Command::Function { command: FunctionCommand::Run(options) } => {

@@ -10,6 +10,7 @@ mod configure;
 mod displaying;
 mod keyrings;
 mod leases;
+mod system_update;
 mod upgrade;
 mod user_level;
 
@@ -153,6 +154,9 @@ pub enum OperationError {
     /// What was asked for is done, but a trigger URL is not registered.
     #[error("it is done, but {0}; it is tried again with the next activation")]
     Registration(String),
+    /// The snap-in cannot report this now.
+    #[error(transparent)]
+    Report(#[from] crate::lifecycle::system_update::Refused),
     /// An actor did not answer.
     #[error("{0} did not answer in time; try again")]
     NoAnswer(&'static str),

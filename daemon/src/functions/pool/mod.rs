@@ -57,6 +57,10 @@ pub struct PoolOptions {
     pub output_bytes: u64,
     /// The address space that no process can exceed, whatever a function's own limit.
     pub address_space_bytes: u64,
+    /// The executable of Node.js; the usual places when nothing is given.
+    pub node: Option<PathBuf>,
+    /// Scheme, host and port of the daemon's own URL, to which connections need no encryption.
+    pub own_origin: Option<String>,
 }
 
 impl Default for PoolOptions {
@@ -70,6 +74,8 @@ impl Default for PoolOptions {
             idle_time: Duration::from_secs(60),
             output_bytes: 1024 * 1024,
             address_space_bytes: 8 * 1024 * 1024 * 1024,
+            node: None,
+            own_origin: None,
         }
     }
 }
@@ -114,8 +120,12 @@ impl Pool {
     /// Sets the pool up; starts no process yet. Must be called within a tokio runtime, which has to
     /// live as long as the pool.
     pub fn new(options: PoolOptions, fetch: Arc<dyn Fetch>) -> std::io::Result<Pool> {
-        let program =
-            Program { path: options.program.clone(), address_space: options.address_space_bytes };
+        let program = Program {
+            path: options.program.clone(),
+            address_space: options.address_space_bytes,
+            node: options.node.clone(),
+            own_origin: options.own_origin.clone(),
+        };
         let shared = Arc::new(Shared {
             keeper: Keeper::start_thread(program)?,
             fetch,
@@ -135,7 +145,7 @@ impl Pool {
 
     /// Starts one process to see what the kernel enforces on it, filters of the service included.
     pub async fn probe(&self, kind: RunnerKind) -> Result<SandboxReport, String> {
-        let wanted = Wanted { kind, folder: None };
+        let wanted = Wanted::probe(kind);
         let process = self.shared.start(SnapInId(0), wanted).await;
         let process = process.map_err(|error| error.to_string())?;
         Ok(process.sandbox().clone())
@@ -269,7 +279,7 @@ impl Shared {
         let mut stop = self.stop.subscribe();
         let compiled = async {
             let _turn = self.compiling.lock().await;
-            let wanted = Wanted { kind: RunnerKind::Quickjs, folder: None };
+            let wanted = Wanted::probe(RunnerKind::Quickjs);
             let process = self.start(SnapInId(0), wanted).await?;
             if check_sandbox(&self.options, process.sandbox()).is_err() {
                 return Err(std::io::Error::other("the sandbox is not whole"));
@@ -335,7 +345,8 @@ struct Lease {
 impl Lease {
     async fn run(&mut self, invocation: &Invocation) -> (Outcome, Said) {
         let nothing = Said { logs: Vec::new(), requests: Vec::new() };
-        let at_hand = self.process.take().filter(Process::is_ready);
+        let fits = |it: &Process| it.is_ready() && it.fits(invocation);
+        let at_hand = self.process.take().filter(fits);
         let is_warm = at_hand.as_ref().is_some_and(|it| it.version() == Some(invocation.version));
         let code = if is_warm {
             None
@@ -388,7 +399,12 @@ impl Lease {
             Some(LoadedCode::Folder(folder)) => Some(folder.path.clone()),
             Some(LoadedCode::Prepared(_)) | None => None,
         };
-        let wanted = Wanted { kind: invocation.runtime, folder };
+        let wanted = Wanted {
+            kind: invocation.runtime,
+            folder,
+            memory_bytes: invocation.memory_bytes,
+            npm: None,
+        };
         self.pool.start(invocation.snap_in, wanted).await.map_err(|error| {
             tracing::error!(%error, "no runner process");
             Outcome::Interrupted { reason: format!("no runner process: {error}") }

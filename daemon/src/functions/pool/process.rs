@@ -33,6 +33,7 @@ const START_TIME: Duration = Duration::from_secs(10);
 pub(super) struct Process {
     snap_in: SnapInId,
     kind: RunnerKind,
+    memory_bytes: u64,
     version: Option<VersionId>,
     /// Held, so that nobody takes its files away.
     code: Option<LoadedCode>,
@@ -74,12 +75,13 @@ impl Process {
         snap_in: SnapInId,
         wanted: Wanted,
     ) -> io::Result<Process> {
-        let kind = wanted.kind;
+        let Wanted { kind, memory_bytes, .. } = wanted;
         let Started { child, socket, errors } = keeper.start(wanted).await?;
         let socket = UnixStream::from_std(socket)?;
         let mut process = Process {
             snap_in,
             kind,
+            memory_bytes,
             version: None,
             code: None,
             has_compiled: false,
@@ -136,6 +138,15 @@ impl Process {
         self.between_runs
             && self.incoming.is_empty()
             && heard.is_err_and(|error| error == rustix::io::Errno::AGAIN)
+    }
+
+    /// Whether it is what a run needs, its version aside.
+    pub(super) fn fits(&self, invocation: &Invocation) -> bool {
+        match self.kind {
+            RunnerKind::Quickjs | RunnerKind::Process => true,
+            // Its heap is measured out at its start, and it has one context for its life.
+            RunnerKind::Node => self.memory_bytes == invocation.memory_bytes && !invocation.fresh,
+        }
     }
 
     /// Whether it may serve another run.
@@ -258,13 +269,17 @@ impl Process {
             .iter()
             .chain([&Signal::SYS, &Signal::XCPU, &Signal::TRAP])
             .any(|it| Some(it.as_raw()) == signal);
-        let panicked = status.is_ok_and(|it| it.code().is_some_and(|code| code != 0));
-        if words.contains("memory allocation of") {
+        // Nobody from outside makes a process end by itself, whatever its status.
+        let ended_itself = status.is_ok_and(|it| it.code().is_some());
+        // The allocator's words, and those of V8.
+        let out_of_memory =
+            ["memory allocation of", "out of memory", "Allocation failed", "std::bad_alloc"];
+        if out_of_memory.iter().any(|it| words.contains(it)) {
             Outcome::Failed(Failure::new(
                 FailureKind::Memory,
                 "the function wanted more memory than its process may have",
             ))
-        } else if is_own_fault || panicked {
+        } else if is_own_fault || ended_itself {
             Outcome::Failed(Failure::new(
                 FailureKind::Crashed,
                 format!("the function brought its process down ({described})"),

@@ -11,7 +11,7 @@ use rquickjs::module::ModuleDef;
 use rquickjs::{Ctx, Exception, Module, Object, Result, Value};
 
 /// Modules that functions can have, without `node:`.
-pub(super) const AVAILABLE: [&str; 14] = [
+pub(in crate::functions) const AVAILABLE: [&str; 14] = [
     "assert",
     "buffer",
     "console",
@@ -29,7 +29,7 @@ pub(super) const AVAILABLE: [&str; 14] = [
 ];
 
 /// Whether `name` (without `node:`) is a module of Node.js that functions cannot have here.
-pub(super) fn is_other_node_module(name: &str) -> bool {
+pub(in crate::functions) fn is_other_node_module(name: &str) -> bool {
     const OTHER: [&str; 29] = [
         "async_hooks",
         "child_process",

@@ -20,6 +20,8 @@ mod host;
 mod log;
 mod modules;
 mod natives;
+pub(super) mod node;
+pub mod process;
 mod shared;
 mod timers;
 
@@ -27,6 +29,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
+pub(in crate::functions) use self::builtins::is_other_node_module;
 use self::bytecode::Compiled;
 use self::engine::{Engine, EngineEnd, EngineRun};
 use self::host::{Gone, Host};
@@ -35,6 +38,11 @@ use super::kind::RunnerKind;
 use super::outcome::{Failure, FailureKind, LogLine};
 use super::protocol::{AfterRun, FromRunner, PROTOCOL, RunHeader, ToRunner};
 use super::sandbox;
+
+/// Whether functions of the embedded engine have a module of Node.js (named without `node:`).
+pub(in crate::functions) fn is_available_module(name: &str) -> bool {
+    builtins::AVAILABLE.contains(&name)
+}
 
 /// A warm context is thrown away after so many runs, so that what they leave behind is bounded.
 const RUNS_PER_CONTEXT: u32 = 1000;
@@ -46,14 +54,14 @@ const WORTH_COMPILING: usize = 16 * 1024;
 const MEMORY_LEFT_BEHIND: u64 = 48 * 1024 * 1024;
 
 /// The name of the hidden subcommand, before its arguments: the parent's process id, the most address
-/// space in bytes, the kind of runner, and the folder of its version for the kinds that have one.
+/// space in bytes, the kind of runner, and what that kind takes: the folder of its version, and more.
 pub const SUBCOMMAND: &str = "runner";
 
 /// The whole life of a runner process. `main` calls this before it does anything else when the
 /// first argument is [`SUBCOMMAND`].
 pub fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(2).collect();
-    let [parent, address_space, kind, folder @ ..] = arguments.as_slice() else {
+    let [parent, address_space, kind, rest @ ..] = arguments.as_slice() else {
         return ExitCode::from(64);
     };
     let (Ok(parent), Ok(address_space), Some(kind)) =
@@ -70,10 +78,8 @@ pub fn main() -> ExitCode {
     }
     match kind {
         RunnerKind::Quickjs => serve_quickjs(address_space),
-        RunnerKind::Node | RunnerKind::Process => {
-            let _ = folder;
-            ExitCode::from(64)
-        }
+        RunnerKind::Node => node::serve(rest),
+        RunnerKind::Process => ExitCode::from(64),
     }
 }
 
