@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::snap_in::arguments::SnapInCommand;
 
-use super::commands::{CommandCommand, OperationCommand};
+use super::commands::{OperationCommand, SlashCommand};
 use super::keyrings::{DeveloperKeyringCommand, KeyringCommand};
 
 /// Runs snap-ins: event sources, automations and functions, on this host.
@@ -119,9 +119,10 @@ pub(super) enum Command {
         command: FunctionCommand,
     },
     /// Commands of snap-ins, such as people type them
-    Command {
+    #[command(name = "command")]
+    Slash {
         #[command(subcommand)]
-        command: CommandCommand,
+        command: SlashCommand,
     },
     /// Operations of snap-ins: nodes of workflows
     Operation {

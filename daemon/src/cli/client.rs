@@ -39,7 +39,7 @@ pub(super) fn run(connection: &Connection, command: Command) -> Result<(), Failu
             // Alone, so that it can go into a file.
             return show::print(answer["token"].as_str().unwrap_or_default());
         }
-        Command::Command { command } => return commands::run(&client, connection.json, command),
+        Command::Slash { command } => return commands::run(&client, connection.json, command),
         Command::Operation { command } => {
             return commands::run_operation(&client, connection.json, command);
         }
@@ -157,7 +157,7 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
             return Ok((name, parameters, View::EVERYTHING));
         }
         Command::Key { .. }
-        | Command::Command { .. }
+        | Command::Slash { .. }
         | Command::Operation { .. }
         | Command::Keyring { .. }
         | Command::DeveloperKeyring { .. }
