@@ -10,7 +10,7 @@ use super::arguments::{
 use super::connection::Client;
 use super::show::{self, View};
 use super::snap_in::{self, origin};
-use super::{commands, keyrings, keys};
+use super::{commands, keyrings, keys, snap_kit};
 
 /// How long lifecycle commands wait.
 pub(super) const WAIT_SECONDS: u32 = 60;
@@ -44,6 +44,10 @@ pub(super) fn run(connection: &Connection, command: Command) -> Result<(), Failu
             return commands::run_operation(&client, connection.json, command);
         }
         Command::Key { command } => return keys::run(&client, connection.json, &command),
+        Command::Component { command } => {
+            return snap_kit::component(&client, connection.json, command);
+        }
+        Command::Action { command } => return snap_kit::action(&client, connection.json, command),
         _ => {}
     }
     let (name, parameters, view) = call_of(command)?;
@@ -145,6 +149,9 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
             let body = json!({ "snap_in": snap_in, "function": function, "payload": payload });
             ("functions.call", body, View::EVERYTHING)
         }
+        Command::Function { command: FunctionCommand::Run(_) | FunctionCommand::List { .. } } => {
+            return Err(not_one_call());
+        }
         Command::Token { command } => match command {
             TokenCommand::Create { .. } => return Err(not_one_call()),
             TokenCommand::List => ("tokens.list", json!({}), View::TOKENS),
@@ -157,6 +164,8 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
             return Ok((name, parameters, View::EVERYTHING));
         }
         Command::Key { .. }
+        | Command::Component { .. }
+        | Command::Action { .. }
         | Command::Slash { .. }
         | Command::Operation { .. }
         | Command::Keyring { .. }

@@ -314,8 +314,12 @@ impl Parts {
                 Err(error) => return Ok(Err(error)),
             }
         }
-        let is_hook = matches!(call.head.trigger, RunTrigger::Hook { .. });
-        let mut keyrings = if is_hook {
+        // So do the pages on which snap-ins are configured that do not function yet.
+        let mends = matches!(
+            call.head.trigger,
+            RunTrigger::Hook { .. } | RunTrigger::ConfigurationPage { .. }
+        ) || !snap_in.record.state.runs_start();
+        let mut keyrings = if mends {
             self.keyrings.usable(&bindings, package).await?.0
         } else {
             match self.keyrings.resolve(&bindings, package).await {
@@ -475,7 +479,7 @@ fn masked_texts(tokens: Tokens, keyrings: &[ResolvedKeyring]) -> SecretTexts {
 }
 
 /// Secrets, and the texts within those that are JSON: functions take them apart.
-fn with_parts(secrets: impl IntoIterator<Item = Zeroizing<String>>) -> Vec<Zeroizing<String>> {
+pub fn with_parts(secrets: impl IntoIterator<Item = Zeroizing<String>>) -> Vec<Zeroizing<String>> {
     let mut texts = Vec::new();
     for secret in secrets {
         if secret.starts_with(['{', '['])

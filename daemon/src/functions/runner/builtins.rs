@@ -64,9 +64,14 @@ pub(super) fn is_other_node_module(name: &str) -> bool {
     OTHER.contains(&name.split('/').next().unwrap_or(name))
 }
 
+/// The names of our scripts.
+pub(super) const SCRIPTS: [&str; 7] =
+    ["prelude", "builtins", "clone", "console", "fetch", "helpers", "process"];
+
 /// Our scripts, each an expression that is a function.
 pub(super) fn script(name: &str) -> Option<&'static str> {
     match name {
+        "prelude" => Some(include_str!("js/prelude.js")),
         "builtins" => Some(include_str!("js/builtins.js")),
         "clone" => Some(include_str!("js/clone.js")),
         "console" => Some(include_str!("js/console.js")),
@@ -75,6 +80,11 @@ pub(super) fn script(name: &str) -> Option<&'static str> {
         "process" => Some(include_str!("js/process.js")),
         _ => None,
     }
+}
+
+/// By which its frames are left out of stacks.
+pub(super) fn name_in_stacks(name: &str) -> String {
+    format!("mortise:{name}")
 }
 
 /// Puts one group of globals into the context.
