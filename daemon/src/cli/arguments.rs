@@ -7,6 +7,10 @@ use clap::{Args, Parser, Subcommand};
 use super::snap_in::arguments::{SnapInCommand, Source};
 
 use super::commands::{CommandCommand, OperationCommand};
+use super::commands::{OperationCommand, SlashCommand};
+use super::function;
+use super::snap_kit::{ActionCommand, ComponentCommand};
+
 use super::keyrings::{DeveloperKeyringCommand, KeyringCommand};
 use super::snap_kit::{ActionCommand, ComponentCommand};
 use super::{dev, function, init};
@@ -121,9 +125,10 @@ pub(super) enum Command {
         command: FunctionCommand,
     },
     /// Commands of snap-ins, such as people type them
-    Command {
+    #[command(name = "command")]
+    Slash {
         #[command(subcommand)]
-        command: CommandCommand,
+        command: SlashCommand,
     },
     /// Operations of snap-ins: nodes of workflows
     Operation {

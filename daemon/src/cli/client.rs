@@ -42,7 +42,7 @@ pub(super) fn run(connection: &Connection, command: Command) -> Result<(), Failu
             // Alone, so that it can go into a file.
             return show::print(answer["token"].as_str().unwrap_or_default());
         }
-        Command::Command { command } => return commands::run(&client, connection.json, command),
+        Command::Slash { command } => return commands::run(&client, connection.json, command),
         Command::Operation { command } => {
             return commands::run_operation(&client, connection.json, command);
         }
@@ -172,7 +172,7 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
         Command::Key { .. }
         | Command::Component { .. }
         | Command::Action { .. }
-        | Command::Command { .. }
+        | Command::Slash { .. }
         | Command::Operation { .. }
         | Command::Keyring { .. }
         | Command::DeveloperKeyring { .. }

@@ -25,7 +25,7 @@ const OPERATIONS: View = View::Table(
 );
 
 #[derive(Debug, Subcommand)]
-pub(super) enum CommandCommand {
+pub(super) enum SlashCommand {
     /// List the commands of ACTIVE snap-ins
     List {
         /// Only those of this snap-in: id or scope
@@ -90,16 +90,16 @@ pub(super) enum OperationCommand {
 }
 
 /// `mortise command`.
-pub(super) fn run(client: &Client, as_json: bool, command: CommandCommand) -> Result<(), Failure> {
+pub(super) fn run(client: &Client, as_json: bool, command: SlashCommand) -> Result<(), Failure> {
     match command {
-        CommandCommand::List { snap_in, scope } => list(
+        SlashCommand::List { snap_in, scope } => list(
             client,
             as_json,
             ("commands.list", "commands"),
             &narrowed(snap_in, scope),
             &COMMANDS,
         ),
-        CommandCommand::Run { namespace, name, snap_in, source_id, surface, logs, parameters } => {
+        SlashCommand::Run { namespace, name, snap_in, source_id, surface, logs, parameters } => {
             let mut asked = json!({
                 "namespace": namespace,
                 "name": name,

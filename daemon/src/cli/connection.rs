@@ -18,7 +18,14 @@ const MAKING: Duration = Duration::from_secs(20 * 60);
 /// A function may take a day if its manifest says so, and the daemon ends it at its deadline.
 const FUNCTION_TIMEOUT: Duration = Duration::from_secs(25 * 60 * 60);
 /// The calls that wait for a function.
-const FUNCTION_CALLS: [&str; 3] = ["functions.call", "commands.execute", "operations.execute"];
+const FUNCTION_CALLS: [&str; 6] = [
+    "functions.call",
+    "commands.execute",
+    "operations.execute",
+    "snap-components.render",
+    "configuration-pages.render",
+    "snap-kit-action.execute.deferred",
+];
 /// How much of a list comes at once.
 const PAGE: u32 = 500;
 const DEFAULT_SOCKET: &str = "/run/mortise/mortise.sock";
