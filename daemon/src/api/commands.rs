@@ -41,6 +41,8 @@ pub(super) struct Command {
     #[serde(skip_serializing_if = "Option::is_none")]
     usage_hint: Option<String>,
     surfaces: Vec<Surface>,
+    /// `enabled`, or `disabled` while its snap-in is not ACTIVE.
+    status: &'static str,
     snap_in: String,
     scope: String,
     function: String,
@@ -123,6 +125,7 @@ impl Offered {
 
     fn shown(self) -> Command {
         let (id, scope) = (self.id(), self.record.scope.to_string());
+        let status = if self.is_active() { "enabled" } else { "disabled" };
         let manifest::Command { name, namespace, description, surfaces, usage_hint, function } =
             self.command;
         let surface = |it: manifest::CommandSurface| Surface {
@@ -136,6 +139,7 @@ impl Offered {
             description,
             usage_hint,
             surfaces: surfaces.into_iter().map(surface).collect(),
+            status,
             snap_in: self.snap_in.to_string(),
             scope,
             function,
@@ -186,7 +190,7 @@ pub(super) async fn get(
     which: Which,
 ) -> Result<OneCommand, ApiError> {
     let mut all = offered(&api, &caller, None, None)?.into_iter();
-    let found = all.find(|it| it.is_active() && it.id() == which.id);
+    let found = all.find(|it| it.id() == which.id);
     let found = found.ok_or_else(|| ApiError::not_found("command", &which.id))?;
     Ok(OneCommand { command: found.shown() })
 }

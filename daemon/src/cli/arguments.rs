@@ -7,9 +7,9 @@ use clap::{Args, Parser, Subcommand};
 use super::snap_in::arguments::SnapInCommand;
 
 use super::commands::{CommandCommand, OperationCommand};
-use super::snap_kit::{ActionCommand, ComponentCommand};
-
+use super::function;
 use super::keyrings::{DeveloperKeyringCommand, KeyringCommand};
+use super::snap_kit::{ActionCommand, ComponentCommand};
 
 /// Runs snap-ins: event sources, automations and functions, on this host.
 #[derive(Debug, Parser)]
@@ -427,6 +427,28 @@ pub(super) enum FunctionCommand {
         /// The payload, JSON
         #[arg(default_value = "{}")]
         payload: String,
+    },
+    /// Run a function of a package on a fixture; needs no daemon
+    #[command(
+        after_help = "The function runs as in the daemon: in a process of its own, in the same \
+sandbox, with the limits of its manifest. Its console goes to standard error as it comes, its result to \
+standard output as JSON. Secrets of the event are masked in both.
+
+Exit codes: 0 it returned, 1 it failed, 2 the fixture, the manifest or the code is wrong.
+
+Examples:
+  mortise function run greet --fixture fixtures/event.json
+  mortise function run greet --fixture - --dir ./hello < event.json
+  mortise function run sync --fixture event.json --keyring token=@token.txt --offline
+  mortise function run sync --fixture event.json --allow 127.0.0.1:9000 --verbose
+  mortise function run greet --fixture event.json --repeat 100"
+    )]
+    Run(function::Run),
+    /// List the functions of a package, with what calls them; needs no daemon
+    List {
+        /// The package: a directory with manifest.yaml, or an archive of one
+        #[arg(long, value_name = "DIR|FILE", default_value = ".")]
+        dir: PathBuf,
     },
 }
 

@@ -149,6 +149,9 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
             let body = json!({ "snap_in": snap_in, "function": function, "payload": payload });
             ("functions.call", body, View::EVERYTHING)
         }
+        Command::Function { command: FunctionCommand::Run(_) | FunctionCommand::List { .. } } => {
+            return Err(not_one_call());
+        }
         Command::Token { command } => match command {
             TokenCommand::Create { .. } => return Err(not_one_call()),
             TokenCommand::List => ("tokens.list", json!({}), View::TOKENS),

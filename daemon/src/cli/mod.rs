@@ -10,6 +10,7 @@ mod commands;
 mod connection;
 mod documents;
 mod files;
+mod function;
 mod hidden;
 mod keyrings;
 mod keys;
@@ -28,7 +29,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use serde_json::{Value, json};
 
-use arguments::{Arguments, Command, ConfigCommand, VersionCommand};
+use arguments::{Arguments, Command, ConfigCommand, FunctionCommand, VersionCommand};
 
 /// Parses the arguments and does what they say.
 pub fn main() -> ExitCode {
@@ -57,6 +58,12 @@ pub fn main() -> ExitCode {
         Command::Completions { shell } => documents::completions(shell),
         Command::Version { command: VersionCommand::Validate { path, plugins } } => {
             validate::validate(arguments.connection.json, &path, plugins)
+        }
+        Command::Function { command: FunctionCommand::Run(options) } => {
+            function::run(as_json, &options)
+        }
+        Command::Function { command: FunctionCommand::List { dir } } => {
+            function::list(as_json, &dir)
         }
         command => client::run(&arguments.connection, command),
     };

@@ -479,7 +479,7 @@ fn masked_texts(tokens: Tokens, keyrings: &[ResolvedKeyring]) -> SecretTexts {
 }
 
 /// Secrets, and the texts within those that are JSON: functions take them apart.
-fn with_parts(secrets: impl IntoIterator<Item = Zeroizing<String>>) -> Vec<Zeroizing<String>> {
+pub fn with_parts(secrets: impl IntoIterator<Item = Zeroizing<String>>) -> Vec<Zeroizing<String>> {
     let mut texts = Vec::new();
     for secret in secrets {
         if secret.starts_with(['{', '['])

@@ -9,7 +9,7 @@ mod ask;
 mod configure;
 mod fill;
 mod finish;
-mod given;
+pub(super) mod given;
 mod install;
 mod list;
 mod needs;
