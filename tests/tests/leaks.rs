@@ -113,6 +113,10 @@ tags:
   - {name: seen, description: Was seen.}
 commands:
   - {name: tell, namespace: leaky, description: Tells., surfaces: [{surface: discussions}], function: command}
+snap_kit_actions:
+  - {name: press, function: panel}
+snap_components:
+  - {name: panel, surface: issue, initializer: panel, snap_kit_action_name: press}
 operations:
   - {name: Tell, description: Tells., slug: tell, function: command, type: action}
 ";
@@ -185,6 +189,14 @@ export const run = async ([event]) => {
   }
   console.log(event);
   return { output: { values: [event] }, port_outputs: [actor] };
+};";
+
+/// Draws all that it was given.
+const PANEL: &str = "
+export const run = async ([event]) => {
+  if (event.payload.action && !event.context.secrets.actor_session_token) throw 'nobody pressed it';
+  const text = JSON.stringify(event);
+  return { snap_kit_body: { body: { snaps: [{ type: 'plain_text', text }] } } };
 };";
 
 /// Where a secret was found that must not be there.
@@ -432,6 +444,17 @@ fn run_all(bench: &Bench, installed: &Installed) {
         assert_eq!(target(2), "http://127.0.0.1:9/a/[secret]", "{answer}");
         assert_eq!(target(3), "http://a.invalid/[secret]", "{answer}");
     }
+    let panel = json!({ "snap_in": installed.id, "name": "panel" });
+    let drawn = bench.call("snap-components.render", &panel);
+    let press = json!({
+        "id": format!("{}/snap-kit-actions/press", installed.id),
+        "actions": [{ "action_id": "press" }],
+        "from": { "snap_component": "panel" },
+    });
+    let pressed = bench.call("snap-kit-action.execute.deferred", &press);
+    for answer in [&drawn, &pressed["results"][0]] {
+        assert!(answer["displayed"].to_string().contains("[secret]"), "{answer}");
+    }
 }
 
 /// Makes every call that reads, with everything that can be named.
@@ -453,7 +476,8 @@ fn read_everything(bench: &Bench, installed: &Installed) {
         collect_ids(&bench.ask(list, &json!({ "limit": 500 })).json(), &mut ids);
     }
     let mut bodies = vec![json!({}), json!({ "snap_in": installed.id, "package": "leaky" })];
-    for name in ["token", "key", "fields", "account", "checked", "signing", "app", "mine"] {
+    for name in ["token", "key", "fields", "account", "checked", "signing", "app", "mine", "panel"]
+    {
         bodies.push(json!({ "snap_in": installed.id, "name": name }));
         bodies.push(json!({ "snap_in": installed.id, "name": name, "user": "ada" }));
     }
@@ -503,6 +527,7 @@ fn secrets_are_nowhere_but_where_they_are_for() {
     let parts = Parts::new("leaky", SIGNED, &code(WORK))
         .with_sections(&SECTIONS.replace("ADDRESS", &server.to_string()))
         .with_function("on_activate", &code(ON_ACTIVATE))
+        .with_function("panel", &code(PANEL))
         .with_function("command", &code(COMMAND));
     let installed = bench.daemon.install_draft(&parts);
     plant(&bench, &installed);

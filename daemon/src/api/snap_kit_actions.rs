@@ -165,7 +165,7 @@ pub(super) async fn execute(
 fn outcome(reaction: Reaction) -> Outcome {
     let error = reaction.error();
     match reaction {
-        Reaction::Called(drawn) => Outcome::of(drawn),
+        Reaction::Called(drawn) => Outcome::of(*drawn),
         Reaction::Refused(_) => Outcome::without_run("failed", error),
         Reaction::NotRun => Outcome::without_run("not_run", None),
     }

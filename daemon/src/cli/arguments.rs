@@ -4,14 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::snap_in::arguments::{SnapInCommand, Source};
-
-use super::commands::{CommandCommand, OperationCommand};
 use super::commands::{OperationCommand, SlashCommand};
-use super::function;
-use super::snap_kit::{ActionCommand, ComponentCommand};
-
 use super::keyrings::{DeveloperKeyringCommand, KeyringCommand};
+use super::snap_in::arguments::{SnapInCommand, Source};
 use super::snap_kit::{ActionCommand, ComponentCommand};
 use super::{dev, function, init};
 

@@ -93,7 +93,7 @@ pub struct Drawn {
 #[derive(Clone, Debug)]
 pub enum Reaction {
     /// The function was called.
-    Called(Drawn),
+    Called(Box<Drawn>),
     /// The snap-in could not be asked any more.
     Refused(String),
     /// One before it has failed.
@@ -207,7 +207,7 @@ impl Operations {
                         // What comes next was done with what is displayed by then.
                         body = body.and(Some(displayed.body.clone()));
                     }
-                    reactions.push(Reaction::Called(drawn));
+                    reactions.push(Reaction::Called(Box::new(drawn)));
                 }
                 // Nothing was done yet: this is an answer to all of it.
                 Err(error) if index == 0 => return Err(error),

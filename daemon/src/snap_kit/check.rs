@@ -130,7 +130,7 @@ impl Walk {
         let (inner, place) = if is_flat {
             (outer, top)
         } else {
-            let Some(body) = self.needed(outer, "body", &top) else { return None };
+            let body = self.needed(outer, "body", &top)?;
             let inner = self.object(body, &body_place, "`{\"snaps\": [...]}`")?;
             self.unknown_properties(inner, &["snaps"], &body_place);
             (inner, body_place)

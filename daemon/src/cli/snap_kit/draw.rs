@@ -174,7 +174,7 @@ mod tests {
                 ] },
                 { "type": "divider" },
                 { "type": "table", "columns": [{ "key": "a", "header": text("NAME") }, { "key": "b" }],
-                  "rows": [{ "a": text("door"), "b": text("open"), "c": text("unseen") }, {}] },
+                  "rows": [{ "a": text("door"), "b": text("open"), "c": text("unseen") }] },
                 { "type": "actions", "elements": [
                     { "type": "button", "action_id": "save", "text": text("Save"), "value": "1" },
                     { "type": "button", "action_id": "go", "text": text("Go"), "disabled": true, "href": "https://h" },
@@ -199,7 +199,6 @@ Things
   ----
   NAME  b
   door  open
-
   [Save]  -> save
   [Go]  -> go  (disabled)  https://h
   toggle  -> t  = true
