@@ -23,6 +23,7 @@ pub mod process;
 mod shared;
 mod timers;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
@@ -66,10 +67,8 @@ pub fn main() -> ExitCode {
     }
     match kind {
         RunnerKind::Quickjs => serve_quickjs(address_space),
-        RunnerKind::Node | RunnerKind::Process => {
-            let _ = folder;
-            ExitCode::from(64)
-        }
+        RunnerKind::Process => process::serve(address_space, folder.first().map(Path::new)),
+        RunnerKind::Node => ExitCode::from(64),
     }
 }
 
