@@ -90,12 +90,18 @@ pub struct FunctionSettings {
     pub processes: usize,
     /// Default time limit.
     pub timeout_seconds: u32,
+    /// Default time limit when somebody waits.
+    pub call_timeout_seconds: u32,
     /// Default memory limit.
     pub memory_mb: u32,
     /// Default concurrency per function.
     pub max_concurrency: u32,
     /// Default interval between attempts.
     pub retry_seconds: u32,
+    /// The executable of Node.js; empty for the usual places.
+    pub node: PathBuf,
+    /// Where packages come from.
+    pub npm_registry: String,
 }
 
 /// Outgoing requests.

@@ -363,6 +363,9 @@ fn make_pool(
     let options = PoolOptions {
         most_processes: processes(config),
         require_sandbox: config.functions.require_sandbox,
+        node: (!config.functions.node.as_os_str().is_empty())
+            .then(|| config.functions.node.clone()),
+        own_origin: egress.own_origin(),
         ..PoolOptions::default()
     };
     let fetch = Arc::new(EgressFetch { egress: egress.clone() });

@@ -73,7 +73,11 @@ fn by_token(api: &Api, token: &str) -> Result<(Principal, Cause), ApiError> {
             .next(claims.run)
             .map_err(|error| ApiError::new(Code::ChainTooLong, error.to_string()))?;
         let (id, snap_in) = (claims.service_account, claims.snap_in);
-        return Ok((Principal::ServiceAccount { id, snap_in }, cause));
+        let principal = match claims.actor {
+            Some(actor) => Principal::Actor { actor, snap_in },
+            None => Principal::ServiceAccount { id, snap_in },
+        };
+        return Ok((principal, cause));
     }
     let record = api.services.store.read(|tables| tables.token(token))?;
     match record {

@@ -59,15 +59,7 @@ pub(super) fn payload_or_empty(payload: Option<Box<RawValue>>) -> Bytes {
 
 pub(super) async fn call(api: Arc<Api>, caller: Caller, call: Call) -> Result<Called, ApiError> {
     let (snap_in, _) = snap_ins::find(&api, &caller, &call.snap_in)?;
-    let calling = Calling {
-        snap_in,
-        function: call.function,
-        trigger: RunTrigger::Call,
-        payload: payload_or_empty(call.payload),
-        event_type: String::new(),
-        source_id: String::new(),
-        user: None,
-        cause: caller.cause,
-    };
+    let payload = payload_or_empty(call.payload);
+    let calling = Calling::new(snap_in, call.function, RunTrigger::Call, payload, caller.cause);
     Ok(api.operations.call(calling).await?.into())
 }

@@ -8,6 +8,7 @@
 
 mod access;
 mod authorize;
+mod commands;
 mod dead_letters;
 mod developer_keyrings;
 mod dispatch;
@@ -22,6 +23,7 @@ mod keyrings;
 mod keys;
 mod lists;
 mod openapi;
+mod operations;
 mod packages;
 pub mod rights;
 mod routes;
@@ -114,6 +116,7 @@ impl From<OperationError> for ApiError {
             | OperationError::NoSuchFunction(_)
             | OperationError::NoPastVersion => ApiError::new(Code::NotFound, message),
             OperationError::NotActive(_) => ApiError::new(Code::Conflict, message),
+            OperationError::PayloadTooLarge(_) => ApiError::new(Code::TooLarge, message),
             OperationError::SameVersion | OperationError::Busy | OperationError::OwnHook => {
                 ApiError::new(Code::Conflict, message)
             }
@@ -145,7 +148,7 @@ impl rights::Caller {
     /// Who asks, in the terms of `operations`.
     fn asker(&self) -> Asker {
         let is_snap_in = match self.principal {
-            rights::Principal::ServiceAccount { .. } => true,
+            rights::Principal::ServiceAccount { .. } | rights::Principal::Actor { .. } => true,
             rights::Principal::Owner { .. } | rights::Principal::Scoped { .. } => false,
         };
         Asker { name: self.principal.name(), cause: self.cause, is_snap_in }

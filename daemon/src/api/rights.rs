@@ -1,8 +1,11 @@
 //! Who calls, and what he may do. Every route names the right that it needs; here is who has it.
 //!
-//! For now there are owners of the host, and the service accounts of snap-ins, which may do a few
-//! things to their own snap-in and nothing else.
+//! There are owners of the host, holders of tokens for a part of it, and the functions of snap-ins,
+//! which may do a few things to their own snap-in and nothing else: for themselves by their service
+//! account, or for whoever ordered them. The second is not the power of that person: a snap-in may do
+//! what it was granted, whoever gives it orders.
 
+use crate::model::actor::Actor;
 use crate::model::event::Cause;
 use crate::model::id::{ServiceAccountId, SnapInId};
 use crate::model::scope::ScopePrefix;
@@ -84,6 +87,13 @@ pub enum Principal {
         /// The snap-in that it is limited to.
         snap_in: SnapInId,
     },
+    /// A function of a snap-in, for the person who gave it a command or pressed its button.
+    Actor {
+        /// The person.
+        actor: Actor,
+        /// The snap-in that it is limited to.
+        snap_in: SnapInId,
+    },
 }
 
 /// On what a right is held.
@@ -145,6 +155,23 @@ impl Principal {
                 | Right::ReadSystem
                 | Right::ManageTokens => None,
             },
+            // What the snap-in itself may do, and what is that person's own in it.
+            Principal::Actor { snap_in, .. } => match right {
+                Right::ReadSnapIns
+                | Right::ConfigureSnapIns
+                | Right::UseSnapIns
+                | Right::ReadUserResources
+                | Right::PublishEvents => Some(Reach::SnapIn(*snap_in)),
+                Right::ReadPackages
+                | Right::WritePackages
+                | Right::WriteSnapIns
+                | Right::ReadEvents
+                | Right::ReadRuns
+                | Right::WriteRuns
+                | Right::WriteSecrets
+                | Right::ReadSystem
+                | Right::ManageTokens => None,
+            },
         }
     }
 
@@ -153,6 +180,7 @@ impl Principal {
         match self {
             Principal::Owner { name } | Principal::Scoped { name, .. } => name.clone(),
             Principal::ServiceAccount { id, .. } => id.to_string(),
+            Principal::Actor { actor, .. } => actor.name.clone(),
         }
     }
 }

@@ -4,8 +4,8 @@
 use super::dispatch::{Route, read, write};
 use super::rights::Right;
 use super::{
-    dead_letters, developer_keyrings, event_sources, events, functions, keyrings, keys, packages,
-    runs, snap_ins, system, tags, tokens, upgrades, user_level, versions,
+    commands, dead_letters, developer_keyrings, event_sources, events, functions, keyrings, keys,
+    operations, packages, runs, snap_ins, system, tags, tokens, upgrades, user_level, versions,
 };
 
 /// Every call of the API.
@@ -267,6 +267,26 @@ impl Table {
                 R::WriteRuns,
                 "Calls a function and waits for its result",
                 functions::call,
+            ),
+            read("commands.list", R::ReadSnapIns, "Lists commands, by name", commands::list),
+            read("commands.get", R::ReadSnapIns, "Shows a command", commands::get),
+            write(
+                "commands.execute",
+                R::UseSnapIns,
+                "Gives a command and waits for its result",
+                commands::execute,
+            ),
+            read(
+                "operations.list",
+                R::ReadSnapIns,
+                "Lists operations, by scope and slug",
+                operations::list,
+            ),
+            write(
+                "operations.execute",
+                R::UseSnapIns,
+                "Carries an operation out and waits for what it makes",
+                operations::execute,
             ),
             write(
                 "tokens.create",

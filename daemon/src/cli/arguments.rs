@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::snap_in::arguments::SnapInCommand;
 
+use super::commands::{CommandCommand, OperationCommand};
 use super::keyrings::{DeveloperKeyringCommand, KeyringCommand};
 
 /// Runs snap-ins: event sources, automations and functions, on this host.
@@ -116,6 +117,16 @@ pub(super) enum Command {
     Function {
         #[command(subcommand)]
         command: FunctionCommand,
+    },
+    /// Commands of snap-ins, such as people type them
+    Command {
+        #[command(subcommand)]
+        command: CommandCommand,
+    },
+    /// Operations of snap-ins: nodes of workflows
+    Operation {
+        #[command(subcommand)]
+        command: OperationCommand,
     },
     /// API tokens
     Token {
@@ -324,7 +335,8 @@ pub(super) enum RunCommand {
         #[command(flatten)]
         page: Page,
     },
-    /// Show a run with its attempts and result
+    /// Show a run with what called it, its attempts, its result and what it called out to
+    #[command(visible_alias = "show")]
     Get {
         run: String,
         /// Wait up to so many seconds until it has ended

@@ -10,7 +10,7 @@ use super::arguments::{
 use super::connection::Client;
 use super::show::{self, View};
 use super::snap_in::{self, origin};
-use super::{keyrings, keys};
+use super::{commands, keyrings, keys};
 
 /// How long lifecycle commands wait.
 pub(super) const WAIT_SECONDS: u32 = 60;
@@ -38,6 +38,10 @@ pub(super) fn run(connection: &Connection, command: Command) -> Result<(), Failu
             }
             // Alone, so that it can go into a file.
             return show::print(answer["token"].as_str().unwrap_or_default());
+        }
+        Command::Command { command } => return commands::run(&client, connection.json, command),
+        Command::Operation { command } => {
+            return commands::run_operation(&client, connection.json, command);
         }
         Command::Key { command } => return keys::run(&client, connection.json, &command),
         _ => {}
@@ -153,6 +157,8 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
             return Ok((name, parameters, View::EVERYTHING));
         }
         Command::Key { .. }
+        | Command::Command { .. }
+        | Command::Operation { .. }
         | Command::Keyring { .. }
         | Command::DeveloperKeyring { .. }
         | Command::Serve { .. }

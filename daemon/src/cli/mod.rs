@@ -6,6 +6,7 @@
 
 mod arguments;
 mod client;
+mod commands;
 mod connection;
 mod documents;
 mod files;

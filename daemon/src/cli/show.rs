@@ -73,6 +73,7 @@ impl View {
         &[
             ("ID", "id"),
             ("FUNCTION", "function"),
+            ("CALLED BY", "trigger"),
             ("STATE", "state"),
             ("CREATED", "created_date"),
             ("ATTEMPTS", "attempts"),
@@ -146,7 +147,7 @@ fn list(rows: &[Value], columns: &[(&str, &str)]) -> String {
 /// What may happen to a column on a narrow terminal. Ids, names, URLs and what went wrong stay.
 fn fit(title: &str) -> Fit {
     match title {
-        "DESCRIPTION" | "FUNCTION" | "TYPE" => Fit::Cut,
+        "DESCRIPTION" | "FUNCTION" | "TYPE" | "CALLED BY" => Fit::Cut,
         "CREATED" | "CHANGED" | "RECEIVED" | "BYTES" | "ATTEMPTS" | "OPEN" | "VERIFIED" => {
             Fit::Drop
         }
@@ -161,6 +162,12 @@ fn cell(value: &Value) -> String {
         Value::String(text) => plain(&text.replace(['\n', '\r', '\t'], " ")),
         Value::Bool(it) => if *it { "yes" } else { "no" }.to_owned(),
         Value::Array(items) => items.len().to_string(),
+        // What called a run: its kind and its name, without ids.
+        Value::Object(it) if it.contains_key("type") => {
+            let keys = ["type", "namespace", "name", "hook", "level", "slug"];
+            let words = keys.iter().filter_map(|key| it.get(*key)?.as_str());
+            plain(&words.collect::<Vec<_>>().join(" ").replace(['\n', '\r', '\t'], " "))
+        }
         other => other.to_string(),
     }
 }

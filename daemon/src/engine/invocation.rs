@@ -25,11 +25,14 @@ use crate::functions::pool::{
     CodeError, CodeSource, Invocation, LoadedCode, Pool, SecretTexts, mask,
 };
 use crate::lifecycle::run::RetryPolicy;
-use crate::model::event::DEV_OID;
+use crate::model::actor::Actor;
+use crate::model::event::{DEV_OID, MOST_PAYLOAD_BYTES};
 use crate::model::http::EgressRules;
-use crate::model::id::{IdSource, KeyringId, RunId, SnapInId, VersionId};
+use crate::model::id::{IdSource, KeyringId, RunId, ServiceAccountId, SnapInId, VersionId};
 use crate::model::manifest::Function;
-use crate::model::run::{AttemptOutcome, RunError, RunHead, RunLogLine, RunOutput, RunTrigger};
+use crate::model::run::{
+    Attempt, AttemptOutcome, RunError, RunHead, RunLogLine, RunOutput, RunRequest, RunTrigger,
+};
 use crate::random::RandomPool;
 use crate::secrets::ServiceTokens;
 use crate::store::{BlobHash, Store, StoreError};
@@ -76,8 +79,16 @@ pub struct Call {
     pub payload: Bytes,
     /// The event type that the function sees.
     pub event_type: String,
-    /// What caused the call: an automation's or a source's id, or empty.
+    /// What caused the call: the id of an automation, a snap-in (for its hooks), a command, an
+    /// action, and so on; empty for a plain call.
     pub source_id: String,
+    /// Who gave the order, for commands and actions.
+    pub actor: Option<Actor>,
+    /// For a function that does not say how long it may take; the settings when absent.
+    pub default_timeout: Option<Duration>,
+    /// When the attempt ended that asked for keyrings, tokens and inputs to be made anew before this
+    /// one, milliseconds of the Unix epoch.
+    pub refresh_since_ms: Option<u64>,
     /// The configuration that a hook is asked about, when that is not the stored one.
     pub proposed: Option<Arc<SnapInContext>>,
     /// The inputs before the proposed ones, for the update hook.
@@ -118,6 +129,9 @@ impl Call {
             payload,
             event_type,
             source_id,
+            actor: None,
+            default_timeout: None,
+            refresh_since_ms: None,
             proposed: None,
             previous_inputs: None,
             offered: None,
@@ -164,14 +178,16 @@ impl Execute for Invoker {
         let this = self.clone();
         async move {
             match this.parts.event_of(&attempt) {
+                // Here rather than where events come in, so that a retry and a replay end the same way.
+                Ok(Ok((_, payload))) if payload.len() > MOST_PAYLOAD_BYTES => {
+                    not_started(failed("payload_too_large", too_large(payload.len())))
+                }
                 Ok(Ok((event_type, payload))) => {
-                    let source_id = match &attempt.head.trigger {
-                        RunTrigger::Automation { automation, .. } => automation.to_string(),
-                        // The others are called, not queued.
-                        _ => String::new(),
-                    };
+                    let source_id = automation_of(&attempt.head.trigger).unwrap_or_default();
                     let StartedAttempt { run, head, .. } = attempt;
-                    this.call(Call::new(run, head, payload, event_type, source_id)).await
+                    let refresh_since_ms = refresh_wanted(&head.attempts);
+                    let call = Call::new(run, head, payload, event_type, source_id);
+                    this.call(Call { refresh_since_ms, ..call }).await
                 }
                 Ok(Err(outcome)) => not_started(outcome),
                 Err(error) => {
@@ -215,6 +231,9 @@ impl Parts {
 
     async fn call(&self, call: Call, running: &Running) -> Result<Execution, StoreError> {
         let head = &call.head;
+        if call.refresh_since_ms.is_some() {
+            self.contexts.forget(head.snap_in);
+        }
         let Some(version) = self.contexts.version(head.version)? else {
             let message = format!("version {} is not there any more", head.version);
             return Ok(not_started(failed("not_found", message)));
@@ -241,15 +260,9 @@ impl Parts {
                 return Ok(not_started(AttemptOutcome::Postponed { reason: error.to_string() }));
             }
         };
-        let token = self.tokens.issue(
-            snap_in.record.service_account,
-            head.snap_in,
-            call.run,
-            head.cause,
-            self.clock.now_ms(),
-        );
-        let event = self.event_object(&call, &version, &snap_in, &keyrings, &token);
-        let secrets = masked_texts(token, &keyrings);
+        let tokens = self.tokens_for(&call, snap_in.record.service_account);
+        let event = self.event_object(&call, &version, &snap_in, &keyrings, &tokens);
+        let secrets = masked_texts(tokens, &keyrings);
         let started_ms = self.clock.now_ms();
         let report = self
             .runners
@@ -261,7 +274,7 @@ impl Parts {
                 code: Arc::new(StoredCode { contexts: self.contexts.clone(), hash: code }),
                 function: head.function.clone(),
                 event,
-                timeout: self.timeout(function),
+                timeout: self.timeout(function, &call),
                 memory_bytes: self.memory_bytes(function),
                 fresh: function.fresh_context,
                 egress: self.egress.clone(),
@@ -271,6 +284,17 @@ impl Parts {
             .await;
         let report = mask(report, with_parts(running.secrets()).into()).await;
         Ok(executed(report, policy, started_ms))
+    }
+
+    fn tokens_for(&self, call: &Call, account: ServiceAccountId) -> Tokens {
+        let (snap_in, cause, now_ms) = (call.head.snap_in, call.head.cause, self.clock.now_ms());
+        let for_person = |actor: &Actor| {
+            self.tokens.issue_for(actor.clone(), account, snap_in, call.run, cause, now_ms)
+        };
+        Tokens {
+            service_account: self.tokens.issue(account, snap_in, call.run, cause, now_ms).into(),
+            actor: call.actor.as_ref().map(|it| for_person(it).into()),
+        }
     }
 
     /// The secrets that a call gets. Hooks are called with what is usable: mending a keyring is what
@@ -283,6 +307,13 @@ impl Parts {
     ) -> Result<Result<Vec<ResolvedKeyring>, KeyringError>, StoreError> {
         let package = snap_in.record.package;
         let bindings = snap_in.keyrings(&version.manifest);
+        if let Some(since_ms) = call.refresh_since_ms {
+            match self.keyrings.renew_older(&bindings, since_ms).await {
+                Ok(()) => {}
+                Err(KeyringError::Store(error)) => return Err(error),
+                Err(error) => return Ok(Err(error)),
+            }
+        }
         let is_hook = matches!(call.head.trigger, RunTrigger::Hook { .. });
         let mut keyrings = if is_hook {
             self.keyrings.usable(&bindings, package).await?.0
@@ -310,9 +341,14 @@ impl Parts {
         }
     }
 
-    fn timeout(&self, function: &Function) -> Duration {
-        let seconds = function.timeout_seconds.unwrap_or(self.settings.timeout_seconds);
-        Duration::from_secs(seconds.max(1).into())
+    /// What the function says of itself comes first, then whoever waits for it.
+    fn timeout(&self, function: &Function, call: &Call) -> Duration {
+        let seconds = |it: u32| Duration::from_secs(it.max(1).into());
+        let own = function.timeout_seconds.map(seconds);
+        own.or(call.default_timeout).unwrap_or_else(|| match is_awaited(&call.head.trigger) {
+            true => seconds(self.settings.call_timeout_seconds),
+            false => seconds(self.settings.timeout_seconds),
+        })
     }
 
     fn memory_bytes(&self, function: &Function) -> u64 {
@@ -325,13 +361,9 @@ impl Parts {
         version: &VersionContext,
         snap_in: &SnapInContext,
         keyrings: &[ResolvedKeyring],
-        token: &str,
+        tokens: &Tokens,
     ) -> Bytes {
         let head = &call.head;
-        let automation_id = match &head.trigger {
-            RunTrigger::Automation { automation, .. } => automation.to_string(),
-            _ => String::new(),
-        };
         let tags = snap_in.record.tags.iter();
         let event = FunctionEvent {
             payload: raw(&call.payload),
@@ -342,14 +374,18 @@ impl Parts {
                 snap_in_version_id: head.version.to_string(),
                 service_account_id: snap_in.record.service_account.to_string(),
                 user_id: head.user.map(|it| it.to_string()),
-                automation_id,
-                secrets: EventSecrets { service_account_token: token },
+                automation_id: automation_of(&head.trigger).unwrap_or_default(),
+                secrets: EventSecrets {
+                    service_account_token: &tokens.service_account,
+                    actor_session_token: tokens.actor.as_ref().map(|it| it.as_str()),
+                },
             },
             execution_metadata: ExecutionMetadata {
                 request_id: call.run.to_string(),
                 function_name: &head.function,
-                event_type: &call.event_type,
+                event_type: Some(call.event_type.as_str()).filter(|it| !it.is_empty()),
                 devrev_endpoint: &self.endpoint,
+                operation_slug: operation_of(&head.trigger),
                 previous_inputs: call.previous_inputs.as_ref(),
             },
             input_data: InputData {
@@ -379,11 +415,62 @@ impl Parts {
     }
 }
 
-/// What must not appear in logs, errors and results: the token first, by which requests to the daemon itself
-/// are known, then every secret, and every text within one that is a document.
-fn masked_texts(token: String, keyrings: &[ResolvedKeyring]) -> SecretTexts {
-    let mut texts = with_parts(keyrings.iter().map(|it| it.secret.clone()));
-    texts.insert(0, token.into());
+/// The tokens of one run.
+struct Tokens {
+    service_account: Zeroizing<String>,
+    /// For runs that a person ordered.
+    actor: Option<Zeroizing<String>>,
+}
+
+/// `context.automation_id`, which only automations have.
+fn automation_of(trigger: &RunTrigger) -> Option<String> {
+    match trigger {
+        RunTrigger::Automation { automation, .. } => Some(automation.to_string()),
+        RunTrigger::Call
+        | RunTrigger::Hook { .. }
+        | RunTrigger::Command { .. }
+        | RunTrigger::SnapKitAction { .. }
+        | RunTrigger::SnapComponent { .. }
+        | RunTrigger::ConfigurationPage { .. }
+        | RunTrigger::Operation { .. } => None,
+    }
+}
+
+/// `execution_metadata.operation_slug`, which only operations have.
+fn operation_of(trigger: &RunTrigger) -> Option<&str> {
+    match trigger {
+        RunTrigger::Operation { slug } => Some(slug),
+        RunTrigger::Automation { .. }
+        | RunTrigger::Call
+        | RunTrigger::Hook { .. }
+        | RunTrigger::Command { .. }
+        | RunTrigger::SnapKitAction { .. }
+        | RunTrigger::SnapComponent { .. }
+        | RunTrigger::ConfigurationPage { .. } => None,
+    }
+}
+
+/// Whether somebody waits for what the function returns (spec §2.4).
+fn is_awaited(trigger: &RunTrigger) -> bool {
+    match trigger {
+        RunTrigger::Automation { .. } => false,
+        RunTrigger::Hook { hook } => hook == "validate" || hook == "update",
+        RunTrigger::Call
+        | RunTrigger::Command { .. }
+        | RunTrigger::SnapKitAction { .. }
+        | RunTrigger::SnapComponent { .. }
+        | RunTrigger::ConfigurationPage { .. }
+        | RunTrigger::Operation { .. } => true,
+    }
+}
+
+/// What must not appear in logs, errors and results: the token of the service account first, by
+/// which requests to the daemon itself are known, then the actor's, then every secret, and every text
+/// within one that is a document.
+fn masked_texts(tokens: Tokens, keyrings: &[ResolvedKeyring]) -> SecretTexts {
+    let Tokens { service_account, actor } = tokens;
+    let mut texts: Vec<_> = std::iter::once(service_account).chain(actor).collect();
+    texts.extend(with_parts(keyrings.iter().map(|it| it.secret.clone())));
     texts.into()
 }
 
@@ -437,12 +524,63 @@ fn executed(report: RunReport, policy: RetryPolicy, started_ms: u64) -> Executio
             message: it.message,
         })
         .collect();
+    let requests = report
+        .requests
+        .into_iter()
+        .map(|it| RunRequest {
+            method: it.method,
+            // Not before now: half a secret would not have been known as one.
+            target: shortened(it.target),
+            at_ms: started_ms + it.at_ms,
+            duration_ms: it.duration_ms,
+            status: it.status,
+            error: it.error.map(shortened),
+        })
+        .collect();
     let (outcome, result) = match report.outcome {
         Outcome::Succeeded { result } => (AttemptOutcome::Succeeded, Some(result)),
         Outcome::Failed(failure) => (AttemptOutcome::Failed(run_error(failure)), None),
         Outcome::Interrupted { reason } => (AttemptOutcome::Interrupted { reason }, None),
     };
-    Execution { outcome, output: RunOutput { result, logs, requests: Vec::new() }, policy }
+    Execution { outcome, output: RunOutput { result, logs, requests }, policy }
+}
+
+/// When the last attempt that counts ended, if it asked for a refresh. `attempts` ends with the one
+/// that is about to start.
+fn refresh_wanted(attempts: &[Attempt]) -> Option<u64> {
+    let before = attempts.split_last()?.1.iter().rev();
+    for attempt in before {
+        match &attempt.outcome {
+            Some(AttemptOutcome::Failed(error)) => {
+                return attempt.ended_ms.filter(|_| error.retry && error.refresh);
+            }
+            // What was asked for is still to be done.
+            Some(AttemptOutcome::Postponed { .. } | AttemptOutcome::Interrupted { .. }) | None => {}
+            Some(AttemptOutcome::Succeeded | AttemptOutcome::Cancelled { .. }) => return None,
+        }
+    }
+    None
+}
+
+/// Why a function is not run for an event.
+pub(super) fn too_large(bytes: usize) -> String {
+    format!(
+        "the payload of the event is {bytes} bytes of JSON: automations are run for at most \
+         {MOST_PAYLOAD_BYTES}. The event is stored; have the source send less, or hand over an address \
+         from which the function fetches the rest"
+    )
+}
+
+/// The longest target and the longest error that are kept of a request, bytes.
+const LONGEST_TARGET: usize = 500;
+
+fn shortened(mut text: String) -> String {
+    if text.len() > LONGEST_TARGET {
+        let end = (0..=LONGEST_TARGET).rev().find(|it| text.is_char_boundary(*it)).unwrap_or(0);
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 fn run_error(failure: Failure) -> RunError {
@@ -528,14 +666,22 @@ struct EventContext<'a> {
 #[derive(Serialize)]
 struct EventSecrets<'a> {
     service_account_token: &'a str,
+    /// Only for commands and snap-kit actions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor_session_token: Option<&'a str>,
 }
 
 #[derive(Serialize)]
 struct ExecutionMetadata<'a> {
     request_id: String,
     function_name: &'a str,
-    event_type: &'a str,
+    /// Absent when no event and no hook is the reason, as in the fixtures of the contract.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_type: Option<&'a str>,
     devrev_endpoint: &'a str,
+    /// Only for operations.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operation_slug: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     previous_inputs: Option<&'a Object>,
 }

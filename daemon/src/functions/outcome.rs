@@ -14,6 +14,8 @@ pub struct RunReport {
     pub outcome: Outcome,
     /// What the function wrote to its console, in order.
     pub logs: Vec<LogLine>,
+    /// What it called out to, in order of the beginnings.
+    pub requests: Vec<MadeRequest>,
     /// From the moment a process was at hand to the outcome.
     pub duration: Duration,
 }
@@ -117,6 +119,23 @@ pub struct LogLine {
     pub at_ms: u64,
     /// The text, without a line break at its end.
     pub message: String,
+}
+
+/// A request that a function made, or a connection that it opened; nothing secret is in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MadeRequest {
+    /// The HTTP method, or `CONNECT`.
+    pub method: String,
+    /// Scheme, host, port and path, or `host:port`.
+    pub target: String,
+    /// Milliseconds since the run began.
+    pub at_ms: u64,
+    /// Milliseconds that it took; absent when it did not end before the run did.
+    pub duration_ms: Option<u64>,
+    /// The status of the response.
+    pub status: Option<u16>,
+    /// Why there was none.
+    pub error: Option<String>,
 }
 
 /// The levels of the console.

@@ -1,12 +1,15 @@
 //! Calling a function while somebody waits for what it returns: by name, as a command, an action, a
 //! page or an operation. One commit, with the result, and no queued row (design §3, "Hot path").
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::{OperationError, Operations};
 use crate::engine::invocation::Call;
-use crate::model::event::Cause;
+use crate::model::actor::Actor;
+use crate::model::event::{Cause, MOST_PAYLOAD_BYTES};
 use crate::model::id::{RunId, SnapInId, UserId};
 use crate::model::run::{
     AttemptOutcome, RunError, RunHead, RunLogLine, RunRequest, RunState, RunTrigger,
@@ -16,6 +19,8 @@ use crate::store::StoreError;
 /// A function to be called.
 #[derive(Clone, Debug)]
 pub struct Calling {
+    /// Its id, when the payload holds it; a new one otherwise.
+    pub run: Option<RunId>,
     /// The snap-in; it has to be ACTIVE.
     pub snap_in: SnapInId,
     /// Name of the function.
@@ -24,14 +29,44 @@ pub struct Calling {
     pub trigger: RunTrigger,
     /// Valid JSON.
     pub payload: Bytes,
-    /// `execution_metadata.event_type`.
+    /// `execution_metadata.event_type`; empty for none.
     pub event_type: String,
-    /// `context.source_id`.
+    /// `context.source_id`: the id of the command, action and so on; empty for none.
     pub source_id: String,
-    /// On whose behalf it runs.
+    /// `context.user_id`: on whose behalf it runs, when it is not who gave the order.
     pub user: Option<UserId>,
+    /// Who gave the order, for commands and snap-kit actions: the function gets a token for him.
+    pub actor: Option<Actor>,
+    /// How long a function may take that does not say so itself; the setting
+    /// `functions.call_timeout_seconds` when absent.
+    pub default_timeout: Option<Duration>,
     /// What led to the call.
     pub cause: Cause,
+}
+
+impl Calling {
+    /// A call by nobody in particular: the fields that are left have no value.
+    pub fn new(
+        snap_in: SnapInId,
+        function: String,
+        trigger: RunTrigger,
+        payload: Bytes,
+        cause: Cause,
+    ) -> Calling {
+        Calling {
+            run: None,
+            snap_in,
+            function,
+            trigger,
+            payload,
+            event_type: String::new(),
+            source_id: String::new(),
+            user: None,
+            actor: None,
+            default_timeout: None,
+            cause,
+        }
+    }
 }
 
 /// What came of it; the run is stored.
@@ -54,9 +89,12 @@ pub struct Called {
 impl Operations {
     /// Calls a function and waits for its end.
     pub async fn call(&self, calling: Calling) -> Result<Called, OperationError> {
-        let Calling { snap_in, function, trigger, payload, event_type, source_id, user, cause } =
-            calling;
+        let Calling { snap_in, function, trigger, payload, user, cause, .. } = calling;
+        let Calling { run, event_type, source_id, actor, default_timeout, .. } = calling;
         let present = self.look(snap_in)?;
+        if payload.len() > MOST_PAYLOAD_BYTES {
+            return Err(OperationError::PayloadTooLarge(payload.len()));
+        }
         let state = present.record.state;
         if !state.runs_start() {
             return Err(OperationError::NotActive(state));
@@ -67,12 +105,16 @@ impl Operations {
         if present.version.manifest.function(&function).is_none() {
             return Err(OperationError::NoSuchFunction(function));
         }
-        let run = self.invoker.new_run();
+        let run = run.unwrap_or_else(|| self.invoker.new_run());
         let now_ms = self.services.clock.now_ms();
         let version = present.record.version;
         let mut head =
             RunHead { cause, user, ..RunHead::new(snap_in, version, function, trigger, now_ms) };
-        let call = Call::new(run, head.clone(), payload, event_type, source_id);
+        let call = Call {
+            actor,
+            default_timeout,
+            ..Call::new(run, head.clone(), payload, event_type, source_id)
+        };
         let execution = self.invoker.call(call).await;
         let (state, error) = match &execution.outcome {
             AttemptOutcome::Succeeded => (RunState::Succeeded, None),

@@ -28,7 +28,7 @@ use crate::engine::invocation::{Invoker, OfferedKeyring};
 use crate::engine::keyrings::{KeyringError, Keyrings};
 use crate::lifecycle::hook_answer::write_over;
 use crate::lifecycle::snap_in::{self, Event, Refusal};
-use crate::model::event::Cause;
+use crate::model::event::{Cause, MOST_PAYLOAD_BYTES};
 use crate::model::id::{RunId, SnapInId};
 use crate::model::manifest::HookType;
 use crate::model::snap_in::SnapInState;
@@ -72,6 +72,11 @@ pub enum OperationError {
     /// Functions run only while it is ACTIVE.
     #[error("the snap-in is {}: functions run only while it is ACTIVE", .0.name())]
     NotActive(SnapInState),
+    /// Nothing is run for it.
+    #[error(
+        "the payload is {0} bytes of JSON: functions are called with at most {MOST_PAYLOAD_BYTES}"
+    )]
+    PayloadTooLarge(usize),
     /// Its version has no function of that name.
     #[error("the version of this snap-in has no function `{0}`")]
     NoSuchFunction(String),

@@ -1,5 +1,6 @@
-//! Service-account tokens: what a function gets to call the API with. Signed and stateless, limited
-//! to one snap-in, valid for 30 minutes (spec §2.2). The master key in use signs them; those that an
+//! What a function gets to call the API with: a service-account token, and for commands and snap-kit
+//! actions an actor token, which names who gave the order. Both are signed and stateless, limited to
+//! one snap-in, valid for 30 minutes (spec §2.2). The master key in use signs them; those that an
 //! older one has signed are read for as long as that is at hand, so that a function that runs while
 //! the key is changed does not lose its way back.
 
@@ -13,6 +14,7 @@ use sha2::Sha256;
 
 use super::master_key::mac;
 use super::master_keys::MasterKeys;
+use crate::model::actor::Actor;
 use crate::model::event::Cause;
 use crate::model::id::{RunId, ServiceAccountId, SnapInId};
 
@@ -32,6 +34,9 @@ pub struct ServiceClaims {
     pub run: RunId,
     /// The cause of the run.
     pub cause: Cause,
+    /// On whose order the run is, in a token that acts for him.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<Actor>,
     /// Until when it is valid, milliseconds of the Unix epoch.
     pub expires_ms: u64,
 }
@@ -43,11 +48,11 @@ pub enum ServiceTokenError {
     #[error("this is no valid token of this host")]
     Invalid,
     /// It was valid once.
-    #[error("the token has expired: service-account tokens live for 30 minutes")]
+    #[error("the token has expired: tokens of functions live for 30 minutes")]
     Expired,
 }
 
-/// Makes and reads service-account tokens.
+/// Makes and reads the tokens of functions.
 #[derive(Clone)]
 pub struct ServiceTokens {
     keys: MasterKeys,
@@ -77,8 +82,27 @@ impl ServiceTokens {
         now_ms: u64,
     ) -> String {
         let expires_ms = now_ms + LIFETIME_MS;
-        let claims = ServiceClaims { service_account, snap_in, run, cause, expires_ms };
-        let claims = serde_json::to_vec(&claims).expect("claims are plain data");
+        let actor = None;
+        self.sign(&ServiceClaims { service_account, snap_in, run, cause, actor, expires_ms })
+    }
+
+    /// A token for one run that acts for whoever ordered it.
+    pub fn issue_for(
+        &self,
+        actor: Actor,
+        service_account: ServiceAccountId,
+        snap_in: SnapInId,
+        run: RunId,
+        cause: Cause,
+        now_ms: u64,
+    ) -> String {
+        let expires_ms = now_ms + LIFETIME_MS;
+        let actor = Some(actor);
+        self.sign(&ServiceClaims { service_account, snap_in, run, cause, actor, expires_ms })
+    }
+
+    fn sign(&self, claims: &ServiceClaims) -> String {
+        let claims = serde_json::to_vec(claims).expect("claims are plain data");
         let tag = mac(self.keys.ring().current.tokens.as_slice(), &claims);
         format!("{PREFIX}{}.{}", URL_SAFE_NO_PAD.encode(claims), URL_SAFE_NO_PAD.encode(tag))
     }
@@ -129,6 +153,28 @@ mod tests {
         for broken in ["", "mst_", "mst_.", &token[..token.len() - 1], &token.replace("mst_", "")] {
             assert_eq!(tokens.read(broken, 1000), Err(ServiceTokenError::Invalid), "{broken}");
         }
+    }
+
+    #[test]
+    fn a_token_for_a_person_says_who_and_cannot_be_made_of_the_other() {
+        let state = tempfile::tempdir().expect("tempdir");
+        let tokens = ServiceTokens::new(&MasterKeys::load(None, state.path()).expect("made"));
+        let actor = Actor { user: crate::model::id::UserId(7), name: "token:ada".to_owned() };
+        let (account, snap_in, run, cause) =
+            (ServiceAccountId(1), SnapInId(2), RunId(3), Cause::default());
+        let token = tokens.issue_for(actor.clone(), account, snap_in, run, cause, 1000);
+        assert!(ServiceTokens::looks_like_one(&token));
+        let claims = tokens.read(&token, 1000).expect("fresh");
+        assert_eq!((claims.actor, claims.snap_in), (Some(actor), snap_in));
+        let late = tokens.read(&token, 1000 + LIFETIME_MS);
+        assert_eq!(late, Err(ServiceTokenError::Expired));
+
+        // Its tag is of what it says: neither half goes with that of another token.
+        let plain = tokens.issue(account, snap_in, run, cause, 1000);
+        assert_eq!(tokens.read(&plain, 1000).expect("fresh").actor, None);
+        let tag = plain.split_once('.').expect("two halves").1;
+        let forged = format!("{}.{tag}", token.split_once('.').expect("two halves").0);
+        assert_eq!(tokens.read(&forged, 1000), Err(ServiceTokenError::Invalid));
     }
 
     #[test]

@@ -382,7 +382,8 @@ fn merge(a: Page<OpenRun>, b: Page<OpenRun>, page: PageRequest) -> Page<OpenRun>
 }
 
 fn encode_output(output: &RunOutput) -> Result<Vec<u8>, StoreError> {
-    if output.result.is_none() && output.logs.is_empty() {
+    let RunOutput { result, logs, requests } = output;
+    if result.is_none() && logs.is_empty() && requests.is_empty() {
         return Ok(Vec::new());
     }
     serde_json::to_vec(output)

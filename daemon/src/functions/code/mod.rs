@@ -5,12 +5,14 @@
 //! between its files. Must never run any of it, and must not be trusted by a runner more than the
 //! archive it was made from.
 
+mod for_node;
 mod lines;
 mod resolve;
 mod script;
 
 use std::collections::BTreeMap;
 
+pub use self::for_node::{NodeFile, for_node};
 pub use self::lines::LineMap;
 pub use self::resolve::Unresolved;
 

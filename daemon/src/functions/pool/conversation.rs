@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::redact::Redactor;
+use super::requests::{Requests, Said};
 use super::tunnels::Tunnels;
 use super::{Fetch, Invocation};
 use crate::functions::outcome::{LogLine, Outcome};
@@ -43,6 +44,7 @@ pub(super) struct Conversation<'a> {
     deadline: Instant,
     outgoing: BytesMut,
     logs: Vec<LogLine>,
+    requests: Requests,
     fetches: FuturesUnordered<BoxFuture<'a, (u64, Result<FetchResult, Aborted>)>>,
     waiting: VecDeque<(u64, FetchHeader, Bytes)>,
     handles: HashMap<u64, AbortHandle>,
@@ -65,6 +67,7 @@ impl<'a> Conversation<'a> {
             deadline: Instant::now() + invocation.timeout,
             outgoing: Bytes::from(outgoing).into(),
             logs: Vec::new(),
+            requests: Requests::new(),
             fetches: FuturesUnordered::new(),
             waiting: VecDeque::new(),
             handles: HashMap::new(),
@@ -72,9 +75,12 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// What was logged, and what masks secrets in the rest.
-    pub(super) fn into_parts(self) -> (Vec<LogLine>, Redactor<'a>) {
-        (self.logs, self.redactor)
+    /// What was logged and called, and what masks secrets in the rest.
+    pub(super) fn into_parts(self) -> (Said, Redactor<'a>) {
+        let (requests, line) = self.requests.into_list(&self.redactor);
+        let mut logs = self.logs;
+        logs.extend(line);
+        (Said { logs, requests }, self.redactor)
     }
 
     /// Talks until the run is over.
@@ -141,6 +147,7 @@ impl<'a> Conversation<'a> {
                 Ok(None)
             }
             FromRunner::Connect { id, host, port } => {
+                self.requests.connects(id, &host, port);
                 if let Some((header, body)) = self.tunnels.connect(id, host, port) {
                     self.say(&header, &body);
                 }
@@ -155,6 +162,7 @@ impl<'a> Conversation<'a> {
                 Ok(None)
             }
             FromRunner::Close { id } => {
+                self.requests.closed(id, None);
                 self.tunnels.close(id);
                 Ok(None)
             }
@@ -193,6 +201,7 @@ impl<'a> Conversation<'a> {
         while self.handles.len() < FETCHES_AT_ONCE
             && let Some((id, request, body)) = self.waiting.pop_front()
         {
+            self.requests.fetches(id, &request.method, &request.url);
             let request = OutgoingRequest {
                 method: request.method,
                 url: request.url,
@@ -210,6 +219,7 @@ impl<'a> Conversation<'a> {
 
     fn answer(&mut self, id: u64, result: Result<FetchResult, Aborted>) {
         self.handles.remove(&id);
+        self.requests.fetched(id, &result);
         let (answer, body) = match result {
             Err(Aborted) => return self.start_fetches(),
             Ok(Ok(OutgoingResponse { status, url, redirected, headers, body })) => {
@@ -222,6 +232,11 @@ impl<'a> Conversation<'a> {
     }
 
     fn say(&mut self, header: &ToRunner, body: &[u8]) {
+        if let ToRunner::Connected { id, error: Some(error) } = header {
+            self.requests.closed(*id, Some(error));
+        } else if let ToRunner::Closed { id, error } = header {
+            self.requests.closed(*id, error.as_deref());
+        }
         let mut frame = Vec::with_capacity(body.len() + 1024);
         protocol::write_frame(&mut frame, header, body);
         self.outgoing.extend_from_slice(&frame);

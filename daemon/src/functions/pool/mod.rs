@@ -11,6 +11,7 @@ mod keeper;
 mod places;
 mod process;
 mod redact;
+mod requests;
 mod secret_forms;
 #[cfg(test)]
 mod tests;
@@ -30,8 +31,9 @@ use self::keeper::{Keeper, Program, Wanted};
 use self::places::{Answer, Asked, Given, Occupant, Places, Ticketed};
 use self::process::Process;
 pub use self::redact::{SecretTexts, mask};
+use self::requests::Said;
 use super::kind::RunnerKind;
-use super::outcome::{Failure, FailureKind, LogLine, Outcome, RunReport};
+use super::outcome::{Failure, FailureKind, Outcome, RunReport};
 use super::sandbox::SandboxReport;
 use crate::model::id::SnapInId;
 
@@ -52,6 +54,10 @@ pub struct PoolOptions {
     pub output_bytes: u64,
     /// The address space that no process can exceed, whatever a function's own limit.
     pub address_space_bytes: u64,
+    /// The executable of Node.js; the usual places when nothing is given.
+    pub node: Option<PathBuf>,
+    /// Scheme, host and port of the daemon's own URL, to which connections need no encryption.
+    pub own_origin: Option<String>,
 }
 
 impl Default for PoolOptions {
@@ -65,6 +71,8 @@ impl Default for PoolOptions {
             idle_time: Duration::from_secs(60),
             output_bytes: 1024 * 1024,
             address_space_bytes: 8 * 1024 * 1024 * 1024,
+            node: None,
+            own_origin: None,
         }
     }
 }
@@ -100,8 +108,12 @@ impl Pool {
     /// Sets the pool up; starts no process yet. Must be called within a tokio runtime, which has to
     /// live as long as the pool.
     pub fn new(options: PoolOptions, fetch: Arc<dyn Fetch>) -> std::io::Result<Pool> {
-        let program =
-            Program { path: options.program.clone(), address_space: options.address_space_bytes };
+        let program = Program {
+            path: options.program.clone(),
+            address_space: options.address_space_bytes,
+            node: options.node.clone(),
+            own_origin: options.own_origin.clone(),
+        };
         let shared = Arc::new(Shared {
             keeper: Keeper::start_thread(program)?,
             fetch,
@@ -117,7 +129,7 @@ impl Pool {
 
     /// Starts one process to see what the kernel enforces on it, filters of the service included.
     pub async fn probe(&self, kind: RunnerKind) -> Result<SandboxReport, String> {
-        let wanted = Wanted { kind, folder: None };
+        let wanted = Wanted::probe(kind);
         let process = self.shared.start(SnapInId(0), wanted).await;
         let process = process.map_err(|error| error.to_string())?;
         Ok(process.sandbox().clone())
@@ -128,12 +140,13 @@ impl Pool {
         let mut lease = match self.shared.lease(&invocation).await {
             Ok(lease) => lease,
             Err(outcome) => {
-                return RunReport { outcome, logs: Vec::new(), duration: Duration::ZERO };
+                let (logs, requests) = (Vec::new(), Vec::new());
+                return RunReport { outcome, logs, requests, duration: Duration::ZERO };
             }
         };
         let began = Instant::now();
-        let (outcome, logs) = lease.run(&invocation).await;
-        RunReport { outcome, logs, duration: began.elapsed() }
+        let (outcome, Said { logs, requests }) = lease.run(&invocation).await;
+        RunReport { outcome, logs, requests, duration: began.elapsed() }
     }
 
     /// Ends the processes of a snap-in that has left ACTIVE, changed its version or is deleted;
@@ -269,27 +282,29 @@ struct Lease {
 }
 
 impl Lease {
-    async fn run(&mut self, invocation: &Invocation) -> (Outcome, Vec<LogLine>) {
-        let at_hand = self.process.take().filter(Process::is_ready);
+    async fn run(&mut self, invocation: &Invocation) -> (Outcome, Said) {
+        let nothing = Said { logs: Vec::new(), requests: Vec::new() };
+        let fits = |it: &Process| it.is_ready() && it.fits(invocation);
+        let at_hand = self.process.take().filter(fits);
         let is_warm = at_hand.as_ref().is_some_and(|it| it.version() == Some(invocation.version));
         let code = if is_warm {
             None
         } else {
             match invocation.code.load().await {
                 Ok(code) => Some(code),
-                Err(error) => return (without_code(&error), Vec::new()),
+                Err(error) => return (without_code(&error), nothing),
             }
         };
         let process = match at_hand {
             Some(process) => process,
             None => match self.start(invocation, code.as_ref()).await {
                 Ok(process) => process,
-                Err(outcome) => return (outcome, Vec::new()),
+                Err(outcome) => return (outcome, nothing),
             },
         };
         let process = self.process.insert(process);
         if let Err(outcome) = check_sandbox(&self.pool.options, process.sandbox()) {
-            return (outcome, Vec::new());
+            return (outcome, nothing);
         }
         let pool = &self.pool;
         let stop = pool.stop.subscribe();
@@ -305,7 +320,12 @@ impl Lease {
             Some(LoadedCode::Folder(folder)) => Some(folder.path.clone()),
             Some(LoadedCode::Prepared(_)) | None => None,
         };
-        let wanted = Wanted { kind: invocation.runtime, folder };
+        let wanted = Wanted {
+            kind: invocation.runtime,
+            folder,
+            memory_bytes: invocation.memory_bytes,
+            npm: None,
+        };
         self.pool.start(invocation.snap_in, wanted).await.map_err(|error| {
             tracing::error!(%error, "no runner process");
             Outcome::Interrupted { reason: format!("no runner process: {error}") }

@@ -18,9 +18,10 @@ use super::conversation::{Break, Conversation};
 use super::keeper::{Keeper, Started, Wanted, last_words};
 use super::places::Occupant;
 use super::redact::Redactor;
+use super::requests::Said;
 use super::{Fetch, Invocation, LoadedCode};
 use crate::functions::kind::RunnerKind;
-use crate::functions::outcome::{Failure, FailureKind, LogLine, Outcome};
+use crate::functions::outcome::{Failure, FailureKind, Outcome};
 use crate::functions::protocol::{self, AfterRun, FromRunner, PROTOCOL, RunHeader, ToRunner};
 use crate::functions::sandbox::SandboxReport;
 use crate::model::id::{SnapInId, VersionId};
@@ -31,6 +32,7 @@ const START_TIME: Duration = Duration::from_secs(10);
 pub(super) struct Process {
     snap_in: SnapInId,
     kind: RunnerKind,
+    memory_bytes: u64,
     version: Option<VersionId>,
     /// Held, so that nobody takes its files away.
     code: Option<LoadedCode>,
@@ -63,12 +65,13 @@ impl Process {
         snap_in: SnapInId,
         wanted: Wanted,
     ) -> io::Result<Process> {
-        let kind = wanted.kind;
+        let Wanted { kind, memory_bytes, .. } = wanted;
         let Started { child, socket, errors } = keeper.start(wanted).await?;
         let socket = UnixStream::from_std(socket)?;
         let mut process = Process {
             snap_in,
             kind,
+            memory_bytes,
             version: None,
             code: None,
             child: child.claim(),
@@ -124,6 +127,15 @@ impl Process {
             && heard.is_err_and(|error| error == rustix::io::Errno::AGAIN)
     }
 
+    /// Whether it is what a run needs, its version aside.
+    pub(super) fn fits(&self, invocation: &Invocation) -> bool {
+        match self.kind {
+            RunnerKind::Quickjs | RunnerKind::Process => true,
+            // Its heap is measured out at its start, and it has one context for its life.
+            RunnerKind::Node => self.memory_bytes == invocation.memory_bytes && !invocation.fresh,
+        }
+    }
+
     /// Whether it may serve another run.
     pub(super) fn is_reusable(&self) -> bool {
         self.between_runs && self.child.is_some()
@@ -137,7 +149,7 @@ impl Process {
         output_bytes: u64,
         fetch: &dyn Fetch,
         stop: watch::Receiver<bool>,
-    ) -> (Outcome, Vec<LogLine>) {
+    ) -> (Outcome, Said) {
         self.between_runs = false;
         let mut outgoing = Vec::with_capacity(invocation.event.len() + 512);
         if let Some(code) = code {
@@ -160,7 +172,7 @@ impl Process {
         protocol::write_frame(&mut outgoing, &ToRunner::Run(header), &invocation.event);
         let mut conversation = Conversation::new(invocation, fetch, outgoing);
         let end = conversation.hold(&mut self.socket, &mut self.incoming, stop).await;
-        let (logs, redactor) = conversation.into_parts();
+        let (said, redactor) = conversation.into_parts();
         let outcome = match end {
             Ok((outcome, after)) => {
                 self.between_runs = after == AfterRun::Ready;
@@ -178,7 +190,7 @@ impl Process {
             }
             Err(Break::Lost) => self.why_lost(&redactor).await,
         };
-        (redactor.outcome_aside(outcome).await, logs)
+        (redactor.outcome_aside(outcome).await, said)
     }
 
     /// What the end of a process in the middle of a run says about the run.
@@ -195,13 +207,17 @@ impl Process {
             .iter()
             .chain([&Signal::SYS, &Signal::XCPU, &Signal::TRAP])
             .any(|it| Some(it.as_raw()) == signal);
-        let panicked = status.is_ok_and(|it| it.code().is_some_and(|code| code != 0));
-        if words.contains("memory allocation of") {
+        // Nobody from outside makes a process end by itself, whatever its status.
+        let ended_itself = status.is_ok_and(|it| it.code().is_some());
+        // The allocator's words, and those of V8.
+        let out_of_memory =
+            ["memory allocation of", "out of memory", "Allocation failed", "std::bad_alloc"];
+        if out_of_memory.iter().any(|it| words.contains(it)) {
             Outcome::Failed(Failure::new(
                 FailureKind::Memory,
                 "the function wanted more memory than its process may have",
             ))
-        } else if is_own_fault || panicked {
+        } else if is_own_fault || ended_itself {
             Outcome::Failed(Failure::new(
                 FailureKind::Crashed,
                 format!("the function brought its process down ({described})"),

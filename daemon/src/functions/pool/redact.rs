@@ -31,11 +31,14 @@ pub async fn mask(report: RunReport, secrets: SecretTexts) -> RunReport {
         return report;
     }
     let redactor = Redactor::new(&secrets);
-    let RunReport { outcome, mut logs, duration } = report;
+    let RunReport { outcome, mut logs, mut requests, duration } = report;
     for line in &mut logs {
         redactor.text(&mut line.message);
     }
-    RunReport { outcome: redactor.outcome_aside(outcome).await, logs, duration }
+    for request in &mut requests {
+        super::requests::mask(&redactor, request);
+    }
+    RunReport { outcome: redactor.outcome_aside(outcome).await, logs, requests, duration }
 }
 
 impl<'a> Redactor<'a> {

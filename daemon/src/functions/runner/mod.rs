@@ -19,6 +19,7 @@ mod host;
 mod log;
 mod modules;
 mod natives;
+pub(super) mod node;
 pub mod process;
 mod shared;
 mod timers;
@@ -43,14 +44,14 @@ const RUNS_PER_CONTEXT: u32 = 1000;
 const MEMORY_LEFT_BEHIND: u64 = 48 * 1024 * 1024;
 
 /// The name of the hidden subcommand, before its arguments: the parent's process id, the most address
-/// space in bytes, the kind of runner, and the folder of its version for the kinds that have one.
+/// space in bytes, the kind of runner, and what that kind takes: the folder of its version, and more.
 pub const SUBCOMMAND: &str = "runner";
 
 /// The whole life of a runner process. `main` calls this before it does anything else when the
 /// first argument is [`SUBCOMMAND`].
 pub fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(2).collect();
-    let [parent, address_space, kind, folder @ ..] = arguments.as_slice() else {
+    let [parent, address_space, kind, rest @ ..] = arguments.as_slice() else {
         return ExitCode::from(64);
     };
     let (Ok(parent), Ok(address_space), Some(kind)) =
@@ -67,8 +68,8 @@ pub fn main() -> ExitCode {
     }
     match kind {
         RunnerKind::Quickjs => serve_quickjs(address_space),
-        RunnerKind::Process => process::serve(address_space, folder.first().map(Path::new)),
-        RunnerKind::Node => ExitCode::from(64),
+        RunnerKind::Node => node::serve(rest),
+        RunnerKind::Process => process::serve(address_space, rest.first().map(Path::new)),
     }
 }
 

@@ -24,6 +24,8 @@ pub enum Check {
     Is(u8, u64),
     /// Argument number (32 bits wide), and a value that it is not.
     IsNot(u8, u64),
+    /// Argument number, and bits that are all set.
+    Has(u8, u64),
     /// Argument number, and bits of which none is set.
     Without(u8, u64),
 }
@@ -105,6 +107,12 @@ fn rule(checks: &[Check]) -> Result<SeccompRule, CallsError> {
             Check::IsNot(at, value) => {
                 SeccompCondition::new(at, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, value)
             }
+            Check::Has(at, bits) => SeccompCondition::new(
+                at,
+                SeccompCmpArgLen::Qword,
+                SeccompCmpOp::MaskedEq(bits),
+                bits,
+            ),
             Check::Without(at, bits) => {
                 SeccompCondition::new(at, SeccompCmpArgLen::Qword, SeccompCmpOp::MaskedEq(bits), 0)
             }

@@ -16,6 +16,7 @@
 
 mod calls;
 mod files;
+pub(super) mod node;
 pub(super) mod process;
 mod programs;
 mod quickjs;

@@ -1,0 +1,1 @@
+//! Connections of functions, through the daemon's egress and its guard.
