@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::snap_in::arguments::SnapInCommand;
+use super::snap_in::arguments::{SnapInCommand, Source};
 
 use super::commands::{CommandCommand, OperationCommand};
 use super::keyrings::{DeveloperKeyringCommand, KeyringCommand};
+use super::snap_kit::{ActionCommand, ComponentCommand};
+use super::{dev, function, init};
 
 /// Runs snap-ins: event sources, automations and functions, on this host.
 #[derive(Debug, Parser)]
@@ -128,6 +130,16 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: OperationCommand,
     },
+    /// Snap components: pieces of user interface that snap-ins draw
+    Component {
+        #[command(subcommand)]
+        command: ComponentCommand,
+    },
+    /// Snap-kit actions: what people do with what snap-ins draw
+    Action {
+        #[command(subcommand)]
+        command: ActionCommand,
+    },
     /// API tokens
     Token {
         #[command(subcommand)]
@@ -230,21 +242,17 @@ pub(super) enum VersionCommand {
     #[command(after_help = "Examples:
   mortise version create --package hello ./hello
   mortise version create --package hello --create-package hello.tar.gz
-  mortise version create --package hello https://example.com/hello-1.2.0.tar.gz --sha256 2c26b4...")]
+  mortise version create --package hello https://example.com/hello-1.2.0.tar.gz --sha256 2c26b4...
+  mortise version create --package hello --manifest manifest.yaml --testing-url http://localhost:8000")]
     Create {
-        /// A directory with manifest.yaml, a tar, tar.gz or zip archive of one, or a URL of that,
-        /// which the daemon fetches
-        #[arg(value_name = "DIR|FILE|URL")]
-        origin: String,
+        #[command(flatten)]
+        source: Source,
         /// Id or slug of the package
         #[arg(long)]
         package: String,
         /// Create the package if there is none
         #[arg(long)]
         create_package: bool,
-        /// SHA-256 that the archive must have
-        #[arg(long, value_name = "HEX")]
-        sha256: Option<String>,
     },
     /// Say everything that is wrong with a manifest and its code; needs no daemon
     #[command(
@@ -262,7 +270,35 @@ Examples:
         /// Where plugins are loaded from, rather than where packages put them
         #[arg(long, value_name = "DIR")]
         plugins: Vec<PathBuf>,
+        /// The server to which events of functions in the runtime `remote` are posted
+        #[arg(long, value_name = "URL")]
+        testing_url: Option<String>,
     },
+    /// Write a snap-in to begin with: a manifest, a function, a fixture and a test
+    #[command(after_help = "Examples:
+  mortise version init hello && cd hello
+  mortise function run greet --fixture fixtures/event.json
+  mortise version dev")]
+    Init(init::Init),
+    /// Install a directory, again at every save, and show live what happens to it
+    #[command(
+        after_help = "At every save the directory is checked, made a version, and the snap-in is \
+moved to it. What is wrong is shown with file, line and column, and changes nothing. Events, runs and \
+logs are shown as they come. Versions of the session that are no longer used are deleted.
+
+Not looked at: node_modules, .git, leftovers of editors, and dist unless `main` of package.json \
+leads there.
+
+Examples:
+  mortise version dev
+  mortise version dev ./hello --scope dev/ada/hello --set greeting=Hello
+  mortise version dev --keyring token=@token.txt --remove
+  mortise version dev --json | jq -c 'select(.kind == \"run\")'"
+    )]
+    Dev(dev::Dev),
+    /// Show a version: what it is made of, and what runs its functions
+    #[command(visible_alias = "show")]
+    Get { version: String },
     /// List versions
     List {
         /// Only those of this package
@@ -271,8 +307,6 @@ Examples:
         #[command(flatten)]
         page: Page,
     },
-    /// Show a version
-    Get { version: String },
     /// Delete a version that no snap-in uses
     Delete { version: String },
 }
@@ -415,6 +449,28 @@ pub(super) enum FunctionCommand {
         /// The payload, JSON
         #[arg(default_value = "{}")]
         payload: String,
+    },
+    /// Run a function of a package on a fixture; needs no daemon
+    #[command(
+        after_help = "The function runs as in the daemon: in a process of its own, in the same \
+sandbox, with the limits of its manifest. Its console goes to standard error as it comes, its result to \
+standard output as JSON. Secrets of the event are masked in both.
+
+Exit codes: 0 it returned, 1 it failed, 2 the fixture, the manifest or the code is wrong.
+
+Examples:
+  mortise function run greet --fixture fixtures/event.json
+  mortise function run greet --fixture - --dir ./hello < event.json
+  mortise function run sync --fixture event.json --keyring token=@token.txt --offline
+  mortise function run sync --fixture event.json --allow 127.0.0.1:9000 --verbose
+  mortise function run greet --fixture event.json --repeat 100"
+    )]
+    Run(function::Run),
+    /// List the functions of a package, with what calls them; needs no daemon
+    List {
+        /// The package: a directory with manifest.yaml, or an archive of one
+        #[arg(long, value_name = "DIR|FILE", default_value = ".")]
+        dir: PathBuf,
     },
 }
 

@@ -9,8 +9,9 @@ use super::arguments::{
 };
 use super::connection::Client;
 use super::show::{self, View};
+use super::snap_in::arguments::Source;
 use super::snap_in::{self, origin};
-use super::{commands, keyrings, keys};
+use super::{commands, dev, keyrings, keys, snap_kit};
 
 /// How long lifecycle commands wait.
 pub(super) const WAIT_SECONDS: u32 = 60;
@@ -20,11 +21,13 @@ pub(super) fn run(connection: &Connection, command: Command) -> Result<(), Failu
     let client = Client::connect(connection)?;
     match command {
         Command::Version {
-            command: VersionCommand::Create { origin, package, create_package, sha256 },
+            command: VersionCommand::Create { source, package, create_package },
         } => {
-            let answer =
-                create_version(&client, &origin, &package, create_package, sha256.as_deref())?;
+            let answer = create_version(&client, &source, &package, create_package)?;
             return show::answer(&answer, &View::VERSION, connection.json);
+        }
+        Command::Version { command: VersionCommand::Dev(options) } => {
+            return dev::run(&client, connection.json, &options);
         }
         Command::SnapIn { command } => return snap_in::run(&client, connection.json, command),
         Command::Keyring { command } => return keyrings::run(&client, connection.json, command),
@@ -44,6 +47,10 @@ pub(super) fn run(connection: &Connection, command: Command) -> Result<(), Failu
             return commands::run_operation(&client, connection.json, command);
         }
         Command::Key { command } => return keys::run(&client, connection.json, &command),
+        Command::Component { command } => {
+            return snap_kit::component(&client, connection.json, command);
+        }
+        Command::Action { command } => return snap_kit::action(&client, connection.json, command),
         _ => {}
     }
     let (name, parameters, view) = call_of(command)?;
@@ -79,7 +86,10 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
             VersionCommand::Delete { version } => {
                 ("versions.delete", json!({ "id": version }), View::DONE)
             }
-            VersionCommand::Create { .. } | VersionCommand::Validate { .. } => {
+            VersionCommand::Create { .. }
+            | VersionCommand::Validate { .. }
+            | VersionCommand::Dev(_)
+            | VersionCommand::Init(_) => {
                 return Err(not_one_call());
             }
         },
@@ -145,6 +155,9 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
             let body = json!({ "snap_in": snap_in, "function": function, "payload": payload });
             ("functions.call", body, View::EVERYTHING)
         }
+        Command::Function { command: FunctionCommand::Run(_) | FunctionCommand::List { .. } } => {
+            return Err(not_one_call());
+        }
         Command::Token { command } => match command {
             TokenCommand::Create { .. } => return Err(not_one_call()),
             TokenCommand::List => ("tokens.list", json!({}), View::TOKENS),
@@ -157,6 +170,8 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
             return Ok((name, parameters, View::EVERYTHING));
         }
         Command::Key { .. }
+        | Command::Component { .. }
+        | Command::Action { .. }
         | Command::Command { .. }
         | Command::Operation { .. }
         | Command::Keyring { .. }
@@ -218,15 +233,14 @@ fn failed_state(answer: &Value) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Creates a version from a directory, an archive or a URL.
+/// Creates a version from what it is made of.
 pub(super) fn create_version(
     client: &Client,
-    origin: &str,
+    source: &Source,
     package: &str,
     create_package: bool,
-    sha256: Option<&str>,
 ) -> Result<Value, Failure> {
-    let upload = origin::upload(&origin::Origin::of(origin), sha256)?;
+    let upload = origin::upload(source)?;
     let mut is_new = false;
     if create_package {
         let found = client.try_call("packages.get", &json!({ "id": package }))?;

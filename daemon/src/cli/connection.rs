@@ -13,6 +13,8 @@ use super::{Failure, files, progress, show};
 
 /// Longer than the longest wait of the API.
 const TIMEOUT: Duration = Duration::from_secs(90);
+/// The same for making a version, which installs what it needs.
+const MAKING: Duration = Duration::from_secs(20 * 60);
 /// A function may take a day if its manifest says so, and the daemon ends it at its deadline.
 const FUNCTION_TIMEOUT: Duration = Duration::from_secs(25 * 60 * 60);
 /// The calls that wait for a function.
@@ -202,6 +204,9 @@ impl Client {
         if FUNCTION_CALLS.contains(&name) {
             request = request.timeout(FUNCTION_TIMEOUT);
         }
+        if name == "versions.create" {
+            request = request.timeout(MAKING);
+        }
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
@@ -255,7 +260,7 @@ fn innermost(error: &dyn std::error::Error) -> String {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the client is where its environment is read")]
-fn variable(name: &str) -> Option<String> {
+pub(super) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|it| !it.is_empty())
 }
 

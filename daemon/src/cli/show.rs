@@ -238,6 +238,19 @@ fn finding(problem: &Value, whereabouts: &Whereabouts) -> String {
     line
 }
 
+/// Problems of a snap-kit body, one line each.
+pub(super) fn problem_lines(problems: &Value) -> Vec<String> {
+    let text = |it: &Value, key: &str| it[key].as_str().unwrap_or_default().to_owned();
+    let line = |it: &Value| {
+        let path = match text(it, "path") {
+            path if path.is_empty() => "snap_kit_body".to_owned(),
+            path => path,
+        };
+        format!("{}: {path}: {}{}", text(it, "severity"), text(it, "message"), allowed(it))
+    };
+    problems.as_array().into_iter().flatten().map(line).collect()
+}
+
 fn allowed(problem: &Value) -> String {
     match problem["allowed"].as_array().filter(|it| !it.is_empty()) {
         Some(allowed) => {
@@ -261,6 +274,9 @@ pub(super) fn problem(status: u16, answer: &Value) -> String {
                 Whereabouts { manifest: "manifest.yaml".to_owned(), top: String::new() };
             let lines = problems.iter().map(|it| finding(it, &whereabouts));
             return with_lines(message, lines);
+        }
+        Some(problems) if problems.iter().all(|it| it["path"].is_string()) => {
+            return with_lines(message, problem_lines(&answer["problems"]).into_iter());
         }
         Some(problems) => {
             let lines = problems

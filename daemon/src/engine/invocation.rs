@@ -17,13 +17,12 @@ use super::contexts::{Contexts, SnapInContext, VersionContext};
 use super::dispatcher::{Execute, Execution, StartedAttempt};
 use super::handed_out::{HandedOut, Running};
 use super::keyrings::{KeyringError, Keyrings, ResolvedKeyring};
+use super::remote_call::RemoteCall;
+use super::runtimes::{Means, Runtimes};
 use crate::clock::Clock;
 use crate::config::FunctionSettings;
-use crate::functions::kind::RunnerKind;
 use crate::functions::outcome::{Failure, FailureKind, LogLevel, Outcome, RunReport};
-use crate::functions::pool::{
-    CodeError, CodeSource, Invocation, LoadedCode, Pool, SecretTexts, mask,
-};
+use crate::functions::pool::{Invocation, Pool, SecretTexts, mask};
 use crate::lifecycle::run::RetryPolicy;
 use crate::model::actor::Actor;
 use crate::model::event::{DEV_OID, MOST_PAYLOAD_BYTES};
@@ -35,7 +34,7 @@ use crate::model::run::{
 };
 use crate::random::RandomPool;
 use crate::secrets::ServiceTokens;
-use crate::store::{BlobHash, Store, StoreError};
+use crate::store::{Store, StoreError};
 
 /// Calls functions.
 #[derive(Clone)]
@@ -52,7 +51,9 @@ pub struct Parts {
     pub store: Arc<Store>,
     /// Manifests and code.
     pub contexts: Arc<Contexts>,
-    /// The runtime.
+    /// What functions run by.
+    pub runtimes: Runtimes,
+    /// The runner processes.
     pub runners: Arc<Pool>,
     /// Secrets for functions.
     pub keyrings: Keyrings,
@@ -246,10 +247,13 @@ impl Parts {
             let message = format!("snap-in {} is not there any more", head.snap_in);
             return Ok(not_started(failed("not_found", message)));
         };
-        let Some((function, code)) = version.manifest.function(&head.function).zip(version.code)
-        else {
+        let Some(function) = version.manifest.function(&head.function) else {
             let message = format!("version {} has no function `{}`", head.version, head.function);
             return Ok(not_started(failed("not_found", message)));
+        };
+        let means = match self.runtimes.of(&version, function) {
+            Ok(means) => means,
+            Err(why) => return Ok(not_started(failed("load", format!("cannot run it: {why}")))),
         };
         let policy = self.policy(function);
         let keyrings = match self.keyrings_for(&call, &version, &snap_in).await? {
@@ -264,24 +268,36 @@ impl Parts {
         let event = self.event_object(&call, &version, &snap_in, &keyrings, &tokens);
         let secrets = masked_texts(tokens, &keyrings);
         let started_ms = self.clock.now_ms();
-        let report = self
-            .runners
-            .invoke(Invocation {
-                run_id: call.run.to_string(),
-                snap_in: head.snap_in,
-                version: head.version,
-                runtime: RunnerKind::Quickjs,
-                code: Arc::new(StoredCode { contexts: self.contexts.clone(), hash: code }),
-                function: head.function.clone(),
-                event,
-                timeout: self.timeout(function, &call),
-                memory_bytes: self.memory_bytes(function),
-                fresh: function.fresh_context,
-                egress: self.egress.clone(),
-                secrets,
-                on_log: None,
-            })
-            .await;
+        let timeout = self.timeout(function, &call);
+        let report = match means {
+            Means::Runner { runtime, code } => {
+                self.runners
+                    .invoke(Invocation {
+                        run_id: call.run.to_string(),
+                        snap_in: head.snap_in,
+                        version: head.version,
+                        runtime,
+                        code,
+                        function: head.function.clone(),
+                        event,
+                        timeout,
+                        memory_bytes: self.memory_bytes(function),
+                        fresh: function.fresh_context,
+                        egress: self.egress.clone(),
+                        secrets,
+                        on_log: None,
+                    })
+                    .await
+            }
+            Means::Remote(url) => {
+                let (run, trigger, payload) = (call.run, &head.trigger, &call.payload);
+                let call = RemoteCall { url, run, trigger, payload, event, timeout, secrets };
+                match self.runtimes.remote.call(call).await {
+                    Ok(report) => report,
+                    Err(not_begun) => return Ok(not_started(not_begun)),
+                }
+            }
+        };
         let report = mask(report, with_parts(running.secrets()).into()).await;
         Ok(executed(report, policy, started_ms))
     }
@@ -314,8 +330,12 @@ impl Parts {
                 Err(error) => return Ok(Err(error)),
             }
         }
-        let is_hook = matches!(call.head.trigger, RunTrigger::Hook { .. });
-        let mut keyrings = if is_hook {
+        // So do the pages on which snap-ins are configured that do not function yet.
+        let mends = matches!(
+            call.head.trigger,
+            RunTrigger::Hook { .. } | RunTrigger::ConfigurationPage { .. }
+        ) || !snap_in.record.state.runs_start();
+        let mut keyrings = if mends {
             self.keyrings.usable(&bindings, package).await?.0
         } else {
             match self.keyrings.resolve(&bindings, package).await {
@@ -475,7 +495,7 @@ fn masked_texts(tokens: Tokens, keyrings: &[ResolvedKeyring]) -> SecretTexts {
 }
 
 /// Secrets, and the texts within those that are JSON: functions take them apart.
-fn with_parts(secrets: impl IntoIterator<Item = Zeroizing<String>>) -> Vec<Zeroizing<String>> {
+pub fn with_parts(secrets: impl IntoIterator<Item = Zeroizing<String>>) -> Vec<Zeroizing<String>> {
     let mut texts = Vec::new();
     for secret in secrets {
         if secret.starts_with(['{', '['])
@@ -494,23 +514,6 @@ fn add_texts(document: Value, texts: &mut Vec<Zeroizing<String>>) {
         Value::Array(items) => items.into_iter().for_each(|it| add_texts(it, texts)),
         Value::Object(members) => members.into_iter().for_each(|(_, it)| add_texts(it, texts)),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
-}
-
-/// The code of a version in the store, read when a process needs it.
-struct StoredCode {
-    contexts: Arc<Contexts>,
-    hash: BlobHash,
-}
-
-impl CodeSource for StoredCode {
-    fn load(&self) -> BoxFuture<'_, Result<LoadedCode, CodeError>> {
-        async {
-            let code = self.contexts.code(self.hash);
-            let code = code.map_err(|error| CodeError::NotNow(error.to_string()))?;
-            Ok(LoadedCode::Prepared(Arc::new(code)))
-        }
-        .boxed()
     }
 }
 

@@ -7,3 +7,4 @@ pub mod hook_answer;
 pub mod operation_output;
 pub mod run;
 pub mod snap_in;
+pub mod system_update;

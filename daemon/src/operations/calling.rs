@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use super::{OperationError, Operations};
 use crate::engine::invocation::Call;
+use crate::lifecycle::snap_in::Event;
 use crate::model::actor::Actor;
 use crate::model::event::{Cause, MOST_PAYLOAD_BYTES};
 use crate::model::id::{RunId, SnapInId, UserId};
@@ -40,6 +41,8 @@ pub struct Calling {
     /// How long a function may take that does not say so itself; the setting
     /// `functions.call_timeout_seconds` when absent.
     pub default_timeout: Option<Duration>,
+    /// Whether it is for configuring the snap-in, which is possible before it is ACTIVE, too.
+    pub configures: bool,
     /// What led to the call.
     pub cause: Cause,
 }
@@ -64,6 +67,7 @@ impl Calling {
             user: None,
             actor: None,
             default_timeout: None,
+            configures: false,
             cause,
         }
     }
@@ -96,7 +100,9 @@ impl Operations {
             return Err(OperationError::PayloadTooLarge(payload.len()));
         }
         let state = present.record.state;
-        if !state.runs_start() {
+        if calling.configures {
+            super::refuse_unless_allowed(&state, &Event::Configure)?;
+        } else if !state.runs_start() {
             return Err(OperationError::NotActive(state));
         }
         if !self.services.store.has_room() {

@@ -33,6 +33,15 @@ pub struct Checked {
 }
 
 impl Checked {
+    /// That there is none where one is needed.
+    pub fn without_body() -> Checked {
+        let mut findings = Findings::default();
+        let message = "the function returned no `snap_kit_body`: return \
+                       `{snap_kit_body: {body: {snaps: [...]}}}`";
+        findings.error(Code::Missing, &Place::TOP, message.to_owned());
+        Checked { body: None, problems: findings.into_problems() }
+    }
+
     /// That it cannot even be looked at.
     pub(super) fn refused(code: Code, message: String) -> Checked {
         let mut findings = Findings::default();

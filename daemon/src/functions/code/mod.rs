@@ -106,6 +106,11 @@ impl Code {
         self.main.as_deref()
     }
 
+    /// All files, and how each is loaded.
+    pub fn paths(&self) -> impl Iterator<Item = (&str, FileKind)> {
+        self.files.iter().map(|(path, file)| (path.as_str(), file.kind))
+    }
+
     /// One file, by its path in the archive.
     pub fn file(&self, path: &str) -> Option<&CodeFile> {
         self.files.get(path)

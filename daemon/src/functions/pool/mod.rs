@@ -5,6 +5,7 @@
 //! deadline, a run has its own and is killed soon after it, and the line of those who wait is
 //! limited.
 
+mod compiled;
 mod conversation;
 mod invocation;
 mod keeper;
@@ -18,24 +19,26 @@ mod tests;
 mod tunnels;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 
+use self::compiled::CompiledCodes;
 pub use self::invocation::{
     CodeError, CodeSource, Connection, Fetch, Invocation, LoadedCode, LogListener, PackageFolder,
 };
 use self::keeper::{Keeper, Program, Wanted};
 use self::places::{Answer, Asked, Given, Occupant, Places, Ticketed};
-use self::process::Process;
+use self::process::{CompiledParts, Process};
 pub use self::redact::{SecretTexts, mask};
 use self::requests::Said;
 use super::kind::RunnerKind;
 use super::outcome::{Failure, FailureKind, Outcome, RunReport};
 use super::sandbox::SandboxReport;
-use crate::model::id::SnapInId;
+use crate::model::id::{SnapInId, VersionId};
 
 /// How the pool is set up.
 #[derive(Clone, Debug)]
@@ -102,7 +105,16 @@ struct Shared {
     runtime: tokio::runtime::Handle,
     given_back: Notify,
     stop: watch::Sender<bool>,
+    compiled: CompiledCodes,
+    // The runtime's own scripts, once they are compiled.
+    own_compiled: OnceLock<Vec<u8>>,
+    own_begun: AtomicBool,
+    // Compiling is nobody's run: one at a time, beside the places.
+    compiling: tokio::sync::Mutex<()>,
 }
+
+/// How long compiling the code of a version may take.
+const COMPILE_TIME: Duration = Duration::from_secs(30);
 
 impl Pool {
     /// Sets the pool up; starts no process yet. Must be called within a tokio runtime, which has to
@@ -121,6 +133,10 @@ impl Pool {
             runtime: tokio::runtime::Handle::current(),
             given_back: Notify::new(),
             stop: watch::Sender::new(false),
+            compiled: CompiledCodes::default(),
+            own_compiled: OnceLock::new(),
+            own_begun: AtomicBool::new(false),
+            compiling: tokio::sync::Mutex::default(),
             options,
         });
         shared.runtime.spawn(sweep(Arc::downgrade(&shared), shared.options.idle_time));
@@ -165,6 +181,11 @@ impl Pool {
             self.shared.stop.send_replace(true);
             self.shared.quiet().await;
         }
+    }
+
+    /// Versions whose code is at hand compiled.
+    pub fn compiled_versions(&self) -> usize {
+        self.shared.compiled.count()
     }
 
     /// What the pool is doing now.
@@ -232,6 +253,46 @@ impl Shared {
             }
         };
         Ok(Lease { pool: Arc::clone(self), ticket, process: grant.into_process() })
+    }
+
+    /// Has files of a version compiled, in a process that has run and will run nothing of it.
+    async fn compile_code(
+        self: Arc<Shared>,
+        version: VersionId,
+        files: Vec<String>,
+        code: Arc<Vec<u8>>,
+    ) {
+        match self.compile(files, &code).await {
+            Some(compiled) => self.compiled.keep(version, compiled),
+            // Nothing depends on it: the source is used, and it is not tried again.
+            None => tracing::warn!(%version, "the code of a version was not compiled"),
+        }
+    }
+
+    async fn compile_own(self: Arc<Shared>) {
+        if let Some(compiled) = self.compile(Vec::new(), &[]).await {
+            let _first = self.own_compiled.set(compiled);
+        }
+    }
+
+    async fn compile(&self, files: Vec<String>, code: &[u8]) -> Option<Vec<u8>> {
+        let mut stop = self.stop.subscribe();
+        let compiled = async {
+            let _turn = self.compiling.lock().await;
+            let wanted = Wanted::probe(RunnerKind::Quickjs);
+            let process = self.start(SnapInId(0), wanted).await?;
+            if check_sandbox(&self.options, process.sandbox()).is_err() {
+                return Err(std::io::Error::other("the sandbox is not whole"));
+            }
+            let compiled = tokio::time::timeout(COMPILE_TIME, process.compile(files, code)).await;
+            compiled.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
+        };
+        tokio::select! {
+            compiled = compiled => {
+                compiled.inspect_err(|error| tracing::warn!(%error, "no compiled code")).ok()
+            }
+            _stopped = stop.wait_for(|it| *it) => None,
+        }
     }
 
     async fn quiet(&self) {
@@ -308,7 +369,25 @@ impl Lease {
         }
         let pool = &self.pool;
         let stop = pool.stop.subscribe();
-        process.run(invocation, code, pool.options.output_bytes, pool.fetch.as_ref(), stop).await
+        let version = invocation.version;
+        let lacks_code = code.is_some() || process.lacks_compiled();
+        let own = process.lacks_own().then(|| pool.own_compiled.get()).flatten();
+        let compiled = CompiledParts {
+            own: own.map(Vec::as_slice),
+            code: lacks_code.then(|| pool.compiled.of(version)).flatten(),
+        };
+        let fetch = pool.fetch.as_ref();
+        let output_bytes = pool.options.output_bytes;
+        let ended = process.run(invocation, code, compiled, output_bytes, fetch, stop).await;
+        if let Some((files, code)) = process.take_loaded()
+            && pool.compiled.begin(version)
+        {
+            pool.runtime.spawn(Arc::clone(pool).compile_code(version, files, code));
+        }
+        if process.lacks_own() && !pool.own_begun.swap(true, Ordering::Relaxed) {
+            pool.runtime.spawn(Arc::clone(pool).compile_own());
+        }
+        ended
     }
 
     async fn start(

@@ -6,11 +6,12 @@
 
 use std::io;
 use std::process::{Child, ExitStatus};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use rustix::net::RecvFlags;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 
@@ -36,6 +37,9 @@ pub(super) struct Process {
     version: Option<VersionId>,
     /// Held, so that nobody takes its files away.
     code: Option<LoadedCode>,
+    has_compiled: bool,
+    has_own: bool,
+    loaded: Option<Vec<String>>,
     child: Option<Child>,
     keeper: Keeper,
     socket: UnixStream,
@@ -43,6 +47,12 @@ pub(super) struct Process {
     incoming: BytesMut,
     sandbox: SandboxReport,
     between_runs: bool,
+}
+
+/// What a process lacks of what is compiled.
+pub(super) struct CompiledParts<'a> {
+    pub own: Option<&'a [u8]>,
+    pub code: Option<Arc<Vec<u8>>>,
 }
 
 impl Occupant for Process {
@@ -74,6 +84,9 @@ impl Process {
             memory_bytes,
             version: None,
             code: None,
+            has_compiled: false,
+            has_own: false,
+            loaded: None,
             child: child.claim(),
             keeper: keeper.clone(),
             socket,
@@ -141,17 +154,61 @@ impl Process {
         self.between_runs && self.child.is_some()
     }
 
-    /// Takes one run through the process. `code` is what it lacks of the run's version.
+    /// Whether it has the runtime's own scripts only as source.
+    pub(super) fn lacks_own(&self) -> bool {
+        self.kind == RunnerKind::Quickjs && !self.has_own
+    }
+
+    /// Whether it has its version only as source.
+    pub(super) fn lacks_compiled(&self) -> bool {
+        self.kind == RunnerKind::Quickjs && !self.has_compiled
+    }
+
+    /// What it told in its last run of files that are worth having compiled, with their code.
+    pub(super) fn take_loaded(&mut self) -> Option<(Vec<String>, Arc<Vec<u8>>)> {
+        let files = self.loaded.take()?;
+        match &self.code {
+            Some(LoadedCode::Prepared(code)) => Some((files, Arc::clone(code))),
+            Some(LoadedCode::Folder(_)) | None => None,
+        }
+    }
+
+    /// Has files compiled. The process is for nothing else, and ends after this.
+    pub(super) async fn compile(mut self, files: Vec<String>, code: &[u8]) -> io::Result<Vec<u8>> {
+        let mut outgoing = Vec::with_capacity(code.len() + 1024);
+        protocol::write_frame(&mut outgoing, &ToRunner::Compile { files }, code);
+        self.socket.write_all(&outgoing).await?;
+        loop {
+            let frame = protocol::read_frame::<FromRunner>(&self.incoming);
+            if let Some(frame) = frame.map_err(io::Error::other)? {
+                let FromRunner::Compiled = frame.header else {
+                    return Err(io::Error::other("it answered with something else"));
+                };
+                return Ok(self.incoming[frame.body].to_vec());
+            }
+            if self.socket.read_buf(&mut self.incoming).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    /// Takes one run through the process. `code` is what it lacks of the run's version, and
+    /// `compiled` goes with it.
     pub(super) async fn run(
         &mut self,
         invocation: &Invocation,
         code: Option<LoadedCode>,
+        CompiledParts { own, code: compiled }: CompiledParts<'_>,
         output_bytes: u64,
         fetch: &dyn Fetch,
         stop: watch::Receiver<bool>,
     ) -> (Outcome, Said) {
         self.between_runs = false;
         let mut outgoing = Vec::with_capacity(invocation.event.len() + 512);
+        if let Some(own) = own {
+            protocol::write_frame(&mut outgoing, &ToRunner::OwnCompiled, own);
+            self.has_own = true;
+        }
         if let Some(code) = code {
             let bytes = match &code {
                 LoadedCode::Prepared(bytes) => bytes.as_slice(),
@@ -160,6 +217,11 @@ impl Process {
             protocol::write_frame(&mut outgoing, &ToRunner::Code, bytes);
             self.version = Some(invocation.version);
             self.code = Some(code);
+            self.has_compiled = false;
+        }
+        if let Some(compiled) = compiled {
+            protocol::write_frame(&mut outgoing, &ToRunner::Compiled, &compiled);
+            self.has_compiled = true;
         }
         let header = RunHeader {
             run_id: invocation.run_id.clone(),
@@ -172,6 +234,7 @@ impl Process {
         protocol::write_frame(&mut outgoing, &ToRunner::Run(header), &invocation.event);
         let mut conversation = Conversation::new(invocation, fetch, outgoing);
         let end = conversation.hold(&mut self.socket, &mut self.incoming, stop).await;
+        self.loaded = conversation.loaded.take();
         let (said, redactor) = conversation.into_parts();
         let outcome = match end {
             Ok((outcome, after)) => {

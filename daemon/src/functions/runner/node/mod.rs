@@ -205,6 +205,9 @@ fn refuse(host: &Host, why: &str) -> Result<(), Gone> {
                 host.flush()?;
             }
             ToRunner::Code
+            | ToRunner::Compile { .. }
+            | ToRunner::OwnCompiled
+            | ToRunner::Compiled
             | ToRunner::Fetched { .. }
             | ToRunner::Connected { .. }
             | ToRunner::Received { .. }
