@@ -7,6 +7,7 @@
 
 mod for_node;
 mod lines;
+mod package;
 mod resolve;
 mod script;
 
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 
 pub use self::for_node::{NodeFile, for_node};
 pub use self::lines::LineMap;
+pub use self::package::Asking;
 pub use self::resolve::Unresolved;
 
 /// Prepared code: the files that a function may load.
@@ -124,8 +126,8 @@ impl Code {
     }
 
     /// What `specifier` means to the module `base`, when it is a file of the archive.
-    pub fn resolve(&self, base: &str, specifier: &str) -> Result<&str, Unresolved> {
-        resolve::resolve(self, base, specifier)
+    pub fn resolve(&self, base: &str, specifier: &str, asking: Asking) -> Result<&str, Unresolved> {
+        resolve::resolve(self, base, specifier, asking)
     }
 }
 
