@@ -254,8 +254,12 @@ fn prepare(
         return right.then_some(None);
     }
     let files = files.iter().map(|it| (it.path.clone(), it.bytes.clone())).collect();
-    match code::prepare(files) {
-        Ok(code) => right.then_some(Some(code)),
+    match code::prepare_with_warnings(files) {
+        Ok((code, warnings)) => {
+            let warning = |it| Problem { severity: Severity::Warning, ..in_file(it) };
+            problems.extend(warnings.into_iter().map(warning));
+            right.then_some(Some(code))
+        }
         Err(found) => {
             problems.extend(found.into_iter().map(in_file));
             None

@@ -240,5 +240,20 @@ fn lines_lead_back_to_the_source() {
     let file = code.file("index.ts").expect("prepared");
     let line = file.text.lines().position(|it| it.contains("throw")).expect("kept");
     let line = u32::try_from(line).expect("short");
-    assert_eq!(file.lines.as_ref().and_then(|it| it.source_of(line, 5)).map(|it| it.0), Some(5));
+    assert_eq!(file.lines.as_ref().and_then(|it| it.place_of(line, 5)).map(|it| it.line), Some(5));
+}
+
+#[test]
+fn broken_maps_warn_and_change_nothing() {
+    let (code, warnings) = prepare_with_warnings(files(&[
+        ("dist/index.js", "exports.run = 1;\n//# sourceMappingURL=index.js.map"),
+        ("dist/index.js.map", "{"),
+        ("node_modules/a/index.js", "1\n//# sourceMappingURL=index.js.map"),
+        ("node_modules/a/index.js.map", "{"),
+    ]))
+    .expect("the code is fine");
+    assert!(code.file("dist/index.js").is_some_and(|it| it.lines.is_none()));
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert_eq!(warnings[0].file, "dist/index.js");
+    assert!(warnings[0].message.contains("source map is ignored"), "{warnings:?}");
 }
