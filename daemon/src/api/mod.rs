@@ -8,6 +8,8 @@
 
 mod access;
 mod authorize;
+mod commands;
+mod configuration_pages;
 mod dead_letters;
 mod developer_keyrings;
 mod dispatch;
@@ -22,13 +24,16 @@ mod keyrings;
 mod keys;
 mod lists;
 mod openapi;
+mod operations;
 mod packages;
 pub mod rights;
 mod routes;
 mod runs;
 mod server;
+mod snap_components;
 mod snap_in_view;
 mod snap_ins;
+mod snap_kit_actions;
 mod system;
 mod tags;
 mod tokens;
@@ -114,6 +119,14 @@ impl From<OperationError> for ApiError {
             | OperationError::NoSuchFunction(_)
             | OperationError::NoPastVersion => ApiError::new(Code::NotFound, message),
             OperationError::NotActive(_) => ApiError::new(Code::Conflict, message),
+            OperationError::NoSuchPart { known, .. } => {
+                let known: Vec<&str> = known.iter().map(String::as_str).collect();
+                ApiError::new(Code::NotFound, message).allowing(&known)
+            }
+            OperationError::NothingToDraw(_)
+            | OperationError::AnotherAction(_)
+            | OperationError::NoAction => ApiError::new(Code::Invalid, message),
+            OperationError::PayloadTooLarge(_) => ApiError::new(Code::TooLarge, message),
             OperationError::SameVersion | OperationError::Busy | OperationError::OwnHook => {
                 ApiError::new(Code::Conflict, message)
             }

@@ -6,7 +6,10 @@ use clap::{Args, Parser, Subcommand};
 
 use super::snap_in::arguments::SnapInCommand;
 
+use super::commands::{CommandCommand, OperationCommand};
 use super::keyrings::{DeveloperKeyringCommand, KeyringCommand};
+use super::snap_kit::{ActionCommand, ComponentCommand};
+use super::{dev, function, init};
 
 /// Runs snap-ins: event sources, automations and functions, on this host.
 #[derive(Debug, Parser)]
@@ -116,6 +119,26 @@ pub(super) enum Command {
     Function {
         #[command(subcommand)]
         command: FunctionCommand,
+    },
+    /// Commands of snap-ins, such as people type them
+    Command {
+        #[command(subcommand)]
+        command: CommandCommand,
+    },
+    /// Operations of snap-ins: nodes of workflows
+    Operation {
+        #[command(subcommand)]
+        command: OperationCommand,
+    },
+    /// Snap components: pieces of user interface that snap-ins draw
+    Component {
+        #[command(subcommand)]
+        command: ComponentCommand,
+    },
+    /// Snap-kit actions: what people do with what snap-ins draw
+    Action {
+        #[command(subcommand)]
+        command: ActionCommand,
     },
     /// API tokens
     Token {
@@ -252,6 +275,28 @@ Examples:
         #[arg(long, value_name = "DIR")]
         plugins: Vec<PathBuf>,
     },
+    /// Write a snap-in to begin with: a manifest, a function, a fixture and a test
+    #[command(after_help = "Examples:
+  mortise version init hello && cd hello
+  mortise function run greet --fixture fixtures/event.json
+  mortise version dev")]
+    Init(init::Init),
+    /// Install a directory, again at every save, and show live what happens to it
+    #[command(
+        after_help = "At every save the directory is checked, made a version, and the snap-in is \
+moved to it. What is wrong is shown with file, line and column, and changes nothing. Events, runs and \
+logs are shown as they come. Versions of the session that are no longer used are deleted.
+
+Not looked at: node_modules, .git, leftovers of editors, and dist unless `main` of package.json \
+leads there.
+
+Examples:
+  mortise version dev
+  mortise version dev ./hello --scope dev/ada/hello --set greeting=Hello
+  mortise version dev --keyring token=@token.txt --remove
+  mortise version dev --json | jq -c 'select(.kind == \"run\")'"
+    )]
+    Dev(dev::Dev),
     /// List versions
     List {
         /// Only those of this package
@@ -324,7 +369,8 @@ pub(super) enum RunCommand {
         #[command(flatten)]
         page: Page,
     },
-    /// Show a run with its attempts and result
+    /// Show a run with what called it, its attempts, its result and what it called out to
+    #[command(visible_alias = "show")]
     Get {
         run: String,
         /// Wait up to so many seconds until it has ended
@@ -403,6 +449,28 @@ pub(super) enum FunctionCommand {
         /// The payload, JSON
         #[arg(default_value = "{}")]
         payload: String,
+    },
+    /// Run a function of a package on a fixture; needs no daemon
+    #[command(
+        after_help = "The function runs as in the daemon: in a process of its own, in the same \
+sandbox, with the limits of its manifest. Its console goes to standard error as it comes, its result to \
+standard output as JSON. Secrets of the event are masked in both.
+
+Exit codes: 0 it returned, 1 it failed, 2 the fixture, the manifest or the code is wrong.
+
+Examples:
+  mortise function run greet --fixture fixtures/event.json
+  mortise function run greet --fixture - --dir ./hello < event.json
+  mortise function run sync --fixture event.json --keyring token=@token.txt --offline
+  mortise function run sync --fixture event.json --allow 127.0.0.1:9000 --verbose
+  mortise function run greet --fixture event.json --repeat 100"
+    )]
+    Run(function::Run),
+    /// List the functions of a package, with what calls them; needs no daemon
+    List {
+        /// The package: a directory with manifest.yaml, or an archive of one
+        #[arg(long, value_name = "DIR|FILE", default_value = ".")]
+        dir: PathBuf,
     },
 }
 

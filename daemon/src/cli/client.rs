@@ -10,7 +10,7 @@ use super::arguments::{
 use super::connection::Client;
 use super::show::{self, View};
 use super::snap_in::{self, origin};
-use super::{keyrings, keys};
+use super::{commands, dev, keyrings, keys, snap_kit};
 
 /// How long lifecycle commands wait.
 pub(super) const WAIT_SECONDS: u32 = 60;
@@ -26,6 +26,9 @@ pub(super) fn run(connection: &Connection, command: Command) -> Result<(), Failu
                 create_version(&client, &origin, &package, create_package, sha256.as_deref())?;
             return show::answer(&answer, &View::VERSION, connection.json);
         }
+        Command::Version { command: VersionCommand::Dev(options) } => {
+            return dev::run(&client, connection.json, &options);
+        }
         Command::SnapIn { command } => return snap_in::run(&client, connection.json, command),
         Command::Keyring { command } => return keyrings::run(&client, connection.json, command),
         Command::DeveloperKeyring { command } => {
@@ -39,7 +42,15 @@ pub(super) fn run(connection: &Connection, command: Command) -> Result<(), Failu
             // Alone, so that it can go into a file.
             return show::print(answer["token"].as_str().unwrap_or_default());
         }
+        Command::Command { command } => return commands::run(&client, connection.json, command),
+        Command::Operation { command } => {
+            return commands::run_operation(&client, connection.json, command);
+        }
         Command::Key { command } => return keys::run(&client, connection.json, &command),
+        Command::Component { command } => {
+            return snap_kit::component(&client, connection.json, command);
+        }
+        Command::Action { command } => return snap_kit::action(&client, connection.json, command),
         _ => {}
     }
     let (name, parameters, view) = call_of(command)?;
@@ -75,7 +86,10 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
             VersionCommand::Delete { version } => {
                 ("versions.delete", json!({ "id": version }), View::DONE)
             }
-            VersionCommand::Create { .. } | VersionCommand::Validate { .. } => {
+            VersionCommand::Create { .. }
+            | VersionCommand::Validate { .. }
+            | VersionCommand::Dev(_)
+            | VersionCommand::Init(_) => {
                 return Err(not_one_call());
             }
         },
@@ -141,6 +155,9 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
             let body = json!({ "snap_in": snap_in, "function": function, "payload": payload });
             ("functions.call", body, View::EVERYTHING)
         }
+        Command::Function { command: FunctionCommand::Run(_) | FunctionCommand::List { .. } } => {
+            return Err(not_one_call());
+        }
         Command::Token { command } => match command {
             TokenCommand::Create { .. } => return Err(not_one_call()),
             TokenCommand::List => ("tokens.list", json!({}), View::TOKENS),
@@ -153,6 +170,10 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
             return Ok((name, parameters, View::EVERYTHING));
         }
         Command::Key { .. }
+        | Command::Component { .. }
+        | Command::Action { .. }
+        | Command::Command { .. }
+        | Command::Operation { .. }
         | Command::Keyring { .. }
         | Command::DeveloperKeyring { .. }
         | Command::Serve { .. }

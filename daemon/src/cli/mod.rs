@@ -6,10 +6,14 @@
 
 mod arguments;
 mod client;
+mod commands;
 mod connection;
+mod dev;
 mod documents;
 mod files;
+mod function;
 mod hidden;
+mod init;
 mod keyrings;
 mod keys;
 mod progress;
@@ -17,6 +21,7 @@ mod quickstart;
 mod serve;
 mod show;
 mod snap_in;
+mod snap_kit;
 mod table;
 mod terminal;
 mod validate;
@@ -26,7 +31,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use serde_json::{Value, json};
 
-use arguments::{Arguments, Command, ConfigCommand, VersionCommand};
+use arguments::{Arguments, Command, ConfigCommand, FunctionCommand, VersionCommand};
 
 /// Parses the arguments and does what they say.
 pub fn main() -> ExitCode {
@@ -55,6 +60,13 @@ pub fn main() -> ExitCode {
         Command::Completions { shell } => documents::completions(shell),
         Command::Version { command: VersionCommand::Validate { path, plugins } } => {
             validate::validate(arguments.connection.json, &path, plugins)
+        }
+        Command::Version { command: VersionCommand::Init(options) } => init::run(as_json, &options),
+        Command::Function { command: FunctionCommand::Run(options) } => {
+            function::run(as_json, &options)
+        }
+        Command::Function { command: FunctionCommand::List { dir } } => {
+            function::list(as_json, &dir)
         }
         command => client::run(&arguments.connection, command),
     };

@@ -62,15 +62,15 @@ pub(super) fn validate(
 }
 
 /// What is checked.
-struct Subject {
-    manifest: String,
+pub(super) struct Subject {
+    pub(super) manifest: String,
     /// Nothing when a manifest is checked alone.
-    files: Option<Vec<ArchiveFile>>,
-    whereabouts: show::Whereabouts,
+    pub(super) files: Option<Vec<ArchiveFile>>,
+    pub(super) whereabouts: show::Whereabouts,
 }
 
 impl Subject {
-    fn read(path: &Path) -> Result<Subject, Failure> {
+    pub(super) fn read(path: &Path) -> Result<Subject, Failure> {
         let is_manifest = path.extension().is_some_and(|it| it == "yaml" || it == "yml");
         if is_manifest && !path.is_dir() {
             let manifest = path.display().to_string();

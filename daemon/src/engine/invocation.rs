@@ -26,12 +26,12 @@ use crate::functions::pool::{
 };
 use crate::lifecycle::run::RetryPolicy;
 use crate::model::actor::Actor;
-use crate::model::event::DEV_OID;
+use crate::model::event::{DEV_OID, MOST_PAYLOAD_BYTES};
 use crate::model::http::EgressRules;
 use crate::model::id::{IdSource, KeyringId, RunId, ServiceAccountId, SnapInId, VersionId};
 use crate::model::manifest::Function;
 use crate::model::run::{
-    AttemptOutcome, RunError, RunHead, RunLogLine, RunOutput, RunRequest, RunTrigger,
+    Attempt, AttemptOutcome, RunError, RunHead, RunLogLine, RunOutput, RunRequest, RunTrigger,
 };
 use crate::random::RandomPool;
 use crate::secrets::ServiceTokens;
@@ -86,6 +86,9 @@ pub struct Call {
     pub actor: Option<Actor>,
     /// For a function that does not say how long it may take; the settings when absent.
     pub default_timeout: Option<Duration>,
+    /// When the attempt ended that asked for keyrings, tokens and inputs to be made anew before this
+    /// one, milliseconds of the Unix epoch.
+    pub refresh_since_ms: Option<u64>,
     /// The configuration that a hook is asked about, when that is not the stored one.
     pub proposed: Option<Arc<SnapInContext>>,
     /// The inputs before the proposed ones, for the update hook.
@@ -128,6 +131,7 @@ impl Call {
             source_id,
             actor: None,
             default_timeout: None,
+            refresh_since_ms: None,
             proposed: None,
             previous_inputs: None,
             offered: None,
@@ -174,10 +178,16 @@ impl Execute for Invoker {
         let this = self.clone();
         async move {
             match this.parts.event_of(&attempt) {
+                // Here rather than where events come in, so that a retry and a replay end the same way.
+                Ok(Ok((_, payload))) if payload.len() > MOST_PAYLOAD_BYTES => {
+                    not_started(failed("payload_too_large", too_large(payload.len())))
+                }
                 Ok(Ok((event_type, payload))) => {
                     let source_id = automation_of(&attempt.head.trigger).unwrap_or_default();
                     let StartedAttempt { run, head, .. } = attempt;
-                    this.call(Call::new(run, head, payload, event_type, source_id)).await
+                    let refresh_since_ms = refresh_wanted(&head.attempts);
+                    let call = Call::new(run, head, payload, event_type, source_id);
+                    this.call(Call { refresh_since_ms, ..call }).await
                 }
                 Ok(Err(outcome)) => not_started(outcome),
                 Err(error) => {
@@ -221,6 +231,9 @@ impl Parts {
 
     async fn call(&self, call: Call, running: &Running) -> Result<Execution, StoreError> {
         let head = &call.head;
+        if call.refresh_since_ms.is_some() {
+            self.contexts.forget(head.snap_in);
+        }
         let Some(version) = self.contexts.version(head.version)? else {
             let message = format!("version {} is not there any more", head.version);
             return Ok(not_started(failed("not_found", message)));
@@ -294,8 +307,19 @@ impl Parts {
     ) -> Result<Result<Vec<ResolvedKeyring>, KeyringError>, StoreError> {
         let package = snap_in.record.package;
         let bindings = snap_in.keyrings(&version.manifest);
-        let is_hook = matches!(call.head.trigger, RunTrigger::Hook { .. });
-        let mut keyrings = if is_hook {
+        if let Some(since_ms) = call.refresh_since_ms {
+            match self.keyrings.renew_older(&bindings, since_ms).await {
+                Ok(()) => {}
+                Err(KeyringError::Store(error)) => return Err(error),
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        // So do the pages on which snap-ins are configured that do not function yet.
+        let mends = matches!(
+            call.head.trigger,
+            RunTrigger::Hook { .. } | RunTrigger::ConfigurationPage { .. }
+        ) || !snap_in.record.state.runs_start();
+        let mut keyrings = if mends {
             self.keyrings.usable(&bindings, package).await?.0
         } else {
             match self.keyrings.resolve(&bindings, package).await {
@@ -455,7 +479,7 @@ fn masked_texts(tokens: Tokens, keyrings: &[ResolvedKeyring]) -> SecretTexts {
 }
 
 /// Secrets, and the texts within those that are JSON: functions take them apart.
-fn with_parts(secrets: impl IntoIterator<Item = Zeroizing<String>>) -> Vec<Zeroizing<String>> {
+pub fn with_parts(secrets: impl IntoIterator<Item = Zeroizing<String>>) -> Vec<Zeroizing<String>> {
     let mut texts = Vec::new();
     for secret in secrets {
         if secret.starts_with(['{', '['])
@@ -523,6 +547,32 @@ fn executed(report: RunReport, policy: RetryPolicy, started_ms: u64) -> Executio
         Outcome::Interrupted { reason } => (AttemptOutcome::Interrupted { reason }, None),
     };
     Execution { outcome, output: RunOutput { result, logs, requests }, policy }
+}
+
+/// When the last attempt that counts ended, if it asked for a refresh. `attempts` ends with the one
+/// that is about to start.
+fn refresh_wanted(attempts: &[Attempt]) -> Option<u64> {
+    let before = attempts.split_last()?.1.iter().rev();
+    for attempt in before {
+        match &attempt.outcome {
+            Some(AttemptOutcome::Failed(error)) => {
+                return attempt.ended_ms.filter(|_| error.retry && error.refresh);
+            }
+            // What was asked for is still to be done.
+            Some(AttemptOutcome::Postponed { .. } | AttemptOutcome::Interrupted { .. }) | None => {}
+            Some(AttemptOutcome::Succeeded | AttemptOutcome::Cancelled { .. }) => return None,
+        }
+    }
+    None
+}
+
+/// Why a function is not run for an event.
+pub(super) fn too_large(bytes: usize) -> String {
+    format!(
+        "the payload of the event is {bytes} bytes of JSON: automations are run for at most \
+         {MOST_PAYLOAD_BYTES}. The event is stored; have the source send less, or hand over an address \
+         from which the function fetches the rest"
+    )
 }
 
 /// The longest target and the longest error that are kept of a request, bytes.

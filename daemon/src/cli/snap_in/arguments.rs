@@ -175,6 +175,18 @@ A file of values, which others must not be able to read:
     Set(Set),
     /// Show everything about a snap-in on one page; name it by id or scope
     Show { snap_in: String },
+    /// Draw the page on which a snap-in is configured, when its author has made one
+    #[command(after_help = "Examples:
+  mortise snap-in page prod/payments/hello
+  mortise snap-in page prod/payments/hello --user
+  mortise snap-in page prod/payments/hello --user ada --json")]
+    Page {
+        /// Id or scope
+        snap_in: String,
+        /// The page of a user: his id or name, or your own when none is given
+        #[arg(long, value_name = "NAME", num_args = 0..=1)]
+        user: Option<Option<String>>,
+    },
     /// Install a version, in DRAFT
     Create {
         version: String,

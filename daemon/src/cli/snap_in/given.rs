@@ -33,7 +33,7 @@ const MEMBERS: [&str; 8] = [
 
 /// What was given.
 #[derive(Default)]
-pub(super) struct Given {
+pub(in crate::cli) struct Given {
     pub(super) inputs: BTreeMap<String, Written>,
     pub(super) keyrings: BTreeMap<String, KeyringGiven>,
 }
@@ -63,7 +63,7 @@ enum SecretPlace {
 
 impl Given {
     /// Reads the options, and the files and the standard input that they name.
-    pub(super) fn read(options: &ValueOptions) -> Result<Given, Failure> {
+    pub(in crate::cli) fn read(options: &ValueOptions) -> Result<Given, Failure> {
         let mut given = match &options.values {
             Some(path) => {
                 let (text, is_private) = read(path, files::MOST_TEXT)?;
@@ -104,8 +104,21 @@ impl Given {
         Ok(given)
     }
 
+    /// The keyrings that were given, as functions get them: plain secrets.
+    pub(in crate::cli) fn plain_keyrings(
+        &self,
+    ) -> Result<BTreeMap<String, Zeroizing<String>>, Failure> {
+        let plain = |(name, given): (&String, &KeyringGiven)| match given {
+            KeyringGiven::Text(secret) => Ok((name.clone(), secret.clone())),
+            KeyringGiven::Members(_) => Err(Failure::usage(format!(
+                "keyring {name}: give the secret itself, as the function gets it"
+            ))),
+        };
+        self.keyrings.iter().map(plain).collect()
+    }
+
     /// The values that were given for inputs, or everything that is wrong with them.
-    pub(super) fn values(
+    pub(in crate::cli) fn values(
         &self,
         manifest: &Manifest,
         level: Level,

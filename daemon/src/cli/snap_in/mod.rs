@@ -7,9 +7,9 @@
 pub(super) mod arguments;
 mod ask;
 mod configure;
-mod fill;
+pub(super) mod fill;
 mod finish;
-mod given;
+pub(super) mod given;
 mod install;
 mod list;
 mod needs;
@@ -17,7 +17,7 @@ pub(super) mod origin;
 mod overview;
 mod page;
 mod secrets;
-mod settle;
+pub(super) mod settle;
 mod upgrade;
 mod user;
 
@@ -64,6 +64,9 @@ pub(super) fn run(client: &Client, as_json: bool, command: SnapInCommand) -> Res
         SnapInCommand::Delete { snap_in, force } => {
             let parameters = json!({ "id": snap_in, "force": force });
             configure::step(client, as_json, "delete", parameters)
+        }
+        SnapInCommand::Page { snap_in, user } => {
+            crate::cli::snap_kit::page(client, as_json, &snap_in, user)
         }
         SnapInCommand::Enable(options) => user::enable(client, as_json, &options),
         SnapInCommand::Disable { snap_in, user } => {

@@ -239,6 +239,11 @@ impl<'a> Conversation<'a> {
     }
 
     fn say(&mut self, header: &ToRunner, body: &[u8]) {
+        if let ToRunner::Connected { id, error: Some(error) } = header {
+            self.requests.closed(*id, Some(error));
+        } else if let ToRunner::Closed { id, error } = header {
+            self.requests.closed(*id, error.as_deref());
+        }
         let mut frame = Vec::with_capacity(body.len() + 1024);
         protocol::write_frame(&mut frame, header, body);
         self.outgoing.extend_from_slice(&frame);
