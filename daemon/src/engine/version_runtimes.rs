@@ -40,7 +40,11 @@ pub(super) fn settle(
     let facts = Facts { has_testing_url, has_node, ..Facts::of(&files) };
     let prepared = match files.is_empty() {
         true => Ok(None),
-        false => code::prepare(texts(&files)).map(Some),
+        false => code::prepare_with_warnings(texts(&files)).map(|(code, warnings)| {
+            let warning = |it| Problem { severity: Severity::Warning, ..in_file(it) };
+            problems.extend(warnings.into_iter().map(warning));
+            Some(code)
+        }),
     };
     let facts = match &prepared {
         Ok(Some(code)) => {

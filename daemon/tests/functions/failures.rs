@@ -246,3 +246,20 @@ async fn secrets_are_masked_in_errors_logs_and_results() {
         }
     }
 }
+
+#[tokio::test]
+async fn stacks_of_built_packages_lead_to_their_sources() {
+    // As tsc writes it: line 3 of the built file is line 2 of the source.
+    let map = r#"{"version":3,"file":"index.js","sourceRoot":"","sources":["../src/index.ts"],"names":[],"mappings":";;AACE"}"#;
+    let files = [
+        ("package.json", r#"{"main":"dist/index.js"}"#),
+        (
+            "dist/index.js",
+            "\"use strict\";\nexports.run = () => {\n    throw new Error('x');\n};\n//# sourceMappingURL=index.js.map",
+        ),
+        ("dist/index.js.map", map),
+    ];
+    let report = run_files(&files).await;
+    let stack = failure(&report).stack.clone().expect("a stack");
+    assert!(stack.contains("(src/index.ts:2:3)"), "{stack}");
+}

@@ -18,7 +18,7 @@ use oxc::span::SPAN;
 use oxc::str::Str;
 
 use super::script::{self, Printed, Source};
-use super::{Code, CodeFile, CodeProblem, FileKind};
+use super::{Asking, Code, CodeFile, CodeProblem, FileKind};
 
 /// One TypeScript file, made ready for Node.js.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,7 +168,7 @@ impl<'a> Names<'a, '_> {
         if !specifier.starts_with('.') {
             return None;
         }
-        let found = self.code.resolve(self.base, specifier).ok()?;
+        let found = self.code.resolve(self.base, specifier, Asking::Import).ok()?;
         Some((found, relative(self.base, &node_path(self.code, found))))
     }
 

@@ -7,13 +7,16 @@
 
 mod for_node;
 mod lines;
+mod package;
 mod resolve;
 mod script;
+mod source_map;
 
 use std::collections::BTreeMap;
 
 pub use self::for_node::{NodeFile, for_node};
 pub use self::lines::LineMap;
+pub use self::package::Asking;
 pub use self::resolve::Unresolved;
 
 /// Prepared code: the files that a function may load.
@@ -30,7 +33,8 @@ pub struct CodeFile {
     pub kind: FileKind,
     /// What is loaded: the source itself, or what was made from it.
     pub text: String,
-    /// From lines of `text` to lines of the file in the archive, when they differ.
+    /// From lines of `text` to those of the file in the archive, or of the sources that it was
+    /// built from.
     pub lines: Option<LineMap>,
 }
 
@@ -60,7 +64,16 @@ pub struct CodeProblem {
 
 /// Prepares the files of an archive (path and content). All problems are reported at once.
 pub fn prepare(files: Vec<(String, Vec<u8>)>) -> Result<Code, Vec<CodeProblem>> {
+    prepare_with_warnings(files).map(|(code, _)| code)
+}
+
+/// As [`prepare`], with what is wrong but keeps nothing from running.
+pub fn prepare_with_warnings(
+    files: Vec<(String, Vec<u8>)>,
+) -> Result<(Code, Vec<CodeProblem>), Vec<CodeProblem>> {
     let mut problems = Vec::new();
+    let mut warnings = Vec::new();
+    let mut maps = BTreeMap::new();
     let mut texts = BTreeMap::new();
     for (path, content) in files {
         let Some(path) = resolve::normal_path(&path) else {
@@ -68,6 +81,9 @@ pub fn prepare(files: Vec<(String, Vec<u8>)>) -> Result<Code, Vec<CodeProblem>> 
             continue;
         };
         if script::Source::of(&path).is_none() {
+            if path.ends_with(".map") && !script::in_node_modules(&path) {
+                maps.insert(path, content);
+            }
             continue;
         }
         match String::from_utf8(content) {
@@ -81,7 +97,15 @@ pub fn prepare(files: Vec<(String, Vec<u8>)>) -> Result<Code, Vec<CodeProblem>> 
     let mut prepared = BTreeMap::new();
     for (path, text) in &texts {
         let default_kind = module_types.kind_of(path);
-        if let Some(file) = script::prepare_file(path, text, default_kind, &mut problems) {
+        if let Some(mut file) = script::prepare_file(path, text, default_kind, &mut problems) {
+            if file.kind != FileKind::Json && file.lines.is_none() && !script::in_node_modules(path)
+            {
+                file.lines = source_map::map_of(path, text, &maps).unwrap_or_else(|wrong| {
+                    let message = format!("its source map is ignored: {wrong}");
+                    warnings.push(problem(path, &message));
+                    None
+                });
+            }
             prepared.insert(path.clone(), file);
         }
     }
@@ -93,7 +117,7 @@ pub fn prepare(files: Vec<(String, Vec<u8>)>) -> Result<Code, Vec<CodeProblem>> 
              module named by `main` of package.json, or dist/index.js, index.js or src/index.ts",
         ));
     }
-    if problems.is_empty() { Ok(code) } else { Err(problems) }
+    if problems.is_empty() { Ok((code, warnings)) } else { Err(problems) }
 }
 
 fn problem(file: &str, message: &str) -> CodeProblem {
@@ -129,8 +153,8 @@ impl Code {
     }
 
     /// What `specifier` means to the module `base`, when it is a file of the archive.
-    pub fn resolve(&self, base: &str, specifier: &str) -> Result<&str, Unresolved> {
-        resolve::resolve(self, base, specifier)
+    pub fn resolve(&self, base: &str, specifier: &str, asking: Asking) -> Result<&str, Unresolved> {
+        resolve::resolve(self, base, specifier, asking)
     }
 }
 
@@ -156,7 +180,7 @@ impl Code {
             });
             put(&mut bytes, path.as_bytes());
             put(&mut bytes, file.text.as_bytes());
-            put(&mut bytes, file.lines.as_ref().map(LineMap::as_bytes).unwrap_or_default());
+            put(&mut bytes, &file.lines.as_ref().map(LineMap::to_bytes).unwrap_or_default());
         }
         bytes
     }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::package::{Asking, Package};
 use super::{Code, CodeFile, CodeProblem, FileKind, problem};
 
 const EXTENSIONS: [&str; 7] = ["ts", "js", "mts", "mjs", "cts", "cjs", "json"];
@@ -37,7 +38,7 @@ pub(super) fn normal_path(path: &str) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join("/"))
 }
 
-fn folder_of(path: &str) -> &str {
+pub(super) fn folder_of(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
@@ -47,7 +48,8 @@ fn join(folder: &str, rest: &str) -> Option<String> {
 
 /// What each package.json of the archive says about the kind of its modules.
 pub(super) struct ModuleTypes {
-    by_folder: BTreeMap<String, FileKind>,
+    /// Nothing for a package.json that leaves it open.
+    by_folder: BTreeMap<String, Option<FileKind>>,
 }
 
 pub(super) fn module_types(
@@ -63,16 +65,18 @@ pub(super) fn module_types(
         let package: Value = serde_json::from_str(text).unwrap_or_default();
         match package.get("type").and_then(Value::as_str) {
             Some("module") => {
-                by_folder.insert(folder.to_owned(), FileKind::Module);
+                by_folder.insert(folder.to_owned(), Some(FileKind::Module));
             }
             Some("commonjs") => {
-                by_folder.insert(folder.to_owned(), FileKind::CommonJs);
+                by_folder.insert(folder.to_owned(), Some(FileKind::CommonJs));
             }
-            Some(other) => problems.push(problem(
+            Some(other) if !super::script::in_node_modules(path) => problems.push(problem(
                 path,
                 &format!("`type` is `{other}`: expected `module` or `commonjs`"),
             )),
-            None => {}
+            Some(_) | None => {
+                by_folder.insert(folder.to_owned(), None);
+            }
         }
     }
     ModuleTypes { by_folder }
@@ -89,7 +93,7 @@ impl ModuleTypes {
         let mut folder = folder_of(path);
         loop {
             if let Some(kind) = self.by_folder.get(folder) {
-                return Some(*kind);
+                return *kind;
             }
             // A package in node_modules does not inherit from the one around it.
             if folder.is_empty() || folder_of(folder).ends_with("node_modules") {
@@ -135,6 +139,10 @@ fn find_main_in(files: &BTreeMap<String, CodeFile>, folder: &str) -> Option<Stri
 
 /// A path as it is, with an extension, as TypeScript source, or as a folder with an index.
 fn find_file(files: &BTreeMap<String, CodeFile>, path: &str) -> Option<String> {
+    find_as_file(files, path).or_else(|| find_as_file(files, &format!("{path}/index")))
+}
+
+fn find_as_file(files: &BTreeMap<String, CodeFile>, path: &str) -> Option<String> {
     if files.contains_key(path) {
         return Some(path.to_owned());
     }
@@ -145,38 +153,38 @@ fn find_file(files: &BTreeMap<String, CodeFile>, path: &str) -> Option<String> {
             return Some(format!("{stem}{source}"));
         }
     }
-    for stem in [path.to_owned(), format!("{path}/index")] {
-        for extension in EXTENSIONS {
-            let candidate = format!("{stem}.{extension}");
-            if files.contains_key(&candidate) {
-                return Some(candidate);
-            }
-        }
-    }
-    None
+    EXTENSIONS
+        .iter()
+        .map(|extension| format!("{path}.{extension}"))
+        .find(|it| files.contains_key(it))
 }
 
 pub(super) fn resolve<'a>(
     code: &'a Code,
     base: &str,
     specifier: &str,
+    asking: Asking,
 ) -> Result<&'a str, Unresolved> {
     let specifier = specifier.strip_prefix("file://").unwrap_or(specifier);
-    let is_path = ["./", "../", "/"].iter().any(|it| specifier.starts_with(it))
-        || [".", ".."].contains(&specifier);
-    if is_path {
+    if is_path(specifier) {
         let folder = if specifier.starts_with('/') { "" } else { folder_of(base) };
-        let found = match join(folder, specifier) {
-            Some(path) => find_package_file(code, &path),
-            // The root folder itself.
-            None => find_file(&code.files, "index"),
-        };
-        return key_of(code, found).ok_or(Unresolved::NoFile);
+        return key_of(code, find_path(code, folder, specifier)).ok_or(Unresolved::NoFile);
+    }
+    if specifier.starts_with('#') {
+        return own_name(code, base, specifier, asking);
+    }
+    let inside = Inside::of(specifier);
+    if let Some((folder, package)) = scope_of(code, base)
+        && package.has_exports()
+        && package.name() == Some(inside.package)
+    {
+        let found = exported_file(code, &folder, &package, &inside, asking);
+        return key_of(code, found).ok_or(Unresolved::NoPackage);
     }
     let mut folder = folder_of(base);
     loop {
-        let found = join(folder, &format!("node_modules/{specifier}"))
-            .and_then(|path| find_in_package(code, folder, specifier, &path));
+        let found = join(folder, &format!("node_modules/{}", inside.package))
+            .and_then(|it| find_in_package(code, &it, &inside, asking));
         if let Some(found) = key_of(code, found) {
             return Ok(found);
         }
@@ -187,61 +195,123 @@ pub(super) fn resolve<'a>(
     }
 }
 
+fn is_path(specifier: &str) -> bool {
+    ["./", "../", "/"].iter().any(|it| specifier.starts_with(it))
+        || [".", ".."].contains(&specifier)
+}
+
+fn find_path(code: &Code, folder: &str, specifier: &str) -> Option<String> {
+    let means_folder = ["/", "/.", "/.."].iter().any(|it| specifier.ends_with(it))
+        || [".", ".."].contains(&specifier);
+    match join(folder, specifier) {
+        Some(path) if means_folder => find_folder(code, &path),
+        Some(path) => find_package_file(code, &path),
+        // The root folder itself, or what is outside of it.
+        None => means_folder.then(|| find_file(&code.files, "index")).flatten(),
+    }
+}
+
+/// A name that a package gives to something for itself, such as `#config`.
+fn own_name<'a>(
+    code: &'a Code,
+    base: &str,
+    specifier: &str,
+    asking: Asking,
+) -> Result<&'a str, Unresolved> {
+    let (folder, package) = scope_of(code, base).ok_or(Unresolved::NoPackage)?;
+    let target = package.imported(specifier, asking).ok_or(Unresolved::NoPackage)?;
+    if is_path(&target) {
+        return key_of(code, find_path(code, &folder, &target)).ok_or(Unresolved::NoFile);
+    }
+    // As Node.js, no names of its own in a circle.
+    if target.starts_with('#') {
+        return Err(Unresolved::NoPackage);
+    }
+    resolve(code, base, &target, asking)
+}
+
+/// The package that a module belongs to: the nearest package.json and its folder.
+fn scope_of(code: &Code, base: &str) -> Option<(String, Package)> {
+    let mut folder = folder_of(base);
+    loop {
+        let path = if folder.is_empty() {
+            "package.json".to_owned()
+        } else {
+            format!("{folder}/package.json")
+        };
+        if let Some(file) = code.files.get(&path) {
+            return Some((folder.to_owned(), Package::read(&file.text)));
+        }
+        if folder.is_empty() || folder.ends_with("node_modules") {
+            return None;
+        }
+        folder = folder_of(folder);
+    }
+}
+
+/// The parts of `package/inside` and `@scope/package/inside`.
+struct Inside<'a> {
+    package: &'a str,
+    /// Empty, or what follows with its slash.
+    rest: &'a str,
+}
+
+impl Inside<'_> {
+    fn of(specifier: &str) -> Inside<'_> {
+        let slashes = if specifier.starts_with('@') { 1 } else { 0 };
+        let end = specifier.match_indices('/').nth(slashes).map_or(specifier.len(), |it| it.0);
+        let (package, rest) = specifier.split_at(end);
+        Inside { package, rest }
+    }
+}
+
 fn key_of(code: &Code, path: Option<String>) -> Option<&str> {
     path.and_then(|it| code.files.get_key_value(&it)).map(|(key, _)| key.as_str())
 }
 
-/// A file, or a folder whose package.json names its main module.
+/// A file, with an extension if need be, or a folder.
 fn find_package_file(code: &Code, path: &str) -> Option<String> {
-    if code.files.contains_key(path) {
-        return Some(path.to_owned());
-    }
-    let package = package_of(code, path);
-    let main = package.as_ref().and_then(|it| it.get("main")).and_then(Value::as_str);
-    main.and_then(|main| join(path, main))
-        .and_then(|main| find_file(&code.files, &main))
-        .or_else(|| find_file(&code.files, path))
+    find_as_file(&code.files, path).or_else(|| find_folder(code, path))
 }
 
-fn package_of(code: &Code, folder: &str) -> Option<Value> {
-    let file = code.files.get(&format!("{folder}/package.json"))?;
-    serde_json::from_str(&file.text).ok()
+/// A folder: the main module that its package.json names, or its index.
+fn find_folder(code: &Code, path: &str) -> Option<String> {
+    let package = code.files.get(&format!("{path}/package.json"));
+    let package = package.map(|it| Package::read(&it.text)).unwrap_or_default();
+    package
+        .main()
+        .and_then(|main| join(path, main))
+        .and_then(|main| find_file(&code.files, &main))
+        .or_else(|| find_as_file(&code.files, &format!("{path}/index")))
 }
 
 /// A package of `node_modules`, or a file inside one.
-fn find_in_package(code: &Code, folder: &str, specifier: &str, path: &str) -> Option<String> {
-    let name_parts = if specifier.starts_with('@') { 2 } else { 1 };
-    let name = specifier.splitn(name_parts + 1, '/').take(name_parts).collect::<Vec<_>>().join("/");
-    let package_folder = join(folder, &format!("node_modules/{name}"))?;
-    let inside = specifier.get(name.len()..).unwrap_or_default();
-    if let Some(exports) =
-        package_of(code, &package_folder).as_ref().and_then(|it| it.get("exports"))
-    {
-        let target = exported(exports, &format!(".{inside}"))?;
-        return join(&package_folder, target).and_then(|it| find_file(&code.files, &it));
+fn find_in_package(
+    code: &Code,
+    folder: &str,
+    inside: &Inside<'_>,
+    asking: Asking,
+) -> Option<String> {
+    let package = code.files.get(&format!("{folder}/package.json"));
+    let package = package.map(|it| Package::read(&it.text)).unwrap_or_default();
+    if package.has_exports() {
+        return exported_file(code, folder, &package, inside, asking);
     }
-    find_package_file(code, path)
+    if inside.rest.trim_matches('/').is_empty() {
+        return find_folder(code, folder).or_else(|| find_package_file(code, folder));
+    }
+    find_path(code, folder, &format!(".{}", inside.rest))
 }
 
-/// The target of one subpath in a package's `exports`: a text, or the first condition that fits.
-fn exported<'a>(exports: &'a Value, subpath: &str) -> Option<&'a str> {
-    fn target(value: &Value) -> Option<&str> {
-        match value {
-            Value::String(path) => Some(path),
-            Value::Object(conditions) => ["require", "node", "import", "default"]
-                .iter()
-                .find_map(|it| conditions.get(*it).and_then(target)),
-            Value::Array(choices) => choices.iter().find_map(target),
-            _ => None,
-        }
-    }
-    match exports {
-        Value::Object(paths) if paths.keys().any(|it| it.starts_with('.')) => {
-            target(paths.get(subpath)?)
-        }
-        _ if subpath == "." => target(exports),
-        _ => None,
-    }
+fn exported_file(
+    code: &Code,
+    folder: &str,
+    package: &Package,
+    inside: &Inside<'_>,
+    asking: Asking,
+) -> Option<String> {
+    let target = package.exported(&format!(".{}", inside.rest), asking)?;
+    join(folder, &target).and_then(|it| find_file(&code.files, &it))
 }
 
 pub(super) fn modules_named<'a>(code: &'a Code, name: &str) -> Vec<&'a str> {

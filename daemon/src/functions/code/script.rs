@@ -160,6 +160,7 @@ fn prepare_typescript(
             let lines = printed.map.map(|map| {
                 LineMap::new(map.get_tokens().map(|token| lines::Token {
                     generated: (token.get_dst_line(), token.get_dst_col()),
+                    file: 0,
                     source: (token.get_src_line(), token.get_src_col()),
                 }))
             });

@@ -130,7 +130,7 @@ fn resolves_like_node_and_typescript() {
         ("node_modules/@s/modern/c.cjs", ""),
         ("node_modules/@s/modern/s.js", ""),
     ]);
-    let from_index = |specifier: &str| code.resolve("src/index.ts", specifier);
+    let from_index = |specifier: &str| code.resolve("src/index.ts", specifier, Asking::Require);
     assert_eq!(from_index("./a"), Ok("src/a.ts"));
     assert_eq!(from_index("./a.js"), Ok("src/a.ts"));
     assert_eq!(from_index("./lib"), Ok("src/lib/index.js"));
@@ -145,6 +145,66 @@ fn resolves_like_node_and_typescript() {
     assert_eq!(from_index("./missing"), Err(Unresolved::NoFile));
     assert_eq!(from_index("../../../etc/passwd"), Err(Unresolved::NoFile));
     assert_eq!(from_index("axios"), Err(Unresolved::NoPackage));
+}
+
+#[test]
+fn packages_are_resolved_like_node() {
+    let code = prepared(&[
+        (
+            "package.json",
+            r##"{"name":"me","imports":{"#conf":"./conf/x.js","#dep":"dual"},"exports":{"./own":"./conf/x.js"}}"##,
+        ),
+        ("index.js", ""),
+        ("conf/x.js", ""),
+        ("both.js", ""),
+        ("both/index.js", ""),
+        ("both/package.json", r#"{"main":"./main.js"}"#),
+        ("both/main.js", ""),
+        (
+            "node_modules/dual/package.json",
+            r#"{"exports":{".":{"import":"./i.mjs","require":"./r.cjs"},"./f/*":"./f/*.js","./f/private/*":null}}"#,
+        ),
+        ("node_modules/dual/i.mjs", ""),
+        ("node_modules/dual/r.cjs", ""),
+        ("node_modules/dual/f/a.js", ""),
+        ("node_modules/dual/f/private/b.js", ""),
+        ("node_modules/dual/node_modules/inner/index.json", "{}"),
+        ("node_modules/folder/package.json", r#"{"main":"lib"}"#),
+        ("node_modules/folder/lib/index.js", ""),
+        ("node_modules/folder/lib.json", "{}"),
+        ("node_modules/@s/plain/index.js", ""),
+        ("node_modules/@s/plain/sub/package.json", r#"{"main":"../other.js","type":"weird"}"#),
+        ("node_modules/@s/plain/other.js", ""),
+        ("node_modules/empty/package.json", r#"{"main":"gone.js"}"#),
+        ("node_modules/empty/index.js", ""),
+    ]);
+    use Asking::{Import, Require};
+    let of = |base: &str, it: &str, asking| code.resolve(base, it, asking);
+    let required = |it: &str| code.resolve("index.js", it, Require);
+    assert_eq!(required("dual"), Ok("node_modules/dual/r.cjs"));
+    assert_eq!(of("index.js", "dual", Import), Ok("node_modules/dual/i.mjs"));
+    assert_eq!(required("dual/f/a"), Ok("node_modules/dual/f/a.js"));
+    assert_eq!(required("dual/f/private/b"), Err(Unresolved::NoPackage));
+    assert_eq!(required("dual/r.cjs"), Err(Unresolved::NoPackage));
+    let inner = "node_modules/dual/node_modules/inner/index.json";
+    assert_eq!(of("node_modules/dual/f/a.js", "inner", Require), Ok(inner));
+    assert_eq!(required("inner"), Err(Unresolved::NoPackage));
+    assert_eq!(required("#conf"), Ok("conf/x.js"));
+    assert_eq!(of("conf/x.js", "#dep", Import), Ok("node_modules/dual/i.mjs"));
+    assert_eq!(of("node_modules/dual/r.cjs", "#conf", Require), Err(Unresolved::NoPackage));
+    assert_eq!(required("me/own"), Ok("conf/x.js"));
+    assert_eq!(required("me/other"), Err(Unresolved::NoPackage));
+    assert_eq!(required("./both"), Ok("both.js"));
+    assert_eq!(required("./both/"), Ok("both/main.js"));
+    assert_eq!(of("both/main.js", ".", Require), Ok("both/main.js"));
+    assert_eq!(of("both/main.js", "..", Require), Ok("index.js"));
+    assert_eq!(required("folder"), Ok("node_modules/folder/lib.json"));
+    assert_eq!(required("folder/lib/"), Ok("node_modules/folder/lib/index.js"));
+    assert_eq!(required("@s/plain"), Ok("node_modules/@s/plain/index.js"));
+    assert_eq!(required("@s/plain/sub"), Ok("node_modules/@s/plain/other.js"));
+    assert_eq!(required("@s/plain/other"), Ok("node_modules/@s/plain/other.js"));
+    assert_eq!(required("empty"), Ok("node_modules/empty/index.js"));
+    assert_eq!(required("../out"), Err(Unresolved::NoFile));
 }
 
 #[test]
@@ -180,5 +240,20 @@ fn lines_lead_back_to_the_source() {
     let file = code.file("index.ts").expect("prepared");
     let line = file.text.lines().position(|it| it.contains("throw")).expect("kept");
     let line = u32::try_from(line).expect("short");
-    assert_eq!(file.lines.as_ref().and_then(|it| it.source_of(line, 5)).map(|it| it.0), Some(5));
+    assert_eq!(file.lines.as_ref().and_then(|it| it.place_of(line, 5)).map(|it| it.line), Some(5));
+}
+
+#[test]
+fn broken_maps_warn_and_change_nothing() {
+    let (code, warnings) = prepare_with_warnings(files(&[
+        ("dist/index.js", "exports.run = 1;\n//# sourceMappingURL=index.js.map"),
+        ("dist/index.js.map", "{"),
+        ("node_modules/a/index.js", "1\n//# sourceMappingURL=index.js.map"),
+        ("node_modules/a/index.js.map", "{"),
+    ]))
+    .expect("the code is fine");
+    assert!(code.file("dist/index.js").is_some_and(|it| it.lines.is_none()));
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert_eq!(warnings[0].file, "dist/index.js");
+    assert!(warnings[0].message.contains("source map is ignored"), "{warnings:?}");
 }

@@ -180,12 +180,12 @@ fn source_place(code: &Code, place: &Place<'_>) -> Option<(String, String)> {
     if file.kind == FileKind::CommonJs && place.line == 1 {
         column = column.saturating_sub(u32::try_from(WRAPPER.0.len()).unwrap_or_default());
     }
-    let (line, column) = match &file.lines {
+    let (name, line, column) = match &file.lines {
         Some(lines) => {
-            let (line, column) = lines.source_of(place.line.checked_sub(1)?, column.max(1) - 1)?;
-            (line + 1, column + 1)
+            let source = lines.place_of(place.line.checked_sub(1)?, column.max(1) - 1)?;
+            (source.file.unwrap_or(place.file), source.line + 1, source.column + 1)
         }
-        None => (place.line, column),
+        None => (place.file, place.line, column),
     };
-    Some((place.text.to_owned(), format!("{}:{line}:{column}", place.file)))
+    Some((place.text.to_owned(), format!("{name}:{line}:{column}")))
 }

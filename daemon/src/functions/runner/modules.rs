@@ -14,7 +14,7 @@ use rquickjs::{Ctx, Exception, JsLifetime, Module, Object, Result, Value};
 
 use super::shared::Shared;
 use super::{builtins, bytecode};
-use crate::functions::code::{Code, FileKind, Unresolved};
+use crate::functions::code::{Asking, Code, FileKind, Unresolved};
 
 /// The functions of prelude.js that Rust calls.
 pub(super) struct Hooks<'js> {
@@ -48,12 +48,13 @@ pub(super) fn resolve(
     code: &Code,
     base: &str,
     specifier: &str,
+    asking: Asking,
 ) -> std::result::Result<String, String> {
     let bare = specifier.strip_prefix("node:").unwrap_or(specifier);
     if builtins::AVAILABLE.contains(&bare) {
         return Ok(format!("node:{bare}"));
     }
-    let unresolved = match code.resolve(base, specifier) {
+    let unresolved = match code.resolve(base, specifier, asking) {
         Ok(path) => return Ok(path.to_owned()),
         Err(unresolved) => unresolved,
     };
@@ -81,7 +82,8 @@ pub(super) struct ArchiveResolver(pub Rc<Shared>);
 
 impl Resolver for ArchiveResolver {
     fn resolve<'js>(&mut self, ctx: &Ctx<'js>, base: &str, name: &str) -> Result<String> {
-        resolve(&self.0.code, base, name).map_err(|message| throw_not_found(ctx, &message))
+        resolve(&self.0.code, base, name, Asking::Import)
+            .map_err(|message| throw_not_found(ctx, &message))
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::errors;
 use super::shared::Shared;
 use super::{builtins, bytecode, modules};
+use crate::functions::code::Asking;
 use crate::functions::outcome::{Failure, FailureKind, LogLevel};
 use crate::functions::protocol::{FetchHeader, FromRunner};
 
@@ -50,7 +51,7 @@ fn add_code<'js>(ctx: &Ctx<'js>, native: &Object<'js>, shared: &Rc<Shared>) -> R
     native.set("text", Func::from(text))?;
     let code = Rc::clone(&shared.code);
     let resolve = move |ctx: Ctx<'js>, base: String, specifier: String| {
-        modules::resolve(&code, &base, &specifier)
+        modules::resolve(&code, &base, &specifier, Asking::Require)
             .map_err(|message| modules::throw_not_found(&ctx, &message))
     };
     native.set("resolve", Function::new(ctx.clone(), resolve)?)

@@ -10,7 +10,15 @@
 
   function requireFrom(base) {
     const require = (specifier) => loadSync(native.resolve(base, String(specifier)));
-    require.resolve = (specifier) => native.resolve(base, String(specifier));
+    require.resolve = (specifier) => {
+      const name = native.resolve(base, String(specifier));
+      // As Node.js: a path that can be required, or the name of a built-in module.
+      return name.startsWith('node:') ? String(specifier) : '/' + name;
+    };
+    require.resolve.paths = () => null;
+    require.cache = {};
+    require.extensions = {};
+    require.main = undefined;
     return require;
   }
 
@@ -19,7 +27,7 @@
     if (known !== undefined) return known.exports;
     const kind = native.kind(name);
     if (kind === 'module') return withInterop(native.importSync(name));
-    const module = { id: name, filename: '/' + name, loaded: false, exports: {} };
+    const module = { id: name, filename: '/' + name, loaded: false, exports: {}, children: [], paths: [] };
     // In the cache before it runs, so that modules may require one another in a circle.
     cache.set(name, module);
     try {
