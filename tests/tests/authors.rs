@@ -194,7 +194,7 @@ fn failures_say_where_and_scripts_can_tell() {
     assert_says(&sample.run("again", "{}", &[]), 1, &["Error: later", hint]);
     assert_says(&sample.run("spin", "{}", &["--timeout", "1"]), 1, &["TimeoutError"]);
     assert_says(&sample.run("hoard", "{}", &["--memory", "16"]), 1, &["MemoryError"]);
-    assert_says(&sample.run("absent", "{}", &[]), 1, &["absent"]);
+    assert_says(&sample.run("absent", "{}", &[]), 1, &["the version has no such function"]);
 
     let done = sample.run("fail", "{}", &["--json"]);
     assert_eq!((done.code, done.err.lines().count()), (1, 1), "{done:?}");
@@ -391,6 +391,7 @@ fn a_directory_is_installed_again_at_every_save() {
     let is_of_event = |it: &Value| it["kind"] == "run" && it["run"]["event"].is_string();
     let (run, at) = session.wait_for("run", at, is_of_event);
     assert_eq!(run["run"]["state"], "succeeded");
+    assert_eq!(run["run"]["result"], json!({ "word": "first" }));
     assert_eq!(run["logs"][0]["message"], "number 5");
 
     // A save, by a rename as editors do it.
