@@ -16,6 +16,8 @@ pub const DEFAULTS: &str = include_str!("default.toml");
 pub struct Config {
     /// Where the state is.
     pub state_dir: PathBuf,
+    /// Where the files of versions are laid out for functions that need them on the disk.
+    pub cache_dir: PathBuf,
     /// Where plugins are.
     pub plugin_dirs: Vec<PathBuf>,
     /// Whether this is for trying things out.
@@ -88,6 +90,8 @@ pub struct FunctionSettings {
     pub require_sandbox: bool,
     /// Processes at the same time; 0 for twice the number of processors.
     pub processes: usize,
+    /// Megabytes that files of versions may take in the cache directory.
+    pub cache_mb: u64,
     /// Default time limit.
     pub timeout_seconds: u32,
     /// Default time limit when somebody waits.
@@ -98,6 +102,10 @@ pub struct FunctionSettings {
     pub max_concurrency: u32,
     /// Default interval between attempts.
     pub retry_seconds: u32,
+    /// The executable of Node.js; empty for the usual places.
+    pub node: PathBuf,
+    /// Where packages come from.
+    pub npm_registry: String,
 }
 
 /// Outgoing requests.
@@ -176,6 +184,9 @@ impl Config {
         }
         if !self.state_dir.is_absolute() {
             return Err(format!("state_dir `{}` is not absolute", self.state_dir.display()));
+        }
+        if !self.cache_dir.is_absolute() {
+            return Err(format!("cache_dir `{}` is not absolute", self.cache_dir.display()));
         }
         let url = self.listen.public_url.as_str();
         if !url.is_empty() && !url.starts_with("http://") && !url.starts_with("https://") {

@@ -16,6 +16,7 @@ pub mod configuration;
 pub mod connections;
 pub mod lifecycle;
 pub mod routing;
+pub mod snap_kit;
 
 pub mod archive;
 pub mod egress;

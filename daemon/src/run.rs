@@ -30,10 +30,13 @@ use crate::engine::invocation::{self, Invoker};
 use crate::engine::key_check;
 use crate::engine::key_rotation::KeyKeeper;
 use crate::engine::keyrings::{self, Keyrings};
+use crate::engine::remote_call::RemoteServers;
 use crate::engine::routes::Routes;
+use crate::engine::runtimes::Runtimes;
 use crate::engine::source_log::SourceLogs;
 use crate::engine::timers::Timers;
 use crate::functions::kind::RunnerKind;
+use crate::functions::packages::Packages;
 use crate::functions::pool::{Pool, PoolOptions};
 use crate::model::http::EgressRules;
 use crate::operations::Operations;
@@ -118,9 +121,11 @@ async fn serve(
     })
     .map_err(|error| error.to_string())?;
     let processes = processes(&config);
+    let runtimes = make_runtimes(&config, &store, &contexts, &egress)?;
     let invoker = Invoker::new(invocation::Parts {
         store: store.clone(),
         contexts: contexts.clone(),
+        runtimes: runtimes.clone(),
         runners: pool.clone(),
         keyrings: keyrings.clone(),
         tokens: tokens.clone(),
@@ -177,6 +182,7 @@ async fn serve(
         keyrings: keyrings.clone(),
         operations: Operations::new(services.clone(), registry, invoker.clone(), keyrings.clone()),
         intake,
+        runtimes: runtimes.clone(),
         invoker,
         tokens,
         key_keeper: KeyKeeper::start(&engine, store.clone(), keys),
@@ -193,6 +199,7 @@ async fn serve(
     let server = actix::spawn(server);
     let fresh = engine.spawn(keyrings.clone().keep_fresh());
     engine.spawn(housekeeping::watch_space(store.clone()));
+    engine.spawn(housekeeping::keep_tidy(runtimes.packages));
     engine.spawn(housekeeping::keep_pruned(store.clone(), clock, config.store.keep_days));
     status.set_ready(true);
     let socket = bound.socket.as_deref().map(|it| it.display().to_string()).unwrap_or_default();
@@ -355,6 +362,23 @@ fn make_egress(config: &Config, public_url: &str, bound: &Bound) -> Result<Egres
     Ok(egress)
 }
 
+fn make_runtimes(
+    config: &Config,
+    store: &Store,
+    contexts: &Arc<Contexts>,
+    egress: &Arc<Egress>,
+) -> Result<Runtimes, String> {
+    let most_bytes = config.functions.cache_mb.saturating_mul(1 << 20);
+    let packages = Packages::open(&config.cache_dir, most_bytes);
+    if let Some(problem) = packages.problem() {
+        warn!(problem, "functions in `node` and `process` do not run");
+    }
+    let remote = RemoteServers::new(egress.clone());
+    let runtimes = Runtimes { contexts: contexts.clone(), packages, remote };
+    runtimes.forget_deleted(store).map_err(|error| error.to_string())?;
+    Ok(runtimes)
+}
+
 fn make_pool(
     config: &Config,
     engine: &tokio::runtime::Handle,
@@ -363,6 +387,9 @@ fn make_pool(
     let options = PoolOptions {
         most_processes: processes(config),
         require_sandbox: config.functions.require_sandbox,
+        node: (!config.functions.node.as_os_str().is_empty())
+            .then(|| config.functions.node.clone()),
+        own_origin: egress.own_origin(),
         ..PoolOptions::default()
     };
     let fetch = Arc::new(EgressFetch { egress: egress.clone() });

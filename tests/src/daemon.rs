@@ -84,9 +84,10 @@ impl Daemon {
         let plugins: Vec<String> =
             plugins.map(|it| quoted(&built(&format!("lib{}.so", it.replace('-', "_"))))).collect();
         let text = format!(
-            "state_dir = {}\nplugin_dirs = [{}]\ndevelopment = true\n{}\n\
+            "state_dir = {}\ncache_dir = {}\nplugin_dirs = [{}]\ndevelopment = true\n{}\n\
              [listen]\naddress = \"127.0.0.1:0\"\nsocket = {}\n",
             quoted(&state),
+            quoted(&directory.path().join("cache")),
             plugins.join(", "),
             // Tables come after the plain keys; `listen` is the last one.
             options.settings,

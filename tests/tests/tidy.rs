@@ -326,6 +326,7 @@ const PARTS: &[&str] = &[
     "routing",
     "script",
     "secrets",
+    "snap_kit",
     "store",
 ];
 
@@ -340,7 +341,9 @@ fn may_import(module: &str) -> Option<Vec<&'static str>> {
         "archive" | "egress" | "functions" | "plugins" => &[&["model"]],
         "script" => &[],
         // What is wrong with a default is what is wrong with a value.
-        "manifest" => &[&["configuration", "model"]],
+        "manifest" => &[&["configuration", "model", "snap_kit"]],
+        // Names are suggested there.
+        "snap_kit" => &[&["configuration"]],
         "secrets" => &[&["model", "random"]],
         // It keeps what lifecycles decide, in their own types.
         "store" => &[&["clock", "lifecycle", "model", "random"]],

@@ -14,7 +14,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use super::access::admit;
 use super::error::{ApiError, Code};
 use super::rights::{Caller, Right};
-use super::{Api, routes};
+use super::{Api, routes, system_update};
 
 type Answer = Pin<Box<dyn Future<Output = Result<Vec<u8>, ApiError>>>>;
 
@@ -130,7 +130,22 @@ pub(super) async fn serve(
     request: HttpRequest,
     payload: web::Payload,
 ) -> HttpResponse {
-    match call(api.into_inner(), &table, &request, payload).await {
+    let name = request.match_info().query("name");
+    answer(call(api.into_inner(), &table, name, &request, payload).await)
+}
+
+/// Serves the one call that has a place of its own, because scripts know it there.
+pub(super) async fn serve_system_update(
+    api: web::Data<Api>,
+    table: web::Data<routes::Table>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> HttpResponse {
+    answer(call(api.into_inner(), &table, system_update::NAME, &request, payload).await)
+}
+
+fn answer(outcome: Result<Vec<u8>, ApiError>) -> HttpResponse {
+    match outcome {
         Ok(body) => HttpResponse::Ok().content_type("application/json").body(body),
         Err(error) => error.respond(),
     }
@@ -139,10 +154,10 @@ pub(super) async fn serve(
 async fn call(
     api: Arc<Api>,
     table: &routes::Table,
+    name: &str,
     request: &HttpRequest,
     payload: web::Payload,
 ) -> Result<Vec<u8>, ApiError> {
-    let name = request.match_info().query("name");
     let route = table.find(name).ok_or_else(|| {
         let message =
             format!("there is no call `{name}`; /api/v1/openapi.json lists those that there are");

@@ -9,7 +9,7 @@ use super::rights::{Caller, Reach};
 use super::snap_ins;
 use crate::model::id::SnapInId;
 use crate::model::scope::{Extent, ScopePrefix};
-use crate::store::PageRequest;
+use crate::store::{PageRequest, SnapInRecord};
 
 /// The snap-ins that a list is about: of the caller's, the one he named, or those under a prefix.
 pub(super) fn of_list(
@@ -46,6 +46,27 @@ pub(super) fn reaches(api: &Api, caller: &Caller, id: SnapInId) -> Result<bool, 
             .read(|tables| tables.snap_in(id))?
             .is_some_and(|it| prefix.holds(&it.scope)),
     })
+}
+
+/// The snap-ins that a list is about, and that are not deleted.
+pub(super) fn living(
+    api: &Api,
+    caller: &Caller,
+    snap_in: Option<&str>,
+    scope: Option<&str>,
+) -> Result<Vec<(SnapInId, SnapInRecord)>, ApiError> {
+    let extent = of_list(api, caller, snap_in, scope)?;
+    let mut living = api.services.store.read(|tables| tables.living_snap_ins())?;
+    living.retain(|(id, _)| extent.has(*id));
+    Ok(living)
+}
+
+/// A page of a list that was made as a whole, and what the next one begins with.
+pub(super) fn page_of<T>(all: Vec<T>, page: PageRequest) -> (Vec<T>, Option<u128>) {
+    let from = page.from.and_then(|it| usize::try_from(it).ok()).unwrap_or_default();
+    let next = from.saturating_add(page.limit);
+    let next_cursor = (next < all.len()).then_some(next as u128);
+    (all.into_iter().skip(from).take(page.limit).collect(), next_cursor)
 }
 
 fn under(api: &Api, prefixes: &[&ScopePrefix]) -> Result<Extent, ApiError> {

@@ -8,6 +8,8 @@
 
 mod access;
 mod authorize;
+mod commands;
+mod configuration_pages;
 mod dead_letters;
 mod developer_keyrings;
 mod dispatch;
@@ -22,14 +24,18 @@ mod keyrings;
 mod keys;
 mod lists;
 mod openapi;
+mod operations;
 mod packages;
 pub mod rights;
 mod routes;
 mod runs;
 mod server;
+mod snap_components;
 mod snap_in_view;
 mod snap_ins;
+mod snap_kit_actions;
 mod system;
+mod system_update;
 mod tags;
 mod tokens;
 mod upgrades;
@@ -54,6 +60,7 @@ use crate::engine::intake::Intake;
 use crate::engine::invocation::Invoker;
 use crate::engine::key_rotation::KeyKeeper;
 use crate::engine::keyrings::Keyrings;
+use crate::engine::runtimes::Runtimes;
 use crate::operations::{Asker, OperationError, Operations};
 use crate::secrets::ServiceTokens;
 
@@ -67,6 +74,8 @@ pub struct Api {
     pub keyrings: Keyrings,
     /// Where events come in.
     pub intake: Arc<Intake>,
+    /// What functions run by.
+    pub runtimes: Runtimes,
     /// Calls functions for callers who wait.
     pub invoker: Invoker,
     /// Reads the tokens of functions.
@@ -113,7 +122,16 @@ impl From<OperationError> for ApiError {
             | OperationError::NoSuchVersion(_)
             | OperationError::NoSuchFunction(_)
             | OperationError::NoPastVersion => ApiError::new(Code::NotFound, message),
+            OperationError::Report(_) => ApiError::new(Code::Conflict, message),
             OperationError::NotActive(_) => ApiError::new(Code::Conflict, message),
+            OperationError::NoSuchPart { known, .. } => {
+                let known: Vec<&str> = known.iter().map(String::as_str).collect();
+                ApiError::new(Code::NotFound, message).allowing(&known)
+            }
+            OperationError::NothingToDraw(_)
+            | OperationError::AnotherAction(_)
+            | OperationError::NoAction => ApiError::new(Code::Invalid, message),
+            OperationError::PayloadTooLarge(_) => ApiError::new(Code::TooLarge, message),
             OperationError::SameVersion | OperationError::Busy | OperationError::OwnHook => {
                 ApiError::new(Code::Conflict, message)
             }

@@ -4,8 +4,9 @@
 use super::dispatch::{Route, read, write};
 use super::rights::Right;
 use super::{
-    dead_letters, developer_keyrings, event_sources, events, functions, keyrings, keys, packages,
-    runs, snap_ins, system, tags, tokens, upgrades, user_level, versions,
+    commands, configuration_pages, dead_letters, developer_keyrings, event_sources, events,
+    functions, keyrings, keys, operations, packages, runs, snap_components, snap_ins,
+    snap_kit_actions, system, system_update, tags, tokens, upgrades, user_level, versions,
 };
 
 /// Every call of the API.
@@ -66,6 +67,12 @@ impl Table {
                 R::ConfigureSnapIns,
                 "Changes inputs of a snap-in, after its hooks agreed",
                 upgrades::update,
+            ),
+            write(
+                system_update::NAME,
+                R::ConfigureSnapIns,
+                "Takes what a snap-in reports of its own state, after a hook on a server of its own",
+                system_update::update,
             ),
             read(
                 "snap-ins.plan-upgrade",
@@ -267,6 +274,56 @@ impl Table {
                 R::WriteRuns,
                 "Calls a function and waits for its result",
                 functions::call,
+            ),
+            read(
+                "snap-components.list",
+                R::UseSnapIns,
+                "Lists snap components, by scope and name",
+                snap_components::list,
+            ),
+            read(
+                "snap-components.get",
+                R::UseSnapIns,
+                "Shows a snap component and what was drawn of it last",
+                snap_components::get,
+            ),
+            write(
+                "snap-components.render",
+                R::UseSnapIns,
+                "Draws a snap component anew",
+                snap_components::render,
+            ),
+            write(
+                "configuration-pages.render",
+                R::UseSnapIns,
+                "Draws the page on which a snap-in is configured",
+                configuration_pages::render,
+            ),
+            write(
+                "snap-kit-action.execute.deferred",
+                R::UseSnapIns,
+                "Hands what people did with what is displayed to the snap-in, and waits for it",
+                snap_kit_actions::execute,
+            ),
+            read("commands.list", R::ReadSnapIns, "Lists commands, by name", commands::list),
+            read("commands.get", R::ReadSnapIns, "Shows a command", commands::get),
+            write(
+                "commands.execute",
+                R::UseSnapIns,
+                "Gives a command and waits for its result",
+                commands::execute,
+            ),
+            read(
+                "operations.list",
+                R::ReadSnapIns,
+                "Lists operations, by scope and slug",
+                operations::list,
+            ),
+            write(
+                "operations.execute",
+                R::UseSnapIns,
+                "Carries an operation out and waits for what it makes",
+                operations::execute,
             ),
             write(
                 "tokens.create",

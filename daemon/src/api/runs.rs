@@ -14,7 +14,7 @@ use super::{Api, extent, snap_ins};
 use crate::engine::dispatcher::QueuedRun;
 use crate::model::id::RunId;
 use crate::model::run::{
-    AttemptOutcome, RunError, RunHead, RunLogLine, RunOutput, RunState, RunTrigger,
+    AttemptOutcome, RunError, RunHead, RunLogLine, RunOutput, RunRequest, RunState, RunTrigger,
 };
 use crate::model::snap_in::SnapInState;
 use crate::store::{OpenRun, Reopening, RunFilter};
@@ -27,6 +27,8 @@ pub(super) struct Run {
     version: String,
     function: String,
     state: RunState,
+    /// What called it.
+    trigger: Trigger,
     #[serde(skip_serializing_if = "Option::is_none")]
     event: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,6 +56,54 @@ pub(super) struct Run {
     /// How the last attempt failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<RunError>,
+    /// What the last attempt called out to, once the run has ended.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    requests: Vec<RunRequest>,
+}
+
+/// What called a function.
+#[derive(Serialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Trigger {
+    /// An event.
+    Automation { automation: String, event: String },
+    /// `functions.call`.
+    Call,
+    /// A step of the snap-in's life.
+    Hook { hook: String },
+    /// A command that somebody gave.
+    Command { namespace: String, name: String },
+    /// A button or a form.
+    SnapKitAction { name: String },
+    /// A component that was drawn.
+    SnapComponent { name: String },
+    /// The page on which the snap-in is configured: `organization` or `user`.
+    ConfigurationPage { level: String },
+    /// A node of a workflow.
+    Operation { slug: String },
+}
+
+impl From<&RunTrigger> for Trigger {
+    fn from(trigger: &RunTrigger) -> Trigger {
+        match trigger {
+            RunTrigger::Automation { automation, event } => {
+                Trigger::Automation { automation: automation.to_string(), event: event.to_string() }
+            }
+            RunTrigger::Call => Trigger::Call,
+            RunTrigger::Hook { hook } => Trigger::Hook { hook: hook.clone() },
+            RunTrigger::Command { namespace, name } => {
+                Trigger::Command { namespace: namespace.clone(), name: name.clone() }
+            }
+            RunTrigger::SnapKitAction { action } => Trigger::SnapKitAction { name: action.clone() },
+            RunTrigger::SnapComponent { component } => {
+                Trigger::SnapComponent { name: component.clone() }
+            }
+            RunTrigger::ConfigurationPage { level } => {
+                Trigger::ConfigurationPage { level: level.clone() }
+            }
+            RunTrigger::Operation { slug } => Trigger::Operation { slug: slug.clone() },
+        }
+    }
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -127,6 +177,7 @@ pub(super) struct Cancel {
 }
 
 pub(super) fn run(id: RunId, head: RunHead, output: RunOutput) -> Run {
+    let trigger = Trigger::from(&head.trigger);
     let (mut event, mut automation, mut hook) = (None, None, None);
     match head.trigger {
         RunTrigger::Automation { automation: by, event: of } => {
@@ -166,6 +217,7 @@ pub(super) fn run(id: RunId, head: RunHead, output: RunOutput) -> Run {
         snap_in: head.snap_in.to_string(),
         version: head.version.to_string(),
         state: head.state,
+        trigger,
         event,
         automation,
         hook,
@@ -179,6 +231,7 @@ pub(super) fn run(id: RunId, head: RunHead, output: RunOutput) -> Run {
         function: head.function,
         result: output.result,
         error,
+        requests: output.requests,
     }
 }
 

@@ -13,7 +13,7 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 
 use super::error::{ApiError, Code};
 use super::routes::Table;
-use super::{Api, authorize, dispatch, hooks, openapi, system};
+use super::{Api, authorize, dispatch, hooks, openapi, system, system_update};
 
 /// The user at the other end of a Unix socket, as the kernel says.
 pub(super) struct PeerUid(pub(super) u32);
@@ -81,6 +81,11 @@ impl Listeners {
                 .route(authorize::API_PATH, web::get().to(authorize::by_query))
                 .route(authorize::API_PATH, web::post().to(authorize::by_form))
                 .route("/api/v1/openapi.json", web::get().to(openapi::serve))
+                .route(system_update::PATH, web::route().to(dispatch::serve_system_update))
+                .route(
+                    &format!("/api/v1{}", system_update::PATH),
+                    web::route().to(dispatch::serve_system_update),
+                )
                 .route("/api/v1/{name}", web::route().to(dispatch::serve))
                 .route("/healthz", web::get().to(system::healthz))
                 .route("/readyz", web::get().to(system::readyz))

@@ -203,9 +203,9 @@ fn not_fetched(error: &EgressError) -> ApiError {
             );
             ApiError::new(Code::TooLarge, message).with("field", json!("url"))
         }
-        EgressError::TimedOut { .. } | EgressError::Failed { .. } => {
-            in_url(format!("the archive cannot be fetched: {error}"))
-        }
+        EgressError::TimedOut { .. }
+        | EgressError::NoConnection { .. }
+        | EgressError::Failed { .. } => in_url(format!("the archive cannot be fetched: {error}")),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `versions.*`: manifests with their code.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -10,9 +11,11 @@ use super::lists::{Paging, cursor, parse_id, time};
 use super::rights::{Caller, Right};
 use super::uploads::{Sent, Unpacked};
 use super::{Api, packages};
-use crate::engine::versions::{UnknownTypes, Upload, Uploaded, check, check_manifest, identity};
+use crate::engine::versions::{Material, UnknownTypes, Upload, Uploaded, check, check_manifest};
+use crate::functions::remote::TestingUrl;
 use crate::manifest::{Problem, Severity};
 use crate::model::id::VersionId;
+use crate::model::manifest::ChosenRuntime;
 use crate::store::{VersionCreation, VersionRecord};
 
 /// A version.
@@ -23,14 +26,25 @@ pub(super) struct Version {
     /// Counts from 1 within the package.
     number: u32,
     state: &'static str,
-    /// SHA-256 over manifest and files.
+    /// SHA-256 over manifest, files and testing URL.
     content_hash: String,
     functions: Vec<String>,
+    /// What runs each function, and why.
+    runtimes: BTreeMap<String, Runs>,
     event_sources: Vec<String>,
     automations: usize,
     warnings: Vec<String>,
     created_date: String,
     created_by: String,
+}
+
+/// What runs a function.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Runs {
+    /// `quickjs`, `node`, `process` or `remote`.
+    runtime: &'static str,
+    /// What in the manifest or in the archive settled it.
+    why: String,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -42,6 +56,9 @@ pub(super) struct OneVersion {
     /// The manifest as it was written.
     #[serde(skip_serializing_if = "Option::is_none")]
     manifest: Option<String>,
+    /// Where events of functions in `remote` are posted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    testing_url: Option<String>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -72,6 +89,10 @@ pub(super) struct Create {
     /// SHA-256 that the archive must have, hex.
     #[serde(default)]
     sha256: Option<String>,
+    /// The server, http or https, to which events are posted for functions in the runtime `remote`
+    /// (at `<url>/handle/sync` and `<url>/handle/async`); it may stand in place of an archive.
+    #[serde(default)]
+    testing_url: Option<String>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -90,6 +111,10 @@ pub(super) struct Validate {
     /// SHA-256 that the archive must have, hex.
     #[serde(default)]
     sha256: Option<String>,
+    /// The server, http or https, to which events are posted for functions in the runtime `remote`
+    /// (at `<url>/handle/sync` and `<url>/handle/async`); it may stand in place of an archive.
+    #[serde(default)]
+    testing_url: Option<String>,
 }
 
 /// Something that is wrong, or questionable.
@@ -121,9 +146,12 @@ pub(super) struct Validation {
     /// SHA-256 of the archive, hex: `versions.create` takes it to get the same one again.
     #[serde(skip_serializing_if = "Option::is_none")]
     sha256: Option<String>,
-    /// The `content_hash` of the version that this would be; absent without an archive.
+    /// The `content_hash` of the version that this would be; absent without an archive and a testing
+    /// URL.
     #[serde(skip_serializing_if = "Option::is_none")]
     content_hash: Option<String>,
+    /// What would run each function, and why, as far as that is clear.
+    runtimes: BTreeMap<String, Runs>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -150,12 +178,29 @@ fn version(id: VersionId, record: &VersionRecord) -> Version {
         state: "ready",
         content_hash: record.content_hash.clone(),
         functions: manifest.functions.iter().map(|it| it.name.clone()).collect(),
+        runtimes: runs(&record.runtimes),
         event_sources: manifest.event_sources.iter().map(|it| it.name.clone()).collect(),
         automations: manifest.automations.len(),
         warnings: record.warnings.clone(),
         created_date: time(record.created_ms),
         created_by: record.created_by.clone(),
     }
+}
+
+fn runs(runtimes: &BTreeMap<String, ChosenRuntime>) -> BTreeMap<String, Runs> {
+    let shown = |it: &ChosenRuntime| Runs { runtime: it.runtime.name(), why: it.why.clone() };
+    runtimes.iter().map(|(function, it)| (function.clone(), shown(it))).collect()
+}
+
+/// A testing URL as a caller wrote it.
+fn testing_url(api: &Api, text: Option<&str>) -> Result<Option<TestingUrl>, ApiError> {
+    let Some(text) = text else { return Ok(None) };
+    let in_field = |message: String| ApiError::field("testing_url", message);
+    let url = TestingUrl::parse(text).map_err(in_field)?;
+    if api.egress.own_path(url.as_str()).is_some() {
+        return Err(in_field("the testing URL leads to this daemon itself".to_owned()));
+    }
+    Ok(Some(url))
 }
 
 fn finding(problem: &Problem) -> Finding {
@@ -187,13 +232,14 @@ pub(super) async fn validate(
     let services = &api.services;
     let now_ms = services.clock.now_ms();
     let unknown = UnknownTypes::AreWrong;
-    let Validate { manifest, archive, url, sha256 } = validate;
+    let Validate { manifest, archive, url, sha256, testing_url: server } = validate;
+    let server = testing_url(&api, server.as_deref())?;
     // Requests in the daemon's name are not for those who may only look.
     if url.is_some() && caller.principal.reach(Right::WritePackages).is_none() {
         let message = format!("a url needs the right {}", Right::WritePackages.name());
         return Err(ApiError::new(Code::Forbidden, message));
     }
-    if let (Some(text), None, None) = (&manifest, &archive, &url) {
+    if let (Some(text), None, None, None) = (&manifest, &archive, &url, &server) {
         let (manifest, problems) = check_manifest(text, &services.plugins, unknown, now_ms).await;
         return Ok(Validation {
             valid: manifest.is_some(),
@@ -201,17 +247,21 @@ pub(super) async fn validate(
             manifest: None,
             sha256: None,
             content_hash: None,
+            runtimes: BTreeMap::new(),
         });
     }
     let was_sent = manifest.is_some();
     let sent = Sent { manifest, archive, url, sha256 };
     let Unpacked { manifest, files, sha256 } = sent.unpack(&api).await?;
-    let checked = check(&manifest, &files, &services.plugins, unknown, now_ms).await;
+    let has_node = api.runtimes.has_node();
+    let material = Material { manifest, files, testing_url: server, has_node };
+    let checked = check(&material, &services.plugins, unknown, now_ms).await;
     Ok(Validation {
         valid: checked.is_right(),
         problems: checked.problems.iter().map(finding).collect(),
-        content_hash: Some(identity(&manifest, &files)),
-        manifest: Some(manifest).filter(|_| !was_sent),
+        content_hash: Some(material.identity()),
+        runtimes: runs(&checked.runtimes),
+        manifest: Some(material.manifest).filter(|_| !was_sent),
         sha256,
     })
 }
@@ -222,17 +272,15 @@ pub(super) async fn create(
     create: Create,
 ) -> Result<OneVersion, ApiError> {
     let (package, _) = packages::find(&api, &create.package)?;
-    let Create { package: package_name, manifest, archive, url, sha256 } = create;
+    let Create { package: package_name, manifest, archive, url, sha256, testing_url: server } =
+        create;
+    let testing_url = testing_url(&api, server.as_deref())?;
     let sent = Sent { manifest, archive, url, sha256 };
     let Unpacked { manifest, files, .. } = sent.unpack(&api).await?;
     let services = &api.services;
-    let upload = Upload {
-        package,
-        manifest,
-        files,
-        testing_url: None,
-        uploaded_by: caller.principal.name(),
-    };
+    let has_node = api.runtimes.has_node();
+    let material = Material { manifest, files, testing_url, has_node };
+    let upload = Upload { package, material, uploaded_by: caller.principal.name() };
     let uploaded = crate::engine::versions::create(
         upload,
         &services.plugins,
@@ -256,7 +304,8 @@ pub(super) async fn create(
 
 fn one(api: &Api, id: VersionId, existed: bool) -> Result<OneVersion, ApiError> {
     let (id, record) = find(api, &id.to_string())?;
-    Ok(OneVersion { version: version(id, &record), existed, manifest: None })
+    let version = version(id, &record);
+    Ok(OneVersion { version, existed, manifest: None, testing_url: record.testing_url })
 }
 
 pub(super) async fn get(
@@ -269,7 +318,8 @@ pub(super) async fn get(
     // Authors write secrets of webhooks into manifests: who may not write them does not read them.
     let may_see = caller.principal.reach(Right::WritePackages).is_some();
     let manifest = may_see.then_some(record.manifest_text);
-    Ok(OneVersion { version, existed: false, manifest })
+    let testing_url = record.testing_url.filter(|_| may_see);
+    Ok(OneVersion { version, existed: false, manifest, testing_url })
 }
 
 pub(super) async fn list(api: Arc<Api>, _: Caller, list: List) -> Result<ManyVersions, ApiError> {
@@ -287,5 +337,6 @@ pub(super) async fn delete(api: Arc<Api>, _: Caller, which: Which) -> Result<Don
     let id: VersionId = parse_id("id", &which.id)?;
     let done = api.services.store.write(move |tables| tables.delete_version(id)).await?;
     api.services.contexts.forget_version(id);
+    api.runtimes.forget_deleted(&api.services.store)?;
     packages::deletion(done, "version", &which.id)
 }

@@ -92,7 +92,7 @@ fn walk(
 }
 
 /// Sorted by path, without times, owners and directories.
-pub(super) fn write_tar_gz(files: &[ArchiveFile]) -> io::Result<Vec<u8>> {
+pub fn write_tar_gz(files: &[ArchiveFile]) -> io::Result<Vec<u8>> {
     let gzip = GzBuilder::new()
         .mtime(0)
         .operating_system(OPERATING_SYSTEM)

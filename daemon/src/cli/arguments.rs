@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::snap_in::arguments::SnapInCommand;
+use super::snap_in::arguments::{SnapInCommand, Source};
 
+use super::commands::{CommandCommand, OperationCommand};
 use super::keyrings::{DeveloperKeyringCommand, KeyringCommand};
+use super::snap_kit::{ActionCommand, ComponentCommand};
 use super::{dev, function, init};
 
 /// Runs snap-ins: event sources, automations and functions, on this host.
@@ -118,6 +120,26 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: FunctionCommand,
     },
+    /// Commands of snap-ins, such as people type them
+    Command {
+        #[command(subcommand)]
+        command: CommandCommand,
+    },
+    /// Operations of snap-ins: nodes of workflows
+    Operation {
+        #[command(subcommand)]
+        command: OperationCommand,
+    },
+    /// Snap components: pieces of user interface that snap-ins draw
+    Component {
+        #[command(subcommand)]
+        command: ComponentCommand,
+    },
+    /// Snap-kit actions: what people do with what snap-ins draw
+    Action {
+        #[command(subcommand)]
+        command: ActionCommand,
+    },
     /// API tokens
     Token {
         #[command(subcommand)]
@@ -220,21 +242,17 @@ pub(super) enum VersionCommand {
     #[command(after_help = "Examples:
   mortise version create --package hello ./hello
   mortise version create --package hello --create-package hello.tar.gz
-  mortise version create --package hello https://example.com/hello-1.2.0.tar.gz --sha256 2c26b4...")]
+  mortise version create --package hello https://example.com/hello-1.2.0.tar.gz --sha256 2c26b4...
+  mortise version create --package hello --manifest manifest.yaml --testing-url http://localhost:8000")]
     Create {
-        /// A directory with manifest.yaml, a tar, tar.gz or zip archive of one, or a URL of that,
-        /// which the daemon fetches
-        #[arg(value_name = "DIR|FILE|URL")]
-        origin: String,
+        #[command(flatten)]
+        source: Source,
         /// Id or slug of the package
         #[arg(long)]
         package: String,
         /// Create the package if there is none
         #[arg(long)]
         create_package: bool,
-        /// SHA-256 that the archive must have
-        #[arg(long, value_name = "HEX")]
-        sha256: Option<String>,
     },
     /// Say everything that is wrong with a manifest and its code; needs no daemon
     #[command(
@@ -252,6 +270,9 @@ Examples:
         /// Where plugins are loaded from, rather than where packages put them
         #[arg(long, value_name = "DIR")]
         plugins: Vec<PathBuf>,
+        /// The server to which events of functions in the runtime `remote` are posted
+        #[arg(long, value_name = "URL")]
+        testing_url: Option<String>,
     },
     /// Write a snap-in to begin with: a manifest, a function, a fixture and a test
     #[command(after_help = "Examples:
@@ -275,6 +296,9 @@ Examples:
   mortise version dev --json | jq -c 'select(.kind == \"run\")'"
     )]
     Dev(dev::Dev),
+    /// Show a version: what it is made of, and what runs its functions
+    #[command(visible_alias = "show")]
+    Get { version: String },
     /// List versions
     List {
         /// Only those of this package
@@ -283,8 +307,6 @@ Examples:
         #[command(flatten)]
         page: Page,
     },
-    /// Show a version
-    Get { version: String },
     /// Delete a version that no snap-in uses
     Delete { version: String },
 }
@@ -347,7 +369,8 @@ pub(super) enum RunCommand {
         #[command(flatten)]
         page: Page,
     },
-    /// Show a run with its attempts and result
+    /// Show a run with what called it, its attempts, its result and what it called out to
+    #[command(visible_alias = "show")]
     Get {
         run: String,
         /// Wait up to so many seconds until it has ended

@@ -9,8 +9,9 @@ use super::arguments::{
 };
 use super::connection::Client;
 use super::show::{self, View};
+use super::snap_in::arguments::Source;
 use super::snap_in::{self, origin};
-use super::{dev, keyrings, keys};
+use super::{commands, dev, keyrings, keys, snap_kit};
 
 /// How long lifecycle commands wait.
 pub(super) const WAIT_SECONDS: u32 = 60;
@@ -20,10 +21,9 @@ pub(super) fn run(connection: &Connection, command: Command) -> Result<(), Failu
     let client = Client::connect(connection)?;
     match command {
         Command::Version {
-            command: VersionCommand::Create { origin, package, create_package, sha256 },
+            command: VersionCommand::Create { source, package, create_package },
         } => {
-            let answer =
-                create_version(&client, &origin, &package, create_package, sha256.as_deref())?;
+            let answer = create_version(&client, &source, &package, create_package)?;
             return show::answer(&answer, &View::VERSION, connection.json);
         }
         Command::Version { command: VersionCommand::Dev(options) } => {
@@ -42,7 +42,15 @@ pub(super) fn run(connection: &Connection, command: Command) -> Result<(), Failu
             // Alone, so that it can go into a file.
             return show::print(answer["token"].as_str().unwrap_or_default());
         }
+        Command::Command { command } => return commands::run(&client, connection.json, command),
+        Command::Operation { command } => {
+            return commands::run_operation(&client, connection.json, command);
+        }
         Command::Key { command } => return keys::run(&client, connection.json, &command),
+        Command::Component { command } => {
+            return snap_kit::component(&client, connection.json, command);
+        }
+        Command::Action { command } => return snap_kit::action(&client, connection.json, command),
         _ => {}
     }
     let (name, parameters, view) = call_of(command)?;
@@ -162,6 +170,10 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
             return Ok((name, parameters, View::EVERYTHING));
         }
         Command::Key { .. }
+        | Command::Component { .. }
+        | Command::Action { .. }
+        | Command::Command { .. }
+        | Command::Operation { .. }
         | Command::Keyring { .. }
         | Command::DeveloperKeyring { .. }
         | Command::Serve { .. }
@@ -221,15 +233,14 @@ fn failed_state(answer: &Value) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Creates a version from a directory, an archive or a URL.
+/// Creates a version from what it is made of.
 pub(super) fn create_version(
     client: &Client,
-    origin: &str,
+    source: &Source,
     package: &str,
     create_package: bool,
-    sha256: Option<&str>,
 ) -> Result<Value, Failure> {
-    let upload = origin::upload(&origin::Origin::of(origin), sha256)?;
+    let upload = origin::upload(source)?;
     let mut is_new = false;
     if create_package {
         let found = client.try_call("packages.get", &json!({ "id": package }))?;

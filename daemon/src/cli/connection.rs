@@ -13,6 +13,12 @@ use super::{Failure, files, progress, show};
 
 /// Longer than the longest wait of the API.
 const TIMEOUT: Duration = Duration::from_secs(90);
+/// The same for making a version, which installs what it needs.
+const MAKING: Duration = Duration::from_secs(20 * 60);
+/// A function may take a day if its manifest says so, and the daemon ends it at its deadline.
+const FUNCTION_TIMEOUT: Duration = Duration::from_secs(25 * 60 * 60);
+/// The calls that wait for a function.
+const FUNCTION_CALLS: [&str; 3] = ["functions.call", "commands.execute", "operations.execute"];
 /// How much of a list comes at once.
 const PAGE: u32 = 500;
 const DEFAULT_SOCKET: &str = "/run/mortise/mortise.sock";
@@ -195,6 +201,12 @@ impl Client {
         let url = format!("{}/api/v1/{name}", self.base);
         let request = self.http.post(url).header("content-type", "application/json");
         let mut request = request.body(parameters.to_string());
+        if FUNCTION_CALLS.contains(&name) {
+            request = request.timeout(FUNCTION_TIMEOUT);
+        }
+        if name == "versions.create" {
+            request = request.timeout(MAKING);
+        }
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }

@@ -6,6 +6,7 @@
 
 mod arguments;
 mod client;
+mod commands;
 mod connection;
 mod dev;
 mod documents;
@@ -20,6 +21,7 @@ mod quickstart;
 mod serve;
 mod show;
 mod snap_in;
+mod snap_kit;
 mod table;
 mod terminal;
 mod validate;
@@ -56,8 +58,8 @@ pub fn main() -> ExitCode {
         },
         Command::Man { directory } => documents::manual_pages(&directory),
         Command::Completions { shell } => documents::completions(shell),
-        Command::Version { command: VersionCommand::Validate { path, plugins } } => {
-            validate::validate(arguments.connection.json, &path, plugins)
+        Command::Version { command: VersionCommand::Validate { path, plugins, testing_url } } => {
+            validate::validate(arguments.connection.json, &path, plugins, testing_url.as_deref())
         }
         Command::Version { command: VersionCommand::Init(options) } => init::run(as_json, &options),
         Command::Function { command: FunctionCommand::Run(options) } => {

@@ -14,6 +14,7 @@ use super::Failure;
 use super::client::create_version;
 use super::connection::Client;
 use super::show::{self, heading};
+use super::snap_in::arguments::Source;
 use crate::run::ADMIN_TOKEN;
 
 /// The example of `contrib/examples/hello-webhook`, as it was when this binary was built.
@@ -76,7 +77,7 @@ fn demonstrate(daemon: &mut Daemon, directory: &Path) -> Result<Installed, Failu
     let example = directory.join("hello-webhook");
     write_example(&example)?;
     let origin = example.display().to_string();
-    let version = create_version(client, &origin, "hello-webhook", true, None)?;
+    let version = create_version(client, &Source::of(&origin), "hello-webhook", true)?;
     let version = text(&version["version"]["id"]);
     step("The example is a version", &version)?;
     let snap_in = client.call("snap-ins.create", &json!({ "version": version }))?;
@@ -298,12 +299,14 @@ fn configuration(directory: &Path, port: u16, plugins: &[PathBuf]) -> String {
     format!(
         "# Made by `mortise quickstart`.\n\
          state_dir = {}\n\
+         cache_dir = {}\n\
          plugin_dirs = [{}]\n\
          development = true\n\
          [listen]\n\
          address = \"127.0.0.1:{port}\"\n\
          socket = {}\n",
         quoted(&directory.join("state")),
+        quoted(&directory.join("cache")),
         plugins,
         quoted(&directory.join("mortise.sock")),
     )

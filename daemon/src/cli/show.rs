@@ -73,6 +73,7 @@ impl View {
         &[
             ("ID", "id"),
             ("FUNCTION", "function"),
+            ("CALLED BY", "trigger"),
             ("STATE", "state"),
             ("CREATED", "created_date"),
             ("ATTEMPTS", "attempts"),
@@ -146,7 +147,7 @@ fn list(rows: &[Value], columns: &[(&str, &str)]) -> String {
 /// What may happen to a column on a narrow terminal. Ids, names, URLs and what went wrong stay.
 fn fit(title: &str) -> Fit {
     match title {
-        "DESCRIPTION" | "FUNCTION" | "TYPE" => Fit::Cut,
+        "DESCRIPTION" | "FUNCTION" | "TYPE" | "CALLED BY" => Fit::Cut,
         "CREATED" | "CHANGED" | "RECEIVED" | "BYTES" | "ATTEMPTS" | "OPEN" | "VERIFIED" => {
             Fit::Drop
         }
@@ -161,6 +162,12 @@ fn cell(value: &Value) -> String {
         Value::String(text) => plain(&text.replace(['\n', '\r', '\t'], " ")),
         Value::Bool(it) => if *it { "yes" } else { "no" }.to_owned(),
         Value::Array(items) => items.len().to_string(),
+        // What called a run: its kind and its name, without ids.
+        Value::Object(it) if it.contains_key("type") => {
+            let keys = ["type", "namespace", "name", "hook", "level", "slug"];
+            let words = keys.iter().filter_map(|key| it.get(*key)?.as_str());
+            plain(&words.collect::<Vec<_>>().join(" ").replace(['\n', '\r', '\t'], " "))
+        }
         other => other.to_string(),
     }
 }
@@ -231,6 +238,19 @@ fn finding(problem: &Value, whereabouts: &Whereabouts) -> String {
     line
 }
 
+/// Problems of a snap-kit body, one line each.
+pub(super) fn problem_lines(problems: &Value) -> Vec<String> {
+    let text = |it: &Value, key: &str| it[key].as_str().unwrap_or_default().to_owned();
+    let line = |it: &Value| {
+        let path = match text(it, "path") {
+            path if path.is_empty() => "snap_kit_body".to_owned(),
+            path => path,
+        };
+        format!("{}: {path}: {}{}", text(it, "severity"), text(it, "message"), allowed(it))
+    };
+    problems.as_array().into_iter().flatten().map(line).collect()
+}
+
 fn allowed(problem: &Value) -> String {
     match problem["allowed"].as_array().filter(|it| !it.is_empty()) {
         Some(allowed) => {
@@ -254,6 +274,9 @@ pub(super) fn problem(status: u16, answer: &Value) -> String {
                 Whereabouts { manifest: "manifest.yaml".to_owned(), top: String::new() };
             let lines = problems.iter().map(|it| finding(it, &whereabouts));
             return with_lines(message, lines);
+        }
+        Some(problems) if problems.iter().all(|it| it["path"].is_string()) => {
+            return with_lines(message, problem_lines(&answer["problems"]).into_iter());
         }
         Some(problems) => {
             let lines = problems

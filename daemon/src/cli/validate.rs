@@ -1,6 +1,7 @@
 //! `mortise version validate`: everything that is wrong with a version, without a daemon. Plugins
 //! check what only they understand, as far as they are here; what was not checked is said.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -10,8 +11,10 @@ use super::snap_in::origin::whereabouts;
 use super::{Failure, files};
 use crate::archive::{ArchiveFile, Limits, pack_directory, read_archive, without_top_folder};
 use crate::clock::Clock;
-use crate::engine::versions::{UnknownTypes, check, check_manifest};
+use crate::engine::versions::{Material, UnknownTypes, check, check_manifest};
+use crate::functions::remote::TestingUrl;
 use crate::manifest::{self, Problem};
+use crate::model::manifest::ChosenRuntime;
 use crate::plugins::{LoadOutcome, PluginHost, PluginSettings, Trust};
 use mortise_plugin::Role;
 
@@ -24,19 +27,25 @@ pub(super) fn validate(
     as_json: bool,
     path: &Path,
     plugin_paths: Vec<PathBuf>,
+    testing_url: Option<&str>,
 ) -> Result<(), Failure> {
-    let subject = Subject::read(path)?;
+    let testing_url = testing_url.map(TestingUrl::parse).transpose().map_err(Failure::usage)?;
+    let subject = Subject { testing_url, ..Subject::read(path)? };
     let are_named = !plugin_paths.is_empty();
     let plugins = load_plugins(plugin_paths);
-    let (is_valid, problems) = subject.check(&plugins)?;
+    let Verdict { is_valid, problems, runtimes } = subject.check(&plugins)?;
     let unchecked = unchecked(&subject.manifest, &plugins);
     let found = json!(problems);
     if as_json {
-        let answer = json!({ "valid": is_valid, "problems": found, "unchecked": unchecked });
+        let answer = json!({ "valid": is_valid, "problems": found, "unchecked": unchecked, "runtimes": runtimes });
         show::print(&format!("{answer:#}"))?;
     } else {
         for line in show::findings(&found, &subject.whereabouts) {
             show::print(&plain(&line))?;
+        }
+        for (function, chosen) in &runtimes {
+            let ChosenRuntime { runtime, why, .. } = chosen;
+            show::print(&plain(&format!("{function} runs in {}: {why}", runtime.name())))?;
         }
         if are_named {
             say_refused(&plugins);
@@ -66,6 +75,7 @@ pub(super) struct Subject {
     pub(super) manifest: String,
     /// Nothing when a manifest is checked alone.
     pub(super) files: Option<Vec<ArchiveFile>>,
+    pub(super) testing_url: Option<TestingUrl>,
     pub(super) whereabouts: show::Whereabouts,
 }
 
@@ -75,7 +85,12 @@ impl Subject {
         if is_manifest && !path.is_dir() {
             let manifest = path.display().to_string();
             let whereabouts = show::Whereabouts { manifest, top: String::new() };
-            return Ok(Subject { manifest: files::read_text(path)?, files: None, whereabouts });
+            return Ok(Subject {
+                manifest: files::read_text(path)?,
+                files: None,
+                testing_url: None,
+                whereabouts,
+            });
         }
         let refused = |error: crate::archive::ArchiveError| Failure::refused(error.to_string());
         let bytes = if path.is_dir() {
@@ -91,29 +106,45 @@ impl Subject {
         })?;
         let text = String::from_utf8(manifest.bytes.clone())
             .map_err(|_| Failure::refused(format!("{} is not UTF-8", manifest.path)))?;
-        Ok(Subject { manifest: text, files: Some(unpacked), whereabouts: whereabouts(path) })
+        Ok(Subject {
+            manifest: text,
+            files: Some(unpacked),
+            testing_url: None,
+            whereabouts: whereabouts(path),
+        })
     }
 
-    fn check(&self, plugins: &PluginHost) -> Result<(bool, Vec<Problem>), Failure> {
+    fn check(&self, plugins: &PluginHost) -> Result<Verdict, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| Failure::failed(error.to_string()))?;
         let now_ms = Clock::System.now_ms();
         let unknown = UnknownTypes::AreSkipped;
-        Ok(match &self.files {
-            None => {
-                let checked = check_manifest(&self.manifest, plugins, unknown, now_ms);
-                let (manifest, problems) = runtime.block_on(checked);
-                (manifest.is_some(), problems)
-            }
-            Some(files) => {
-                let checked = check(&self.manifest, files, plugins, unknown, now_ms);
-                let checked = runtime.block_on(checked);
-                (checked.is_right(), checked.problems)
-            }
-        })
+        if let (None, None) = (&self.files, &self.testing_url) {
+            let checked = check_manifest(&self.manifest, plugins, unknown, now_ms);
+            let (manifest, problems) = runtime.block_on(checked);
+            let is_valid = manifest.is_some();
+            return Ok(Verdict { is_valid, problems, runtimes: BTreeMap::new() });
+        }
+        let material = Material {
+            manifest: self.manifest.clone(),
+            files: self.files.clone().unwrap_or_default(),
+            testing_url: self.testing_url.clone(),
+            // The host that counts is the daemon's, which may be another one.
+            has_node: true,
+        };
+        let checked = runtime.block_on(check(&material, plugins, unknown, now_ms));
+        let is_valid = checked.is_right();
+        Ok(Verdict { is_valid, problems: checked.problems, runtimes: checked.runtimes })
     }
+}
+
+/// What a check found.
+struct Verdict {
+    is_valid: bool,
+    problems: Vec<Problem>,
+    runtimes: BTreeMap<String, ChosenRuntime>,
 }
 
 fn load_plugins(paths: Vec<PathBuf>) -> PluginHost {

@@ -8,6 +8,7 @@ mod ids;
 pub mod inputs;
 #[cfg(test)]
 mod inputs_tests;
+pub mod operation_inputs;
 pub mod plan;
 mod plan_sections;
 #[cfg(test)]

@@ -154,7 +154,11 @@ pub(super) fn explain(error: reqwest::Error, url: &Url) -> EgressError {
         }
         cause = it.source();
     }
-    EgressError::Failed { host: host_of(url), reason: chain(&error) }
+    let (host, reason) = (host_of(url), chain(&error));
+    match error.is_connect() {
+        true => EgressError::NoConnection { host, reason },
+        false => EgressError::Failed { host, reason },
+    }
 }
 
 fn chain(error: &dyn Error) -> String {

@@ -95,7 +95,15 @@ pub enum EgressError {
         /// The limit.
         limit: usize,
     },
-    /// No connection, or no HTTP on it.
+    /// No connection: the request has reached nobody.
+    #[error("{host}: {reason}")]
+    NoConnection {
+        /// The host as written in the request.
+        host: String,
+        /// What the layers below say.
+        reason: String,
+    },
+    /// No HTTP on the connection, or not all of it.
     #[error("{host}: {reason}")]
     Failed {
         /// The host as written in the request.
@@ -109,7 +117,9 @@ impl EgressError {
     /// Whether the same request may work later.
     pub fn is_transient(&self) -> bool {
         match self {
-            EgressError::TimedOut { .. } | EgressError::Failed { .. } => true,
+            EgressError::TimedOut { .. }
+            | EgressError::NoConnection { .. }
+            | EgressError::Failed { .. } => true,
             EgressError::InvalidRequest(_)
             | EgressError::Refused(_)
             | EgressError::TooLarge { .. } => false,

@@ -32,6 +32,11 @@ impl VersionContext {
     pub fn runtime(&self, function: &str) -> Runtime {
         self.runtimes.get(function).map_or(Runtime::Quickjs, |it| it.runtime)
     }
+
+    /// The file that is started for a function, for the runtimes that have one.
+    pub fn entry(&self, function: &str) -> Option<&str> {
+        self.runtimes.get(function)?.entry.as_deref()
+    }
 }
 
 /// A snap-in, as far as running its functions goes.

@@ -6,12 +6,15 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use crate::clock::Clock;
+use crate::functions::packages::Packages;
 use crate::store::{PruneCursor, Store, StoreError};
 
 /// How often the room on the disk is looked at.
 const LOOK_AT_SPACE: Duration = Duration::from_secs(1);
 /// How often old rows are looked for.
 const PRUNE: Duration = Duration::from_secs(10 * 60);
+/// How often files of versions are looked at that nobody wants any more.
+const TIDY: Duration = Duration::from_secs(30);
 /// Rows that one transaction looks at, so that it delays nobody.
 const CHUNK: usize = 500;
 
@@ -21,6 +24,15 @@ pub async fn watch_space(store: Arc<Store>) {
     loop {
         ticks.tick().await;
         store.check_space();
+    }
+}
+
+/// Removes files of versions for ever that were in use when they were to go.
+pub async fn keep_tidy(packages: Packages) {
+    let mut ticks = tokio::time::interval(TIDY);
+    loop {
+        ticks.tick().await;
+        packages.tidy();
     }
 }
 

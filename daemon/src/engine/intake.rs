@@ -16,10 +16,11 @@ use mortise_plugin::{
 use serde::de::IgnoredAny;
 
 use super::dispatcher::{Dispatcher, EventAtHand, QueuedRun};
+use super::invocation::too_large;
 use super::routes::{OpenSource, Routes};
 use super::source_log::{OpenState, SourceLogs};
 use crate::clock::Clock;
-use crate::model::event::{Cause, DEV_OID};
+use crate::model::event::{Cause, DEV_OID, MOST_PAYLOAD_BYTES};
 use crate::model::id::{EventId, SourceId};
 use crate::plugins::{CallError, EffectLimits, PerformEffect, call_with_effects};
 use crate::store::{
@@ -222,10 +223,15 @@ impl Intake {
         output: &SourceOutput,
         body: &Bytes,
     ) -> Result<Vec<NewEvent>, IntakeError> {
-        planned(source, output, body).map_err(|problem| {
-            source.log.add(self.clock.now_ms(), LogLevel::Error, &problem);
+        let now_ms = self.clock.now_ms();
+        let events = planned(source, output, body).map_err(|problem| {
+            source.log.add(now_ms, LogLevel::Error, &problem);
             IntakeError::Broken(problem)
-        })
+        })?;
+        for event in events.iter().filter(|it| it.payload.len() > MOST_PAYLOAD_BYTES) {
+            source.log.add(now_ms, LogLevel::Error, &too_large(event.payload.len()));
+        }
+        Ok(events)
     }
 
     pub(super) async fn accept(

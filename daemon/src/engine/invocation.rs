@@ -17,25 +17,24 @@ use super::contexts::{Contexts, SnapInContext, VersionContext};
 use super::dispatcher::{Execute, Execution, StartedAttempt};
 use super::handed_out::{HandedOut, Running};
 use super::keyrings::{KeyringError, Keyrings, ResolvedKeyring};
+use super::remote_call::RemoteCall;
+use super::runtimes::{Means, Runtimes};
 use crate::clock::Clock;
 use crate::config::FunctionSettings;
-use crate::functions::kind::RunnerKind;
 use crate::functions::outcome::{Failure, FailureKind, LogLevel, Outcome, RunReport};
-use crate::functions::pool::{
-    CodeError, CodeSource, Invocation, LoadedCode, Pool, SecretTexts, mask,
-};
+use crate::functions::pool::{Invocation, Pool, SecretTexts, mask};
 use crate::lifecycle::run::RetryPolicy;
 use crate::model::actor::Actor;
-use crate::model::event::DEV_OID;
+use crate::model::event::{DEV_OID, MOST_PAYLOAD_BYTES};
 use crate::model::http::EgressRules;
 use crate::model::id::{IdSource, KeyringId, RunId, ServiceAccountId, SnapInId, VersionId};
 use crate::model::manifest::Function;
 use crate::model::run::{
-    AttemptOutcome, RunError, RunHead, RunLogLine, RunOutput, RunRequest, RunTrigger,
+    Attempt, AttemptOutcome, RunError, RunHead, RunLogLine, RunOutput, RunRequest, RunTrigger,
 };
 use crate::random::RandomPool;
 use crate::secrets::ServiceTokens;
-use crate::store::{BlobHash, Store, StoreError};
+use crate::store::{Store, StoreError};
 
 /// Calls functions.
 #[derive(Clone)]
@@ -52,7 +51,9 @@ pub struct Parts {
     pub store: Arc<Store>,
     /// Manifests and code.
     pub contexts: Arc<Contexts>,
-    /// The runtime.
+    /// What functions run by.
+    pub runtimes: Runtimes,
+    /// The runner processes.
     pub runners: Arc<Pool>,
     /// Secrets for functions.
     pub keyrings: Keyrings,
@@ -86,6 +87,9 @@ pub struct Call {
     pub actor: Option<Actor>,
     /// For a function that does not say how long it may take; the settings when absent.
     pub default_timeout: Option<Duration>,
+    /// When the attempt ended that asked for keyrings, tokens and inputs to be made anew before this
+    /// one, milliseconds of the Unix epoch.
+    pub refresh_since_ms: Option<u64>,
     /// The configuration that a hook is asked about, when that is not the stored one.
     pub proposed: Option<Arc<SnapInContext>>,
     /// The inputs before the proposed ones, for the update hook.
@@ -128,6 +132,7 @@ impl Call {
             source_id,
             actor: None,
             default_timeout: None,
+            refresh_since_ms: None,
             proposed: None,
             previous_inputs: None,
             offered: None,
@@ -174,10 +179,16 @@ impl Execute for Invoker {
         let this = self.clone();
         async move {
             match this.parts.event_of(&attempt) {
+                // Here rather than where events come in, so that a retry and a replay end the same way.
+                Ok(Ok((_, payload))) if payload.len() > MOST_PAYLOAD_BYTES => {
+                    not_started(failed("payload_too_large", too_large(payload.len())))
+                }
                 Ok(Ok((event_type, payload))) => {
                     let source_id = automation_of(&attempt.head.trigger).unwrap_or_default();
                     let StartedAttempt { run, head, .. } = attempt;
-                    this.call(Call::new(run, head, payload, event_type, source_id)).await
+                    let refresh_since_ms = refresh_wanted(&head.attempts);
+                    let call = Call::new(run, head, payload, event_type, source_id);
+                    this.call(Call { refresh_since_ms, ..call }).await
                 }
                 Ok(Err(outcome)) => not_started(outcome),
                 Err(error) => {
@@ -221,6 +232,9 @@ impl Parts {
 
     async fn call(&self, call: Call, running: &Running) -> Result<Execution, StoreError> {
         let head = &call.head;
+        if call.refresh_since_ms.is_some() {
+            self.contexts.forget(head.snap_in);
+        }
         let Some(version) = self.contexts.version(head.version)? else {
             let message = format!("version {} is not there any more", head.version);
             return Ok(not_started(failed("not_found", message)));
@@ -233,10 +247,13 @@ impl Parts {
             let message = format!("snap-in {} is not there any more", head.snap_in);
             return Ok(not_started(failed("not_found", message)));
         };
-        let Some((function, code)) = version.manifest.function(&head.function).zip(version.code)
-        else {
+        let Some(function) = version.manifest.function(&head.function) else {
             let message = format!("version {} has no function `{}`", head.version, head.function);
             return Ok(not_started(failed("not_found", message)));
+        };
+        let means = match self.runtimes.of(&version, function) {
+            Ok(means) => means,
+            Err(why) => return Ok(not_started(failed("load", format!("cannot run it: {why}")))),
         };
         let policy = self.policy(function);
         let keyrings = match self.keyrings_for(&call, &version, &snap_in).await? {
@@ -251,24 +268,36 @@ impl Parts {
         let event = self.event_object(&call, &version, &snap_in, &keyrings, &tokens);
         let secrets = masked_texts(tokens, &keyrings);
         let started_ms = self.clock.now_ms();
-        let report = self
-            .runners
-            .invoke(Invocation {
-                run_id: call.run.to_string(),
-                snap_in: head.snap_in,
-                version: head.version,
-                runtime: RunnerKind::Quickjs,
-                code: Arc::new(StoredCode { contexts: self.contexts.clone(), hash: code }),
-                function: head.function.clone(),
-                event,
-                timeout: self.timeout(function, &call),
-                memory_bytes: self.memory_bytes(function),
-                fresh: function.fresh_context,
-                egress: self.egress.clone(),
-                secrets,
-                on_log: None,
-            })
-            .await;
+        let timeout = self.timeout(function, &call);
+        let report = match means {
+            Means::Runner { runtime, code } => {
+                self.runners
+                    .invoke(Invocation {
+                        run_id: call.run.to_string(),
+                        snap_in: head.snap_in,
+                        version: head.version,
+                        runtime,
+                        code,
+                        function: head.function.clone(),
+                        event,
+                        timeout,
+                        memory_bytes: self.memory_bytes(function),
+                        fresh: function.fresh_context,
+                        egress: self.egress.clone(),
+                        secrets,
+                        on_log: None,
+                    })
+                    .await
+            }
+            Means::Remote(url) => {
+                let (run, trigger, payload) = (call.run, &head.trigger, &call.payload);
+                let call = RemoteCall { url, run, trigger, payload, event, timeout, secrets };
+                match self.runtimes.remote.call(call).await {
+                    Ok(report) => report,
+                    Err(not_begun) => return Ok(not_started(not_begun)),
+                }
+            }
+        };
         let report = mask(report, with_parts(running.secrets()).into()).await;
         Ok(executed(report, policy, started_ms))
     }
@@ -294,8 +323,19 @@ impl Parts {
     ) -> Result<Result<Vec<ResolvedKeyring>, KeyringError>, StoreError> {
         let package = snap_in.record.package;
         let bindings = snap_in.keyrings(&version.manifest);
-        let is_hook = matches!(call.head.trigger, RunTrigger::Hook { .. });
-        let mut keyrings = if is_hook {
+        if let Some(since_ms) = call.refresh_since_ms {
+            match self.keyrings.renew_older(&bindings, since_ms).await {
+                Ok(()) => {}
+                Err(KeyringError::Store(error)) => return Err(error),
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        // So do the pages on which snap-ins are configured that do not function yet.
+        let mends = matches!(
+            call.head.trigger,
+            RunTrigger::Hook { .. } | RunTrigger::ConfigurationPage { .. }
+        ) || !snap_in.record.state.runs_start();
+        let mut keyrings = if mends {
             self.keyrings.usable(&bindings, package).await?.0
         } else {
             match self.keyrings.resolve(&bindings, package).await {
@@ -477,23 +517,6 @@ fn add_texts(document: Value, texts: &mut Vec<Zeroizing<String>>) {
     }
 }
 
-/// The code of a version in the store, read when a process needs it.
-struct StoredCode {
-    contexts: Arc<Contexts>,
-    hash: BlobHash,
-}
-
-impl CodeSource for StoredCode {
-    fn load(&self) -> BoxFuture<'_, Result<LoadedCode, CodeError>> {
-        async {
-            let code = self.contexts.code(self.hash);
-            let code = code.map_err(|error| CodeError::NotNow(error.to_string()))?;
-            Ok(LoadedCode::Prepared(Arc::new(code)))
-        }
-        .boxed()
-    }
-}
-
 fn executed(report: RunReport, policy: RetryPolicy, started_ms: u64) -> Execution {
     let logs = report
         .logs
@@ -523,6 +546,32 @@ fn executed(report: RunReport, policy: RetryPolicy, started_ms: u64) -> Executio
         Outcome::Interrupted { reason } => (AttemptOutcome::Interrupted { reason }, None),
     };
     Execution { outcome, output: RunOutput { result, logs, requests }, policy }
+}
+
+/// When the last attempt that counts ended, if it asked for a refresh. `attempts` ends with the one
+/// that is about to start.
+fn refresh_wanted(attempts: &[Attempt]) -> Option<u64> {
+    let before = attempts.split_last()?.1.iter().rev();
+    for attempt in before {
+        match &attempt.outcome {
+            Some(AttemptOutcome::Failed(error)) => {
+                return attempt.ended_ms.filter(|_| error.retry && error.refresh);
+            }
+            // What was asked for is still to be done.
+            Some(AttemptOutcome::Postponed { .. } | AttemptOutcome::Interrupted { .. }) | None => {}
+            Some(AttemptOutcome::Succeeded | AttemptOutcome::Cancelled { .. }) => return None,
+        }
+    }
+    None
+}
+
+/// Why a function is not run for an event.
+pub(super) fn too_large(bytes: usize) -> String {
+    format!(
+        "the payload of the event is {bytes} bytes of JSON: automations are run for at most \
+         {MOST_PAYLOAD_BYTES}. The event is stored; have the source send less, or hand over an address \
+         from which the function fetches the rest"
+    )
 }
 
 /// The longest target and the longest error that are kept of a request, bytes.

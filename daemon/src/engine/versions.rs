@@ -5,11 +5,15 @@ use std::sync::Arc;
 
 use mortise_plugin::Role;
 
+use super::version_files::{self, of_archive};
+use super::version_runtimes::{Settled, in_file, settle};
 use crate::archive::{ArchiveFile, content_hash};
-use crate::functions::code::{self, Code, CodeProblem};
-use crate::manifest::{self, Parsed, Problem, Severity};
+use crate::functions::code::CodeProblem;
+use crate::functions::packages::PackageFile;
+use crate::functions::remote::TestingUrl;
+use crate::manifest::{self, Parsed, Places, Problem, Severity};
 use crate::model::id::PackageId;
-use crate::model::manifest::{Manifest, Runtime};
+use crate::model::manifest::{ChosenRuntime, Manifest};
 use crate::plugins::{OpenError, PluginHost};
 use crate::script::Program;
 use crate::store::{BlobHash, NewVersion, Store, StoreError, VersionCreation};
@@ -19,14 +23,38 @@ use crate::store::{BlobHash, NewVersion, Store, StoreError, VersionCreation};
 pub struct Upload {
     /// The package it is added to.
     pub package: PackageId,
+    /// What it is made of.
+    pub material: Material,
+    /// Name of the principal that uploads it.
+    pub uploaded_by: String,
+}
+
+/// What a version is made of.
+#[derive(Clone, Debug)]
+pub struct Material {
     /// The manifest, YAML.
     pub manifest: String,
     /// The files of its archive.
     pub files: Vec<ArchiveFile>,
     /// Where events are posted for functions with the runtime `remote`.
-    pub testing_url: Option<String>,
-    /// Name of the principal that uploads it.
-    pub uploaded_by: String,
+    pub testing_url: Option<TestingUrl>,
+    /// Whether Node.js is there for it.
+    pub has_node: bool,
+}
+
+impl Material {
+    /// What tells versions apart: SHA-256 over manifest, files and testing URL, hex.
+    pub fn identity(&self) -> String {
+        use sha2::{Digest, Sha256};
+        let mut hash = Sha256::new();
+        hash.update(Sha256::digest(&self.manifest));
+        hash.update(content_hash(&self.files));
+        // Without one it is what it was before there were any.
+        if let Some(url) = &self.testing_url {
+            hash.update(Sha256::digest(url.as_str()));
+        }
+        hex::encode(hash.finalize())
+    }
 }
 
 /// What became of an upload.
@@ -63,6 +91,16 @@ pub async fn check_manifest(
     unknown_types: UnknownTypes,
     now_ms: u64,
 ) -> (Option<Manifest>, Vec<Problem>) {
+    let (manifest, problems, _) = read_manifest(text, plugins, unknown_types, now_ms).await;
+    (manifest, problems)
+}
+
+async fn read_manifest(
+    text: &str,
+    plugins: &PluginHost,
+    unknown_types: UnknownTypes,
+    now_ms: u64,
+) -> (Option<Manifest>, Vec<Problem>, Places) {
     let Parsed { manifest, partial, mut problems, places } = manifest::parse(text);
     let mut broken = false;
     let read = manifest.as_ref().or(partial.as_ref());
@@ -114,7 +152,7 @@ pub async fn check_manifest(
         }
     }
     problems.sort_by_key(|it| (it.line, it.column));
-    (manifest.filter(|_| !broken), problems)
+    (manifest.filter(|_| !broken), problems, places)
 }
 
 /// The jq programs of a manifest, with their paths.
@@ -155,7 +193,9 @@ fn inner_path(source: &str, path: &str) -> String {
 #[derive(Debug)]
 pub struct Checked {
     /// The version-to-be; nothing when something is wrong.
-    right: Option<(Manifest, Option<Code>)>,
+    right: Option<(Manifest, Settled)>,
+    /// What runs each function, as far as that is clear.
+    pub runtimes: BTreeMap<String, ChosenRuntime>,
     /// Everything there is to say, the manifest's first.
     pub problems: Vec<Problem>,
 }
@@ -169,15 +209,34 @@ impl Checked {
 
 /// Checks a manifest and the files that it comes with, and stores nothing.
 pub async fn check(
-    manifest: &str,
-    files: &[ArchiveFile],
+    material: &Material,
     plugins: &PluginHost,
     unknown_types: UnknownTypes,
     now_ms: u64,
 ) -> Checked {
-    let (manifest, mut problems) = check_manifest(manifest, plugins, unknown_types, now_ms).await;
-    let code = prepare(files, manifest.as_ref(), &mut problems);
-    Checked { right: manifest.zip(code), problems }
+    let text = &material.manifest;
+    let (manifest, problems, places) = read_manifest(text, plugins, unknown_types, now_ms).await;
+    let files: Vec<PackageFile> = material.files.iter().cloned().map(of_archive).collect();
+    let (has_url, has_node) = (material.testing_url.is_some(), material.has_node);
+    // Parsing all code of an archive takes a while; the thread serves others meanwhile.
+    let settling = tokio::task::spawn_blocking(move || {
+        let mut problems = problems;
+        let settled = settle(manifest.as_ref(), &places, files, has_url, has_node, &mut problems);
+        (manifest, settled, problems)
+    });
+    match settling.await {
+        Ok((manifest, settled, problems)) => {
+            let runtimes = settled.runtimes.clone();
+            let right = manifest.filter(|_| settled.is_right).map(|it| (it, settled));
+            Checked { right, runtimes, problems }
+        }
+        Err(error) => {
+            let message = format!("checking the files failed: {error}");
+            let problem = CodeProblem { file: String::new(), line: 1, column: 1, message };
+            let problems = vec![in_file(problem)];
+            Checked { right: None, runtimes: BTreeMap::new(), problems }
+        }
+    }
 }
 
 /// Checks an upload and stores it when nothing is wrong with it.
@@ -187,108 +246,54 @@ pub async fn create(
     store: &Store,
     now_ms: u64,
 ) -> Result<Uploaded, StoreError> {
-    let unknown = UnknownTypes::AreWrong;
-    let checked = check(&upload.manifest, &upload.files, plugins, unknown, now_ms).await;
-    let Checked { right: Some((manifest, code)), problems: warnings } = checked else {
+    let Upload { package, material, uploaded_by } = upload;
+    let checked = check(&material, plugins, UnknownTypes::AreWrong, now_ms).await;
+    let Checked { right: Some((manifest, settled)), mut problems, .. } = checked else {
         return Ok(Uploaded::Refused { problems: checked.problems });
     };
+    let content_hash = material.identity();
+    let Settled { code, runtimes, on_disk, .. } = settled;
+    let files = match on_disk {
+        Some(files) => match pack_all(files).await {
+            Ok(packed) => Some(store_blob(store, packed).await?),
+            Err(message) => {
+                let problem = CodeProblem { file: String::new(), line: 1, column: 1, message };
+                problems.push(in_file(problem));
+                return Ok(Uploaded::Refused { problems });
+            }
+        },
+        None => None,
+    };
     let code = match code {
-        Some(code) => Some(store_code(store, code.to_bytes()).await?),
+        Some(code) => Some(store_blob(store, code.to_bytes()).await?),
         None => None,
     };
     let new = NewVersion {
-        package: upload.package,
-        content_hash: identity(&upload.manifest, &upload.files),
-        manifest_text: upload.manifest,
+        package,
+        content_hash,
+        manifest_text: material.manifest,
         manifest,
         code,
-        files: None,
-        testing_url: upload.testing_url,
-        runtimes: BTreeMap::new(),
-        warnings: warnings.iter().map(Problem::to_string).collect(),
-        created_by: upload.uploaded_by,
+        files,
+        testing_url: material.testing_url.map(|it| it.as_str().to_owned()),
+        runtimes,
+        warnings: problems.iter().map(Problem::to_string).collect(),
+        created_by: uploaded_by,
     };
     let creation = store.write(move |tables| tables.create_version(&new)).await?;
-    Ok(Uploaded::Version { creation, warnings })
+    Ok(Uploaded::Version { creation, warnings: problems })
 }
 
-/// The prepared code; the outer nothing means that it is wrong, the inner that there is none.
-fn prepare(
-    files: &[ArchiveFile],
-    manifest: Option<&Manifest>,
-    problems: &mut Vec<Problem>,
-) -> Option<Option<Code>> {
-    let in_functions = |message: String| Problem {
-        severity: Severity::Error,
-        file: None,
-        line: 1,
-        column: 1,
-        path: "functions".to_owned(),
-        message,
-        allowed: Vec::new(),
-    };
-    let functions = manifest.map(|it| it.functions.as_slice()).unwrap_or_default();
-    let mut right = true;
-    for function in functions {
-        match function.runtime {
-            Runtime::Auto | Runtime::Quickjs => {}
-            Runtime::Node | Runtime::Process | Runtime::Remote => {
-                right = false;
-                problems.push(in_functions(format!(
-                    "function `{}` asks for a runtime that this daemon does not have; it has \
-                     quickjs",
-                    function.name
-                )));
-            }
-        }
-    }
-    if files.is_empty() {
-        if let Some(function) = functions.first() {
-            problems.push(in_functions(format!(
-                "the manifest declares function `{}`, but no files were given: send the archive \
-                 with its code",
-                function.name
-            )));
-            return None;
-        }
-        return right.then_some(None);
-    }
-    let files = files.iter().map(|it| (it.path.clone(), it.bytes.clone())).collect();
-    match code::prepare(files) {
-        Ok(code) => right.then_some(Some(code)),
-        Err(found) => {
-            problems.extend(found.into_iter().map(in_file));
-            None
-        }
-    }
+async fn pack_all(files: Vec<PackageFile>) -> Result<Vec<u8>, String> {
+    let packed = tokio::task::spawn_blocking(move || version_files::pack(files)).await;
+    packed.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
 }
 
-fn in_file(problem: CodeProblem) -> Problem {
-    Problem {
-        severity: Severity::Error,
-        file: Some(problem.file).filter(|it| !it.is_empty()),
-        line: problem.line.max(1),
-        column: problem.column.max(1),
-        path: String::new(),
-        message: problem.message,
-        allowed: Vec::new(),
-    }
-}
-
-async fn store_code(store: &Store, bytes: Vec<u8>) -> Result<BlobHash, StoreError> {
+async fn store_blob(store: &Store, bytes: Vec<u8>) -> Result<BlobHash, StoreError> {
     let hash = BlobHash::of(&bytes);
     let bytes: Arc<[u8]> = bytes.into();
     store.write(move |tables| tables.put_blob(hash, &bytes)).await?;
     Ok(hash)
-}
-
-/// What tells versions apart: SHA-256 over manifest and files, hex.
-pub fn identity(manifest: &str, files: &[ArchiveFile]) -> String {
-    use sha2::{Digest, Sha256};
-    let mut hash = Sha256::new();
-    hash.update(Sha256::digest(manifest));
-    hash.update(content_hash(files));
-    hex::encode(hash.finalize())
 }
 
 #[cfg(test)]

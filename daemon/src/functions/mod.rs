@@ -12,10 +12,13 @@
 //!     └─ Fetch (the daemon's egress) ◄───────────┘ fetch
 //! ```
 
+pub mod choice;
 pub mod code;
 pub mod kind;
 pub mod outcome;
+pub mod packages;
 pub mod pool;
 mod protocol;
+pub mod remote;
 pub mod runner;
 pub mod sandbox;

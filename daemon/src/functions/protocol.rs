@@ -26,6 +26,13 @@ pub(super) const WINDOW: usize = 256 * 1024;
 pub(super) enum ToRunner {
     /// The code of the runs that follow; the body is prepared code.
     Code,
+    /// Something to be compiled, for a process that does nothing else ever: files, with the prepared
+    /// code that they are part of as the body, or with no files the runtime's own scripts.
+    Compile { files: Vec<String> },
+    /// What a [`FromRunner::Compiled`] answered for the runtime's own scripts.
+    OwnCompiled,
+    /// What a [`FromRunner::Compiled`] answered, for the code that was sent last.
+    Compiled,
     /// One run; the body is the event, a JSON object.
     Run(RunHeader),
     /// The answer to a [`FromRunner::Fetch`]; the body is the response's.
@@ -73,6 +80,10 @@ pub(super) enum FromRunner {
     Taken { id: u64, bytes: usize },
     /// The connection is not wanted any more; what was sent before still goes out.
     Close { id: u64 },
+    /// The answer to [`ToRunner::Compile`]; the body is the compiled files.
+    Compiled,
+    /// Files that a first run had to compile itself, when that was worth telling.
+    Loaded { files: Vec<String> },
     /// Console output of a run that is still going.
     Logs(Vec<LogLine>),
     /// The run is over; the body is its result, when there is no failure.

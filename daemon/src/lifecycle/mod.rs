@@ -4,5 +4,7 @@
 //! state with effects, or to a refusal that says why. Every case is named.
 
 pub mod hook_answer;
+pub mod operation_output;
 pub mod run;
 pub mod snap_in;
+pub mod system_update;

@@ -9,8 +9,10 @@ use crate::model::manifest::{
 use super::descriptors::descriptor;
 use super::fields::{Elsewhere, Fields, Reader};
 use super::keyrings::keyring_body;
-use super::names::{NameRule, Space, define};
+use super::names::{NameRule, Need, Space, define, use_name};
 use super::node::Node;
+use super::places::{key_place_below, member, place_below};
+use crate::snap_kit::{self, ProblemCode, Severity, Surroundings};
 
 const OPERATION_KEYS: &[Elsewhere] =
     &[(&["default_timeout"], "`execute_options`"), (&["fields"], "`inputs` or `outputs`")];
@@ -84,8 +86,47 @@ pub(super) fn snap_component(r: &mut Reader, node: &Node, path: &str) -> Option<
         initializer: fields.optional_reference(r, "initializer", Space::Function),
         snap_kit_body: fields.json(r, "snap_kit_body"),
     };
+    if let (Some(node), Some(body)) = (fields.get("snap_kit_body"), &component.snap_kit_body) {
+        check_body(r, node, &fields.path_of("snap_kit_body"), body, &component);
+    } else if component.initializer.is_none() {
+        let message =
+            "has neither an `initializer` nor a `snap_kit_body`: there is nothing to draw";
+        r.problems.warn(fields.place, path, message);
+    }
     fields.finish(r);
     Some(component)
+}
+
+/// A body that no function makes, which is therefore right or wrong once and for all.
+fn check_body(
+    r: &mut Reader,
+    node: &Node,
+    path: &str,
+    body: &serde_json::Value,
+    component: &SnapComponent,
+) {
+    let has_handler = component.snap_kit_action_name.is_some();
+    let surroundings = Surroundings { actions: None, has_handler };
+    for problem in snap_kit::check(body, surroundings).problems {
+        let is_key = problem.code == ProblemCode::UnknownProperty;
+        let find = if is_key { key_place_below } else { place_below };
+        let place = find(node, &problem.path);
+        let path = match problem.path.as_str() {
+            "" => path.to_owned(),
+            inner if inner.starts_with('[') => format!("{path}{inner}"),
+            inner => format!("{path}.{inner}"),
+        };
+        let allowed = problem.allowed.iter().map(String::as_str);
+        match problem.severity {
+            Severity::Error => r.problems.error_allowing(place, &path, problem.message, allowed),
+            Severity::Warning => r.problems.warn_allowing(place, &path, problem.message, allowed),
+        }
+    }
+    if let Some(name) = body.get("snap_in_action_name").and_then(serde_json::Value::as_str) {
+        let place = place_below(node, "snap_in_action_name");
+        let path = member(path, "snap_in_action_name");
+        use_name(r, Need::Known, Space::Action, name, place, path);
+    }
 }
 
 pub(super) fn configuration_handler(r: &mut Reader, top: &mut Fields<'_>) -> ConfigurationHandlers {

@@ -55,17 +55,9 @@ impl Places {
             return ((Place::START.line, Place::START.column), inner.is_none());
         };
         let path = self.moved_path(path);
-        let mut node = root;
-        for step in steps(&path) {
-            let next = match (&node.kind, step) {
-                (Kind::List(items), Step::Index(index)) => items.get(index),
-                (Kind::Map(_), Step::Key(key)) => node.entry(&key).map(|entry| &entry.value),
-                (Kind::Scalar(_) | Kind::List(_) | Kind::Map(_), _) => None,
-            };
-            let Some(next) = next else {
-                return ((node.place.line, node.place.column), inner.is_none());
-            };
-            node = next;
+        let (node, is_whole) = below(root, &path);
+        if !is_whole {
+            return ((node.place.line, node.place.column), inner.is_none());
         }
         let own = (node.place.line, node.place.column);
         let (Some((line, column)), Kind::Scalar(scalar)) = (inner, &node.kind) else {
@@ -97,6 +89,35 @@ impl Places {
             }
         }
     }
+}
+
+/// The value at a path below another, or the last one on the way to it, and which of the two.
+fn below<'n>(root: &'n Node, path: &str) -> (&'n Node, bool) {
+    let mut node = root;
+    for step in steps(path) {
+        let next = match (&node.kind, step) {
+            (Kind::List(items), Step::Index(index)) => items.get(index),
+            (Kind::Map(_), Step::Key(key)) => node.entry(&key).map(|entry| &entry.value),
+            (Kind::Scalar(_) | Kind::List(_) | Kind::Map(_), _) => None,
+        };
+        let Some(next) = next else { return (node, false) };
+        node = next;
+    }
+    (node, true)
+}
+
+/// Where the value at a path below another stands, or the nearest that is there.
+pub(super) fn place_below(root: &Node, path: &str) -> Place {
+    below(root, path).0.place
+}
+
+/// Where the key of such a value stands.
+pub(super) fn key_place_below(root: &Node, path: &str) -> Place {
+    let mut keys = steps(path);
+    let Some(Step::Key(last)) = keys.pop() else { return place_below(root, path) };
+    let end = path.rfind(['.', '[']).unwrap_or_default();
+    let (above, _) = below(root, &path[..end]);
+    above.entry(&last).map_or(above.place, |entry| entry.key_place)
 }
 
 /// The path of a member of a mapping.

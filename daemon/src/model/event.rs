@@ -7,6 +7,10 @@ use super::id::{RunId, SnapInId, SourceId};
 /// The organization that a host stands for, in payloads and events: there is one.
 pub const DEV_OID: &str = "org_local";
 
+/// The largest payload that a function is called with, as JSON (spec §2.5): an event with more is
+/// stored, and its runs fail without being run.
+pub const MOST_PAYLOAD_BYTES: usize = 262_144;
+
 /// How many hops a chain of causes may have: event, run, event that the run published, and so on.
 pub const MOST_HOPS: u8 = 16;
 

@@ -8,8 +8,9 @@ use serde_json::value::RawValue;
 
 use super::{OperationError, Operations};
 use crate::engine::invocation::Call;
+use crate::lifecycle::snap_in::Event;
 use crate::model::actor::Actor;
-use crate::model::event::Cause;
+use crate::model::event::{Cause, MOST_PAYLOAD_BYTES};
 use crate::model::id::{RunId, SnapInId, UserId};
 use crate::model::run::{
     AttemptOutcome, RunError, RunHead, RunLogLine, RunRequest, RunState, RunTrigger,
@@ -19,6 +20,8 @@ use crate::store::StoreError;
 /// A function to be called.
 #[derive(Clone, Debug)]
 pub struct Calling {
+    /// Its id, when the payload holds it; a new one otherwise.
+    pub run: Option<RunId>,
     /// The snap-in; it has to be ACTIVE.
     pub snap_in: SnapInId,
     /// Name of the function.
@@ -38,6 +41,8 @@ pub struct Calling {
     /// How long a function may take that does not say so itself; the setting
     /// `functions.call_timeout_seconds` when absent.
     pub default_timeout: Option<Duration>,
+    /// Whether it is for configuring the snap-in, which is possible before it is ACTIVE, too.
+    pub configures: bool,
     /// What led to the call.
     pub cause: Cause,
 }
@@ -52,6 +57,7 @@ impl Calling {
         cause: Cause,
     ) -> Calling {
         Calling {
+            run: None,
             snap_in,
             function,
             trigger,
@@ -61,6 +67,7 @@ impl Calling {
             user: None,
             actor: None,
             default_timeout: None,
+            configures: false,
             cause,
         }
     }
@@ -87,10 +94,15 @@ impl Operations {
     /// Calls a function and waits for its end.
     pub async fn call(&self, calling: Calling) -> Result<Called, OperationError> {
         let Calling { snap_in, function, trigger, payload, user, cause, .. } = calling;
-        let Calling { event_type, source_id, actor, default_timeout, .. } = calling;
+        let Calling { run, event_type, source_id, actor, default_timeout, .. } = calling;
         let present = self.look(snap_in)?;
+        if payload.len() > MOST_PAYLOAD_BYTES {
+            return Err(OperationError::PayloadTooLarge(payload.len()));
+        }
         let state = present.record.state;
-        if !state.runs_start() {
+        if calling.configures {
+            super::refuse_unless_allowed(&state, &Event::Configure)?;
+        } else if !state.runs_start() {
             return Err(OperationError::NotActive(state));
         }
         if !self.services.store.has_room() {
@@ -99,7 +111,7 @@ impl Operations {
         if present.version.manifest.function(&function).is_none() {
             return Err(OperationError::NoSuchFunction(function));
         }
-        let run = self.invoker.new_run();
+        let run = run.unwrap_or_else(|| self.invoker.new_run());
         let now_ms = self.services.clock.now_ms();
         let version = present.record.version;
         let mut head =

@@ -7,8 +7,10 @@
 
 mod calling;
 mod configure;
+mod displaying;
 mod keyrings;
 mod leases;
+mod system_update;
 mod upgrade;
 mod user_level;
 
@@ -23,17 +25,19 @@ use crate::actors::hooks::{self, HookCall};
 use crate::actors::{AskError, Find, Registry, Services};
 use crate::configuration::inputs::InputProblem;
 use crate::configuration::readiness::Missing;
+use crate::configuration::suggest::unknown;
 use crate::engine::contexts::{SnapInContext, VersionContext};
 use crate::engine::invocation::{Invoker, OfferedKeyring};
 use crate::engine::keyrings::{KeyringError, Keyrings};
 use crate::lifecycle::hook_answer::write_over;
 use crate::lifecycle::snap_in::{self, Event, Refusal};
-use crate::model::event::Cause;
+use crate::model::event::{Cause, MOST_PAYLOAD_BYTES};
 use crate::model::id::{RunId, SnapInId};
 use crate::model::manifest::HookType;
 use crate::model::snap_in::SnapInState;
 use crate::store::{SnapInRecord, StoreError};
 pub use calling::{Called, Calling};
+pub use displaying::{Displayed, Drawn, Pressed, Pressing, Reaction, Rendering, action_id};
 use leases::{Lease, Leases};
 pub use user_level::UserLevel;
 
@@ -72,9 +76,38 @@ pub enum OperationError {
     /// Functions run only while it is ACTIVE.
     #[error("the snap-in is {}: functions run only while it is ACTIVE", .0.name())]
     NotActive(SnapInState),
+    /// Nothing is run for it.
+    #[error(
+        "the payload is {0} bytes of JSON: functions are called with at most {MOST_PAYLOAD_BYTES}"
+    )]
+    PayloadTooLarge(usize),
     /// Its version has no function of that name.
     #[error("the version of this snap-in has no function `{0}`")]
     NoSuchFunction(String),
+    /// Its version has no component, page or action of that name.
+    #[error("{}", unknown(thing, name, known.iter().map(String::as_str)))]
+    NoSuchPart {
+        /// What.
+        thing: &'static str,
+        /// What it was called.
+        name: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// No function draws the component, and no body stands in the manifest.
+    #[error(
+        "the snap component `{0}` has neither an `initializer` nor a `snap_kit_body`: there is \
+         nothing to draw"
+    )]
+    NothingToDraw(String),
+    /// What people do where this is displayed goes to another action.
+    #[error("what people do here is sent to the snap-kit action `{0}`")]
+    AnotherAction(String),
+    /// What people do where this is displayed goes nowhere.
+    #[error(
+        "what people do here is sent to nobody: the manifest names no `snap_kit_action_name` for it"
+    )]
+    NoAction,
     /// It is of that version already.
     #[error("the snap-in is of this version already")]
     SameVersion,
@@ -121,6 +154,9 @@ pub enum OperationError {
     /// What was asked for is done, but a trigger URL is not registered.
     #[error("it is done, but {0}; it is tried again with the next activation")]
     Registration(String),
+    /// The snap-in cannot report this now.
+    #[error(transparent)]
+    Report(#[from] crate::lifecycle::system_update::Refused),
     /// An actor did not answer.
     #[error("{0} did not answer in time; try again")]
     NoAnswer(&'static str),

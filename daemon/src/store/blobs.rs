@@ -1,4 +1,4 @@
-//! Blobs: archives and prepared code, as hashed rows of at most 256 KiB.
+//! Blobs: files and prepared code of versions, as hashed rows of at most 256 KiB.
 //!
 //! Invariant: a blob's chunks are written before its row in `blobs`, and that before any row that
 //! refers to it. What nobody refers to is swept at start.
@@ -62,8 +62,8 @@ impl WriteTables<'_> {
         let mut wanted = HashSet::new();
         for row in self.versions()?.iter()? {
             let version: VersionRecord = super::record::decode(row?.1.value())?;
-            if let Some(code) = version.code {
-                wanted.insert(BlobHash::parse(&code)?.0);
+            for hash in version.code.iter().chain(&version.files) {
+                wanted.insert(BlobHash::parse(hash)?.0);
             }
         }
         let mut orphans = 0;

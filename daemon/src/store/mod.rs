@@ -12,6 +12,7 @@ mod authorizations;
 mod blobs;
 mod configure;
 mod database;
+mod displayed;
 mod envelopes;
 mod error;
 mod events;
@@ -64,8 +65,9 @@ pub use keyrings::{KeyringRemoval, KeyringSetting};
 pub use outbox::PendingEffect;
 pub use packages::{NewVersion, PackageDeletion, VersionCreation};
 pub use records::{
-    AuthorizationRecord, KeyringRecord, PackageRecord, PastVersion, SnapInRecord, SourceRecord,
-    TagRecord, TimerRecord, TokenRecord, UserRecord, UserSettingsRecord, VersionRecord,
+    AuthorizationRecord, DisplayedRecord, KeyringRecord, PackageRecord, PastVersion, SnapInRecord,
+    SourceRecord, TagRecord, TimerRecord, TokenRecord, UserRecord, UserSettingsRecord,
+    VersionRecord,
 };
 pub use retention::PruneCursor;
 pub use runs::{Claim, FinishedAttempt, OpenRun, Reopening, RunFilter, Settled};

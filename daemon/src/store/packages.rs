@@ -1,6 +1,6 @@
 //! Packages and their versions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use redb::ReadableTable;
 
@@ -205,6 +205,15 @@ impl ReadTables {
     /// A version.
     pub fn version(&self, id: VersionId) -> Result<Option<VersionRecord>, StoreError> {
         get(&self.table(schema::VERSIONS)?, id.0)
+    }
+
+    /// The blobs of files that versions have, hex.
+    pub fn files_of_versions(&self) -> Result<HashSet<String>, StoreError> {
+        let mut found = HashSet::new();
+        for row in self.table(schema::VERSIONS)?.iter()? {
+            found.extend(decode::<VersionRecord>(row?.1.value())?.files);
+        }
+        Ok(found)
     }
 
     /// Versions, of one package or of all.

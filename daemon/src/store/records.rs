@@ -10,7 +10,7 @@ use super::record::Record;
 use crate::lifecycle::snap_in::Effect;
 use crate::model::event::EventHead;
 use crate::model::id::{
-    AutomationId, KeyringId, PackageId, ServiceAccountId, SnapInId, SourceId, TagId, UserId,
+    AutomationId, KeyringId, PackageId, RunId, ServiceAccountId, SnapInId, SourceId, TagId, UserId,
     VersionId,
 };
 use crate::model::keyring::{ExternalOrganization, KeyringOwner, KeyringState};
@@ -271,6 +271,16 @@ pub struct UserSettingsRecord {
     pub detached_sources: Vec<SourceId>,
 }
 
+/// A snap-kit body that is displayed; the body itself is the tail.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DisplayedRecord {
+    /// The run that drew it; absent for one that stands in the manifest.
+    #[serde(default)]
+    pub run: Option<RunId>,
+    /// When, milliseconds of the Unix epoch.
+    pub displayed_ms: u64,
+}
+
 /// A tag: a name that things are marked with, one for the whole host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TagRecord {
@@ -333,6 +343,9 @@ impl Record for UserRecord {
 }
 impl Record for UserSettingsRecord {
     const NAME: &'static str = "user settings";
+}
+impl Record for DisplayedRecord {
+    const NAME: &'static str = "displayed body";
 }
 impl Record for TagRecord {
     const NAME: &'static str = "tag";

@@ -60,6 +60,9 @@ pub const USER_NAMES: NameTable = TableDefinition::new("user_names");
 pub const USER_SETTINGS: TableDefinition<(u128, u128), &[u8]> =
     TableDefinition::new("user_settings");
 
+/// Snap-kit bodies that are displayed, by snap-in id and place; the body is the record's tail.
+pub const DISPLAYED: TableDefinition<(u128, &str), &[u8]> = TableDefinition::new("displayed");
+
 /// Tags by id.
 pub const TAGS: RecordTable = TableDefinition::new("tags");
 /// Tags by name.

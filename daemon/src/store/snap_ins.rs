@@ -209,6 +209,7 @@ impl WriteTables<'_> {
             self.forget_names(&record)?;
             self.forget_keyrings(id, &record)?;
             self.forget_users(id)?;
+            self.forget_displayed(id)?;
         }
         // What events lead to depends on state and version only: an input that a function writes for
         // itself must not make every event on its way be planned anew.

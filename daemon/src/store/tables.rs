@@ -71,6 +71,7 @@ tables! {
     users: USERS<u128, &'static [u8]>;
     user_names: USER_NAMES<&'static str, u128>;
     user_settings: USER_SETTINGS<(u128, u128), &'static [u8]>;
+    displayed: DISPLAYED<(u128, &'static str), &'static [u8]>;
     tags: TAGS<u128, &'static [u8]>;
     tag_names: TAG_NAMES<&'static str, u128>;
     events: EVENTS<u128, &'static [u8]>;

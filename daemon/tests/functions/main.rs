@@ -4,6 +4,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "these tests measure real time")]
 
+mod compiled;
 mod contract;
 mod failures;
 mod harness;

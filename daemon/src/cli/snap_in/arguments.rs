@@ -20,20 +20,35 @@ pub(in crate::cli) struct ValueOptions {
     pub(in crate::cli) values: Option<PathBuf>,
 }
 
+/// What a version is made of.
+#[derive(Args, Clone, Debug)]
+pub(in crate::cli) struct Source {
+    /// A directory with manifest.yaml, a tar, tar.gz or zip archive of one, or a URL of that,
+    /// which the daemon fetches
+    #[arg(value_name = "DIR|FILE|URL", required_unless_present = "manifest")]
+    pub(in crate::cli) origin: Option<String>,
+    /// The manifest, when it is not in the archive, or alone with --testing-url
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) manifest: Option<PathBuf>,
+    /// The server, such as http://localhost:8000, to which events of functions in the runtime
+    /// `remote` are posted; may stand in place of an archive
+    #[arg(long, value_name = "URL")]
+    pub(in crate::cli) testing_url: Option<String>,
+    /// SHA-256 that the archive must have
+    #[arg(long, value_name = "HEX")]
+    pub(in crate::cli) sha256: Option<String>,
+}
+
 #[derive(Args, Clone, Debug)]
 pub(in crate::cli) struct Install {
-    /// A directory with manifest.yaml, an archive of one, or the URL of an archive
-    #[arg(value_name = "DIR|FILE|URL")]
-    pub(in crate::cli) origin: String,
+    #[command(flatten)]
+    pub(in crate::cli) source: Source,
     /// Slug of the package; made from the manifest's name when absent
     #[arg(long)]
     pub(in crate::cli) package: Option<String>,
     /// Where it is to live: stack/namespace/snap-in (default: `default/default/<package>`)
     #[arg(long)]
     pub(in crate::cli) scope: Option<String>,
-    /// SHA-256 that the archive must have
-    #[arg(long, value_name = "HEX")]
-    pub(in crate::cli) sha256: Option<String>,
     #[command(flatten)]
     pub(in crate::cli) values: ValueOptions,
     /// Ask only for what is missing, and not whether to go on
@@ -48,9 +63,13 @@ pub(in crate::cli) struct Install {
 pub(in crate::cli) struct Upgrade {
     /// Id or scope of the snap-in
     pub(in crate::cli) snap_in: String,
-    /// A directory, an archive, the URL of one, or a version that is there: its id or number
+    /// A directory, an archive, the URL of one, a manifest (with --testing-url), or a version that is
+    /// there: its id or number
     #[arg(value_name = "DIR|FILE|URL|VERSION")]
     pub(in crate::cli) to: String,
+    /// Where events of functions in the runtime `remote` are posted
+    #[arg(long, value_name = "URL")]
+    pub(in crate::cli) testing_url: Option<String>,
     /// SHA-256 that the archive must have
     #[arg(long, value_name = "HEX")]
     pub(in crate::cli) sha256: Option<String>,
@@ -175,6 +194,18 @@ A file of values, which others must not be able to read:
     Set(Set),
     /// Show everything about a snap-in on one page; name it by id or scope
     Show { snap_in: String },
+    /// Draw the page on which a snap-in is configured, when its author has made one
+    #[command(after_help = "Examples:
+  mortise snap-in page prod/payments/hello
+  mortise snap-in page prod/payments/hello --user
+  mortise snap-in page prod/payments/hello --user ada --json")]
+    Page {
+        /// Id or scope
+        snap_in: String,
+        /// The page of a user: his id or name, or your own when none is given
+        #[arg(long, value_name = "NAME", num_args = 0..=1)]
+        user: Option<Option<String>>,
+    },
     /// Install a version, in DRAFT
     Create {
         version: String,

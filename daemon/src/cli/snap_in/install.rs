@@ -10,7 +10,7 @@ use super::arguments::Install;
 use super::fill::{self, Keyrings, Thoroughness, Wanted};
 use super::given::Given;
 use super::needs::{Needs, Present};
-use super::origin::{self, Looked, Origin};
+use super::origin::{self, Looked};
 use super::{ask, finish, overview, settle};
 use crate::cli::Failure;
 use crate::cli::connection::Client;
@@ -22,8 +22,7 @@ use crate::model::scope::{Scope, is_segment};
 /// Installs, or goes on with an installation.
 pub(super) fn install(client: &Client, as_json: bool, options: &Install) -> Result<(), Failure> {
     let given = Given::read(&options.values)?;
-    let origin = Origin::of(&options.origin);
-    let looked = origin::look(client, &origin, options.sha256.as_deref())?;
+    let looked = origin::look(client, &options.source)?;
     let package = package_of(options, &looked)?;
     let scope = scope_of(options, &package)?;
     let wrong = fill::unknown_keyrings(&looked.manifest, &given);
@@ -56,7 +55,7 @@ fn package_of(options: &Install, looked: &Looked) -> Result<String, Failure> {
         return Ok(package.clone());
     }
     let from_name = looked.manifest.name.as_deref().and_then(origin::slug_of);
-    let file = Path::new(&options.origin).file_stem().and_then(|it| it.to_str());
+    let file = Path::new(options.source.shown()).file_stem().and_then(|it| it.to_str());
     from_name.or_else(|| origin::slug_of(file?)).ok_or_else(|| {
         Failure::usage("the manifest has no name that a package can have: name it with --package")
     })
@@ -239,7 +238,7 @@ impl Installation<'_> {
             "{scope} is of another version (number {number} of {slug}). To move it to this one: \
              mortise snap-in upgrade {scope} {}. To install this one beside it, name another place \
              with --scope",
-            self.options.origin
+            self.options.source.shown()
         ))
     }
 

@@ -65,6 +65,9 @@ pub(super) fn run(client: &Client, as_json: bool, command: SnapInCommand) -> Res
             let parameters = json!({ "id": snap_in, "force": force });
             configure::step(client, as_json, "delete", parameters)
         }
+        SnapInCommand::Page { snap_in, user } => {
+            crate::cli::snap_kit::page(client, as_json, &snap_in, user)
+        }
         SnapInCommand::Enable(options) => user::enable(client, as_json, &options),
         SnapInCommand::Disable { snap_in, user } => {
             user::disable(client, as_json, &snap_in, user.as_deref())

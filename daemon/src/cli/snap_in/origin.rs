@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use super::arguments::Source;
+
 use crate::cli::connection::Client;
 use crate::cli::show::{self, Whereabouts};
 use crate::cli::{Failure, files};
@@ -40,6 +42,20 @@ impl Origin {
     }
 }
 
+impl Source {
+    /// A directory, an archive or a URL, and nothing beside it.
+    pub(in crate::cli) fn of(origin: &str) -> Source {
+        let origin = Some(origin.to_owned());
+        Source { origin, manifest: None, testing_url: None, sha256: None }
+    }
+
+    /// What it is called in messages.
+    pub(in crate::cli) fn shown(&self) -> &str {
+        let manifest = self.manifest.as_deref().and_then(Path::to_str);
+        self.origin.as_deref().or(manifest).unwrap_or_default()
+    }
+}
+
 /// Something that a version can be made of, as the daemon sees it.
 pub(super) struct Looked {
     /// `archive` or `url`, and the hash that pins it.
@@ -52,15 +68,13 @@ pub(super) struct Looked {
 }
 
 /// Has the daemon check it, and stores nothing. A failure names everything that is wrong.
-pub(super) fn look(
-    client: &Client,
-    origin: &Origin,
-    sha256: Option<&str>,
-) -> Result<Looked, Failure> {
-    let mut upload = upload(origin, sha256)?;
-    let whereabouts = match origin {
-        Origin::Path(path) => whereabouts(path),
-        Origin::Url(_) | Origin::Version(_) | Origin::Number(_) => nowhere(),
+pub(super) fn look(client: &Client, source: &Source) -> Result<Looked, Failure> {
+    let mut upload = upload(source)?;
+    let whereabouts = match (&source.manifest, source.origin.as_deref().map(Origin::of)) {
+        (Some(manifest), _) => of_manifest(manifest),
+        (None, Some(Origin::Path(path))) if is_manifest(&path) => of_manifest(&path),
+        (None, Some(Origin::Path(path))) => whereabouts(&path),
+        (None, Some(Origin::Url(_) | Origin::Version(_) | Origin::Number(_)) | None) => nowhere(),
     };
     let answer = client.slow_call("checking", "versions.validate", &upload)?;
     let findings = show::findings(&answer["problems"], &whereabouts);
@@ -68,40 +82,64 @@ pub(super) fn look(
         let message = format!("{}\nnothing was created", findings.join("\n"));
         return Err(Failure::refused(message));
     }
-    let text = answer["manifest"].as_str().unwrap_or_default();
+    // It is answered when it was not sent.
+    let text = answer["manifest"].as_str().or(upload["manifest"].as_str());
+    let manifest = read_manifest(text.unwrap_or_default())?;
     // So that what is created is what was looked at, whatever the URL gives next time.
     upload["sha256"] = answer["sha256"].clone();
     Ok(Looked {
         upload,
-        manifest: read_manifest(text)?,
+        manifest,
         content_hash: answer["content_hash"].as_str().unwrap_or_default().to_owned(),
         warnings: findings,
     })
 }
 
-/// What is sent: the archive, or its URL, and the hash that it must have.
-pub(in crate::cli) fn upload(origin: &Origin, sha256: Option<&str>) -> Result<Value, Failure> {
-    let mut upload = match origin {
-        Origin::Path(path) if is_other_url(path) => {
+/// What is sent: manifest, archive or its URL, the hash that it must have, and the testing URL.
+pub(in crate::cli) fn upload(source: &Source) -> Result<Value, Failure> {
+    let mut upload = match source.origin.as_deref().map(Origin::of) {
+        Some(Origin::Path(path)) if is_other_url(&path) => {
             let message = format!("cannot fetch {}: only http and https", path.display());
             return Err(Failure::usage(message));
         }
-        Origin::Path(path) => json!({ "archive": files::archive(path)? }),
-        Origin::Url(url) => json!({ "url": url }),
-        Origin::Version(_) | Origin::Number(_) => {
+        Some(Origin::Path(path)) if is_manifest(&path) => {
+            json!({ "manifest": files::read_text(&path)? })
+        }
+        Some(Origin::Path(path)) => json!({ "archive": files::archive(&path)? }),
+        Some(Origin::Url(url)) => json!({ "url": url }),
+        Some(Origin::Version(_) | Origin::Number(_)) => {
             return Err(Failure::usage("expected a directory, an archive or a URL"));
         }
+        None => json!({}),
     };
-    if let Some(sha256) = sha256 {
+    if let Some(manifest) = &source.manifest {
+        upload["manifest"] = json!(files::read_text(manifest)?);
+    }
+    if let Some(sha256) = &source.sha256 {
         upload["sha256"] = json!(sha256);
     }
+    if let Some(url) = &source.testing_url {
+        upload["testing_url"] = json!(url);
+    }
     Ok(upload)
+}
+
+/// A manifest alone, for functions that run elsewhere.
+fn is_manifest(path: &Path) -> bool {
+    path.extension().is_some_and(|it| it == "yaml" || it == "yml") && !path.is_dir()
+}
+
+fn of_manifest(path: &Path) -> Whereabouts {
+    Whereabouts { manifest: path.display().to_string(), top: String::new() }
 }
 
 /// Whether this is a URL that nothing is fetched from, rather than a path.
 fn is_other_url(path: &Path) -> bool {
     path.to_str().is_some_and(|it| it.contains("://")) && !path.exists()
 }
+
+/// What takes long there.
+const CREATING: &str = "creating the version: checking its code, installing what it needs from npm";
 
 /// Makes a version of an upload, or finds the one with this content.
 pub(in crate::cli) fn create(
@@ -110,7 +148,7 @@ pub(in crate::cli) fn create(
     package: &str,
 ) -> Result<Value, Failure> {
     upload["package"] = json!(package);
-    client.slow_call("creating the version", "versions.create", &upload)
+    client.slow_call(CREATING, "versions.create", &upload)
 }
 
 /// A manifest that the daemon has accepted.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::arguments::{Rollback, Upgrade};
+use super::arguments::{Rollback, Source, Upgrade};
 use super::configure::manifest_of;
 use super::fill::{self, Keyrings, Wanted};
 use super::given::Given;
@@ -305,7 +305,12 @@ fn version_for(
             )))
         }
         Origin::Path(_) | Origin::Url(_) => {
-            let looked = origin::look(client, &origin, options.sha256.as_deref())?;
+            let source = Source {
+                sha256: options.sha256.clone(),
+                testing_url: options.testing_url.clone(),
+                ..Source::of(&options.to)
+            };
+            let looked = origin::look(client, &source)?;
             for warning in &looked.warnings {
                 eprintln!("{}", plain(warning));
             }

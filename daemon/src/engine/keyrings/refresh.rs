@@ -4,7 +4,7 @@
 //! Invariant: tokens that a server has given are on the disk before anybody gets to use them, because
 //! the ones before them may be void from then on.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -130,6 +130,36 @@ impl Keyrings {
                 Err(error)
             }
         }
+    }
+
+    /// Renews the access tokens among `bindings` that were given before `since_ms`, whether or not
+    /// they are due: a function has found that one is of no use. What the snap-in can do without may
+    /// fail; the rest is an error, because the function would only find the same again.
+    pub async fn renew_older(
+        &self,
+        bindings: &BTreeMap<String, KeyringId>,
+        since_ms: u64,
+    ) -> Result<(), KeyringError> {
+        for id in bindings.values() {
+            let Some(record) = self.0.parts.store.read(|tables| tables.keyring(*id))? else {
+                continue;
+            };
+            // Somebody else may have renewed it since: of many runs that failed, one has to.
+            let is_old = record.refreshable
+                && record.state == KeyringState::Ready
+                && record.changed_ms <= since_ms;
+            if !is_old || self.standing(&record)? == Standing::Kept {
+                continue;
+            }
+            match self.renewed(*id, record.generation, Occasion::Asked).await {
+                Ok(_) => {}
+                Err(problem) if self.can_do_without(&record, &problem)? => {
+                    tracing::debug!(keyring = %id, %problem, "a keyring was not renewed");
+                }
+                Err(problem) => return Err(problem),
+            }
+        }
+        Ok(())
     }
 
     /// Renews the access token now, whether or not it is due.

@@ -5,12 +5,14 @@
 //! between its files. Must never run any of it, and must not be trusted by a runner more than the
 //! archive it was made from.
 
+mod for_node;
 mod lines;
 mod resolve;
 mod script;
 
 use std::collections::BTreeMap;
 
+pub use self::for_node::{NodeFile, for_node};
 pub use self::lines::LineMap;
 pub use self::resolve::Unresolved;
 
@@ -102,6 +104,11 @@ impl Code {
     /// The main module of the package, if it has one.
     pub fn main(&self) -> Option<&str> {
         self.main.as_deref()
+    }
+
+    /// All files, and how each is loaded.
+    pub fn paths(&self) -> impl Iterator<Item = (&str, FileKind)> {
+        self.files.iter().map(|(path, file)| (path.as_str(), file.kind))
     }
 
     /// One file, by its path in the archive.

@@ -150,6 +150,47 @@ fn prepare_typescript(
     kind: Option<FileKind>,
     problems: &mut Vec<CodeProblem>,
 ) -> Option<CodeFile> {
+    print_typescript(
+        path,
+        text,
+        kind,
+        problems,
+        |_, program| drop_attributes(program),
+        |printed| {
+            let lines = printed.map.map(|map| {
+                LineMap::new(map.get_tokens().map(|token| lines::Token {
+                    generated: (token.get_dst_line(), token.get_dst_col()),
+                    source: (token.get_src_line(), token.get_src_col()),
+                }))
+            });
+            let prelude = match printed.node_names.as_slice() {
+                [] => String::new(),
+                names => format!("const {{{}}} = import.meta.commonjs;", names.join(",")),
+            };
+            // The prelude stands on the first line, so that no line moves.
+            CodeFile { kind: printed.kind, text: format!("{prelude}{}", printed.code), lines }
+        },
+    )
+}
+
+/// TypeScript turned into JavaScript.
+pub(super) struct Printed<'a> {
+    pub kind: FileKind,
+    pub code: String,
+    /// What it uses of CommonJS although it is an ES module.
+    pub node_names: Vec<&'static str>,
+    pub map: Option<oxc_sourcemap::SourceMap<'a>>,
+}
+
+/// Turns TypeScript into JavaScript; `change` sees the parsed program first.
+pub(super) fn print_typescript<T>(
+    path: &str,
+    text: &str,
+    kind: Option<FileKind>,
+    problems: &mut Vec<CodeProblem>,
+    change: impl for<'a> FnOnce(&'a Allocator, &mut Program<'a>),
+    then: impl FnOnce(Printed<'_>) -> T,
+) -> Option<T> {
     let allocator = Allocator::default();
     let before = problems.len();
     let options = ParseOptions { allow_return_outside_function: true, ..ParseOptions::default() };
@@ -159,7 +200,7 @@ fn prepare_typescript(
         return None;
     }
     let mut program = parsed.program;
-    drop_attributes(&mut program);
+    change(&allocator, &mut program);
     let kind = typescript_kind(&program, parsed.module_record.has_module_syntax, kind);
     let checked = SemanticBuilder::new()
         .with_check_syntax_error(true)
@@ -191,9 +232,9 @@ fn prepare_typescript(
     if problems.len() > before {
         return None;
     }
-    let prelude = match kind {
+    let node_names = match kind {
         FileKind::Module => node_names_used(&program, &transformed.scoping),
-        FileKind::CommonJs | FileKind::Json => String::new(),
+        FileKind::CommonJs | FileKind::Json => Vec::new(),
     };
     let options = CodegenOptions { source_map_path: Some(path.into()), ..Default::default() };
     let printed = Codegen::new()
@@ -201,14 +242,7 @@ fn prepare_typescript(
         .with_source_text(text)
         .with_scoping(Some(transformed.scoping))
         .build(&program);
-    let lines = printed.map.map(|map| {
-        LineMap::new(map.get_tokens().map(|token| lines::Token {
-            generated: (token.get_dst_line(), token.get_dst_col()),
-            source: (token.get_src_line(), token.get_src_col()),
-        }))
-    });
-    // The prelude stands on the first line, so that no line moves.
-    Some(CodeFile { kind, text: format!("{prelude}{}", printed.code), lines })
+    Some(then(Printed { kind, code: printed.code, node_names, map: printed.map }))
 }
 
 /// As [`without_attributes`], in the tree that is printed anew.
@@ -241,9 +275,9 @@ fn typescript_kind(
     }
 }
 
-/// What TypeScript compiled to CommonJS finds around it and an ES module does not: a line that
-/// fetches it, for the names that are used.
-fn node_names_used(program: &Program<'_>, scoping: &Scoping) -> String {
+/// What TypeScript compiled to CommonJS finds around it and an ES module does not, as far as it is
+/// used.
+fn node_names_used(program: &Program<'_>, scoping: &Scoping) -> Vec<&'static str> {
     let unresolved = scoping.root_unresolved_references();
     let requires = program.body.iter().any(|it| match it {
         Statement::TSImportEqualsDeclaration(it) => {
@@ -259,10 +293,7 @@ fn node_names_used(program: &Program<'_>, scoping: &Scoping) -> String {
             names.push(name);
         }
     }
-    if names.is_empty() {
-        return String::new();
-    }
-    format!("const {{{}}} = import.meta.commonjs;", names.join(","))
+    names
 }
 
 fn calls_require(program: &Program<'_>) -> bool {

@@ -44,6 +44,8 @@ pub(super) struct Conversation<'a> {
     deadline: Instant,
     outgoing: BytesMut,
     logs: Vec<LogLine>,
+    /// The files that are worth having compiled.
+    pub(super) loaded: Option<Vec<String>>,
     requests: Requests,
     fetches: FuturesUnordered<BoxFuture<'a, (u64, Result<FetchResult, Aborted>)>>,
     waiting: VecDeque<(u64, FetchHeader, Bytes)>,
@@ -67,6 +69,7 @@ impl<'a> Conversation<'a> {
             deadline: Instant::now() + invocation.timeout,
             outgoing: Bytes::from(outgoing).into(),
             logs: Vec::new(),
+            loaded: None,
             requests: Requests::new(),
             fetches: FuturesUnordered::new(),
             waiting: VecDeque::new(),
@@ -136,7 +139,11 @@ impl<'a> Conversation<'a> {
         body: Bytes,
     ) -> Result<Option<(Outcome, AfterRun)>, Break> {
         match header {
-            FromRunner::Hello { .. } => Err(Break::Lost),
+            FromRunner::Hello { .. } | FromRunner::Compiled => Err(Break::Lost),
+            FromRunner::Loaded { files } => {
+                self.loaded = Some(files);
+                Ok(None)
+            }
             FromRunner::Logs(lines) => {
                 self.log(lines);
                 Ok(None)

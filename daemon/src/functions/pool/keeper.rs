@@ -15,12 +15,15 @@ use tokio::sync::oneshot;
 
 use crate::functions::kind::RunnerKind;
 use crate::functions::runner::SUBCOMMAND;
+use crate::functions::runner::node::NodeStart;
 
 /// What every runner is started with.
 #[derive(Clone, Debug)]
 pub(super) struct Program {
     pub path: PathBuf,
     pub address_space: u64,
+    pub node: Option<PathBuf>,
+    pub own_origin: Option<String>,
 }
 
 /// What a runner is to be.
@@ -29,6 +32,33 @@ pub(super) struct Wanted {
     pub kind: RunnerKind,
     /// The folder that it is for; nothing for a kind without one, or to see its sandbox only.
     pub folder: Option<PathBuf>,
+    /// How much memory its runs may use, for a kind that has to know from the start.
+    pub memory_bytes: u64,
+    /// npm's script, for a Node.js that puts packages together.
+    pub npm: Option<PathBuf>,
+}
+
+impl Wanted {
+    /// A process that shows its sandbox only.
+    pub(super) fn probe(kind: RunnerKind) -> Wanted {
+        Wanted { kind, folder: None, memory_bytes: 0, npm: None }
+    }
+
+    /// What the kind takes beside the folder.
+    fn extra(&self, program: &Program) -> Option<String> {
+        match (self.kind, &self.folder) {
+            (RunnerKind::Quickjs | RunnerKind::Process, _) | (RunnerKind::Node, None) => None,
+            (RunnerKind::Node, Some(_)) => {
+                let start = NodeStart {
+                    node: program.node.clone(),
+                    memory_bytes: self.memory_bytes,
+                    own_origin: program.own_origin.clone(),
+                    npm: self.npm.clone(),
+                };
+                Some(serde_json::to_string(&start).expect("it holds nothing that JSON cannot"))
+            }
+        }
+    }
 }
 
 /// A process that was just started and has not spoken yet.
@@ -131,6 +161,7 @@ fn start(program: &Program, wanted: &Wanted) -> std::io::Result<Started> {
         .arg(program.address_space.to_string())
         .arg(wanted.kind.name())
         .args(&wanted.folder)
+        .args(wanted.extra(program))
         .env_clear()
         .env("TZ", "UTC")
         .current_dir("/")
@@ -142,15 +173,20 @@ fn start(program: &Program, wanted: &Wanted) -> std::io::Result<Started> {
     Ok(Started { child: Unclaimed(Some(child)), socket, errors })
 }
 
-/// What a process said on standard error, at most a page of it.
+/// What a process said last on standard error, at most a page of it.
 pub(super) fn last_words(errors: &mut std::io::PipeReader) -> String {
-    let mut bytes = [0; 4096];
-    let mut length = 0;
-    while let Some(rest) = bytes.get_mut(length..)
-        && !rest.is_empty()
-        && let Ok(read @ 1..) = errors.read(rest)
+    const PAGE: usize = 4096;
+    // A pipe holds no more; somebody may still be writing.
+    const MOST: usize = 1024 * 1024;
+    let mut words = Vec::new();
+    let mut chunk = [0; PAGE];
+    let mut total = 0;
+    while total < MOST
+        && let Ok(read @ 1..) = errors.read(&mut chunk)
     {
-        length += read;
+        total += read;
+        words.extend_from_slice(&chunk[..read]);
+        words.drain(..words.len().saturating_sub(PAGE));
     }
-    String::from_utf8_lossy(&bytes[..length]).trim().to_owned()
+    String::from_utf8_lossy(&words).trim().to_owned()
 }

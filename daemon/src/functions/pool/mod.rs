@@ -5,6 +5,7 @@
 //! deadline, a run has its own and is killed soon after it, and the line of those who wait is
 //! limited.
 
+mod compiled;
 mod conversation;
 mod invocation;
 mod keeper;
@@ -18,24 +19,26 @@ mod tests;
 mod tunnels;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 
+use self::compiled::CompiledCodes;
 pub use self::invocation::{
     CodeError, CodeSource, Connection, Fetch, Invocation, LoadedCode, LogListener, PackageFolder,
 };
 use self::keeper::{Keeper, Program, Wanted};
 use self::places::{Answer, Asked, Given, Occupant, Places, Ticketed};
-use self::process::Process;
+use self::process::{CompiledParts, Process};
 pub use self::redact::{SecretTexts, mask};
 use self::requests::Said;
 use super::kind::RunnerKind;
 use super::outcome::{Failure, FailureKind, Outcome, RunReport};
 use super::sandbox::SandboxReport;
-use crate::model::id::SnapInId;
+use crate::model::id::{SnapInId, VersionId};
 
 /// How the pool is set up.
 #[derive(Clone, Debug)]
@@ -54,6 +57,10 @@ pub struct PoolOptions {
     pub output_bytes: u64,
     /// The address space that no process can exceed, whatever a function's own limit.
     pub address_space_bytes: u64,
+    /// The executable of Node.js; the usual places when nothing is given.
+    pub node: Option<PathBuf>,
+    /// Scheme, host and port of the daemon's own URL, to which connections need no encryption.
+    pub own_origin: Option<String>,
 }
 
 impl Default for PoolOptions {
@@ -67,6 +74,8 @@ impl Default for PoolOptions {
             idle_time: Duration::from_secs(60),
             output_bytes: 1024 * 1024,
             address_space_bytes: 8 * 1024 * 1024 * 1024,
+            node: None,
+            own_origin: None,
         }
     }
 }
@@ -96,14 +105,27 @@ struct Shared {
     runtime: tokio::runtime::Handle,
     given_back: Notify,
     stop: watch::Sender<bool>,
+    compiled: CompiledCodes,
+    // The runtime's own scripts, once they are compiled.
+    own_compiled: OnceLock<Vec<u8>>,
+    own_begun: AtomicBool,
+    // Compiling is nobody's run: one at a time, beside the places.
+    compiling: tokio::sync::Mutex<()>,
 }
+
+/// How long compiling the code of a version may take.
+const COMPILE_TIME: Duration = Duration::from_secs(30);
 
 impl Pool {
     /// Sets the pool up; starts no process yet. Must be called within a tokio runtime, which has to
     /// live as long as the pool.
     pub fn new(options: PoolOptions, fetch: Arc<dyn Fetch>) -> std::io::Result<Pool> {
-        let program =
-            Program { path: options.program.clone(), address_space: options.address_space_bytes };
+        let program = Program {
+            path: options.program.clone(),
+            address_space: options.address_space_bytes,
+            node: options.node.clone(),
+            own_origin: options.own_origin.clone(),
+        };
         let shared = Arc::new(Shared {
             keeper: Keeper::start_thread(program)?,
             fetch,
@@ -111,6 +133,10 @@ impl Pool {
             runtime: tokio::runtime::Handle::current(),
             given_back: Notify::new(),
             stop: watch::Sender::new(false),
+            compiled: CompiledCodes::default(),
+            own_compiled: OnceLock::new(),
+            own_begun: AtomicBool::new(false),
+            compiling: tokio::sync::Mutex::default(),
             options,
         });
         shared.runtime.spawn(sweep(Arc::downgrade(&shared), shared.options.idle_time));
@@ -119,7 +145,7 @@ impl Pool {
 
     /// Starts one process to see what the kernel enforces on it, filters of the service included.
     pub async fn probe(&self, kind: RunnerKind) -> Result<SandboxReport, String> {
-        let wanted = Wanted { kind, folder: None };
+        let wanted = Wanted::probe(kind);
         let process = self.shared.start(SnapInId(0), wanted).await;
         let process = process.map_err(|error| error.to_string())?;
         Ok(process.sandbox().clone())
@@ -155,6 +181,11 @@ impl Pool {
             self.shared.stop.send_replace(true);
             self.shared.quiet().await;
         }
+    }
+
+    /// Versions whose code is at hand compiled.
+    pub fn compiled_versions(&self) -> usize {
+        self.shared.compiled.count()
     }
 
     /// What the pool is doing now.
@@ -224,6 +255,46 @@ impl Shared {
         Ok(Lease { pool: Arc::clone(self), ticket, process: grant.into_process() })
     }
 
+    /// Has files of a version compiled, in a process that has run and will run nothing of it.
+    async fn compile_code(
+        self: Arc<Shared>,
+        version: VersionId,
+        files: Vec<String>,
+        code: Arc<Vec<u8>>,
+    ) {
+        match self.compile(files, &code).await {
+            Some(compiled) => self.compiled.keep(version, compiled),
+            // Nothing depends on it: the source is used, and it is not tried again.
+            None => tracing::warn!(%version, "the code of a version was not compiled"),
+        }
+    }
+
+    async fn compile_own(self: Arc<Shared>) {
+        if let Some(compiled) = self.compile(Vec::new(), &[]).await {
+            let _first = self.own_compiled.set(compiled);
+        }
+    }
+
+    async fn compile(&self, files: Vec<String>, code: &[u8]) -> Option<Vec<u8>> {
+        let mut stop = self.stop.subscribe();
+        let compiled = async {
+            let _turn = self.compiling.lock().await;
+            let wanted = Wanted::probe(RunnerKind::Quickjs);
+            let process = self.start(SnapInId(0), wanted).await?;
+            if check_sandbox(&self.options, process.sandbox()).is_err() {
+                return Err(std::io::Error::other("the sandbox is not whole"));
+            }
+            let compiled = tokio::time::timeout(COMPILE_TIME, process.compile(files, code)).await;
+            compiled.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
+        };
+        tokio::select! {
+            compiled = compiled => {
+                compiled.inspect_err(|error| tracing::warn!(%error, "no compiled code")).ok()
+            }
+            _stopped = stop.wait_for(|it| *it) => None,
+        }
+    }
+
     async fn quiet(&self) {
         loop {
             let given_back = self.given_back.notified();
@@ -274,7 +345,8 @@ struct Lease {
 impl Lease {
     async fn run(&mut self, invocation: &Invocation) -> (Outcome, Said) {
         let nothing = Said { logs: Vec::new(), requests: Vec::new() };
-        let at_hand = self.process.take().filter(Process::is_ready);
+        let fits = |it: &Process| it.is_ready() && it.fits(invocation);
+        let at_hand = self.process.take().filter(fits);
         let is_warm = at_hand.as_ref().is_some_and(|it| it.version() == Some(invocation.version));
         let code = if is_warm {
             None
@@ -297,7 +369,25 @@ impl Lease {
         }
         let pool = &self.pool;
         let stop = pool.stop.subscribe();
-        process.run(invocation, code, pool.options.output_bytes, pool.fetch.as_ref(), stop).await
+        let version = invocation.version;
+        let lacks_code = code.is_some() || process.lacks_compiled();
+        let own = process.lacks_own().then(|| pool.own_compiled.get()).flatten();
+        let compiled = CompiledParts {
+            own: own.map(Vec::as_slice),
+            code: lacks_code.then(|| pool.compiled.of(version)).flatten(),
+        };
+        let fetch = pool.fetch.as_ref();
+        let output_bytes = pool.options.output_bytes;
+        let ended = process.run(invocation, code, compiled, output_bytes, fetch, stop).await;
+        if let Some((files, code)) = process.take_loaded()
+            && pool.compiled.begin(version)
+        {
+            pool.runtime.spawn(Arc::clone(pool).compile_code(version, files, code));
+        }
+        if process.lacks_own() && !pool.own_begun.swap(true, Ordering::Relaxed) {
+            pool.runtime.spawn(Arc::clone(pool).compile_own());
+        }
+        ended
     }
 
     async fn start(
@@ -309,7 +399,12 @@ impl Lease {
             Some(LoadedCode::Folder(folder)) => Some(folder.path.clone()),
             Some(LoadedCode::Prepared(_)) | None => None,
         };
-        let wanted = Wanted { kind: invocation.runtime, folder };
+        let wanted = Wanted {
+            kind: invocation.runtime,
+            folder,
+            memory_bytes: invocation.memory_bytes,
+            npm: None,
+        };
         self.pool.start(invocation.snap_in, wanted).await.map_err(|error| {
             tracing::error!(%error, "no runner process");
             Outcome::Interrupted { reason: format!("no runner process: {error}") }

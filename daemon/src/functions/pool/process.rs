@@ -6,11 +6,12 @@
 
 use std::io;
 use std::process::{Child, ExitStatus};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use rustix::net::RecvFlags;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 
@@ -32,9 +33,13 @@ const START_TIME: Duration = Duration::from_secs(10);
 pub(super) struct Process {
     snap_in: SnapInId,
     kind: RunnerKind,
+    memory_bytes: u64,
     version: Option<VersionId>,
     /// Held, so that nobody takes its files away.
     code: Option<LoadedCode>,
+    has_compiled: bool,
+    has_own: bool,
+    loaded: Option<Vec<String>>,
     child: Option<Child>,
     keeper: Keeper,
     socket: UnixStream,
@@ -42,6 +47,12 @@ pub(super) struct Process {
     incoming: BytesMut,
     sandbox: SandboxReport,
     between_runs: bool,
+}
+
+/// What a process lacks of what is compiled.
+pub(super) struct CompiledParts<'a> {
+    pub own: Option<&'a [u8]>,
+    pub code: Option<Arc<Vec<u8>>>,
 }
 
 impl Occupant for Process {
@@ -64,14 +75,18 @@ impl Process {
         snap_in: SnapInId,
         wanted: Wanted,
     ) -> io::Result<Process> {
-        let kind = wanted.kind;
+        let Wanted { kind, memory_bytes, .. } = wanted;
         let Started { child, socket, errors } = keeper.start(wanted).await?;
         let socket = UnixStream::from_std(socket)?;
         let mut process = Process {
             snap_in,
             kind,
+            memory_bytes,
             version: None,
             code: None,
+            has_compiled: false,
+            has_own: false,
+            loaded: None,
             child: child.claim(),
             keeper: keeper.clone(),
             socket,
@@ -125,22 +140,75 @@ impl Process {
             && heard.is_err_and(|error| error == rustix::io::Errno::AGAIN)
     }
 
+    /// Whether it is what a run needs, its version aside.
+    pub(super) fn fits(&self, invocation: &Invocation) -> bool {
+        match self.kind {
+            RunnerKind::Quickjs | RunnerKind::Process => true,
+            // Its heap is measured out at its start, and it has one context for its life.
+            RunnerKind::Node => self.memory_bytes == invocation.memory_bytes && !invocation.fresh,
+        }
+    }
+
     /// Whether it may serve another run.
     pub(super) fn is_reusable(&self) -> bool {
         self.between_runs && self.child.is_some()
     }
 
-    /// Takes one run through the process. `code` is what it lacks of the run's version.
+    /// Whether it has the runtime's own scripts only as source.
+    pub(super) fn lacks_own(&self) -> bool {
+        self.kind == RunnerKind::Quickjs && !self.has_own
+    }
+
+    /// Whether it has its version only as source.
+    pub(super) fn lacks_compiled(&self) -> bool {
+        self.kind == RunnerKind::Quickjs && !self.has_compiled
+    }
+
+    /// What it told in its last run of files that are worth having compiled, with their code.
+    pub(super) fn take_loaded(&mut self) -> Option<(Vec<String>, Arc<Vec<u8>>)> {
+        let files = self.loaded.take()?;
+        match &self.code {
+            Some(LoadedCode::Prepared(code)) => Some((files, Arc::clone(code))),
+            Some(LoadedCode::Folder(_)) | None => None,
+        }
+    }
+
+    /// Has files compiled. The process is for nothing else, and ends after this.
+    pub(super) async fn compile(mut self, files: Vec<String>, code: &[u8]) -> io::Result<Vec<u8>> {
+        let mut outgoing = Vec::with_capacity(code.len() + 1024);
+        protocol::write_frame(&mut outgoing, &ToRunner::Compile { files }, code);
+        self.socket.write_all(&outgoing).await?;
+        loop {
+            let frame = protocol::read_frame::<FromRunner>(&self.incoming);
+            if let Some(frame) = frame.map_err(io::Error::other)? {
+                let FromRunner::Compiled = frame.header else {
+                    return Err(io::Error::other("it answered with something else"));
+                };
+                return Ok(self.incoming[frame.body].to_vec());
+            }
+            if self.socket.read_buf(&mut self.incoming).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    /// Takes one run through the process. `code` is what it lacks of the run's version, and
+    /// `compiled` goes with it.
     pub(super) async fn run(
         &mut self,
         invocation: &Invocation,
         code: Option<LoadedCode>,
+        CompiledParts { own, code: compiled }: CompiledParts<'_>,
         output_bytes: u64,
         fetch: &dyn Fetch,
         stop: watch::Receiver<bool>,
     ) -> (Outcome, Said) {
         self.between_runs = false;
         let mut outgoing = Vec::with_capacity(invocation.event.len() + 512);
+        if let Some(own) = own {
+            protocol::write_frame(&mut outgoing, &ToRunner::OwnCompiled, own);
+            self.has_own = true;
+        }
         if let Some(code) = code {
             let bytes = match &code {
                 LoadedCode::Prepared(bytes) => bytes.as_slice(),
@@ -149,6 +217,11 @@ impl Process {
             protocol::write_frame(&mut outgoing, &ToRunner::Code, bytes);
             self.version = Some(invocation.version);
             self.code = Some(code);
+            self.has_compiled = false;
+        }
+        if let Some(compiled) = compiled {
+            protocol::write_frame(&mut outgoing, &ToRunner::Compiled, &compiled);
+            self.has_compiled = true;
         }
         let header = RunHeader {
             function: invocation.function.clone(),
@@ -160,6 +233,7 @@ impl Process {
         protocol::write_frame(&mut outgoing, &ToRunner::Run(header), &invocation.event);
         let mut conversation = Conversation::new(invocation, fetch, outgoing);
         let end = conversation.hold(&mut self.socket, &mut self.incoming, stop).await;
+        self.loaded = conversation.loaded.take();
         let (said, redactor) = conversation.into_parts();
         let outcome = match end {
             Ok((outcome, after)) => {
@@ -195,13 +269,17 @@ impl Process {
             .iter()
             .chain([&Signal::SYS, &Signal::XCPU, &Signal::TRAP])
             .any(|it| Some(it.as_raw()) == signal);
-        let panicked = status.is_ok_and(|it| it.code().is_some_and(|code| code != 0));
-        if words.contains("memory allocation of") {
+        // Nobody from outside makes a process end by itself, whatever its status.
+        let ended_itself = status.is_ok_and(|it| it.code().is_some());
+        // The allocator's words, and those of V8.
+        let out_of_memory =
+            ["memory allocation of", "out of memory", "Allocation failed", "std::bad_alloc"];
+        if out_of_memory.iter().any(|it| words.contains(it)) {
             Outcome::Failed(Failure::new(
                 FailureKind::Memory,
                 "the function wanted more memory than its process may have",
             ))
-        } else if is_own_fault || panicked {
+        } else if is_own_fault || ended_itself {
             Outcome::Failed(Failure::new(
                 FailureKind::Crashed,
                 format!("the function brought its process down ({described})"),

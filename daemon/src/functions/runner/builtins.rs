@@ -11,7 +11,7 @@ use rquickjs::module::ModuleDef;
 use rquickjs::{Ctx, Exception, Module, Object, Result, Value};
 
 /// Modules that functions can have, without `node:`.
-pub(super) const AVAILABLE: [&str; 14] = [
+pub(in crate::functions) const AVAILABLE: [&str; 14] = [
     "assert",
     "buffer",
     "console",
@@ -29,7 +29,7 @@ pub(super) const AVAILABLE: [&str; 14] = [
 ];
 
 /// Whether `name` (without `node:`) is a module of Node.js that functions cannot have here.
-pub(super) fn is_other_node_module(name: &str) -> bool {
+pub(in crate::functions) fn is_other_node_module(name: &str) -> bool {
     const OTHER: [&str; 29] = [
         "async_hooks",
         "child_process",
@@ -64,9 +64,14 @@ pub(super) fn is_other_node_module(name: &str) -> bool {
     OTHER.contains(&name.split('/').next().unwrap_or(name))
 }
 
+/// The names of our scripts.
+pub(super) const SCRIPTS: [&str; 7] =
+    ["prelude", "builtins", "clone", "console", "fetch", "helpers", "process"];
+
 /// Our scripts, each an expression that is a function.
 pub(super) fn script(name: &str) -> Option<&'static str> {
     match name {
+        "prelude" => Some(include_str!("js/prelude.js")),
         "builtins" => Some(include_str!("js/builtins.js")),
         "clone" => Some(include_str!("js/clone.js")),
         "console" => Some(include_str!("js/console.js")),
@@ -75,6 +80,11 @@ pub(super) fn script(name: &str) -> Option<&'static str> {
         "process" => Some(include_str!("js/process.js")),
         _ => None,
     }
+}
+
+/// By which its frames are left out of stacks.
+pub(super) fn name_in_stacks(name: &str) -> String {
+    format!("mortise:{name}")
 }
 
 /// Puts one group of globals into the context.

@@ -23,6 +23,7 @@ use rquickjs::{
 use tokio::time::Instant;
 
 use super::budget::{Budget, BudgetAllocator};
+use super::bytecode::Compiled;
 use super::host::{Gone, Host};
 use super::log::RunLog;
 use super::modules::{ArchiveLoader, ArchiveResolver, Hooks, hook};
@@ -33,7 +34,7 @@ use crate::functions::outcome::{Failure, FailureKind, LogLevel, LogLine};
 use crate::functions::protocol::{FetchAnswer, RunHeader, ToRunner};
 
 /// Of the 8 MiB that a main thread usually has; native frames between checks need the rest.
-const STACK_BYTES: usize = 2 * 1024 * 1024;
+pub(super) const STACK_BYTES: usize = 2 * 1024 * 1024;
 
 pub(super) struct Engine {
     // Never dropped, see above.
@@ -59,11 +60,15 @@ pub(super) enum EngineEnd {
 impl Engine {
     pub(super) fn new(
         code: Rc<Code>,
+        [own, compiled]: [Rc<Compiled>; 2],
         host: Rc<Host>,
         memory_bytes: u64,
     ) -> Result<Engine, Failure> {
         let shared = Rc::new(Shared {
             code,
+            own,
+            compiled,
+            loaded: RefCell::default(),
             host,
             timers: RefCell::default(),
             log: RefCell::new(RunLog::new(Instant::now())),
@@ -121,6 +126,11 @@ impl Engine {
         let Engine { context: _, runtime: _, shared, runs: _ } = self;
         // What the engine's handlers hold of it stays as well.
         drop(shared);
+    }
+
+    /// The files that were compiled from their source, and the bytes of that.
+    pub(super) fn take_loaded(&self) -> (Vec<String>, usize) {
+        self.shared.loaded.take()
     }
 
     /// How many runs it has had.
@@ -312,7 +322,7 @@ impl Engine {
 
 fn prepare(ctx: &Ctx<'_>, shared: &Rc<Shared>) -> rquickjs::Result<()> {
     let native = natives::make(ctx, shared)?;
-    let prelude = natives::evaluate_own(ctx, "prelude", include_str!("js/prelude.js"))?;
+    let prelude = natives::evaluate_own(ctx, shared, "prelude")?;
     let prelude: Function = prelude.try_into_function().map_err(|_| rquickjs::Error::Unknown)?;
     let hooks: Object = prelude.call((native,))?;
     let hooks = Hooks {

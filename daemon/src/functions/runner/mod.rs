@@ -13,12 +13,15 @@
 
 mod budget;
 mod builtins;
+mod bytecode;
 mod engine;
 mod errors;
 mod host;
 mod log;
 mod modules;
 mod natives;
+pub(super) mod node;
+pub mod process;
 mod shared;
 mod timers;
 
@@ -26,6 +29,8 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
+pub(in crate::functions) use self::builtins::is_other_node_module;
+use self::bytecode::Compiled;
 use self::engine::{Engine, EngineEnd, EngineRun};
 use self::host::{Gone, Host};
 use super::code::Code;
@@ -34,21 +39,29 @@ use super::outcome::{Failure, FailureKind, LogLine};
 use super::protocol::{AfterRun, FromRunner, PROTOCOL, RunHeader, ToRunner};
 use super::sandbox;
 
+/// Whether functions of the embedded engine have a module of Node.js (named without `node:`).
+pub(in crate::functions) fn is_available_module(name: &str) -> bool {
+    builtins::AVAILABLE.contains(&name)
+}
+
 /// A warm context is thrown away after so many runs, so that what they leave behind is bounded.
 const RUNS_PER_CONTEXT: u32 = 1000;
+
+/// Less source than this is parsed about as fast as its compiled form is read.
+const WORTH_COMPILING: usize = 16 * 1024;
 
 /// A process in which engines were used up ends once so much memory is in use after a run.
 const MEMORY_LEFT_BEHIND: u64 = 48 * 1024 * 1024;
 
 /// The name of the hidden subcommand, before its arguments: the parent's process id, the most address
-/// space in bytes, the kind of runner, and the folder of its version for the kinds that have one.
+/// space in bytes, the kind of runner, and what that kind takes: the folder of its version, and more.
 pub const SUBCOMMAND: &str = "runner";
 
 /// The whole life of a runner process. `main` calls this before it does anything else when the
 /// first argument is [`SUBCOMMAND`].
 pub fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(2).collect();
-    let [parent, address_space, kind, folder @ ..] = arguments.as_slice() else {
+    let [parent, address_space, kind, rest @ ..] = arguments.as_slice() else {
         return ExitCode::from(64);
     };
     let (Ok(parent), Ok(address_space), Some(kind)) =
@@ -65,10 +78,8 @@ pub fn main() -> ExitCode {
     }
     match kind {
         RunnerKind::Quickjs => serve_quickjs(address_space),
-        RunnerKind::Node | RunnerKind::Process => {
-            let _ = folder;
-            ExitCode::from(64)
-        }
+        RunnerKind::Node => node::serve(rest),
+        RunnerKind::Process => ExitCode::from(64),
     }
 }
 
@@ -79,6 +90,8 @@ fn serve_quickjs(address_space: u64) -> ExitCode {
     let mut runner = Runner {
         host,
         code: None,
+        compiled: Rc::default(),
+        own: Rc::default(),
         engine: None,
         forgotten: 0,
         base_address_space: sandbox.address_space_in_use,
@@ -93,6 +106,8 @@ fn serve_quickjs(address_space: u64) -> ExitCode {
 struct Runner {
     host: Rc<Host>,
     code: Option<Rc<Code>>,
+    compiled: Rc<Compiled>,
+    own: Rc<Compiled>,
     engine: Option<Engine>,
     /// Engines that were used up; their memory is still in use.
     forgotten: u32,
@@ -111,6 +126,15 @@ impl Runner {
                         self.forget(engine);
                     }
                     self.code = Code::from_bytes(&body).ok().map(Rc::new);
+                    self.compiled = Rc::default();
+                }
+                // The engine that there is has loaded what it needs; the next one profits.
+                ToRunner::Compiled => self.compiled = Rc::new(Compiled::from_bytes(&body)),
+                ToRunner::OwnCompiled => self.own = Rc::new(Compiled::from_bytes(&body)),
+                ToRunner::Compile { files } => {
+                    self.compile(&files, &body);
+                    self.host.flush()?;
+                    return Ok(());
                 }
                 ToRunner::Run(header) => self.run(&header, body)?,
                 // The answer to a fetch of a run that is over.
@@ -121,6 +145,18 @@ impl Runner {
                 | ToRunner::Closed { .. } => {}
             }
         }
+    }
+
+    /// Answers with compiled code; the process ends then. Never in one that has had code of a
+    /// version to run: what such a process makes is not to be trusted.
+    fn compile(&self, files: &[String], code: &[u8]) {
+        let compiled = match Code::from_bytes(code) {
+            _ if self.code.is_some() => Vec::new(),
+            _ if files.is_empty() => bytecode::compile_own(&own_scripts()),
+            Ok(code) => bytecode::compile(&code, files),
+            Err(_) => Vec::new(),
+        };
+        self.host.queue(&FromRunner::Compiled, &compiled);
     }
 
     fn run(&mut self, header: &RunHeader, event: Vec<u8>) -> Result<(), Gone> {
@@ -152,6 +188,9 @@ impl Runner {
             return Ok(());
         };
         let EngineRun { result, logs, end } = run?;
+        if engine.runs() == 1 {
+            self.tell_loaded(&engine);
+        }
         let is_kept =
             end == EngineEnd::Reusable && !header.fresh && engine.runs() < RUNS_PER_CONTEXT;
         if is_kept {
@@ -161,6 +200,14 @@ impl Runner {
         }
         self.done(result, logs, self.after_run());
         Ok(())
+    }
+
+    /// Tells which files could have been had compiled.
+    fn tell_loaded(&self, engine: &Engine) {
+        let (files, bytes) = engine.take_loaded();
+        if bytes >= WORTH_COMPILING {
+            self.host.queue(&FromRunner::Loaded { files }, &[]);
+        }
     }
 
     fn forget(&mut self, engine: Engine) {
@@ -183,7 +230,8 @@ impl Runner {
                 "the version's prepared code cannot be read; create the version anew",
             ));
         };
-        Engine::new(Rc::clone(code), Rc::clone(&self.host), memory_bytes)
+        let compiled = [Rc::clone(&self.own), Rc::clone(&self.compiled)];
+        Engine::new(Rc::clone(code), compiled, Rc::clone(&self.host), memory_bytes)
     }
 
     fn done(&self, result: Result<String, Failure>, logs: Vec<LogLine>, after: AfterRun) {
@@ -204,6 +252,11 @@ impl Runner {
             sandbox::limit_address_space(self.base_address_space.saturating_add(limit));
         }
     }
+}
+
+fn own_scripts() -> Vec<(String, &'static str)> {
+    let named = |it: &str| Some((builtins::name_in_stacks(it), builtins::script(it)?));
+    builtins::SCRIPTS.into_iter().filter_map(named).collect()
 }
 
 /// Bytes that the allocator has given out, to the engines and to everything else.

@@ -12,8 +12,8 @@ use rquickjs::loader::{Loader, Resolver};
 use rquickjs::module::Declared;
 use rquickjs::{Ctx, Exception, JsLifetime, Module, Object, Result, Value};
 
-use super::builtins;
 use super::shared::Shared;
+use super::{builtins, bytecode};
 use crate::functions::code::{Code, FileKind, Unresolved};
 
 /// The functions of prelude.js that Rust calls.
@@ -103,7 +103,14 @@ impl Loader for ArchiveLoader {
         let code = Rc::clone(&self.0.code);
         match code.file(name) {
             Some(file) if file.kind == FileKind::Module => {
-                let module = Module::declare(ctx.clone(), name, file.text.as_str())?;
+                let compiled = self.0.compiled.file(name);
+                let module = match compiled.and_then(|it| bytecode::read_module(ctx, it)) {
+                    Some(module) => module,
+                    None => {
+                        self.0.note_loaded(name, &file.text);
+                        Module::declare(ctx.clone(), name, file.text.as_str())?
+                    }
+                };
                 let meta = module.meta()?;
                 let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
                 meta.set("url", format!("file:///{name}"))?;

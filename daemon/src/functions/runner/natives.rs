@@ -10,9 +10,9 @@ use rquickjs::function::{Func, Function, Opt};
 use rquickjs::{ArrayBuffer, Ctx, Exception, Module, Object, Promise, Result, TypedArray, Value};
 use tokio::time::Instant;
 
-use super::errors::{self, WRAPPER};
+use super::errors;
 use super::shared::Shared;
-use super::{builtins, modules};
+use super::{builtins, bytecode, modules};
 use crate::functions::outcome::{Failure, FailureKind, LogLevel};
 use crate::functions::protocol::{FetchHeader, FromRunner};
 
@@ -57,29 +57,27 @@ fn add_code<'js>(ctx: &Ctx<'js>, native: &Object<'js>, shared: &Rc<Shared>) -> R
 }
 
 fn add_modules<'js>(ctx: &Ctx<'js>, native: &Object<'js>, shared: &Rc<Shared>) -> Result<()> {
-    let code = Rc::clone(&shared.code);
+    let it = Rc::clone(shared);
     let compile = move |ctx: Ctx<'js>, name: String| -> Result<Function<'js>> {
-        let Some(file) = code.file(&name) else {
+        let Some(file) = it.code.file(&name) else {
             return Err(modules::throw_not_found(&ctx, "no such file"));
         };
-        // A first line for the shell is no JavaScript inside a function.
-        let comment = if file.text.starts_with("#!") { "//" } else { "" };
-        let source = format!("{}{comment}{}{}", WRAPPER.0, file.text, WRAPPER.1);
+        let compiled = it.compiled.file(&name);
+        if let Some(function) = compiled.and_then(|it| bytecode::read_script(&ctx, it)) {
+            return function.into_function().ok_or(rquickjs::Error::Unknown);
+        }
+        it.note_loaded(&name, &file.text);
         let mut options = EvalOptions::default();
         options.strict = false;
         options.filename = Some(name);
-        ctx.eval_with_options(source, options)
+        ctx.eval_with_options(bytecode::wrapped(file), options)
     };
     native.set("compile", Function::new(ctx.clone(), compile)?)?;
     let import = |ctx: Ctx<'js>, name: String| Module::import(&ctx, format!("/{name}"));
     native.set("import", Function::new(ctx.clone(), import)?)?;
     native.set("importSync", Function::new(ctx.clone(), import_sync)?)?;
-    let script = |ctx: Ctx<'js>, name: String| -> Result<Value<'js>> {
-        let Some(source) = builtins::script(&name) else {
-            return Err(Exception::throw_internal(&ctx, "no such script"));
-        };
-        evaluate_own(&ctx, &name, source)
-    };
+    let it = Rc::clone(shared);
+    let script = move |ctx: Ctx<'js>, name: String| evaluate_own(&ctx, &it, &name);
     native.set("script", Function::new(ctx.clone(), script)?)?;
     let attach = |ctx: Ctx<'js>, group: String| builtins::attach(&ctx, &group);
     native.set("attach", Function::new(ctx.clone(), attach)?)?;
@@ -88,9 +86,16 @@ fn add_modules<'js>(ctx: &Ctx<'js>, native: &Object<'js>, shared: &Rc<Shared>) -
 }
 
 /// Evaluates a script of ours, whose frames are left out of stacks by its name.
-pub(super) fn evaluate_own<'js>(ctx: &Ctx<'js>, name: &str, source: &str) -> Result<Value<'js>> {
+pub(super) fn evaluate_own<'js>(ctx: &Ctx<'js>, it: &Shared, name: &str) -> Result<Value<'js>> {
+    let Some(source) = builtins::script(name) else {
+        return Err(Exception::throw_internal(ctx, "no such script"));
+    };
+    let name = builtins::name_in_stacks(name);
+    if let Some(made) = it.own.file(&name).and_then(|it| bytecode::read_script(ctx, it)) {
+        return Ok(made);
+    }
     let mut options = EvalOptions::default();
-    options.filename = Some(format!("mortise:{name}"));
+    options.filename = Some(name);
     ctx.eval_with_options(source, options)
 }
 

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use tokio::time::Instant;
 
 use super::budget::Budget;
+use super::bytecode::Compiled;
 use super::host::Host;
 use super::log::RunLog;
 use super::timers::Timers;
@@ -18,6 +19,11 @@ use crate::functions::protocol::FromRunner;
 
 pub(super) struct Shared {
     pub code: Rc<Code>,
+    /// Our own scripts, by the names that they have in stacks.
+    pub own: Rc<Compiled>,
+    pub compiled: Rc<Compiled>,
+    /// Files that were compiled from their source, and the bytes of that.
+    pub loaded: RefCell<(Vec<String>, usize)>,
     pub host: Rc<Host>,
     pub timers: RefCell<Timers>,
     pub log: RefCell<RunLog>,
@@ -46,6 +52,13 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn end(&self, outcome: Result<String, Failure>) {
         self.outcome.borrow_mut().get_or_insert(outcome);
+    }
+
+    /// Notes that a file was compiled from its source.
+    pub(super) fn note_loaded(&self, name: &str, text: &str) {
+        let mut loaded = self.loaded.borrow_mut();
+        loaded.0.push(name.to_owned());
+        loaded.1 += text.len();
     }
 
     /// Called by the engine every few thousand steps of JavaScript: whether to break it off.

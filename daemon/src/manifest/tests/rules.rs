@@ -75,8 +75,8 @@ automations:
 #[test]
 fn unknown_action() {
     check_part(
-        "snap_components: [{name: k, snap_kit_action_name: nope}]",
-        "5:51: error: snap_components[0].snap_kit_action_name: unknown snap-kit action `nope`",
+        "snap_components: [{name: k, initializer: f, snap_kit_action_name: nope}]",
+        "5:67: error: snap_components[0].snap_kit_action_name: unknown snap-kit action `nope`",
     );
 }
 

@@ -54,6 +54,19 @@ pub enum Runtime {
     Remote,
 }
 
+impl Runtime {
+    /// The name in manifests.
+    pub fn name(self) -> &'static str {
+        match self {
+            Runtime::Auto => "auto",
+            Runtime::Quickjs => "quickjs",
+            Runtime::Node => "node",
+            Runtime::Process => "process",
+            Runtime::Remote => "remote",
+        }
+    }
+}
+
 /// What runs a function of a version, settled when the version was created.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChosenRuntime {
@@ -61,4 +74,8 @@ pub struct ChosenRuntime {
     pub runtime: Runtime,
     /// For people: what in the manifest or in the archive settled it.
     pub why: String,
+    /// The file of the version that is started: the main module for `node`, the executable for
+    /// `process`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entry: Option<String>,
 }

@@ -47,10 +47,11 @@ impl Daemon {
         let beside = program.parent().unwrap_or(Path::new(".")).join(PLUGIN);
         let quoted = |path: &Path| Value::String(path.display().to_string()).to_string();
         let text = format!(
-            "state_dir = {}\nplugin_dirs = [{}]\ndevelopment = true\n\
+            "state_dir = {}\ncache_dir = {}\nplugin_dirs = [{}]\ndevelopment = true\n\
              [listen]\naddress = \"{address}\"\nsocket = \"\"\n\
              [limits]\nqueued_runs = 10_000_000\n{more_configuration}",
             quoted(&directory.join("state")),
+            quoted(&directory.join("cache")),
             quoted(&beside),
         );
         std::fs::write(directory.join("mortise.toml"), text)?;

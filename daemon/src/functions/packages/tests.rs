@@ -1,0 +1,182 @@
+use std::collections::HashSet;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::*;
+
+const LARGE: u64 = 1 << 30;
+
+fn file(path: &str, text: &str) -> PackageFile {
+    PackageFile { path: path.to_owned(), bytes: text.into(), executable: path.starts_with("bin/") }
+}
+
+fn sample() -> Vec<PackageFile> {
+    vec![file("bin/tool", "#!/bin/sh\n"), file("src/a.js", "1"), file("package.json", "{}")]
+}
+
+async fn folder_of(
+    packages: &Packages,
+    name: &str,
+    files: Vec<PackageFile>,
+) -> Result<Arc<PackageFolder>, CodeError> {
+    packages.folder(name, move || Ok(files), |_| b"about".to_vec()).await
+}
+
+fn names(root: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(root.join("packages")).unwrap();
+    let mut names: Vec<_> =
+        entries.map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Waits for what is removed on a thread of its own.
+async fn names_become(root: &Path, expected: &[&str]) {
+    for _ in 0..1000 {
+        if names(root) == expected {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(names(root), expected);
+}
+
+#[tokio::test]
+async fn nobody_else_can_write_and_executables_can_be_started() {
+    let cache = tempfile::tempdir().unwrap();
+    let packages = Packages::open(cache.path(), LARGE);
+    assert_eq!(packages.problem(), None);
+    let folder = folder_of(&packages, "aa", sample()).await.unwrap();
+    assert!(folder.path.ends_with("packages/aa/files") && folder.path.is_absolute());
+    assert_eq!(folder.about, b"about");
+    for (path, mode) in [
+        ("bin/tool", 0o755),
+        ("src/a.js", 0o644),
+        ("src", 0o755),
+        ("", 0o755),
+        ("..", 0o700),
+        ("../..", 0o700),
+    ] {
+        let found = std::fs::symlink_metadata(folder.path.join(path)).unwrap();
+        assert_eq!(found.mode() & 0o7777, mode, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn paths_out_of_the_folder_are_refused() {
+    let cache = tempfile::tempdir().unwrap();
+    let packages = Packages::open(cache.path(), LARGE);
+    for path in ["../x", "/tmp/x", "a/../../x", "", "."] {
+        let refused = folder_of(&packages, "aa", vec![file(path, "x")]).await;
+        assert!(refused.is_err(), "{path}");
+    }
+    let twice = vec![file("a", "1"), file("a", "2")];
+    assert!(folder_of(&packages, "aa", twice).await.is_err());
+    assert!(folder_of(&packages, "../aa", sample()).await.is_err());
+    names_become(cache.path(), &[]).await;
+    assert!(folder_of(&packages, "aa", sample()).await.is_ok(), "it works after a failure");
+}
+
+#[tokio::test]
+async fn it_is_made_once_for_all_who_want_it_at_once() {
+    let cache = tempfile::tempdir().unwrap();
+    let packages = Packages::open(cache.path(), LARGE);
+    let made = Arc::new(AtomicUsize::new(0));
+    let ask = || {
+        let (packages, made) = (packages.clone(), made.clone());
+        tokio::spawn(async move {
+            let unpack = move || {
+                made.fetch_add(1, Ordering::SeqCst);
+                Ok(sample())
+            };
+            packages.folder("aa", unpack, |_| Vec::new()).await.unwrap().path.clone()
+        })
+    };
+    let asked: Vec<_> = (0..8).map(|_| ask()).collect();
+    for task in asked {
+        assert!(task.await.unwrap().join("bin/tool").is_file());
+    }
+    assert_eq!(made.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn what_a_crash_left_in_the_middle_is_removed_and_made_anew() {
+    let cache = tempfile::tempdir().unwrap();
+    let root = layout::make_root(cache.path()).unwrap();
+    // Killed while it wrote, before it had a name; and a name without a marker.
+    std::fs::create_dir_all(root.join(".new-x/files/src")).unwrap();
+    std::fs::create_dir_all(root.join(".gone-y/folder")).unwrap();
+    std::fs::create_dir_all(root.join("aa/files")).unwrap();
+    std::fs::write(root.join("aa/files/half"), "x").unwrap();
+    let packages = Packages::open(cache.path(), LARGE);
+    assert_eq!(names(cache.path()), Vec::<String>::new());
+    let folder = folder_of(&packages, "aa", sample()).await.unwrap();
+    assert!(!folder.path.join("half").exists());
+    assert!(folder.path.join("src/a.js").exists());
+    // The next start finds it whole.
+    let again = Packages::open(cache.path(), LARGE);
+    let never = || Err(CodeError::Never("it is there".to_owned()));
+    assert!(again.folder("aa", never, |_| Vec::new()).await.is_ok());
+}
+
+#[tokio::test]
+async fn what_somebody_tidied_up_is_made_anew() {
+    let cache = tempfile::tempdir().unwrap();
+    let packages = Packages::open(cache.path(), LARGE);
+    let path = folder_of(&packages, "aa", sample()).await.unwrap().path.clone();
+    std::fs::remove_file(path.join("src/a.js")).unwrap();
+    assert!(folder_of(&packages, "aa", sample()).await.unwrap().path.join("src/a.js").exists());
+    std::fs::remove_file(path.join("src/a.js")).unwrap();
+    symlink("/etc/passwd", path.join("src/a.js")).unwrap();
+    let folder = folder_of(&packages, "aa", sample()).await.unwrap();
+    assert!(!std::fs::symlink_metadata(folder.path.join("src/a.js")).unwrap().is_symlink());
+    std::fs::remove_dir_all(cache.path().join("packages")).unwrap();
+    std::fs::create_dir(cache.path().join("packages")).unwrap();
+    assert!(folder_of(&packages, "aa", sample()).await.unwrap().path.join("bin/tool").exists());
+}
+
+#[tokio::test]
+async fn the_least_recently_used_goes_first_and_what_is_in_use_stays() {
+    let cache = tempfile::tempdir().unwrap();
+    let packages = Packages::open(cache.path(), 25);
+    let ten = || vec![file("a", "0123456789")];
+    let held = folder_of(&packages, "aa", ten()).await.unwrap();
+    folder_of(&packages, "bb", ten()).await.unwrap();
+    folder_of(&packages, "cc", ten()).await.unwrap();
+    names_become(cache.path(), &["aa", "cc"]).await;
+    folder_of(&packages, "bb", ten()).await.unwrap();
+    names_become(cache.path(), &["aa", "bb"]).await;
+    drop(held);
+    // Used again: now `bb` is the oldest.
+    folder_of(&packages, "aa", ten()).await.unwrap();
+    folder_of(&packages, "cc", ten()).await.unwrap();
+    names_become(cache.path(), &["aa", "cc"]).await;
+}
+
+#[tokio::test]
+async fn what_no_version_has_goes_when_nobody_uses_it() {
+    let cache = tempfile::tempdir().unwrap();
+    let packages = Packages::open(cache.path(), LARGE);
+    let held = folder_of(&packages, "aa", sample()).await.unwrap();
+    folder_of(&packages, "bb", sample()).await.unwrap();
+    folder_of(&packages, "cc", sample()).await.unwrap();
+    packages.keep_only(&HashSet::from(["cc".to_owned()]));
+    names_become(cache.path(), &["aa", "cc"]).await;
+    assert!(held.path.join("bin/tool").exists());
+    drop(held);
+    packages.tidy();
+    names_become(cache.path(), &["cc"]).await;
+}
+
+#[test]
+fn a_directory_that_others_can_write_to_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let cache = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(cache.path(), PermissionsExt::from_mode(0o777)).unwrap();
+    let packages = Packages::open(cache.path(), LARGE);
+    let problem = packages.problem().expect("refused");
+    assert!(problem.contains("nobody else can write"), "{problem}");
+}

@@ -1,0 +1,1 @@
+const f=require('fs'),v=require('vm'),s=JSON.parse(f.readFileSync(FD,'utf8')),m={options:s.options,import:(u)=>import(u)};f.closeSync(FD);for(const[n,t]of s.scripts)v.runInThisContext(t,{filename:'mortise:'+n})(m,require);

@@ -1,0 +1,97 @@
+//! Landlock: which files can be reached, and that nothing else outside is.
+
+use std::path::PathBuf;
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, PathBeneath, PathFd,
+    RestrictionStatus, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus,
+    Scope,
+};
+
+use super::SandboxReport;
+
+/// A file, or a folder with all in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AllowedPath {
+    /// Where; one that does not exist is left out.
+    pub path: PathBuf,
+    /// What can be done there.
+    pub rights: Rights,
+}
+
+/// What can be done with a file or folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rights {
+    /// Read files and list folders.
+    Read,
+    /// The same, and run programs.
+    ReadExecute,
+    /// Read and write a device, such as `/dev/null`.
+    Device,
+    /// Make, change and remove files and folders, but no devices.
+    All,
+}
+
+const NEWEST: ABI = ABI::V7;
+
+impl Rights {
+    fn accesses(self) -> BitFlags<AccessFs> {
+        match self {
+            Rights::Read => AccessFs::ReadFile | AccessFs::ReadDir,
+            Rights::ReadExecute => AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::Execute,
+            Rights::Device => AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::IoctlDev,
+            Rights::All => {
+                let devices = AccessFs::MakeBlock | AccessFs::MakeChar | AccessFs::IoctlDev;
+                AccessFs::from_all(NEWEST) & !BitFlags::from(devices)
+            }
+        }
+    }
+}
+
+/// Leaves this process the given paths, and no signals or abstract sockets to others.
+pub(super) fn restrict(paths: &[AllowedPath], tcp: bool, report: &mut SandboxReport) {
+    match apply(paths, tcp) {
+        Ok(status) => {
+            report.files = status.ruleset != RulesetStatus::NotEnforced;
+            if let LandlockStatus::Available { effective_abi, .. } = status.landlock {
+                report.landlock_abi = u8::try_from(effective_abi as i32).unwrap_or_default();
+            }
+            match status.ruleset {
+                RulesetStatus::FullyEnforced => {}
+                RulesetStatus::PartiallyEnforced => report.missing.push(
+                    "Landlock: this kernel knows only a part of it (system calls cover the rest)"
+                        .to_owned(),
+                ),
+                RulesetStatus::NotEnforced => report.missing.push(format!(
+                    "Landlock: {}",
+                    match status.landlock {
+                        LandlockStatus::NotImplemented => "not in this kernel",
+                        LandlockStatus::NotEnabled => "disabled when this kernel was booted",
+                        LandlockStatus::Available { .. } =>
+                            "refused, such as by a system call \
+                            filter of the service",
+                    }
+                )),
+            }
+        }
+        Err(error) => report.missing.push(format!("Landlock: {error}")),
+    }
+}
+
+fn apply(paths: &[AllowedPath], tcp: bool) -> Result<RestrictionStatus, RulesetError> {
+    let mut ruleset = Ruleset::default().handle_access(AccessFs::from_all(NEWEST))?;
+    if !tcp {
+        ruleset = ruleset.handle_access(AccessNet::from_all(NEWEST))?;
+    }
+    let mut ruleset = ruleset.scope(Scope::from_all(NEWEST))?.create()?;
+    for AllowedPath { path, rights } in paths {
+        // What cannot be opened cannot be allowed; it stays closed.
+        let Ok(opened) = PathFd::new(path) else { continue };
+        let mut accesses = rights.accesses();
+        if !path.is_dir() {
+            accesses &= AccessFs::from_file(NEWEST);
+        }
+        ruleset = ruleset.add_rule(PathBeneath::new(opened, accesses))?;
+    }
+    ruleset.restrict_self()
+}

@@ -1,0 +1,11 @@
+//! Functions on Node.js as their users see them: real packages in real, sandboxed processes.
+//!
+//! Every test goes through the pool with the built binary and the Node.js of this host.
+
+#![expect(clippy::disallowed_methods, reason = "these tests measure real time")]
+
+mod contract;
+mod failures;
+mod harness;
+mod network;
+mod sandbox;
