@@ -1,5 +1,7 @@
 // What the two functions know of an event: its configuration.
 
+import type { FunctionInput } from '@mortise/snap-in-sdk';
+
 /** The inputs of manifest.yaml, with their defaults filled in. */
 export interface Values {
   chat_url: string;
@@ -8,10 +10,4 @@ export interface Values {
   dry_run: boolean;
 }
 
-export interface FunctionEvent<Payload> {
-  payload: Payload;
-  input_data: {
-    global_values: Values;
-    keyrings: Record<string, string>;
-  };
-}
+export type FunctionEvent<Payload> = FunctionInput<Payload, Values>;

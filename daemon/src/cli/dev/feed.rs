@@ -129,11 +129,13 @@ impl Feed {
         if is_first_sight && matches!(state, "queued" | "running") {
             return Ok(());
         }
+        // Lists leave results out.
+        let whole = client.call("runs.get", &json!({ "id": id }))?;
         let answer = client.call("runs.logs", &json!({ "id": id }))?;
         let logs = answer["logs"].as_array().cloned().unwrap_or_default();
         let new: Vec<&Value> =
             logs.iter().filter(|it| shown.lines.insert(it.to_string())).collect();
-        say.run(run, &new)?;
+        say.run(&whole["run"], &new)?;
         if !is_open {
             self.open.remove(&id);
         }

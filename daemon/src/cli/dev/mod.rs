@@ -66,7 +66,12 @@ pub(super) fn run(client: &Client, as_json: bool, options: &Dev) -> Result<(), F
     let mut tick: u32 = 0;
     loop {
         if let Some(packed) = watch.next(&stop) {
-            match packed.and_then(|archive| site.reload(&archive, &mut say)) {
+            // What cannot be packed at the moment may be mended by the next save.
+            let reloaded = match packed {
+                Ok(archive) => site.reload(&archive, &mut say),
+                Err(failure) => say.trouble(&failure).map(|()| Reload::Wrong),
+            };
+            match reloaded {
                 Ok(Reload::Installed) => {
                     if feed.is_none() {
                         feed = Some(Feed::begin(client, site.id())?);
@@ -74,9 +79,7 @@ pub(super) fn run(client: &Client, as_json: bool, options: &Dev) -> Result<(), F
                     }
                 }
                 Ok(Reload::Wrong) => {}
-                Err(failure) if !site.is_there() && !is_about_files(&failure) => {
-                    return Err(failure);
-                }
+                Err(failure) if !site.is_there() => return Err(failure),
                 Err(failure) => {
                     // The next look finds it changed again, once whatever it is has passed.
                     if failure.exit_code == 3 {
@@ -119,9 +122,4 @@ pub(super) fn run(client: &Client, as_json: bool, options: &Dev) -> Result<(), F
         })?;
     }
     Ok(())
-}
-
-/// Whether the next save may mend it.
-fn is_about_files(failure: &Failure) -> bool {
-    failure.exit_code == watch::UNREADABLE
 }

@@ -17,8 +17,6 @@ use super::stop::Stop;
 use crate::archive::{is_skipped, pack_directory_without};
 use crate::cli::Failure;
 
-/// The exit code of a failure that is about the files, and may pass with the next save.
-pub(super) const UNREADABLE: u8 = 1;
 /// It is quiet when two looks with this time between them see the same.
 const QUIET: Duration = Duration::from_millis(120);
 /// Something that is written all the time is taken as it is at last.
@@ -78,9 +76,7 @@ impl Watch {
             }
             Err(error) => {
                 self.packed = None;
-                let mut failure = Failure::refused(error.to_string());
-                failure.exit_code = UNREADABLE;
-                Some(Err(failure))
+                Some(Err(Failure::refused(error.to_string())))
             }
         }
     }

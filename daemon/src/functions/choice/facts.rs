@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Lack;
 use super::imports::specifiers;
-use crate::functions::code::{Code, FileKind};
+use crate::functions::code::{Asking, Code, FileKind};
 use crate::functions::packages::PackageFile;
 use crate::functions::runner::{is_available_module, is_other_node_module};
 
@@ -119,6 +119,10 @@ impl Facts {
         let mut lesser = None;
         while let Some(path) = open.pop() {
             let file = code.file(path).filter(|it| it.kind != FileKind::Json);
+            let asking = match file.map(|it| it.kind) {
+                Some(FileKind::Module) => Asking::Import,
+                Some(FileKind::CommonJs | FileKind::Json) | None => Asking::Require,
+            };
             for specifier in file.map(|it| specifiers(&it.text)).unwrap_or_default() {
                 let bare = specifier.strip_prefix("node:").unwrap_or(specifier);
                 if is_available_module(bare) {
@@ -127,7 +131,7 @@ impl Facts {
                 let (file, name) = (path.to_owned(), bare.to_owned());
                 if bare != specifier || is_other_node_module(bare) {
                     lesser.get_or_insert(Lack::Module { file, name });
-                } else if let Ok(found) = code.resolve(path, specifier) {
+                } else if let Ok(found) = code.resolve(path, specifier, asking) {
                     if seen.insert(found) {
                         open.push(found);
                     }

@@ -109,12 +109,15 @@ impl Supervisor {
             match frame {
                 ToRunner::Code => self.about = serde_json::from_slice(&body).ok(),
                 ToRunner::Run(header) => self.run(&header, body)?,
-                // Late answers to a run that is over.
+                // Late answers to a run that is over, and what only the embedded engine does.
                 ToRunner::Fetched { .. }
                 | ToRunner::Connected { .. }
                 | ToRunner::Received { .. }
                 | ToRunner::Taken { .. }
-                | ToRunner::Closed { .. } => {}
+                | ToRunner::Closed { .. }
+                | ToRunner::Compile { .. }
+                | ToRunner::OwnCompiled
+                | ToRunner::Compiled => {}
             }
         }
     }

@@ -1,20 +1,16 @@
 // Greets with every field of the event: {"hello":"world"} becomes "hello, world".
 
+// Types of everything that is in an event (contrib/sdk); nothing of it is needed when this runs.
+import type { FunctionInput } from '@mortise/snap-in-sdk';
+
 /** What the webhook's sender put into the body; the policy passes it on as it is. */
 type Payload = Record<string, unknown>;
-
-/** The parts of an event that this function looks at; there is more in it. */
-interface FunctionEvent {
-  payload: Payload;
-  context: { snap_in_id: string };
-  execution_metadata: { event_type: string; function_name: string; request_id: string };
-}
 
 interface Greeting {
   greeting: string;
 }
 
-export const run = async (events: FunctionEvent[]): Promise<Greeting> => {
+export const run = async (events: FunctionInput<Payload>[]): Promise<Greeting> => {
   // A function gets a list, which holds one event.
   const [event] = events;
   const { event_type } = event.execution_metadata;
