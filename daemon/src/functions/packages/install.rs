@@ -388,7 +388,7 @@ fn explain(logs: &[LogLine], registry: &str) -> InstallError {
             let line = it.message.strip_prefix("npm ").unwrap_or(&it.message);
             line.strip_prefix("error").or(line.strip_prefix("ERR!")).map(str::trim)
         })
-        .filter(|it| !it.is_empty() && !it.starts_with("A complete log of this run"))
+        .filter(|it| !it.is_empty() && !it.starts_with("Log files were not written"))
         .collect();
     let code = lines.iter().find_map(|it| it.strip_prefix("code ")).unwrap_or_default();
     let mut said =
