@@ -6,7 +6,7 @@
   const { createRequire } = require('node:module');
   const { pathToFileURL } = require('node:url');
   const { link, log, tunnels } = mortise;
-  const { folder } = mortise.options;
+  const folder = path.resolve(mortise.options.folder);
   const { setTimeout, clearTimeout } = globalThis;
   const { stringify, parse } = JSON;
   const MOST_TEXT = 16 * 1024;
