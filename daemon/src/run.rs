@@ -374,7 +374,8 @@ fn make_runtimes(
         warn!(problem, "functions in `node` and `process` do not run");
     }
     let remote = RemoteServers::new(egress.clone());
-    let runtimes = Runtimes { contexts: contexts.clone(), packages, remote };
+    let node = Some(config.functions.node.clone()).filter(|it| !it.as_os_str().is_empty());
+    let runtimes = Runtimes { contexts: contexts.clone(), packages, remote, node };
     runtimes.forget_deleted(store).map_err(|error| error.to_string())?;
     Ok(runtimes)
 }

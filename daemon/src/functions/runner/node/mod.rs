@@ -107,7 +107,7 @@ pub(super) fn serve(arguments: &[String]) -> ExitCode {
 }
 
 /// The executable without symbolic links, if there is one.
-fn find_node(given: Option<&Path>) -> Option<PathBuf> {
+pub(super) fn find_node(given: Option<&Path>) -> Option<PathBuf> {
     let usual = USUAL_PLACES.iter().map(Path::new);
     let places: Vec<&Path> = given.map_or_else(|| usual.collect(), |given| vec![given]);
     places.into_iter().filter_map(|it| it.canonicalize().ok()).find(|it| it.is_file())
