@@ -29,12 +29,12 @@ impl RunnerKind {
         RunnerKind::ALL.into_iter().find(|it| it.name() == name)
     }
 
-    /// Whether a process that has run one version can go over to another. Node.js cannot: its
-    /// sandbox is made for one folder, and it keeps every module that it has loaded.
+    /// Whether a process that has run one version can go over to another. Not where the sandbox is
+    /// made for one folder; and Node.js keeps every module that it has loaded.
     pub(super) fn changes_version(self) -> bool {
         match self {
-            RunnerKind::Quickjs | RunnerKind::Process => true,
-            RunnerKind::Node => false,
+            RunnerKind::Quickjs => true,
+            RunnerKind::Node | RunnerKind::Process => false,
         }
     }
 }

@@ -49,6 +49,7 @@ pub(super) enum ToRunner {
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct RunHeader {
+    pub run_id: String,
     pub function: String,
     pub timeout_ms: u64,
     pub memory_bytes: u64,

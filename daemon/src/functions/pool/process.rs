@@ -224,6 +224,7 @@ impl Process {
             self.has_compiled = true;
         }
         let header = RunHeader {
+            run_id: invocation.run_id.clone(),
             function: invocation.function.clone(),
             timeout_ms: u64::try_from(invocation.timeout.as_millis()).unwrap_or(u64::MAX),
             memory_bytes: invocation.memory_bytes,

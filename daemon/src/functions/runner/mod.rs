@@ -25,6 +25,7 @@ pub mod process;
 mod shared;
 mod timers;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
@@ -84,7 +85,7 @@ pub fn main() -> ExitCode {
     match kind {
         RunnerKind::Quickjs => serve_quickjs(address_space),
         RunnerKind::Node => node::serve(rest),
-        RunnerKind::Process => ExitCode::from(64),
+        RunnerKind::Process => process::serve(address_space, rest.first().map(Path::new)),
     }
 }
 

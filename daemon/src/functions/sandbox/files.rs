@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, PathBeneath, PathFd,
-    RestrictionStatus, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus,
-    Scope,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus,
+    PathBeneath, PathFd, RestrictionStatus, Ruleset, RulesetAttr, RulesetCreated,
+    RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
 
 use super::SandboxReport;
@@ -94,4 +94,24 @@ fn apply(paths: &[AllowedPath], tcp: bool) -> Result<RestrictionStatus, RulesetE
         ruleset = ruleset.add_rule(PathBeneath::new(opened, accesses))?;
     }
     ruleset.restrict_self()
+}
+
+/// Whether this kernel can keep signals among the processes of a sandbox.
+pub fn signals_can_be_scoped() -> bool {
+    const VERSION: libc::c_uint = 1;
+    // SAFETY: asks for the version of the interface; nothing is handed over.
+    let version = unsafe {
+        libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0_usize, VERSION)
+    };
+    version >= ABI::V6 as libc::c_long
+}
+
+/// Keeps signals of this process and its children among them, and restricts nothing else.
+pub fn scope_signals() -> bool {
+    let restricted = Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .scope(Scope::Signal)
+        .and_then(Ruleset::create)
+        .and_then(RulesetCreated::restrict_self);
+    restricted.is_ok_and(|it| it.ruleset == RulesetStatus::FullyEnforced)
 }

@@ -25,7 +25,7 @@ mod report;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 pub use self::calls::Calls;
-pub use self::files::{AllowedPath, Rights};
+pub use self::files::{AllowedPath, Rights, scope_signals, signals_can_be_scoped};
 pub use self::report::SandboxReport;
 
 /// What a process is left with. Each kind of runner has a file that makes one.

@@ -1,0 +1,248 @@
+//! A folder of scripts, a pool, and runs of the scripts; with private namespaces and without them.
+
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use mortise::functions::kind::RunnerKind;
+use mortise::functions::outcome::{Failure, FailureKind, Outcome, RunReport};
+use mortise::functions::pool::{
+    CodeError, CodeSource, Connection, Fetch, Invocation, LoadedCode, PackageFolder, Pool,
+    PoolOptions,
+};
+use mortise::functions::runner::process::About;
+use mortise::model::http::{EgressRules, OutgoingRequest, OutgoingResponse};
+use mortise::model::id::{SnapInId, VersionId};
+
+/// Which of the two places of a supervisor is tested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Private,
+    Shared,
+}
+
+pub(crate) const PLACES: [Place; 2] = [Place::Private, Place::Shared];
+
+/// A version: each script is the program of the function of the same name.
+pub(crate) struct Package {
+    folder: tempfile::TempDir,
+    loaded: Arc<PackageFolder>,
+    version: VersionId,
+}
+
+impl CodeSource for Package {
+    fn load(&self) -> BoxFuture<'_, Result<LoadedCode, CodeError>> {
+        let loaded = Arc::clone(&self.loaded);
+        async move { Ok(LoadedCode::Folder(loaded)) }.boxed()
+    }
+}
+
+impl Package {
+    pub(crate) fn path(&self) -> PathBuf {
+        self.folder.path().to_owned()
+    }
+}
+
+pub(crate) fn package(scripts: &[(&str, &str)]) -> Arc<Package> {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let folder = tempfile::tempdir().expect("a folder");
+    let open = |path: &std::path::Path, mode| {
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(path, mode).expect("a mode");
+    };
+    open(folder.path(), 0o755);
+    for (name, text) in scripts {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("a file");
+        open(&path, 0o755);
+    }
+    let path = folder.path().canonicalize().expect("it is there");
+    let names = scripts.iter().map(|(name, _)| ((*name).to_owned(), (*name).to_owned()));
+    let about = About { path: path.clone(), entry_points: names.collect() };
+    let about = serde_json::to_vec(&about).expect("JSON");
+    let version = VersionId(NEXT.fetch_add(1, Ordering::Relaxed).into());
+    Arc::new(Package { folder, loaded: Arc::new(PackageFolder { path, about }), version })
+}
+
+/// A network of one server, for the host `allowed.test`; every other is refused.
+pub(crate) struct OneHost(pub Option<std::net::SocketAddr>);
+
+impl Fetch for OneHost {
+    fn fetch<'a>(
+        &'a self,
+        _invocation: &'a Invocation,
+        request: OutgoingRequest,
+    ) -> BoxFuture<'a, Result<OutgoingResponse, String>> {
+        async move { Err(format!("no network for {}", request.url)) }.boxed()
+    }
+
+    fn connect<'a>(
+        &'a self,
+        _invocation: &'a Invocation,
+        host: String,
+        port: u16,
+    ) -> BoxFuture<'a, Result<Box<dyn Connection>, String>> {
+        async move {
+            let Some(address) = self.0.filter(|_| host == "allowed.test") else {
+                return Err(format!("{host} port {port} is not among the allowed hosts"));
+            };
+            let stream = tokio::net::TcpStream::connect(address).await;
+            let stream = stream.map_err(|error| format!("{host}: {error}"))?;
+            Ok(Box::new(stream) as Box<dyn Connection>)
+        }
+        .boxed()
+    }
+}
+
+pub(crate) fn options() -> PoolOptions {
+    PoolOptions { program: PathBuf::from(env!("CARGO_BIN_EXE_mortise")), ..PoolOptions::default() }
+}
+
+/// What the tests of a place are given.
+pub(crate) struct Host {
+    pub pool: Pool,
+}
+
+impl Host {
+    pub(crate) async fn run(&self, package: &Arc<Package>, function: &str) -> RunReport {
+        self.pool.invoke(invocation(package, function)).await
+    }
+}
+
+pub(crate) fn invocation(package: &Arc<Package>, function: &str) -> Invocation {
+    Invocation {
+        run_id: "run_test".to_owned(),
+        snap_in: SnapInId(1),
+        version: package.version,
+        runtime: RunnerKind::Process,
+        code: Arc::clone(package) as Arc<dyn CodeSource>,
+        function: function.to_owned(),
+        event: Bytes::from_static(b"{\"payload\":{\"a\":1}}"),
+        timeout: Duration::from_secs(20),
+        memory_bytes: 128 * 1024 * 1024,
+        fresh: false,
+        egress: EgressRules::default(),
+        secrets: Arc::from([]),
+        on_log: None,
+    }
+}
+
+/// Runs a test with a pool in a place. Runners inherit what the thread that makes the pool may not
+/// do: that is how a host without namespaces is made.
+pub(crate) fn in_place<T: Send + 'static>(
+    place: Place,
+    fetch: OneHost,
+    test: impl AsyncFnOnce(Host) -> T + Send + 'static,
+) -> T {
+    let denied = match place {
+        Place::Private => Vec::new(),
+        Place::Shared => vec![libc::SYS_unshare],
+    };
+    without_calls(denied, options(), fetch, test)
+}
+
+/// Runs a test with a pool whose runners get EPERM for some system calls.
+pub(crate) fn without_calls<T: Send + 'static>(
+    denied: Vec<i64>,
+    options: PoolOptions,
+    fetch: OneHost,
+    test: impl AsyncFnOnce(Host) -> T + Send + 'static,
+) -> T {
+    let thread = std::thread::spawn(move || {
+        if !denied.is_empty() {
+            deny(&denied);
+        }
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async move {
+            let pool = Pool::new(options, Arc::new(fetch)).expect("a pool");
+            test(Host { pool }).await
+        })
+    });
+    match thread.join() {
+        Ok(value) => value,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+fn deny(calls: &[i64]) {
+    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+    let rules = calls.iter().map(|it| (*it, Vec::new())).collect();
+    let target = std::env::consts::ARCH.try_into().expect("a known processor");
+    let refuse = SeccompAction::Errno(1);
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, target).expect("good");
+    let program: BpfProgram = filter.try_into().expect("good");
+    seccompiler::apply_filter(&program).expect("filters are allowed");
+}
+
+/// Runs one script once in a place, without a network.
+pub(crate) fn run_in(place: Place, script: &str) -> RunReport {
+    let package = package(&[("run", script)]);
+    in_place(place, OneHost(None), async move |host| host.run(&package, "run").await)
+}
+
+/// Answers every connection with one HTTP response, and hands the heads of requests out.
+pub(crate) fn serve(answer: &'static str) -> (std::net::SocketAddr, std::sync::mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let (sender, heads) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(stream) = stream else { return };
+            if let Some(head) = answer_one(stream, answer)
+                && sender.send(head).is_err()
+            {
+                return;
+            }
+        }
+    });
+    (address, heads)
+}
+
+fn answer_one(mut stream: TcpStream, answer: &str) -> Option<String> {
+    use std::io::Read;
+    let mut head = Vec::new();
+    let mut byte = [0; 1];
+    while !head.ends_with(b"\r\n\r\n") {
+        if stream.read(&mut byte).ok()? == 0 {
+            return None;
+        }
+        head.push(byte[0]);
+    }
+    let length = answer.len();
+    write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{answer}")
+        .ok()?;
+    String::from_utf8(head).ok()
+}
+
+/// The result as JSON text.
+#[track_caller]
+pub(crate) fn result(report: &RunReport) -> String {
+    match &report.outcome {
+        Outcome::Succeeded { result } => result.get().to_owned(),
+        other => panic!("expected a result, got {other:?}; logs: {:?}", report.logs),
+    }
+}
+
+#[track_caller]
+pub(crate) fn assert_failure(report: &RunReport, kind: FailureKind, part: &str) -> Failure {
+    match &report.outcome {
+        Outcome::Failed(failure) => {
+            assert_eq!(failure.kind, kind, "{failure:?}; logs: {:?}", report.logs);
+            assert!(failure.message.contains(part), "`{part}` is not in {failure:?}");
+            failure.clone()
+        }
+        other => panic!("expected a failure, got {other:?}; logs: {:?}", report.logs),
+    }
+}
+
+pub(crate) fn messages(report: &RunReport) -> Vec<&str> {
+    report.logs.iter().map(|it| it.message.as_str()).collect()
+}
