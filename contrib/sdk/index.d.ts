@@ -56,8 +56,8 @@ export interface ExecutionMetadata {
   /** The id of the run: `mortise run get ID`. */
   request_id: string;
   function_name: string;
-  /** Such as `custom:push`, `timer.tick` or `hook:snap_in_activate`; empty when a function is called. */
-  event_type: string;
+  /** Such as `custom:push`, `timer.tick` or `hook:snap_in_activate`; absent for what is no event. */
+  event_type?: string;
   /** The base URL of the API, without a slash at its end. */
   devrev_endpoint: string;
   /** The operation that runs, if one does. */

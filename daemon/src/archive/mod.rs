@@ -20,7 +20,7 @@ mod zipped;
 mod tests;
 
 pub use hash::content_hash;
-pub use pack::{pack_directory, write_tar_gz};
+pub use pack::{is_skipped, pack_directory, pack_directory_without, write_tar_gz};
 pub use top::without_top_folder;
 
 /// A regular file of an archive.

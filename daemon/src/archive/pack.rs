@@ -23,13 +23,33 @@ const OPERATING_SYSTEM: u8 = 255;
 
 /// A `.tar.gz` of the directory's files, under the default limits.
 pub fn pack_directory(directory: &Path) -> Result<Vec<u8>, ArchiveError> {
+    pack_directory_without(directory, &|_| false)
+}
+
+/// The same without what is `left_out` by its path below the directory: leftovers of editors, which
+/// are there for a moment and may be links.
+pub fn pack_directory_without(
+    directory: &Path,
+    left_out: &dyn Fn(&str) -> bool,
+) -> Result<Vec<u8>, ArchiveError> {
     let limits = Limits::default();
     let mut collector = Collector::new(&limits);
-    walk(directory, "", &mut collector)?;
+    walk(directory, "", left_out, &mut collector)?;
     write_tar_gz(&collector.finish()).map_err(|source| cannot_read(directory, source))
 }
 
-fn walk(directory: &Path, prefix: &str, collector: &mut Collector<'_>) -> Result<(), ArchiveError> {
+/// Whether a directory is never packed, by its path below the top.
+pub fn is_skipped(relative: &str) -> bool {
+    let name = relative.rsplit('/').next().unwrap_or_default();
+    relative == SKIPPED_ON_TOP || SKIPPED.contains(&name)
+}
+
+fn walk(
+    directory: &Path,
+    prefix: &str,
+    left_out: &dyn Fn(&str) -> bool,
+    collector: &mut Collector<'_>,
+) -> Result<(), ArchiveError> {
     let mut entries = fs::read_dir(directory)
         .and_then(Iterator::collect::<io::Result<Vec<_>>>)
         .map_err(|source| cannot_read(directory, source))?;
@@ -44,15 +64,17 @@ fn walk(directory: &Path, prefix: &str, collector: &mut Collector<'_>) -> Result
             ));
         };
         let relative = format!("{prefix}{name}");
+        if left_out(&relative) {
+            continue;
+        }
         // Of the entry itself, not of what a link points to.
         let metadata = entry.metadata().map_err(|source| cannot_read(&path, source))?;
         if metadata.is_dir() {
-            let on_top = prefix.is_empty() && name == SKIPPED_ON_TOP;
-            if on_top || SKIPPED.contains(&name) {
+            if is_skipped(&relative) {
                 continue;
             }
             collector.directory(relative.as_bytes())?;
-            walk(&path, &format!("{relative}/"), collector)?;
+            walk(&path, &format!("{relative}/"), left_out, collector)?;
         } else if metadata.is_file() {
             let executable = metadata.permissions().mode() & 0o111 != 0;
             let file = fs::File::open(&path).map_err(|source| cannot_read(&path, source))?;

@@ -7,10 +7,9 @@ use clap::{Args, Parser, Subcommand};
 use super::snap_in::arguments::{SnapInCommand, Source};
 
 use super::commands::{CommandCommand, OperationCommand};
-use super::function;
-use super::snap_kit::{ActionCommand, ComponentCommand};
-
 use super::keyrings::{DeveloperKeyringCommand, KeyringCommand};
+use super::snap_kit::{ActionCommand, ComponentCommand};
+use super::{dev, function, init};
 
 /// Runs snap-ins: event sources, automations and functions, on this host.
 #[derive(Debug, Parser)]
@@ -275,6 +274,28 @@ Examples:
         #[arg(long, value_name = "URL")]
         testing_url: Option<String>,
     },
+    /// Write a snap-in to begin with: a manifest, a function, a fixture and a test
+    #[command(after_help = "Examples:
+  mortise version init hello && cd hello
+  mortise function run greet --fixture fixtures/event.json
+  mortise version dev")]
+    Init(init::Init),
+    /// Install a directory, again at every save, and show live what happens to it
+    #[command(
+        after_help = "At every save the directory is checked, made a version, and the snap-in is \
+moved to it. What is wrong is shown with file, line and column, and changes nothing. Events, runs and \
+logs are shown as they come. Versions of the session that are no longer used are deleted.
+
+Not looked at: node_modules, .git, leftovers of editors, and dist unless `main` of package.json \
+leads there.
+
+Examples:
+  mortise version dev
+  mortise version dev ./hello --scope dev/ada/hello --set greeting=Hello
+  mortise version dev --keyring token=@token.txt --remove
+  mortise version dev --json | jq -c 'select(.kind == \"run\")'"
+    )]
+    Dev(dev::Dev),
     /// Show a version: what it is made of, and what runs its functions
     #[command(visible_alias = "show")]
     Get { version: String },

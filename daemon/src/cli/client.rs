@@ -11,7 +11,7 @@ use super::connection::Client;
 use super::show::{self, View};
 use super::snap_in::arguments::Source;
 use super::snap_in::{self, origin};
-use super::{commands, keyrings, keys, snap_kit};
+use super::{commands, dev, keyrings, keys, snap_kit};
 
 /// How long lifecycle commands wait.
 pub(super) const WAIT_SECONDS: u32 = 60;
@@ -25,6 +25,9 @@ pub(super) fn run(connection: &Connection, command: Command) -> Result<(), Failu
         } => {
             let answer = create_version(&client, &source, &package, create_package)?;
             return show::answer(&answer, &View::VERSION, connection.json);
+        }
+        Command::Version { command: VersionCommand::Dev(options) } => {
+            return dev::run(&client, connection.json, &options);
         }
         Command::SnapIn { command } => return snap_in::run(&client, connection.json, command),
         Command::Keyring { command } => return keyrings::run(&client, connection.json, command),
@@ -83,7 +86,10 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
             VersionCommand::Delete { version } => {
                 ("versions.delete", json!({ "id": version }), View::DONE)
             }
-            VersionCommand::Create { .. } | VersionCommand::Validate { .. } => {
+            VersionCommand::Create { .. }
+            | VersionCommand::Validate { .. }
+            | VersionCommand::Dev(_)
+            | VersionCommand::Init(_) => {
                 return Err(not_one_call());
             }
         },

@@ -260,7 +260,7 @@ fn innermost(error: &dyn std::error::Error) -> String {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the client is where its environment is read")]
-fn variable(name: &str) -> Option<String> {
+pub(super) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|it| !it.is_empty())
 }
 

@@ -8,10 +8,12 @@ mod arguments;
 mod client;
 mod commands;
 mod connection;
+mod dev;
 mod documents;
 mod files;
 mod function;
 mod hidden;
+mod init;
 mod keyrings;
 mod keys;
 mod progress;
@@ -59,6 +61,7 @@ pub fn main() -> ExitCode {
         Command::Version { command: VersionCommand::Validate { path, plugins, testing_url } } => {
             validate::validate(arguments.connection.json, &path, plugins, testing_url.as_deref())
         }
+        Command::Version { command: VersionCommand::Init(options) } => init::run(as_json, &options),
         Command::Function { command: FunctionCommand::Run(options) } => {
             function::run(as_json, &options)
         }

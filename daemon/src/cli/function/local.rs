@@ -1,6 +1,6 @@
 //! The daemon's runtime without the daemon: a pool of runner processes, and the guarded way out.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::event::{self, NO_DAEMON};
 use super::package::{Package, runner_of};
-use super::report::{self, Ended, Request};
+use super::report::{self, Ended};
 use crate::cli::Failure;
 use crate::config::Config;
 use crate::egress::{Egress, EgressOptions};
@@ -42,7 +42,6 @@ pub(super) struct Local {
     timeout: Duration,
     memory_bytes: u64,
     fresh: bool,
-    requests: Arc<Mutex<Vec<Request>>>,
     sandbox: SandboxReport,
 }
 
@@ -70,9 +69,7 @@ impl Local {
             .map_err(|error| Failure::failed(error.to_string()))?;
         let egress = EgressOptions { internal: way.allow.clone(), ..EgressOptions::default() };
         let egress = Egress::new(egress).map_err(|error| Failure::failed(error.to_string()))?;
-        let requests: Arc<Mutex<Vec<Request>>> = Arc::default();
-        let fetch =
-            Recorded { egress: (!way.offline).then_some(egress), requests: requests.clone() };
+        let fetch = Guarded { egress: (!way.offline).then_some(egress) };
         // It is the author's own code: what this kernel lacks is said, and is no reason to refuse.
         let options =
             PoolOptions { most_processes: 2, require_sandbox: false, ..PoolOptions::default() };
@@ -95,7 +92,6 @@ impl Local {
             timeout: way.timeout.unwrap_or_else(|| Duration::from_secs(seconds.into())),
             memory_bytes: u64::from(memory) << 20,
             fresh: function.fresh_context,
-            requests,
             sandbox,
         })
     }
@@ -124,8 +120,7 @@ impl Local {
             secrets: with_parts(event::secrets(event)).into(),
             on_log,
         }));
-        let requests = &mut *self.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        Ended::of(report, std::mem::take(requests))
+        Ended::of(report)
     }
 }
 
@@ -133,41 +128,29 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-/// The guarded way out, which notes what passes.
-struct Recorded {
+/// The guarded way out.
+struct Guarded {
     /// Nothing when every request is refused.
     egress: Option<Egress>,
-    requests: Arc<Mutex<Vec<Request>>>,
 }
 
-impl Fetch for Recorded {
+impl Fetch for Guarded {
     fn fetch<'a>(
         &'a self,
         invocation: &'a Invocation,
         request: OutgoingRequest,
     ) -> BoxFuture<'a, Result<OutgoingResponse, String>> {
         async move {
-            let (method, target) = (request.method.clone(), report::target(&request.url));
-            let began = tokio::time::Instant::now();
-            let answered = match &self.egress {
-                None => Err("every request is refused (--offline)".to_owned()),
-                Some(_) if report::host(&target) == NO_DAEMON => Err(format!(
-                    "there is no daemon behind this event: let the fixture name one in \
-                     execution_metadata.devrev_endpoint, and allow its host ({NO_DAEMON} stands in)"
-                )),
-                Some(egress) => {
-                    let sent = egress.send(request, &invocation.egress).await;
-                    sent.map_err(|error| error.to_string())
-                }
+            if request.url.contains(&format!("://{NO_DAEMON}/")) {
+                return Err(format!(
+                    "there is no daemon behind this event ({NO_DAEMON} stands in for one): let the \
+                     fixture name one in execution_metadata.devrev_endpoint, and allow its host"
+                ));
+            }
+            let Some(egress) = &self.egress else {
+                return Err("every request is refused (--offline)".to_owned());
             };
-            let request = Request {
-                method,
-                target,
-                duration: began.elapsed(),
-                outcome: answered.as_ref().map(|it| it.status).map_err(Clone::clone),
-            };
-            self.requests.lock().unwrap_or_else(PoisonError::into_inner).push(request);
-            answered
+            egress.send(request, &invocation.egress).await.map_err(|error| error.to_string())
         }
         .boxed()
     }

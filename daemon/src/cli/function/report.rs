@@ -9,7 +9,9 @@ use super::Run;
 use super::event::Completed;
 use crate::cli::Failure;
 use crate::cli::show::{self, plain};
-use crate::functions::outcome::{self, FailureKind, LogLevel, LogLine, Outcome, RunReport};
+use crate::functions::outcome::{
+    self, FailureKind, LogLevel, LogLine, MadeRequest, Outcome, RunReport,
+};
 
 /// One run that has ended.
 pub(super) struct Ended {
@@ -18,22 +20,12 @@ pub(super) struct Ended {
     pub(super) failure: Option<outcome::Failure>,
     logs: Vec<LogLine>,
     duration: Duration,
-    requests: Vec<Request>,
-}
-
-/// A request that the function made.
-pub(super) struct Request {
-    pub(super) method: String,
-    /// Without its query, which may hold secrets.
-    pub(super) target: String,
-    pub(super) duration: Duration,
-    /// The status, or why there was none.
-    pub(super) outcome: Result<u16, String>,
+    requests: Vec<MadeRequest>,
 }
 
 impl Ended {
-    pub(super) fn of(report: RunReport, requests: Vec<Request>) -> Ended {
-        let RunReport { outcome, logs, duration, requests: _ } = report;
+    pub(super) fn of(report: RunReport) -> Ended {
+        let RunReport { outcome, logs, requests, duration } = report;
         let (result, failure) = match outcome {
             Outcome::Succeeded { result } => (Some(result), None),
             Outcome::Failed(failure) => (None, Some(failure)),
@@ -48,19 +40,6 @@ impl Ended {
     fn milliseconds(&self) -> f64 {
         (self.duration.as_secs_f64() * 1e6).round() / 1e3
     }
-}
-
-/// A URL up to its query.
-pub(super) fn target(url: &str) -> String {
-    url.split(['?', '#']).next().unwrap_or_default().to_owned()
-}
-
-/// The host of a URL.
-pub(super) fn host(target: &str) -> &str {
-    let rest = target.split_once("://").map_or(target, |(_, rest)| rest);
-    let authority = rest.split('/').next().unwrap_or_default();
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    host.split(':').next().unwrap_or_default()
 }
 
 /// Lines of the console, as they come.
@@ -82,13 +61,15 @@ fn level(level: LogLevel) -> &'static str {
 /// The result on standard output, everything else on standard error.
 pub(super) fn say(ended: &Ended, options: &Run, is_one_of_many: bool) -> Result<(), Failure> {
     if options.verbose {
-        for Request { method, target, duration, outcome } in &ended.requests {
-            let outcome = match outcome {
-                Ok(status) => status.to_string(),
-                Err(reason) => reason.clone(),
+        for request in &ended.requests {
+            let outcome = match (&request.status, &request.error) {
+                (Some(status), _) => status.to_string(),
+                (None, Some(reason)) => reason.clone(),
+                (None, None) => "it did not end before the function did".to_owned(),
             };
-            let (line, time) = (format!("{method} {target}"), duration.as_millis());
-            eprintln!("request {}: {} ({time} ms)", plain(&line), plain(&outcome));
+            let time = request.duration_ms.map_or(String::new(), |it| format!(" ({it} ms)"));
+            let line = format!("{} {}: {outcome}{time}", request.method, request.target);
+            eprintln!("request {}", plain(&line));
         }
     }
     match &ended.failure {
@@ -149,15 +130,10 @@ pub(super) fn as_json(ended: &Ended, of: &Completed) -> Value {
         .requests
         .iter()
         .map(|it| {
-            let mut request = json!({
-                "method": it.method, "target": it.target,
-                "duration_ms": u64::try_from(it.duration.as_millis()).unwrap_or(u64::MAX),
-            });
-            match &it.outcome {
-                Ok(status) => request["status"] = json!(status),
-                Err(reason) => request["error"] = json!(reason),
-            }
-            request
+            json!({
+                "method": it.method, "target": it.target, "at_ms": it.at_ms,
+                "duration_ms": it.duration_ms, "status": it.status, "error": it.error,
+            })
         })
         .collect();
     json!({
@@ -175,13 +151,6 @@ pub(super) fn as_json(ended: &Ended, of: &Completed) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn targets_have_no_query_and_hosts_no_user() {
-        assert_eq!(target("https://a.b/c?d=e#f"), "https://a.b/c");
-        assert_eq!(host("http://mortise.invalid/api/v1/x"), "mortise.invalid");
-        assert_eq!(host("http://u:p@h:80"), "h");
-    }
 
     #[test]
     fn failures_say_where_and_what_was_asked_for() {

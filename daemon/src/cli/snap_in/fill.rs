@@ -82,7 +82,7 @@ pub(super) fn ask_again(
 }
 
 /// Names of given keyrings that the manifest does not have, in lines.
-pub(super) fn unknown_keyrings(manifest: &Manifest, given: &Given) -> Vec<String> {
+pub(in crate::cli) fn unknown_keyrings(manifest: &Manifest, given: &Given) -> Vec<String> {
     let of_organization = organization_keyrings(manifest).map(|it| it.name.as_str());
     let of_developer = manifest.developer_keyrings.iter().map(|it| it.name.as_str());
     let names: Vec<&str> = of_organization.chain(of_developer).collect();
@@ -131,20 +131,20 @@ impl<'m> From<Needs<'m>> for Wanted<'m> {
 
 /// A snap-in whose keyrings are being set.
 #[derive(Clone, Copy)]
-pub(super) struct Keyrings<'a> {
-    pub(super) client: &'a Client,
-    pub(super) manifest: &'a Manifest,
+pub(in crate::cli) struct Keyrings<'a> {
+    pub(in crate::cli) client: &'a Client,
+    pub(in crate::cli) manifest: &'a Manifest,
     /// Id or scope.
-    pub(super) snap_in: &'a str,
+    pub(in crate::cli) snap_in: &'a str,
     /// Id or slug.
-    pub(super) package: &'a str,
+    pub(in crate::cli) package: &'a str,
     /// Id of the version that declares them, when that is not the present one.
-    pub(super) version: Option<&'a str>,
+    pub(in crate::cli) version: Option<&'a str>,
 }
 
 impl Keyrings<'_> {
     /// Sets what was given; a refusal is a failure that names the keyring.
-    pub(super) fn set_given(&self, given: &Given) -> Result<(), Failure> {
+    pub(in crate::cli) fn set_given(&self, given: &Given) -> Result<(), Failure> {
         self.set_some_given(given, |_| true)
     }
 

@@ -7,7 +7,7 @@
 pub(super) mod arguments;
 mod ask;
 mod configure;
-mod fill;
+pub(super) mod fill;
 mod finish;
 pub(super) mod given;
 mod install;
@@ -17,7 +17,7 @@ pub(super) mod origin;
 mod overview;
 mod page;
 mod secrets;
-mod settle;
+pub(super) mod settle;
 mod upgrade;
 mod user;
 

@@ -152,7 +152,7 @@ pub(in crate::cli) fn create(
 }
 
 /// A manifest that the daemon has accepted.
-pub(super) fn read_manifest(text: &str) -> Result<Manifest, Failure> {
+pub(in crate::cli) fn read_manifest(text: &str) -> Result<Manifest, Failure> {
     let parsed = manifest::parse(text);
     parsed.manifest.ok_or_else(|| {
         let message = "the daemon takes a manifest that this program does not: are they of \

@@ -9,10 +9,14 @@ use crate::cli::connection::Client;
 const STILL_REGISTERED: &str = "is still registered";
 
 /// How long one call of the API waits.
-pub(super) const WAIT_SECONDS: u32 = 60;
+pub(in crate::cli) const WAIT_SECONDS: u32 = 60;
 
 /// The snap-in of an answer, once its hooks have ended.
-pub(super) fn settled(client: &Client, what: &str, answer: Value) -> Result<Value, Failure> {
+pub(in crate::cli) fn settled(
+    client: &Client,
+    what: &str,
+    answer: Value,
+) -> Result<Value, Failure> {
     let mut snap_in = answer["snap_in"].clone();
     // Each hook has its own deadline: this ends.
     while matches!(snap_in["state"].as_str(), Some("ACTIVATING" | "DEACTIVATING")) {

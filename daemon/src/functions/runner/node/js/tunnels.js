@@ -7,7 +7,7 @@
   const net = require('node:net');
   const tls = require('node:tls');
   const { link } = mortise;
-  const { own } = mortise.options;
+  const own = mortise.options.own ? new URL(mortise.options.own) : undefined;
   const WINDOW = 256 * 1024;
   const CHUNK = 64 * 1024;
   const ALLOWED = 'a function may open TCP connections to hosts that the egress rules allow';
@@ -261,19 +261,33 @@
     let [options, done] = net._normalizeArgs(args);
     const more = [args[1], args[2]].find((it) => it !== null && typeof it === 'object');
     if (more !== undefined && more !== args[0]) options = { ...options, ...more };
-    if (options.socket) return plainTls(options, done);
+    if (options.socket) return overSocket(options, done);
     if (options.path) throw refusal('connecting to a Unix socket');
     const host = options.host ?? 'localhost';
     const plain = { host, port: options.port, allowHalfOpen: options.allowHalfOpen };
     if (isOwn(nameOf(host), Number(options.port))) return ownConnection(plain, done);
     const socket = net.connect(plain);
-    const secure = plainTls({ ...options, host, socket }, done);
-    socket.on('error', (error) => secure.destroy(error));
+    const secure = overSocket({ ...options, host, socket }, done);
     secure.ref = () => { socket.ref(); return secure; };
     secure.unref = () => { socket.unref(); return secure; };
     if (options.timeout) secure.setTimeout(options.timeout);
     return secure;
   };
+
+  function overSocket(options, done) {
+    const { socket } = options;
+    const secure = plainTls(options, done);
+    if (!(socket instanceof net.Socket)) return secure;
+    socket.on('error', (error) => secure.destroy(error));
+    // It takes a socket without a handle for one that is not connected yet.
+    if (!socket.connecting && !socket.destroyed && secure.connecting) {
+      process.nextTick(() => {
+        secure.connecting = false;
+        secure.emit('connect');
+      });
+    }
+    return secure;
+  }
 
   // --- The daemon's own URL ------------------------------------------------------------------
 

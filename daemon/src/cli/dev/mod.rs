@@ -1,0 +1,127 @@
+//! `mortise version dev`: a directory that is being written, installed anew at every save, and what
+//! happens to it, live.
+//!
+//! Owns the order of things: look at the directory, install what is right, show what came in. What is
+//! wrong with a save changes nothing. Must never end because of a save, and leaves the snap-in as it
+//! is when it ends, unless told to remove what it made.
+
+mod feed;
+mod say;
+mod site;
+mod stop;
+mod watch;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+
+use super::Failure;
+use super::connection::Client;
+use super::snap_in::arguments::ValueOptions;
+use super::snap_in::given::Given;
+use super::snap_in::origin;
+use feed::Feed;
+use say::Say;
+use site::{Reload, Site};
+use stop::Stop;
+use watch::Watch;
+
+/// How long nothing is done between two looks.
+const TICK: Duration = Duration::from_millis(200);
+/// Every so many ticks, what seldom changes is looked at.
+const SELDOM: u32 = 5;
+
+#[derive(Args, Clone, Debug)]
+pub(super) struct Dev {
+    /// The directory with manifest.yaml
+    #[arg(default_value = ".")]
+    pub(super) dir: PathBuf,
+    /// Where the snap-in is to live: stack/namespace/snap-in (default: `dev/<you>/<package>`)
+    #[arg(long)]
+    pub(super) scope: Option<String>,
+    /// Slug of the package; made from the manifest's name when absent
+    #[arg(long)]
+    pub(super) package: Option<String>,
+    #[command(flatten)]
+    pub(super) values: ValueOptions,
+    /// At the end, delete the snap-in, the versions and the package that were made
+    #[arg(long)]
+    pub(super) remove: bool,
+}
+
+/// Installs a directory and goes on until it is interrupted.
+pub(super) fn run(client: &Client, as_json: bool, options: &Dev) -> Result<(), Failure> {
+    if !options.dir.is_dir() {
+        return Err(Failure::usage(format!("{} is no directory", options.dir.display())));
+    }
+    let stop = Stop::listen()?;
+    let given = Given::read(&options.values)?;
+    let mut say = Say::new(as_json, origin::whereabouts(&options.dir));
+    let mut watch = Watch::new(&options.dir);
+    let mut site = Site::new(client, options, given);
+    let mut feed: Option<Feed> = None;
+    let mut is_reachable = true;
+    let mut tick: u32 = 0;
+    loop {
+        if let Some(packed) = watch.next(&stop) {
+            match packed.and_then(|archive| site.reload(&archive, &mut say)) {
+                Ok(Reload::Installed) => {
+                    if feed.is_none() {
+                        feed = Some(Feed::begin(client, site.id())?);
+                        say.started(&options.dir, site.sources()?.as_slice())?;
+                    }
+                }
+                Ok(Reload::Wrong) => {}
+                Err(failure) if !site.is_there() && !is_about_files(&failure) => {
+                    return Err(failure);
+                }
+                Err(failure) => {
+                    // The next look finds it changed again, once whatever it is has passed.
+                    if failure.exit_code == 3 {
+                        watch.forget();
+                    }
+                    if is_reachable || failure.exit_code != 3 {
+                        say.trouble(&failure)?;
+                    }
+                    is_reachable = failure.exit_code != 3;
+                }
+            }
+        }
+        if let Some(feed) = &mut feed {
+            let seen = feed.look(client, tick.is_multiple_of(SELDOM), &mut say).and_then(|()| {
+                if tick.is_multiple_of(SELDOM) { site.look(&mut say) } else { Ok(()) }
+            });
+            match seen {
+                Ok(()) => is_reachable = true,
+                // A daemon that is being restarted comes back.
+                Err(failure) => {
+                    if is_reachable {
+                        say.trouble(&failure)?;
+                    }
+                    is_reachable = false;
+                }
+            }
+        }
+        tick = tick.wrapping_add(1);
+        if stop.wait(TICK) {
+            break;
+        }
+    }
+    if options.remove {
+        let removed = site.remove()?;
+        say.line(&json!({ "kind": "removed", "removed": removed }), || {
+            vec![match removed.as_slice() {
+                [] => "nothing was made, and nothing is removed".to_owned(),
+                removed => format!("removed {}", removed.join(", ")),
+            }]
+        })?;
+    }
+    Ok(())
+}
+
+/// Whether the next save may mend it.
+fn is_about_files(failure: &Failure) -> bool {
+    failure.exit_code == watch::UNREADABLE
+}
