@@ -375,7 +375,7 @@ fn make_runtimes(
     }
     let remote = RemoteServers::new(egress.clone());
     let node = Some(config.functions.node.clone()).filter(|it| !it.as_os_str().is_empty());
-    let runtimes = Runtimes { contexts: contexts.clone(), packages, remote, node };
+    let runtimes = Runtimes { contexts: contexts.clone(), packages, remote, installer: None, node };
     runtimes.forget_deleted(store).map_err(|error| error.to_string())?;
     Ok(runtimes)
 }

@@ -112,7 +112,8 @@ fn every_way_to_call_goes_to_the_server() {
 
     let run = daemon.run_of(&send(&daemon, &path, &json!({ "n": 2 })));
     assert_eq!(run["state"], "succeeded", "{run}");
-    assert!(run.to_string().contains("handed over to http://127.0.0.1"), "{run}");
+    let logs = daemon.call("runs.logs", &json!({ "id": run["id"] })).to_string();
+    assert!(logs.contains("handed over to http://127.0.0.1"), "{logs}");
     let taken = harness.events("/handle/async");
     assert!(taken.iter().any(|it| it["payload"]["n"] == 2), "an array of one event: {taken:?}");
 

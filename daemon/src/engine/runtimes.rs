@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::contexts::{Contexts, VersionContext};
 use super::remote_call::RemoteServers;
-use super::version_files;
+use super::version_files::{self, InstallPackages};
 use crate::functions::kind::RunnerKind;
 use crate::functions::packages::Packages;
 use crate::functions::pool::{CodeError, CodeSource, LoadedCode};
@@ -29,6 +29,8 @@ pub struct Runtimes {
     pub packages: Packages,
     /// Servers of testing URLs.
     pub remote: RemoteServers,
+    /// Puts npm packages together.
+    pub installer: Option<Arc<dyn InstallPackages>>,
     /// The executable of Node.js; the usual places when missing.
     pub node: Option<PathBuf>,
 }

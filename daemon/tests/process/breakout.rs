@@ -177,10 +177,11 @@ fn a_fork_bomb_ends_with_its_run() {
             let report = host.pool.invoke(asked).await;
             assert_failure(&report, FailureKind::Timeout, "700 ms");
         });
-        let left = std::fs::read_dir("/proc").expect("a /proc").filter_map(Result::ok).filter(|it| {
-            let line = std::fs::read(it.path().join("cmdline")).unwrap_or_default();
-            String::from_utf8_lossy(&line).contains(&word)
-        });
+        let left =
+            std::fs::read_dir("/proc").expect("a /proc").filter_map(Result::ok).filter(|it| {
+                let line = std::fs::read(it.path().join("cmdline")).unwrap_or_default();
+                String::from_utf8_lossy(&line).contains(&word)
+            });
         assert_eq!(left.count(), 0, "{place:?}");
     }
 }

@@ -8,8 +8,8 @@ use mortise::functions::kind::RunnerKind;
 use mortise::functions::outcome::FailureKind;
 
 use crate::harness::{
-    OneHost, PLACES, Place, assert_failure, in_place, invocation, messages, options, package, result,
-    run_in, without_calls,
+    OneHost, PLACES, Place, assert_failure, in_place, invocation, messages, options, package,
+    result, run_in, without_calls,
 };
 
 #[test]
@@ -143,10 +143,8 @@ fn large_events_need_not_be_read() {
 
 #[test]
 fn logs_come_while_the_run_is_on() {
-    let package = package(&[(
-        "run",
-        "#!/bin/sh\necho first >&2\nread event\nsleep 1\necho last >&2\n",
-    )]);
+    let package =
+        package(&[("run", "#!/bin/sh\necho first >&2\nread event\nsleep 1\necho last >&2\n")]);
     in_place(Place::Private, OneHost(None), async move |host| {
         let heard = Arc::new(Mutex::new(Vec::new()));
         let hears = heard.clone();

@@ -189,7 +189,9 @@ pub(crate) fn run_in(place: Place, script: &str) -> RunReport {
 }
 
 /// Answers every connection with one HTTP response, and hands the heads of requests out.
-pub(crate) fn serve(answer: &'static str) -> (std::net::SocketAddr, std::sync::mpsc::Receiver<String>) {
+pub(crate) fn serve(
+    answer: &'static str,
+) -> (std::net::SocketAddr, std::sync::mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("bound");
     let (sender, heads) = std::sync::mpsc::channel();
@@ -217,8 +219,11 @@ fn answer_one(mut stream: TcpStream, answer: &str) -> Option<String> {
         head.push(byte[0]);
     }
     let length = answer.len();
-    write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{answer}")
-        .ok()?;
+    write!(
+        stream,
+        "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{answer}"
+    )
+    .ok()?;
     String::from_utf8(head).ok()
 }
 

@@ -69,10 +69,8 @@ fn allowed_hosts_are_reached_and_others_refused() {
 fn large_bodies_pass_both_ways() {
     let body: &'static str = Box::leak("0123456789".repeat(500_000).into_boxed_str());
     let (address, _heads) = serve(body);
-    let package = package(&[(
-        "run",
-        "#!/bin/sh\ncurl -sS http://allowed.test/ | (sleep 0.2; wc -c)\n",
-    )]);
+    let package =
+        package(&[("run", "#!/bin/sh\ncurl -sS http://allowed.test/ | (sleep 0.2; wc -c)\n")]);
     in_place(Place::Private, OneHost(Some(address)), async move |host| {
         assert_eq!(result(&host.run(&package, "run").await), "5000000");
     });

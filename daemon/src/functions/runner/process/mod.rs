@@ -110,7 +110,10 @@ impl Supervisor {
                 ToRunner::Code => self.about = serde_json::from_slice(&body).ok(),
                 ToRunner::Run(header) => self.run(&header, body)?,
                 // Late answers to a run that is over.
-                ToRunner::Fetched { .. }
+                ToRunner::Compile { .. }
+                | ToRunner::OwnCompiled
+                | ToRunner::Compiled
+                | ToRunner::Fetched { .. }
                 | ToRunner::Connected { .. }
                 | ToRunner::Received { .. }
                 | ToRunner::Taken { .. }
