@@ -218,13 +218,18 @@ fn answer_one(mut stream: TcpStream, answer: &str) -> Option<String> {
         }
         head.push(byte[0]);
     }
+    let text = String::from_utf8(head).ok()?;
+    let body = text.lines().find_map(|it| it.strip_prefix("Content-Length: "));
+    // What is not read when the connection closes would take the answer with it.
+    let mut body = vec![0; body.and_then(|it| it.parse().ok()).unwrap_or_default()];
+    stream.read_exact(&mut body).ok()?;
     let length = answer.len();
     write!(
         stream,
         "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{answer}"
     )
     .ok()?;
-    String::from_utf8(head).ok()
+    Some(text)
 }
 
 /// The result as JSON text.

@@ -60,12 +60,12 @@ fn nothing_outlives_its_run() {
             ]);
             in_place(place, OneHost(None), async move |host| {
                 assert_eq!(result(&host.run(&package, "ends").await), "1", "{place:?} {name}");
-                assert_eq!(alive(&word), [], "{place:?} {name} at the end");
+                assert_eq!(alive(&word), [0_i32; 0], "{place:?} {name} at the end");
                 let mut asked = invocation(&package, "hangs");
                 asked.timeout = Duration::from_millis(600);
                 let report = host.pool.invoke(asked).await;
                 assert_failure(&report, FailureKind::Timeout, "600 ms");
-                assert_eq!(alive(&word), [], "{place:?} {name} at the deadline");
+                assert_eq!(alive(&word), [0_i32; 0], "{place:?} {name} at the deadline");
                 assert_eq!(host.pool.status().idle, 1, "the supervisor stays");
             });
         }

@@ -268,8 +268,7 @@ fn is_alone() -> bool {
 /// Waits until the program has ended, or the guard is told to end it.
 fn watch(program: i32, signals: &libc::sigset_t) -> Option<Said> {
     loop {
-        while let Ok(Some((process, status))) = rustix::process::waitpid(None, WaitOptions::NOHANG)
-        {
+        while let Ok(Some((process, status))) = rustix::process::wait(WaitOptions::NOHANG) {
             if process.as_raw_nonzero().get() == program {
                 return Some(described(status));
             }
@@ -299,7 +298,7 @@ fn sweep(scoped: Option<()>) -> bool {
             unsafe { libc::kill(-1, libc::SIGKILL) };
         }
         loop {
-            match rustix::process::waitpid(None, WaitOptions::NOHANG) {
+            match rustix::process::wait(WaitOptions::NOHANG) {
                 Ok(Some(_)) | Err(rustix::io::Errno::INTR) => {}
                 Ok(None) => break,
                 Err(_) => return true,
