@@ -7,6 +7,16 @@ set -eu
 # systemd-analyze. curl, util-linux, e2fsprogs: clients and disks of the tests.
 packages="gcc libc6-dev make curl ca-certificates systemd util-linux e2fsprogs"
 
+# Node.js and npm, which functions and their packages run with, wherever they come from.
+for program in node npm; do
+    if ! command -v "$program" >/dev/null; then
+        case "$program" in
+        node) packages="$packages nodejs" ;;
+        npm) packages="$packages npm" ;;
+        esac
+    fi
+done
+
 missing=""
 for package in $packages; do
     if ! dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q '^install ok installed$'; then

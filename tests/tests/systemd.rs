@@ -51,6 +51,26 @@ fn systemd_understands_the_unit() {
     }
 }
 
+/// The unit with a drop-in, which comes after it: what is said last counts.
+fn unit_with(drop_in: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd").join(drop_in);
+    let drop_in = fs::read_to_string(path).unwrap();
+    let settings = drop_in.split("[Service]").nth(1).unwrap();
+    unit().replace("[Install]", &format!("{settings}\n[Install]"))
+}
+
+#[test]
+fn node_needs_one_line_and_no_more() {
+    let text = unit_with("mortise.service.d-node.conf");
+    if let Some(said) = complaints(&text) {
+        panic!("correct systemd/mortise.service.d-node.conf; systemd-analyze verify: {said}");
+    }
+    assert!(is_tight(&text), "the drop-in for Node.js opens more than it has to");
+    let settings: Vec<&str> =
+        text.lines().filter(|it| it.starts_with("MemoryDenyWriteExecute=")).collect();
+    assert_eq!(settings, ["MemoryDenyWriteExecute=yes", "MemoryDenyWriteExecute=no"]);
+}
+
 #[test]
 fn unit_is_hardened() {
     assert!(

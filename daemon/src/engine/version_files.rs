@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 
 use crate::archive::{ArchiveError, ArchiveFile, Limits, read_archive, write_tar_gz};
 use crate::functions::packages::PackageFile;
+use crate::functions::packages::install::Installer;
 
 /// What a version may have on the disk, with what was installed for it. More than an upload may: the
 /// dependencies of a package are many small files.
@@ -57,6 +58,19 @@ pub trait InstallPackages: Send + Sync {
         package: Vec<u8>,
         lock_file: Option<Vec<u8>>,
     ) -> BoxFuture<'_, Result<PathBuf, String>>;
+}
+
+impl InstallPackages for Installer {
+    fn install(
+        &self,
+        package: Vec<u8>,
+        lock_file: Option<Vec<u8>>,
+    ) -> BoxFuture<'_, Result<PathBuf, String>> {
+        Box::pin(async move {
+            let installed = Installer::install(self, &package, lock_file.as_deref()).await;
+            installed.map_err(|error| error.to_string())
+        })
+    }
 }
 
 /// Adds the packages that package.json in `folder` (with a slash at its end, unless it is the top)

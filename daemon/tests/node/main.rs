@@ -8,4 +8,5 @@ mod contract;
 mod failures;
 mod harness;
 mod network;
+mod npm;
 mod sandbox;

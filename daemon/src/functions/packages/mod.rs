@@ -13,6 +13,7 @@
 //! A folder gets its name when it is whole (rename), so a crash leaves a `.new-` that the next start
 //! removes.
 
+pub mod install;
 mod layout;
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,7 @@ mod invocation;
 mod keeper;
 mod places;
 mod process;
+mod put_together;
 mod redact;
 mod requests;
 mod secret_forms;
@@ -33,6 +34,7 @@ pub use self::invocation::{
 use self::keeper::{Keeper, Program, Wanted};
 use self::places::{Answer, Asked, Given, Occupant, Places, Ticketed};
 use self::process::{CompiledParts, Process};
+pub use self::put_together::PutTogether;
 pub use self::redact::{SecretTexts, mask};
 use self::requests::Said;
 use super::kind::RunnerKind;
@@ -162,6 +164,35 @@ impl Pool {
         };
         let began = Instant::now();
         let (outcome, Said { logs, requests }) = lease.run(&invocation).await;
+        RunReport { outcome, logs, requests, duration: began.elapsed() }
+    }
+
+    /// Runs npm in the sandbox of Node.js, in a process of its own that no run ever uses. The result is
+    /// an object with npm's exit status as `code`. Dropping the future ends npm.
+    pub async fn put_together(&self, order: PutTogether) -> RunReport {
+        let wanted = Wanted {
+            kind: RunnerKind::Node,
+            folder: Some(order.folder.clone()),
+            memory_bytes: order.memory_bytes,
+            npm: Some(order.npm.clone()),
+        };
+        let began = Instant::now();
+        let invocation = order.into_invocation();
+        let nothing = Said { logs: Vec::new(), requests: Vec::new() };
+        let (outcome, said) = match self.shared.start(invocation.snap_in, wanted).await {
+            Err(error) => (no_process(&error), nothing),
+            Ok(mut process) => match check_sandbox(&self.shared.options, process.sandbox()) {
+                Err(outcome) => (outcome, nothing),
+                Ok(()) => {
+                    let compiled = CompiledParts { own: None, code: None };
+                    let stop = self.shared.stop.subscribe();
+                    let fetch = self.shared.fetch.as_ref();
+                    let output = self.shared.options.output_bytes;
+                    process.run(&invocation, None, compiled, output, fetch, stop).await
+                }
+            },
+        };
+        let Said { logs, requests } = said;
         RunReport { outcome, logs, requests, duration: began.elapsed() }
     }
 
@@ -405,11 +436,13 @@ impl Lease {
             memory_bytes: invocation.memory_bytes,
             npm: None,
         };
-        self.pool.start(invocation.snap_in, wanted).await.map_err(|error| {
-            tracing::error!(%error, "no runner process");
-            Outcome::Interrupted { reason: format!("no runner process: {error}") }
-        })
+        self.pool.start(invocation.snap_in, wanted).await.map_err(|error| no_process(&error))
     }
+}
+
+fn no_process(error: &std::io::Error) -> Outcome {
+    tracing::error!(%error, "no runner process");
+    Outcome::Interrupted { reason: format!("no runner process: {error}") }
 }
 
 fn without_code(error: &CodeError) -> Outcome {

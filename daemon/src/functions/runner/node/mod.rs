@@ -78,6 +78,7 @@ pub(super) fn serve(arguments: &[String]) -> ExitCode {
         folder: folder.clone(),
         memory_bytes: start.as_ref().map_or(0, |it| it.memory_bytes),
         npm: start.as_ref().and_then(|it| it.npm.as_deref()).and_then(folder_of_npm),
+        packages: linked_packages(&folder),
     };
     let report = sandbox::put_on(&sandbox::node::profile(&options));
     let host = Host::new();
@@ -107,13 +108,13 @@ pub(super) fn serve(arguments: &[String]) -> ExitCode {
 }
 
 /// The executable without symbolic links, if there is one.
-pub(super) fn find_node(given: Option<&Path>) -> Option<PathBuf> {
+pub(in crate::functions) fn find_node(given: Option<&Path>) -> Option<PathBuf> {
     let usual = USUAL_PLACES.iter().map(Path::new);
     let places: Vec<&Path> = given.map_or_else(|| usual.collect(), |given| vec![given]);
     places.into_iter().filter_map(|it| it.canonicalize().ok()).find(|it| it.is_file())
 }
 
-fn not_found(given: Option<&Path>) -> String {
+pub(in crate::functions) fn not_found(given: Option<&Path>) -> String {
     let setting = "set `functions.node` to where it is";
     match given {
         Some(path) => {
@@ -131,6 +132,14 @@ fn not_found(given: Option<&Path>) -> String {
 fn folder_of_npm(script: &Path) -> Option<PathBuf> {
     // Its dependencies may lie beside it, as they do on Debian.
     Some(script.parent()?.parent()?.parent()?.to_owned())
+}
+
+/// Where the packages of a version lie when they are linked to from beside its folder. Only the daemon
+/// makes links there.
+fn linked_packages(folder: &Path) -> Option<PathBuf> {
+    let beside = folder.parent()?.join("node_modules");
+    let target = beside.is_symlink().then(|| beside.canonicalize().ok()).flatten()?;
+    (target.ends_with("node_modules") && target.is_dir()).then_some(target)
 }
 
 /// The scripts and what they need to know, in memory that looks like a file.

@@ -1,0 +1,485 @@
+//! The npm packages of a version: `npm ci` in the sandbox of Node.js, once for each lock file.
+//!
+//! Owns `<cache_dir>/npm/`: a folder for each lock file, named after the hash of it, of package.json
+//! and of Node's major version. npm runs with one folder to write to and one host to reach, the
+//! registry; no script of a package is run. Must never give out a folder that is not whole: it gets
+//! its name by a rename when npm is done.
+//!
+//! ```text
+//!   <hash>/node_modules/...   whole         .new-<random>/   being put together
+//! ```
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::Url;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::functions::outcome::{FailureKind, LogLevel, LogLine, Outcome, RunReport};
+use crate::functions::pool::{Pool, PutTogether};
+use crate::model::http::{Destination, EgressRules};
+
+const MODULES: &str = "node_modules";
+const NEW: &str = ".new-";
+/// Of what is in a folder; another one is made anew.
+const FORMAT: &str = "npm 1";
+const PATIENCE: Duration = Duration::from_secs(300);
+const MEMORY: u64 = 512 * 1024 * 1024;
+const MOST_BYTES: u64 = 1024 * 1024 * 1024;
+const MOST_FILES: u64 = 200_000;
+/// How often is looked at how much there is.
+const LOOK: Duration = Duration::from_secs(1);
+/// Where npm's script is when it is not found from npm's own name.
+const USUAL_SCRIPTS: [&str; 3] = [
+    "/usr/lib/node_modules/npm/bin/npm-cli.js",
+    "/usr/share/nodejs/npm/bin/npm-cli.js",
+    "/usr/local/lib/node_modules/npm/bin/npm-cli.js",
+];
+
+/// Why there are no packages.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InstallError {
+    /// The archive has none.
+    #[error(
+        "package.json names dependencies, but there is no package-lock.json beside it; run \
+         `npm install --package-lock-only` and put the file into the archive"
+    )]
+    NoLockFile,
+    /// One of the two files is no JSON object.
+    #[error("{file} is no JSON object: {reason}")]
+    BadFile {
+        /// Which file.
+        file: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Node.js or npm is missing on this host.
+    #[error("{0}")]
+    NotInstalled(String),
+    /// The two files do not belong together.
+    #[error(
+        "package-lock.json is out of step with package.json: {0}; run `npm install` and make the \
+         archive anew"
+    )]
+    OutOfStep(String),
+    /// The registry does not have it.
+    #[error("a package is not to be had from the registry: {0}")]
+    NotFound(String),
+    /// What came is not what the lock file names.
+    #[error("a package is not the one that package-lock.json names: {0}")]
+    Changed(String),
+    /// No connection, or none allowed.
+    #[error("{said} (packages come from {registry}, setting `functions.npm_registry`)")]
+    Registry {
+        /// The setting.
+        registry: String,
+        /// What npm says.
+        said: String,
+    },
+    /// More than a version may bring.
+    #[error(
+        "the packages are more than {MOST_FILES} files or {} MiB",
+        MOST_BYTES / 1024 / 1024
+    )]
+    TooLarge,
+    /// It took too long.
+    #[error("npm was not done after {} s", PATIENCE.as_secs())]
+    TimedOut,
+    /// The cache cannot be used, or this host cannot run it now.
+    #[error("{0}")]
+    Host(String),
+    /// Anything else, in npm's words.
+    #[error("npm ci failed: {0}")]
+    Npm(String),
+}
+
+impl InstallError {
+    /// Whether the same files may work later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            InstallError::Registry { .. }
+            | InstallError::TimedOut
+            | InstallError::Host(_)
+            | InstallError::NotInstalled(_) => true,
+            InstallError::NoLockFile
+            | InstallError::BadFile { .. }
+            | InstallError::OutOfStep(_)
+            | InstallError::NotFound(_)
+            | InstallError::Changed(_)
+            | InstallError::TooLarge
+            | InstallError::Npm(_) => false,
+        }
+    }
+}
+
+/// Puts packages together.
+pub struct Installer {
+    root: PathBuf,
+    pool: Arc<Pool>,
+    registry: Url,
+    destination: Destination,
+    node: Option<PathBuf>,
+    /// One at a time: npm takes what the network and the disk give.
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Installer {
+    /// Removes what a crash left behind. Fails when the registry is no URL of one.
+    pub fn open(
+        cache_dir: &Path,
+        pool: Arc<Pool>,
+        registry: &str,
+        node: Option<PathBuf>,
+    ) -> Result<Installer, String> {
+        let wrong = || {
+            format!(
+                "functions.npm_registry `{registry}` is no URL: expected https://host/ or http://host/"
+            )
+        };
+        let mut url = Url::parse(registry).map_err(|_| wrong())?;
+        if !url.path().ends_with('/') {
+            url.set_path(&format!("{}/", url.path()));
+        }
+        let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
+            return Err(wrong());
+        };
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(wrong());
+        }
+        let destination = format!("{host}:{port}").parse().map_err(|_| wrong())?;
+        let root = cache_dir.join("npm");
+        for entry in std::fs::read_dir(&root).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(NEW) {
+                // The next start tries again.
+                let _removed = std::fs::remove_dir_all(entry.path());
+            }
+        }
+        let turn = tokio::sync::Mutex::default();
+        Ok(Installer { root, pool, registry: url, destination, node, turn })
+    }
+
+    /// The `node_modules` folder of the dependencies that these two files name, put together if it is
+    /// not there yet.
+    pub async fn install(
+        &self,
+        package: &[u8],
+        lock_file: Option<&[u8]>,
+    ) -> Result<PathBuf, InstallError> {
+        let lock_file = lock_file.ok_or(InstallError::NoLockFile)?;
+        check("package.json", package)?;
+        check("package-lock.json", lock_file)?;
+        let npm = Npm::find(self.node.as_deref()).await?;
+        let name = name_of(package, lock_file, &npm.major);
+        let finished = self.root.join(&name);
+        let modules = finished.join(MODULES);
+        let _turn = self.turn.lock().await;
+        if modules.is_dir() {
+            return Ok(modules);
+        }
+        let staging = self.stage(package, lock_file).map_err(|error| {
+            let root = self.root.display();
+            InstallError::Host(format!("packages cannot be put together in {root}: {error}"))
+        })?;
+        self.run_npm(&npm, staging.path()).await?;
+        if extent(&staging.path().join(MODULES)).is_none() {
+            return Err(InstallError::TooLarge);
+        }
+        let finish = || -> std::io::Result<()> {
+            for entry in std::fs::read_dir(staging.path())? {
+                let path = entry?.path();
+                match path.file_name() {
+                    Some(name) if name == MODULES => {}
+                    _ if path.is_dir() => std::fs::remove_dir_all(path)?,
+                    _ => std::fs::remove_file(path)?,
+                }
+            }
+            std::fs::create_dir_all(staging.path().join(MODULES))?;
+            std::fs::rename(staging.path(), &finished)
+        };
+        finish().map_err(|error| InstallError::Host(format!("{}: {error}", finished.display())))?;
+        // It has another name now, which its guard does not know.
+        let _gone = staging.keep();
+        Ok(modules)
+    }
+
+    fn stage(&self, package: &[u8], lock_file: &[u8]) -> std::io::Result<tempfile::TempDir> {
+        use std::os::unix::fs::DirBuilderExt;
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.root)?;
+        let root = self.root.canonicalize()?;
+        let staging = tempfile::Builder::new().prefix(NEW).tempdir_in(root)?;
+        std::fs::write(staging.path().join("package.json"), package)?;
+        std::fs::write(staging.path().join("package-lock.json"), lock_file)?;
+        Ok(staging)
+    }
+
+    async fn run_npm(&self, npm: &Npm, staging: &Path) -> Result<(), InstallError> {
+        let at = |name: &str| staging.join(name).display().to_string();
+        let mut arguments: Vec<String> = [
+            "ci",
+            "--omit=dev",
+            "--ignore-scripts",
+            "--no-audit",
+            "--no-fund",
+            "--no-progress",
+            "--no-color",
+            "--no-update-notifier",
+            "--logs-max=0",
+            "--fetch-retries=1",
+            "--fetch-timeout=60000",
+            "--loglevel=error",
+        ]
+        .map(str::to_owned)
+        .into();
+        arguments.push(format!("--registry={}", self.registry));
+        arguments.push(format!("--cache={}", at(".cache")));
+        arguments.push(format!("--userconfig={}", at(".user")));
+        arguments.push(format!("--globalconfig={}", at(".global")));
+        let order = PutTogether {
+            folder: staging.to_owned(),
+            npm: npm.script.clone(),
+            arguments,
+            egress: EgressRules {
+                only: Some(vec![self.destination.clone()]),
+                // Whoever set it may have one on this host.
+                internal: vec![self.destination.clone()],
+                refuse_private: false,
+            },
+            timeout: PATIENCE,
+            memory_bytes: MEMORY,
+        };
+        let watched = staging.to_owned();
+        let report = tokio::select! {
+            report = self.pool.put_together(order) => report,
+            () = grows_too_large(watched) => return Err(InstallError::TooLarge),
+        };
+        judge(&report, self.registry.as_str())
+    }
+}
+
+/// Ends when there is more in the folder than a version may bring.
+async fn grows_too_large(folder: PathBuf) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let folder = folder.clone();
+        let looked = tokio::task::spawn_blocking(move || extent(&folder)).await;
+        if matches!(looked, Ok(None)) {
+            return;
+        }
+    }
+}
+
+/// How many bytes there are; nothing if they, or the files, are too many.
+fn extent(folder: &Path) -> Option<u64> {
+    let (mut bytes, mut files) = (0, 0);
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        // Files come and go while npm is at work.
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            files += 1;
+            let Ok(metadata) = entry.metadata() else { continue };
+            if metadata.is_dir() {
+                folders.push(entry.path());
+            } else {
+                bytes += metadata.len();
+            }
+            if files > MOST_FILES || bytes > MOST_BYTES {
+                return None;
+            }
+        }
+    }
+    Some(bytes)
+}
+
+fn check(file: &'static str, bytes: &[u8]) -> Result<(), InstallError> {
+    let bad = |reason: String| InstallError::BadFile { file, reason };
+    match serde_json::from_slice::<Value>(bytes) {
+        Ok(Value::Object(_)) => Ok(()),
+        Ok(_) => Err(bad("it is another kind of value".to_owned())),
+        Err(error) => Err(bad(error.to_string())),
+    }
+}
+
+fn name_of(package: &[u8], lock_file: &[u8], node: &str) -> String {
+    let mut hash = Sha256::new();
+    for part in [FORMAT.as_bytes(), node.as_bytes(), package, lock_file] {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hex::encode(hash.finalize())
+}
+
+/// What is on this host.
+struct Npm {
+    script: PathBuf,
+    /// Node's major version, such as `v20`.
+    major: String,
+}
+
+impl Npm {
+    async fn find(node: Option<&Path>) -> Result<Npm, InstallError> {
+        use crate::functions::runner::node::{find_node, not_found};
+        let found = find_node(node).ok_or_else(|| InstallError::NotInstalled(not_found(node)))?;
+        let script = npm_beside(&found).ok_or_else(|| {
+            InstallError::NotInstalled(format!(
+                "npm is not installed beside {}; install it (Debian: `apt install npm`), or put \
+                 node_modules into the archive",
+                found.display()
+            ))
+        })?;
+        let command = std::process::Command::new(&found)
+            .arg("--version")
+            .env_clear()
+            .stdin(std::process::Stdio::null())
+            .output();
+        let output = command.map_err(|error| {
+            InstallError::Host(format!("{} cannot be started: {error}", found.display()))
+        })?;
+        let version = String::from_utf8_lossy(&output.stdout);
+        let major = version.trim().split('.').next().unwrap_or_default().to_owned();
+        Ok(Npm { script, major })
+    }
+}
+
+/// npm's script: what the name `npm` beside Node.js leads to, or the usual places.
+fn npm_beside(node: &Path) -> Option<PathBuf> {
+    let beside = node.with_file_name("npm").canonicalize().ok();
+    let beside = beside.filter(|it| it.extension() == Some(OsStr::new("js")));
+    let usual = USUAL_SCRIPTS.iter().filter_map(|it| Path::new(it).canonicalize().ok());
+    beside.into_iter().chain(usual).find(|it| it.is_file())
+}
+
+/// What npm's run came to.
+fn judge(report: &RunReport, registry: &str) -> Result<(), InstallError> {
+    match &report.outcome {
+        Outcome::Succeeded { result } => {
+            let code = serde_json::from_str::<Value>(result.get()).ok();
+            match code.as_ref().and_then(|it| it.get("code")).and_then(Value::as_i64) {
+                Some(0) => Ok(()),
+                Some(_) | None => Err(explain(&report.logs, registry)),
+            }
+        }
+        Outcome::Failed(failure) => Err(match failure.kind {
+            FailureKind::Timeout => InstallError::TimedOut,
+            FailureKind::Refused => InstallError::NotInstalled(failure.message.clone()),
+            FailureKind::Memory => InstallError::TooLarge,
+            FailureKind::Thrown
+            | FailureKind::StackOverflow
+            | FailureKind::NotFound
+            | FailureKind::Load
+            | FailureKind::NeverSettled
+            | FailureKind::BadOutput
+            | FailureKind::OutputTooLarge
+            | FailureKind::Crashed => InstallError::Npm(failure.message.clone()),
+        }),
+        Outcome::Interrupted { reason } => Err(InstallError::Host(reason.clone())),
+    }
+}
+
+/// What npm says went wrong, by the code that it gives.
+fn explain(logs: &[LogLine], registry: &str) -> InstallError {
+    const MOST: usize = 1500;
+    let lines: Vec<&str> = logs
+        .iter()
+        .filter(|it| it.level == LogLevel::Error)
+        .filter_map(|it| {
+            let line = it.message.strip_prefix("npm ").unwrap_or(&it.message);
+            line.strip_prefix("error").or(line.strip_prefix("ERR!")).map(str::trim)
+        })
+        .filter(|it| !it.is_empty() && !it.starts_with("A complete log of this run"))
+        .collect();
+    let code = lines.iter().find_map(|it| it.strip_prefix("code ")).unwrap_or_default();
+    let mut said =
+        lines.iter().filter(|it| !it.starts_with("code ")).copied().collect::<Vec<_>>().join("; ");
+    if said.is_empty() {
+        said = "it said nothing".to_owned();
+    }
+    if let Some((end, _)) = said.char_indices().nth(MOST) {
+        said.truncate(end);
+        said.push('…');
+    }
+    match code {
+        "EUSAGE" if said.contains("in sync") => InstallError::OutOfStep(said),
+        "E404" | "ETARGET" | "ENOVERSIONS" => InstallError::NotFound(said),
+        "EINTEGRITY" => InstallError::Changed(said),
+        code if code.starts_with("E4") || code.starts_with("E5") || is_network(code) => {
+            InstallError::Registry { registry: registry.to_owned(), said }
+        }
+        _ => InstallError::Npm(said),
+    }
+}
+
+fn is_network(code: &str) -> bool {
+    const CODES: [&str; 8] = [
+        "EACCES",
+        "ECONNREFUSED",
+        "ECONNRESET",
+        "ETIMEDOUT",
+        "ENOTFOUND",
+        "EHOSTUNREACH",
+        "EAI_AGAIN",
+        "ERR_SOCKET_TIMEOUT",
+    ];
+    CODES.contains(&code) || code.contains("CERT")
+}
+
+/// Links a version's files to its packages: `node_modules` beside the folder of files, where Node.js
+/// looks for what the folder itself does not have. The sandbox allows to read where it leads.
+pub fn link(modules: &Path, files: &Path) -> std::io::Result<()> {
+    let beside = files.parent().unwrap_or(files).join(MODULES);
+    match std::os::unix::fs::symlink(modules, &beside) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            if std::fs::read_link(&beside)? == modules {
+                return Ok(());
+            }
+            std::fs::remove_file(&beside)?;
+            std::os::unix::fs::symlink(modules, &beside)
+        }
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(lines: &[&str]) -> Vec<LogLine> {
+        let line =
+            |it: &&str| LogLine { level: LogLevel::Error, at_ms: 0, message: (*it).to_owned() };
+        lines.iter().map(line).collect()
+    }
+
+    #[test]
+    fn what_npm_says_is_told_apart() {
+        let out = explain(
+            &said(&[
+                "npm error code EUSAGE",
+                "npm error",
+                "npm error `npm ci` can only install packages when your package.json and package-lock.json are in sync.",
+                "npm error Missing: left@1.0.0 from lock file",
+            ]),
+            "r",
+        );
+        assert!(
+            matches!(&out, InstallError::OutOfStep(it) if it.contains("Missing: left@1.0.0")),
+            "{out:?}"
+        );
+        let out =
+            explain(&said(&["npm ERR! code E404", "npm ERR! 404 Not Found - GET http://r/x"]), "r");
+        assert!(matches!(out, InstallError::NotFound(_)), "{out:?}");
+        let out = explain(&said(&["npm error code ECONNREFUSED", "npm error connect"]), "r");
+        assert!(matches!(out, InstallError::Registry { .. }) && out.is_transient());
+        let out = explain(&said(&["something else"]), "r");
+        assert_eq!(out, InstallError::Npm("it said nothing".to_owned()));
+    }
+
+    #[test]
+    fn whatever_matters_is_in_the_name() {
+        let name = name_of(b"a", b"b", "v20");
+        assert_ne!(name, name_of(b"ab", b"", "v20"));
+        assert_ne!(name, name_of(b"a", b"b", "v22"));
+        assert_eq!(name, name_of(b"a", b"b", "v20"));
+    }
+}
