@@ -35,8 +35,10 @@ use crate::engine::routes::Routes;
 use crate::engine::runtimes::Runtimes;
 use crate::engine::source_log::SourceLogs;
 use crate::engine::timers::Timers;
+use crate::engine::version_files::InstallPackages;
 use crate::functions::kind::RunnerKind;
 use crate::functions::packages::Packages;
+use crate::functions::packages::install::Installer;
 use crate::functions::pool::{Pool, PoolOptions};
 use crate::model::http::EgressRules;
 use crate::operations::Operations;
@@ -121,7 +123,7 @@ async fn serve(
     })
     .map_err(|error| error.to_string())?;
     let processes = processes(&config);
-    let runtimes = make_runtimes(&config, &store, &contexts, &egress)?;
+    let runtimes = make_runtimes(&config, &store, &contexts, &egress, &pool)?;
     let invoker = Invoker::new(invocation::Parts {
         store: store.clone(),
         contexts: contexts.clone(),
@@ -367,6 +369,7 @@ fn make_runtimes(
     store: &Store,
     contexts: &Arc<Contexts>,
     egress: &Arc<Egress>,
+    pool: &Arc<Pool>,
 ) -> Result<Runtimes, String> {
     let most_bytes = config.functions.cache_mb.saturating_mul(1 << 20);
     let packages = Packages::open(&config.cache_dir, most_bytes);
@@ -374,7 +377,11 @@ fn make_runtimes(
         warn!(problem, "functions in `node` and `process` do not run");
     }
     let remote = RemoteServers::new(egress.clone());
-    let runtimes = Runtimes { contexts: contexts.clone(), packages, remote };
+    let node = Some(config.functions.node.clone()).filter(|it| !it.as_os_str().is_empty());
+    let registry = &config.functions.npm_registry;
+    let installer = Installer::open(&config.cache_dir, pool.clone(), registry, node.clone())?;
+    let installer = Some(Arc::new(installer) as Arc<dyn InstallPackages>);
+    let runtimes = Runtimes { contexts: contexts.clone(), packages, remote, installer, node };
     runtimes.forget_deleted(store).map_err(|error| error.to_string())?;
     Ok(runtimes)
 }

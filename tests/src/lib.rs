@@ -6,6 +6,7 @@ pub mod daemon;
 pub mod files;
 pub mod fixture;
 pub mod forge;
+pub mod harness;
 pub mod http;
 pub mod load;
 pub mod oauth;

@@ -168,7 +168,7 @@ impl Parts {
     }
 }
 
-/// A tar archive in base 64.
+/// A tar archive in base 64; what begins with `#!` can be started.
 ///
 /// # Panics
 ///
@@ -178,7 +178,7 @@ pub fn pack(files: &[(&str, &str)]) -> String {
     for (path, text) in files {
         let mut header = tar::Header::new_gnu();
         header.set_size(text.len() as u64);
-        header.set_mode(0o644);
+        header.set_mode(if text.starts_with("#!") { 0o755 } else { 0o644 });
         tarball.append_data(&mut header, path, text.as_bytes()).expect("memory takes it");
     }
     STANDARD.encode(tarball.into_inner().expect("memory takes it"))

@@ -13,11 +13,6 @@ use mortise_tests::forge::Forge;
 use mortise_tests::http::Response;
 use serde_json::{Value, json};
 
-/// What fixtures need and the daemon does not do yet. Take a line out when it does: what depends on
-/// it is then tested, and a line that stays too long fails. Source types without a plugin are in
-/// `tests/plugins/stand-ins` instead.
-const NOT_YET: [&str; 1] = ["other runtimes"];
-
 /// How many fixtures go their way at once.
 const AT_ONCE: usize = 4;
 
@@ -36,8 +31,6 @@ struct Plan {
     inputs: Value,
     /// Parameters of `keyrings.set`, but for the snap-in.
     keyrings: Vec<Value>,
-    /// Why no version can be made of it, as long as something is missing.
-    refused: &'static [&'static str],
     /// Between installation and activation.
     draft: fn(&Bench, &Installation),
     /// While it is ACTIVE.
@@ -51,7 +44,6 @@ impl Plan {
             developer: Vec::new(),
             inputs: json!({}),
             keyrings: Vec::new(),
-            refused: &[],
             draft: |_, _| {},
             active,
         }
@@ -94,10 +86,7 @@ fn plans() -> Vec<Plan> {
         },
         Plan::new("function-options", function_options),
         Plan { draft: hooks_before, ..Plan::new("lifecycle", lifecycle) },
-        Plan {
-            refused: &["`with-packages` asks for a runtime", "`tally` asks", "`elsewhere` asks"],
-            ..Plan::new("other-runtimes", |_, _| {})
-        },
+        Plan::new("other-runtimes", other_runtimes),
         Plan {
             keyrings: vec![secret("forge", "forge-planted")],
             ..Plan::new("registered-hook", registered_hook)
@@ -177,16 +166,9 @@ fn go_all_the_way(bench: &Bench, fixture: &Fixture, plan: &Plan) {
     assert_eq!(found["valid"], true, "{name}: {found:#}");
 
     daemon.call("packages.create", &json!({ "slug": name }));
-    let upload = fixture.upload(&bench.forge.url());
-    if !plan.refused.is_empty() {
-        let answer = daemon.try_call("versions.create", &upload).expect("the daemon answers");
-        let problem = answer.text();
-        let is_accepted = answer.status == 200;
-        assert!(is_missing("other runtimes", is_accepted), "give it a check of its own");
-        for reason in plan.refused {
-            assert!(problem.contains(reason), "{name}: {problem}");
-        }
-        return;
+    let mut upload = fixture.upload(&bench.forge.url());
+    if plan.name == "other-runtimes" {
+        upload["testing_url"] = json!(bench.forge.url());
     }
     let version = daemon.call("versions.create", &upload)["version"].clone();
     let warnings = version["warnings"].as_array().expect("a list");
@@ -227,17 +209,6 @@ fn closed_unless_active(bench: &Bench, installation: &Installation) {
     for (_, path) in installation.sources.values() {
         assert_eq!(post(bench, path, &json!({})).status, 404);
     }
-}
-
-/// Whether something is left out because it is not there yet; `seen` says what would be seen of it.
-#[track_caller]
-fn is_missing(what: &str, seen: bool) -> bool {
-    if !NOT_YET.contains(&what) {
-        return false;
-    }
-    assert!(!seen, "{what}: it is there now, so take its line out of NOT_YET");
-    println!("LEFT OUT: {what}: not there yet");
-    true
 }
 
 fn post(bench: &Bench, path: &str, body: &Value) -> Response {
@@ -499,9 +470,7 @@ fn connections(bench: &Bench, installation: &Installation) {
         "snap_in": installation.id, "name": "own-note", "user": "ada", "secret": "own-planted",
     });
     let set = bench.daemon.try_call("keyrings.set", &own).expect("the daemon answers");
-    if is_missing("keyrings of users", set.status == 200) {
-        return;
-    }
+    assert_eq!(set.status, 200, "{}", set.text());
     let expected = json!({ "own-note": reversed("own-planted") });
     let ask = json!({ "user": "ada", "expected": expected });
     let run = run_of(bench, installation, "hook", &ask);
@@ -713,4 +682,24 @@ fn sloppy(bench: &Bench, installation: &Installation) {
 
 fn sloppy_first_dialect(bench: &Bench, installation: &Installation) {
     assert_eq!(result_of(bench, installation, "hook", &json!({})), json!({ "limit": 3 }));
+}
+
+fn other_runtimes(bench: &Bench, installation: &Installation) {
+    let version = bench.daemon.call("versions.get", &json!({ "id": installation.version }));
+    let runtimes = &version["version"]["runtimes"];
+    for (function, runtime) in
+        [("with-packages", "node"), ("tally", "process"), ("elsewhere", "remote")]
+    {
+        assert_eq!(runtimes[function]["runtime"], runtime, "{runtimes}");
+    }
+    let packages = json!({ "for": "packages" });
+    let result = result_of(bench, installation, "hook", &packages);
+    assert_eq!(result.as_str().map(str::len), Some(64), "a SHA-256: {result}");
+    let result = result_of(bench, installation, "hook", &json!({ "for": "tally" }));
+    assert!(result["bytes"].as_u64().is_some_and(|it| it > 100), "{result}");
+    let run = run_of(bench, installation, "hook", &json!({ "for": "elsewhere" }));
+    assert_eq!(run["state"], "succeeded", "{run}");
+    let taken = bench.forge.asked("/handle/async");
+    let taken = taken.iter().find(|it| it.body[0]["payload"]["for"] == "elsewhere");
+    assert!(taken.is_some_and(|it| it.method == "POST"), "the server has the event");
 }

@@ -284,6 +284,7 @@ pub(super) async fn create(
     let uploaded = crate::engine::versions::create(
         upload,
         &services.plugins,
+        api.runtimes.installer.as_deref(),
         &services.store,
         services.clock.now_ms(),
     )

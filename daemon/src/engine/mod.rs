@@ -19,6 +19,6 @@ pub mod routes;
 pub mod runtimes;
 pub mod source_log;
 pub mod timers;
-mod version_files;
+pub mod version_files;
 mod version_runtimes;
 pub mod versions;

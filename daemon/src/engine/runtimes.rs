@@ -2,7 +2,7 @@
 //! version was created, looked up here for every run.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::FutureExt;
@@ -11,16 +11,14 @@ use serde::Serialize;
 
 use super::contexts::{Contexts, VersionContext};
 use super::remote_call::RemoteServers;
-use super::version_files;
+use super::version_files::{self, InstallPackages};
 use crate::functions::kind::RunnerKind;
 use crate::functions::packages::Packages;
 use crate::functions::pool::{CodeError, CodeSource, LoadedCode};
 use crate::functions::remote::TestingUrl;
+use crate::functions::runner::node_is_at;
 use crate::model::manifest::{Function, Runtime};
 use crate::store::{BlobHash, Store, StoreError};
-
-/// Where packages of Node.js put it.
-const NODE_PLACES: [&str; 3] = ["/usr/bin", "/usr/local/bin", "/bin"];
 
 /// What functions run by.
 #[derive(Clone)]
@@ -31,6 +29,10 @@ pub struct Runtimes {
     pub packages: Packages,
     /// Servers of testing URLs.
     pub remote: RemoteServers,
+    /// Puts npm packages together.
+    pub installer: Option<Arc<dyn InstallPackages>>,
+    /// The executable of Node.js; the usual places when missing.
+    pub node: Option<PathBuf>,
 }
 
 /// What a function runs by.
@@ -87,7 +89,7 @@ impl Runtimes {
 
     /// Whether Node.js is on this host.
     pub fn has_node(&self) -> bool {
-        NODE_PLACES.iter().any(|it| Path::new(it).join("node").is_file())
+        node_is_at(self.node.as_deref())
     }
 
     /// Versions were deleted: what only they had on the disk goes.

@@ -1,9 +1,14 @@
 //! The files of a version as a blob, for runtimes that need them on the disk.
 
 use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use futures_util::future::BoxFuture;
 
 use crate::archive::{ArchiveError, ArchiveFile, Limits, read_archive, write_tar_gz};
 use crate::functions::packages::PackageFile;
+use crate::functions::packages::install::Installer;
 
 /// What a version may have on the disk, with what was installed for it. More than an upload may: the
 /// dependencies of a package are many small files.
@@ -19,15 +24,7 @@ const LIMITS: Limits = Limits {
 pub(super) fn pack(files: Vec<PackageFile>) -> io::Result<Vec<u8>> {
     let total: usize = files.iter().map(|it| it.bytes.len()).sum();
     if files.len() > LIMITS.files || total as u64 > LIMITS.total_bytes {
-        let message = format!(
-            "with what is installed from npm it has {} files and {} MB; at most {} files and {} MB \
-             are allowed: a bundler makes it smaller",
-            files.len(),
-            total >> 20,
-            LIMITS.files,
-            LIMITS.total_bytes >> 20
-        );
-        return Err(io::Error::other(message));
+        return Err(too_much(files.len(), total as u64));
     }
     let mut files: Vec<ArchiveFile> = files
         .into_iter()
@@ -37,10 +34,92 @@ pub(super) fn pack(files: Vec<PackageFile>) -> io::Result<Vec<u8>> {
     write_tar_gz(&files)
 }
 
+fn too_much(files: usize, bytes: u64) -> io::Error {
+    io::Error::other(format!(
+        "with what is installed from npm it has {files} files and {} MB or more; at most {} files and \
+         {} MB are allowed: a bundler makes it smaller",
+        bytes >> 20,
+        LIMITS.files,
+        LIMITS.total_bytes >> 20
+    ))
+}
+
 /// The files of such an archive.
 pub(super) fn unpack(bytes: &[u8]) -> Result<Vec<PackageFile>, ArchiveError> {
     let files = read_archive(bytes, &LIMITS)?;
     Ok(files.into_iter().map(of_archive).collect())
+}
+
+/// Puts together what package.json names, as `node_modules` folders.
+pub trait InstallPackages: Send + Sync {
+    /// The folder with the packages of these two files; an error is for the author.
+    fn install(
+        &self,
+        package: Vec<u8>,
+        lock_file: Option<Vec<u8>>,
+    ) -> BoxFuture<'_, Result<PathBuf, String>>;
+}
+
+impl InstallPackages for Installer {
+    fn install(
+        &self,
+        package: Vec<u8>,
+        lock_file: Option<Vec<u8>>,
+    ) -> BoxFuture<'_, Result<PathBuf, String>> {
+        Box::pin(async move {
+            let installed = Installer::install(self, &package, lock_file.as_deref()).await;
+            installed.map_err(|error| error.to_string())
+        })
+    }
+}
+
+/// Adds the packages that package.json in `folder` (with a slash at its end, unless it is the top)
+/// names.
+pub(super) async fn add_installed(
+    mut files: Vec<PackageFile>,
+    folder: &str,
+    installer: &dyn InstallPackages,
+) -> Result<Vec<PackageFile>, String> {
+    let bytes = |name: &str| {
+        let path = format!("{folder}{name}");
+        files.iter().find(|it| it.path == path).map(|it| it.bytes.clone())
+    };
+    let package = bytes("package.json").unwrap_or_default();
+    let modules = installer.install(package, bytes("package-lock.json")).await?;
+    let prefix = format!("{folder}node_modules");
+    let read = tokio::task::spawn_blocking(move || {
+        let mut found = Vec::new();
+        let mut left = LIMITS.total_bytes;
+        read_folder(&modules, &prefix, &mut left, &mut found).map(|()| found)
+    });
+    let found = read.await.map_err(|error| error.to_string())?;
+    files.extend(found.map_err(|error| format!("the installed packages cannot be read: {error}"))?);
+    Ok(files)
+}
+
+/// The files below a folder. Links are left out: npm makes them for the command lines of packages.
+fn read_folder(
+    folder: &Path,
+    prefix: &str,
+    left: &mut u64,
+    found: &mut Vec<PackageFile>,
+) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let path = format!("{prefix}/{name}");
+        if metadata.is_dir() {
+            read_folder(&entry.path(), &path, left, found)?;
+        } else if metadata.is_file() {
+            let executable = metadata.permissions().mode() & 0o111 != 0;
+            *left = left
+                .checked_sub(metadata.len())
+                .ok_or_else(|| too_much(found.len(), LIMITS.total_bytes))?;
+            found.push(PackageFile { path, bytes: std::fs::read(entry.path())?, executable });
+        }
+    }
+    Ok(())
 }
 
 /// A file of an archive as a file of a version.

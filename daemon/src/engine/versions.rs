@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mortise_plugin::Role;
 
-use super::version_files::{self, of_archive};
+use super::version_files::{self, InstallPackages, of_archive};
 use super::version_runtimes::{Settled, in_file, settle};
 use crate::archive::{ArchiveFile, content_hash};
 use crate::functions::code::CodeProblem;
@@ -243,6 +243,7 @@ pub async fn check(
 pub async fn create(
     upload: Upload,
     plugins: &PluginHost,
+    installer: Option<&dyn InstallPackages>,
     store: &Store,
     now_ms: u64,
 ) -> Result<Uploaded, StoreError> {
@@ -252,12 +253,13 @@ pub async fn create(
         return Ok(Uploaded::Refused { problems: checked.problems });
     };
     let content_hash = material.identity();
-    let Settled { code, runtimes, on_disk, .. } = settled;
+    let Settled { code, runtimes, on_disk, to_install, .. } = settled;
     let files = match on_disk {
-        Some(files) => match pack_all(files).await {
+        Some(files) => match complete(files, to_install.as_deref(), installer).await {
             Ok(packed) => Some(store_blob(store, packed).await?),
             Err(message) => {
-                let problem = CodeProblem { file: String::new(), line: 1, column: 1, message };
+                let file = format!("{}package.json", to_install.unwrap_or_default());
+                let problem = CodeProblem { file, line: 1, column: 1, message };
                 problems.push(in_file(problem));
                 return Ok(Uploaded::Refused { problems });
             }
@@ -284,7 +286,15 @@ pub async fn create(
     Ok(Uploaded::Version { creation, warnings: problems })
 }
 
-async fn pack_all(files: Vec<PackageFile>) -> Result<Vec<u8>, String> {
+/// All files in one, with what has to be installed for them.
+async fn complete(
+    mut files: Vec<PackageFile>,
+    to_install: Option<&str>,
+    installer: Option<&dyn InstallPackages>,
+) -> Result<Vec<u8>, String> {
+    if let Some((folder, installer)) = to_install.zip(installer) {
+        files = version_files::add_installed(files, folder, installer).await?;
+    }
     let packed = tokio::task::spawn_blocking(move || version_files::pack(files)).await;
     packed.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
 }

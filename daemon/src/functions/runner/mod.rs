@@ -40,6 +40,11 @@ use super::outcome::{Failure, FailureKind, LogLine};
 use super::protocol::{AfterRun, FromRunner, PROTOCOL, RunHeader, ToRunner};
 use super::sandbox;
 
+/// Whether Node.js is where it is said to be, or in the usual places.
+pub fn node_is_at(given: Option<&std::path::Path>) -> bool {
+    node::find_node(given).is_some()
+}
+
 /// Whether functions of the embedded engine have a module of Node.js (named without `node:`).
 pub(in crate::functions) fn is_available_module(name: &str) -> bool {
     builtins::AVAILABLE.contains(&name)

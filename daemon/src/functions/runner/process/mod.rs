@@ -109,15 +109,15 @@ impl Supervisor {
             match frame {
                 ToRunner::Code => self.about = serde_json::from_slice(&body).ok(),
                 ToRunner::Run(header) => self.run(&header, body)?,
-                // Late answers to a run that is over, and what only the embedded engine does.
-                ToRunner::Fetched { .. }
+                // Late answers to a run that is over.
+                ToRunner::Compile { .. }
+                | ToRunner::OwnCompiled
+                | ToRunner::Compiled
+                | ToRunner::Fetched { .. }
                 | ToRunner::Connected { .. }
                 | ToRunner::Received { .. }
                 | ToRunner::Taken { .. }
-                | ToRunner::Closed { .. }
-                | ToRunner::Compile { .. }
-                | ToRunner::OwnCompiled
-                | ToRunner::Compiled => {}
+                | ToRunner::Closed { .. } => {}
             }
         }
     }

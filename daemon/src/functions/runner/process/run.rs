@@ -199,11 +199,11 @@ impl Run<'_> {
                 ToRunner::Closed { id, .. } => proxy.closed(id),
                 // None of them comes in the middle of a run.
                 ToRunner::Code
-                | ToRunner::Run(_)
-                | ToRunner::Fetched { .. }
                 | ToRunner::Compile { .. }
                 | ToRunner::OwnCompiled
-                | ToRunner::Compiled => {}
+                | ToRunner::Compiled
+                | ToRunner::Run(_)
+                | ToRunner::Fetched { .. } => {}
             }
         }
         Ok(())

@@ -1,0 +1,121 @@
+//! What runs a function: chosen by the real daemon from what an archive holds, said with why, and
+//! done from files that it lays out in its cache.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use mortise_tests::daemon::Daemon;
+use mortise_tests::eventually;
+use mortise_tests::snap_in::{Parts, SIGNED, pack};
+use serde_json::{Value, json};
+
+fn manifest(settings: &[&str]) -> String {
+    let parts = Parts::new("chosen", SIGNED, "");
+    settings.iter().fold(parts, |parts, it| parts.with(it)).manifest()
+}
+
+fn folders(daemon: &Daemon) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(daemon.directory().join("cache/packages"));
+    entries.into_iter().flatten().map(|it| it.unwrap().path()).collect()
+}
+
+const MAIN: (&str, &str) = ("package.json", r#"{"main":"index.js","dependencies":{"left":"1"}}"#);
+const TOOL: (&str, &str) =
+    ("bin/tool", "#!/bin/sh\ncat > /dev/null\nprintf '{\"ran\": \"tool\"}'\n");
+
+#[test]
+fn auto_is_settled_when_a_version_is_made() {
+    let daemon = Daemon::start();
+    daemon.call("packages.create", &json!({ "slug": "chosen" }));
+    let code = |text| vec![("index.js", text), ("package.json", r#"{"main":"index.js"}"#)];
+    let plain = "exports.functionFactory = { work: async () => ({ ran: 'code' }) };";
+    let uses_os = "const os = require('os'); exports.functionFactory = { work: async () => \
+                   ({ ran: typeof os.EOL }) };";
+    for (name, settings, files, runtime, why, ran) in [
+        ("plain", vec![], code(plain), "quickjs", "has everything", "code"),
+        ("os", vec![], code(uses_os), "node", "index.js uses `node:os`", "string"),
+        ("tool", vec!["entry_point: bin/tool"], vec![TOOL], "process", "bin/tool", "tool"),
+    ] {
+        let manifest = manifest(&settings);
+        let upload = json!({ "package": "chosen", "manifest": manifest, "archive": pack(&files) });
+        let mut asked = upload.clone();
+        asked.as_object_mut().unwrap().remove("package");
+        let found = daemon.call("versions.validate", &asked);
+        let made = daemon.call("versions.create", &upload);
+        let chosen = &made["version"]["runtimes"]["work"];
+        assert_eq!(found["runtimes"]["work"], *chosen, "{name}: validate says what create does");
+        assert_eq!(found["content_hash"], made["version"]["content_hash"]);
+        assert_eq!(chosen["runtime"], runtime, "{name}: {made}");
+        assert!(chosen["why"].as_str().unwrap().contains(why), "{name}: {made}");
+        let parameters = json!({
+            "version": made["version"]["id"], "scope": format!("default/default/{name}"),
+        });
+        let id = daemon.call("snap-ins.create", &parameters)["snap_in"]["id"].clone();
+        daemon.step("activate", id.as_str().unwrap(), "ACTIVE");
+        let called = daemon.call("functions.call", &json!({ "snap_in": id, "function": "work" }));
+        assert_eq!(called["result"]["ran"], ran, "{name}: {called}");
+    }
+}
+
+#[test]
+fn what_cannot_work_is_said_at_its_function() {
+    let daemon = Daemon::start();
+    daemon.call("packages.create", &json!({ "slug": "chosen" }));
+    for (settings, key, message) in [
+        (vec!["runtime: remote"], "runtime", "--testing-url"),
+        (vec!["runtime: process"], "runtime", "no `entry_point`"),
+        (vec!["runtime: process", "entry_point: bin/tol"], "entry_point", "not in the archive"),
+        (vec!["runtime: process", "entry_point: notes"], "entry_point", "chmod +x"),
+    ] {
+        let text = manifest(&settings);
+        let archive = pack(&[MAIN, ("index.js", "1"), TOOL, ("notes", "x")]);
+        let body = json!({ "manifest": text, "archive": archive });
+        let found = daemon.call("versions.validate", &body);
+        let mut upload = body.clone();
+        upload["package"] = json!("chosen");
+        let refused = daemon.refused("versions.create", &upload, 422);
+        assert_eq!(found["valid"], false);
+        let errors = |list: &Value| -> Vec<Value> {
+            let list = list.as_array().unwrap().iter();
+            list.filter(|it| it["severity"] == "error").cloned().collect()
+        };
+        let problem = errors(&refused["problems"])[0].clone();
+        assert_eq!(problem["message"], errors(&found["problems"])[0]["message"]);
+        assert!(problem["message"].as_str().unwrap().contains(message), "{problem}");
+        assert_eq!(problem["path"], format!("functions[0].{key}"));
+        let line = problem["line"].as_u64().unwrap() as usize;
+        let at = text.lines().nth(line - 1).unwrap();
+        assert!(at.trim_start().starts_with(&format!("{key}:")), "{at:?} {problem}");
+    }
+}
+
+#[test]
+fn files_come_back_when_the_cache_is_emptied_and_go_with_their_version() {
+    let daemon = Daemon::start();
+    daemon.call("packages.create", &json!({ "slug": "chosen" }));
+    let manifest = manifest(&["entry_point: bin/tool"]);
+    let upload = json!({ "package": "chosen", "manifest": manifest, "archive": pack(&[TOOL]) });
+    let version = daemon.call("versions.create", &upload)["version"]["id"].clone();
+    let created = daemon.call("snap-ins.create", &json!({ "version": version }));
+    let id = created["snap_in"]["id"].as_str().unwrap();
+    daemon.step("activate", id, "ACTIVE");
+    let call = || {
+        let called = daemon.call("functions.call", &json!({ "snap_in": id, "function": "work" }));
+        assert_eq!(called["result"]["ran"], "tool", "{called}");
+    };
+    assert!(folders(&daemon).is_empty(), "laid out when it is first needed");
+    call();
+    assert_eq!(folders(&daemon).len(), 1);
+    daemon.kill_dash_nine();
+    std::fs::remove_dir_all(daemon.directory().join("cache")).unwrap();
+    daemon.restart();
+    call();
+    assert_eq!(folders(&daemon).len(), 1);
+    daemon.step("delete", id, "DELETED");
+    daemon.call("versions.delete", &json!({ "id": version }));
+    eventually("its folder is gone", Duration::from_secs(90), || {
+        folders(&daemon).is_empty().then_some(())
+    });
+}
