@@ -198,7 +198,12 @@ impl Run<'_> {
                 ToRunner::Taken { id, bytes } => proxy.taken(id, bytes),
                 ToRunner::Closed { id, .. } => proxy.closed(id),
                 // None of them comes in the middle of a run.
-                ToRunner::Code | ToRunner::Run(_) | ToRunner::Fetched { .. } => {}
+                ToRunner::Code
+                | ToRunner::Run(_)
+                | ToRunner::Compile { .. }
+                | ToRunner::OwnCompiled
+                | ToRunner::Compiled
+                | ToRunner::Fetched { .. } => {}
             }
         }
         Ok(())
