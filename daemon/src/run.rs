@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
 use crate::actors::{self, BrokenKeyrings, EffectsUnderWay, Registry, Services};
-use crate::api::{self, Api, Bound, Status};
+use crate::api::{self, Api, Bound, RuntimeStatus, Status};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::egress::{Egress, EgressOptions};
@@ -411,25 +411,45 @@ fn processes(config: &Config) -> usize {
     }
 }
 
-/// Finds out what the kernel enforces, and says what it does not.
+/// Finds out what the kernel enforces on each kind of process, and says what it does not.
 async fn look_at_sandbox(pool: &Pool, status: &Status, required: bool) {
-    let missing = match pool.probe(RunnerKind::Quickjs).await {
-        Ok(report) => {
-            for lack in &report.missing {
-                warn!(lack, "the sandbox of functions lacks a protection");
+    let mut runtimes = Vec::new();
+    for kind in RunnerKind::ALL.into_iter().filter(|it| pool.has(*it)) {
+        let runtime = kind.name();
+        let mut seen = RuntimeStatus::new(runtime);
+        match pool.probe(kind).await {
+            Ok(report) => {
+                seen.runs = report.is_full() || !required;
+                seen.reduced = report.reduced.clone();
+                for lack in &report.reduced {
+                    warn!(runtime, lack, "functions can do less here than elsewhere");
+                }
+                if report.is_full() {
+                    for lack in &report.missing {
+                        warn!(runtime, lack, "a second layer of the sandbox is missing");
+                    }
+                    seen.second_layers_missing = report.missing;
+                } else {
+                    seen.missing = report.missing;
+                }
             }
-            if report.is_full() { Vec::new() } else { report.missing }
+            Err(error) => seen.missing.push(format!("no process can be started: {error}")),
         }
-        Err(error) => vec![format!("no process for functions can be started: {error}")],
-    };
-    if !missing.is_empty() {
-        if required {
-            error!(?missing, "no function will run: the sandbox is not whole (require_sandbox)");
-        } else {
-            warn!(?missing, "functions run although the sandbox is not whole");
+        let missing = &seen.missing;
+        match (missing.is_empty(), seen.runs) {
+            (true, _) => {}
+            (false, true) => {
+                warn!(runtime, ?missing, "functions run although the sandbox is not whole");
+            }
+            (false, false) => error!(
+                runtime,
+                ?missing,
+                "no function of this runtime will run: the sandbox is not whole (require_sandbox)"
+            ),
         }
+        runtimes.push(seen);
     }
-    *status.sandbox_missing.lock().unwrap_or_else(PoisonError::into_inner) = missing;
+    *status.runtimes.lock().unwrap_or_else(PoisonError::into_inner) = runtimes;
 }
 
 fn tell_systemd(state: &[NotifyState<'_>]) {

@@ -113,6 +113,32 @@ fn sandbox_calls_are_allowed_last() {
     }
 }
 
+/// The supervisor of programs needs namespaces for their network, and mounts inside of them.
+#[test]
+fn programs_get_namespaces_and_no_more() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../systemd/mortise.service.d-process-network.conf");
+    let drop_in = fs::read_to_string(path).unwrap();
+    let settings = drop_in.split("[Service]\n").nth(1).unwrap();
+    // A drop-in comes after the unit, and what is said last counts.
+    let text = unit().replace("[Install]", &format!("{settings}\n[Install]"));
+    if let Some(said) = complaints(&text) {
+        panic!("correct the drop-in for programs; systemd-analyze verify: {said}");
+    }
+    let most = ["security", "--offline=true", "--threshold=20"];
+    assert!(analyze(&most, &text).status.success(), "the drop-in opens more than it has to");
+    let lines: Vec<&str> =
+        settings.lines().filter(|it| !it.is_empty() && !it.starts_with('#')).collect();
+    assert_eq!(
+        lines,
+        [
+            "RestrictNamespaces=",
+            "RestrictNamespaces=user pid net mnt ipc uts",
+            "SystemCallFilter=mount umount2 pivot_root",
+        ]
+    );
+}
+
 /// Lines that a host would not miss until something goes wrong, which no check of systemd's asks for.
 #[test]
 fn service_survives_its_functions() {

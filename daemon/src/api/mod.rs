@@ -94,7 +94,7 @@ pub struct Api {
     pub status: Arc<Status>,
 }
 
-pub use system::Status;
+pub use system::{RuntimeStatus, Status};
 
 impl From<AskError> for ApiError {
     fn from(error: AskError) -> ApiError {

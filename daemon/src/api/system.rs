@@ -16,8 +16,35 @@ use crate::plugins::LoadOutcome;
 #[derive(Debug, Default)]
 pub struct Status {
     ready: AtomicBool,
-    /// Protections that the kernel lacks; empty when the sandbox is whole.
-    pub sandbox_missing: std::sync::Mutex<Vec<String>>,
+    /// The runtimes that processes are there for, once they were looked at.
+    pub runtimes: std::sync::Mutex<Vec<RuntimeStatus>>,
+}
+
+/// What the host makes of one runtime of functions.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct RuntimeStatus {
+    runtime: &'static str,
+    /// Whether its functions are run.
+    pub runs: bool,
+    /// Protections without which its sandbox is not whole.
+    pub missing: Vec<String>,
+    /// Protections that the kernel lacks although others do the same.
+    pub second_layers_missing: Vec<String>,
+    /// What its functions cannot do here.
+    pub reduced: Vec<String>,
+}
+
+impl RuntimeStatus {
+    /// One of which nothing is known yet.
+    pub fn new(runtime: &'static str) -> RuntimeStatus {
+        RuntimeStatus {
+            runtime,
+            runs: false,
+            missing: Vec::new(),
+            second_layers_missing: Vec::new(),
+            reduced: Vec::new(),
+        }
+    }
 }
 
 impl Status {
@@ -37,8 +64,10 @@ pub(super) struct SystemStatus {
     ready: bool,
     /// Sources that take events.
     open_sources: usize,
-    /// Protections of the sandbox that the kernel lacks.
+    /// Protections that the kernel lacks, by runtime; empty when every sandbox is whole.
     sandbox_missing: Vec<String>,
+    /// What the host makes of each runtime that it has processes for.
+    runtimes: Vec<RuntimeStatus>,
     /// Whether the disk has room for new events.
     disk_has_room: bool,
 }
@@ -57,12 +86,17 @@ pub(super) struct Plugin {
 }
 
 pub(super) async fn status(api: Arc<Api>, _: Caller, _: Nothing) -> Result<SystemStatus, ApiError> {
-    let missing = &api.status.sandbox_missing;
+    let runtimes =
+        api.status.runtimes.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+    let lacks = |it: &RuntimeStatus| -> Vec<String> {
+        it.missing.iter().map(|lack| format!("{}: {lack}", it.runtime)).collect()
+    };
     Ok(SystemStatus {
         version: env!("CARGO_PKG_VERSION"),
         ready: api.status.ready.load(Ordering::Acquire),
         open_sources: api.services.routes.count(),
-        sandbox_missing: missing.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone(),
+        sandbox_missing: runtimes.iter().flat_map(lacks).collect(),
+        runtimes,
         disk_has_room: api.services.store.has_room(),
     })
 }

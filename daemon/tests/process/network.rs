@@ -41,7 +41,7 @@ fn allowed_hosts_are_reached_and_others_refused() {
     let package = package(&[
         ("python", PYTHON),
         ("curl", "#!/bin/sh\ncurl -sS http://allowed.test/x | sed 's/.*/\"&\"/'\n"),
-        ("refused", "#!/bin/sh\ncurl -sS -o /dev/stderr http://other.test/ && echo 1\n"),
+        ("refused", "#!/bin/sh\ncurl -sS http://other.test/ >&2\n"),
         ("tunnel", TUNNEL),
     ]);
     in_place(Place::Private, OneHost(Some(address)), async move |host| {

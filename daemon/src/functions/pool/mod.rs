@@ -145,6 +145,14 @@ impl Pool {
         Ok(Pool { shared })
     }
 
+    /// Whether there can be processes of a kind: Node.js is not on every host.
+    pub fn has(&self, kind: RunnerKind) -> bool {
+        match kind {
+            RunnerKind::Quickjs | RunnerKind::Process => true,
+            RunnerKind::Node => self.shared.options.node.is_some(),
+        }
+    }
+
     /// Starts one process to see what the kernel enforces on it, filters of the service included.
     pub async fn probe(&self, kind: RunnerKind) -> Result<SandboxReport, String> {
         let wanted = Wanted::probe(kind);

@@ -109,7 +109,7 @@ impl Supervisor {
             match frame {
                 ToRunner::Code => self.about = serde_json::from_slice(&body).ok(),
                 ToRunner::Run(header) => self.run(&header, body)?,
-                // Late answers to a run that is over.
+                // Late answers to a run that is over, and what concerns other kinds.
                 ToRunner::Compile { .. }
                 | ToRunner::OwnCompiled
                 | ToRunner::Compiled
@@ -192,7 +192,7 @@ fn profile_of(place: &Place, address_space: u64, memory_bytes: u64, cpu_seconds:
 fn without_namespaces(reason: &str) -> String {
     format!(
         "programs of snap-ins have no network and no /tmp: private namespaces are not to be had \
-         ({reason}). Under systemd the drop-in process-network.conf allows them"
+         ({reason}). Under systemd the drop-in mortise.service.d-process-network.conf allows them"
     )
 }
 

@@ -199,10 +199,10 @@ impl Run<'_> {
                 ToRunner::Closed { id, .. } => proxy.closed(id),
                 // None of them comes in the middle of a run.
                 ToRunner::Code
+                | ToRunner::Run(_)
                 | ToRunner::Compile { .. }
                 | ToRunner::OwnCompiled
                 | ToRunner::Compiled
-                | ToRunner::Run(_)
                 | ToRunner::Fetched { .. } => {}
             }
         }
