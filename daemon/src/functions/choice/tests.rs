@@ -1,3 +1,5 @@
+//! Tables of packages, and what is chosen for them.
+
 use super::*;
 use crate::functions::code;
 use crate::functions::packages::PackageFile;

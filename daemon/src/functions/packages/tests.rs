@@ -1,3 +1,5 @@
+//! Folders on a real disk: whole, bounded, and gone when they are to go.
+
 use std::collections::HashSet;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;

@@ -41,7 +41,7 @@ use super::protocol::{AfterRun, FromRunner, PROTOCOL, RunHeader, ToRunner};
 use super::sandbox;
 
 /// Whether Node.js is where it is said to be, or in the usual places.
-pub fn node_is_at(given: Option<&std::path::Path>) -> bool {
+pub fn node_is_at(given: Option<&Path>) -> bool {
     node::find_node(given).is_some()
 }
 
