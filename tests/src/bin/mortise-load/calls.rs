@@ -106,12 +106,12 @@ fn starts(options: &Options) -> Result<Row, Failure> {
 /// A row from milliseconds.
 fn timed(what: &str, mut times: Vec<f64>) -> Row {
     times.sort_by(f64::total_cmp);
-    let at = |part: f64| {
+    let at = |per_mille: usize| {
         let last = times.len().saturating_sub(1);
-        times.get((last as f64 * part).round() as usize).copied().unwrap_or_default()
+        times.get(last * per_mille / 1000).copied().unwrap_or_default()
     };
     let total: f64 = times.iter().sum();
     let mut row = Row::rate(what, 1, times.len() as f64 / (total / 1e3).max(1e-9));
-    row.latency = Some([at(0.5), at(0.99), at(0.999)]);
+    row.latency = Some([at(500), at(990), at(999)]);
     row
 }
