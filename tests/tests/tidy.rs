@@ -175,7 +175,7 @@ fn reads_environment(file: &Source) -> Vec<String> {
 /// A foreign crate, and where it may be named: folders (ending in `/`) and files.
 type Border = (&'static str, &'static [&'static str]);
 
-const BORDERS: [Border; 36] = [
+const BORDERS: [Border; 37] = [
     ("abi_stable", &["daemon/src/plugins/", "plugin-abi/src/"]),
     ("actix", &["daemon/src/actors/"]),
     ("actix_web", &["daemon/src/api/"]),
@@ -197,6 +197,7 @@ const BORDERS: [Border; 36] = [
     ("llrt_modules", &["daemon/src/functions/"]),
     ("object", &["daemon/src/plugins/"]),
     ("oxc", &["daemon/src/functions/"]),
+    ("oxc_sourcemap", &["daemon/src/functions/code/"]),
     ("redb", &["daemon/src/store/"]),
     ("regex", &["daemon/src/configuration/", "daemon/src/script/"]),
     ("regorus", &["plugins/flow-custom-webhook/"]),

@@ -161,7 +161,8 @@ fn compile_script(ctx: &Ctx<'_>, name: &str, source: String, flags: u32) -> Resu
         if written.is_null() {
             return Err(rquickjs::Error::Exception);
         }
-        let copy = std::slice::from_raw_parts(written, length as usize).to_vec();
+        let copy =
+            std::slice::from_raw_parts(written, usize::try_from(length).unwrap_or(0)).to_vec();
         qjs::js_free(ctx.as_raw().as_ptr(), written.cast());
         Ok(copy)
     }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::Failure;
 use crate::client::{Connection, post};
-use crate::samples;
+use crate::samples::{self, Sample};
 
 const PLUGIN: &str = "libflow_custom_webhook.so";
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -128,9 +128,24 @@ impl Daemon {
     ) -> Result<Installed, Failure> {
         let source = self.directory.join(name);
         samples::write(&source, with_automation)?;
+        self.install_from(name, &source).await
+    }
+
+    /// Installs and activates a sample for one runtime.
+    pub(crate) async fn install_sample(
+        &self,
+        name: &str,
+        sample: Sample,
+    ) -> Result<Installed, Failure> {
+        let source = self.directory.join(name);
+        samples::write_for(&source, sample)?;
+        self.install_from(name, &source).await
+    }
+
+    async fn install_from(&self, name: &str, source: &Path) -> Result<Installed, Failure> {
         let made = Command::new(&self.program)
             .args(["version", "create", "--json", "--create-package", "--package", name])
-            .arg(&source)
+            .arg(source)
             .env("MORTISE_URL", format!("http://{}", self.address))
             .env("MORTISE_TOKEN", &self.token)
             .output()?;

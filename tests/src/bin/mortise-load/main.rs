@@ -4,6 +4,7 @@
 //! starts the daemon as a process of its own on a temporary state directory and stops by itself.
 //! `tests/load/README.md` has figures and how to read them.
 
+mod calls;
 mod client;
 mod daemon;
 mod footprint;
@@ -76,6 +77,8 @@ enum Measurement {
     Call,
     /// Event, durable, function, result stored.
     Runs,
+    /// One cold and one warm call at a time, per runtime.
+    Calls,
     /// Memory when idle and with many snap-ins. Only when asked for.
     Memory,
     /// Time until ready after kill -9. Only when asked for.
@@ -151,6 +154,10 @@ async fn measure_all(options: &Options) -> Result<(), Failure> {
     }
     if options.wants(Measurement::Restart) {
         others.insert("restart".to_owned(), footprint::restart(&mut daemon, options).await?);
+    }
+    if options.wants(Measurement::Calls) {
+        report::print_head();
+        calls::calls(&daemon, options, &mut rows).await?;
     }
     use Measurement::{Call, Refused, Runs, Webhook};
     if [Webhook, Refused, Call, Runs].into_iter().any(|it| options.wants(it)) {

@@ -72,3 +72,58 @@ pub(crate) fn write(directory: &Path, with_automation: bool) -> Result<(), Failu
     std::fs::write(directory.join("manifest.yaml"), format!("{MANIFEST}{automation}"))?;
     Ok(())
 }
+
+/// A snap-in that shows what a call costs.
+#[derive(Clone, Copy)]
+pub(crate) enum Sample {
+    /// A trivial function.
+    Quickjs,
+    /// The same, with 1 MiB of code around it that is loaded and not called.
+    QuickjsLarge,
+    /// The trivial function in Node.js.
+    Node,
+}
+
+impl Sample {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Sample::Quickjs => "quickjs",
+            Sample::QuickjsLarge => "quickjs-1-mib",
+            Sample::Node => "node",
+        }
+    }
+}
+
+/// Writes the snap-in of a sample.
+pub(crate) fn write_for(directory: &Path, sample: Sample) -> Result<(), Failure> {
+    write(directory, false)?;
+    let runtime = match sample {
+        Sample::Quickjs | Sample::QuickjsLarge => "quickjs",
+        Sample::Node => "node",
+    };
+    let manifest = format!("{MANIFEST}    runtime: {runtime}\n");
+    std::fs::write(directory.join("manifest.yaml"), manifest)?;
+    if matches!(sample, Sample::QuickjsLarge) {
+        let mut text = String::from("import './large.js';\n");
+        text.push_str(FUNCTION);
+        std::fs::write(directory.join("src/functions/trivial/index.ts"), text)?;
+        std::fs::write(directory.join("src/functions/trivial/large.js"), large())?;
+    }
+    Ok(())
+}
+
+/// Code as bundlers write it, 1 MiB of it.
+fn large() -> String {
+    let mut text = String::from("export const all = [];\n");
+    let mut number = 0;
+    while text.len() < 1024 * 1024 {
+        text.push_str(&format!(
+            "function f{number}(a, options) {{\n  const list = [a, {number}].map((it) => String(it));\n  \
+             if (options?.deep) for (const key of Object.keys(options)) list.push(`${{key}}: x`);\n  \
+             try {{ return list.join(','); }} catch (error) {{ throw new TypeError('bad ' + error); }}\n}}\n\
+             all.push(f{number});\n"
+        ));
+        number += 1;
+    }
+    text
+}
