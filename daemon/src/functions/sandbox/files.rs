@@ -42,7 +42,7 @@ impl Rights {
             Rights::Device => AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::IoctlDev,
             Rights::All => {
                 let devices = AccessFs::MakeBlock | AccessFs::MakeChar | AccessFs::IoctlDev;
-                AccessFs::from_all(NEWEST) & !BitFlags::from(devices)
+                AccessFs::from_all(NEWEST) & !devices
             }
         }
     }
