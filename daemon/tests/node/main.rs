@@ -2,8 +2,6 @@
 //!
 //! Every test goes through the pool with the built binary and the Node.js of this host.
 
-#![expect(clippy::disallowed_methods, reason = "these tests measure real time")]
-
 mod contract;
 mod failures;
 mod harness;

@@ -14,13 +14,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::Url;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::functions::outcome::{FailureKind, LogLevel, LogLine, Outcome, RunReport};
 use crate::functions::pool::{Pool, PutTogether};
-use crate::model::http::{Destination, EgressRules};
+use crate::model::http::{Destination, EgressRules, Place};
 
 const MODULES: &str = "node_modules";
 const NEW: &str = ".new-";
@@ -119,7 +118,7 @@ impl InstallError {
 pub struct Installer {
     root: PathBuf,
     pool: Arc<Pool>,
-    registry: Url,
+    registry: String,
     destination: Destination,
     node: Option<PathBuf>,
     /// One at a time: npm takes what the network and the disk give.
@@ -134,22 +133,12 @@ impl Installer {
         registry: &str,
         node: Option<PathBuf>,
     ) -> Result<Installer, String> {
-        let wrong = || {
+        let destination = destination_of(registry).ok_or_else(|| {
             format!(
-                "functions.npm_registry `{registry}` is no URL: expected https://host/ or http://host/"
+                "functions.npm_registry `{registry}` is no URL of a registry: expected \
+                 https://host/ or http://host:port/path/"
             )
-        };
-        let mut url = Url::parse(registry).map_err(|_| wrong())?;
-        if !url.path().ends_with('/') {
-            url.set_path(&format!("{}/", url.path()));
-        }
-        let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
-            return Err(wrong());
-        };
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(wrong());
-        }
-        let destination = format!("{host}:{port}").parse().map_err(|_| wrong())?;
+        })?;
         let root = cache_dir.join("npm");
         for entry in std::fs::read_dir(&root).into_iter().flatten().flatten() {
             if entry.file_name().to_string_lossy().starts_with(NEW) {
@@ -158,7 +147,8 @@ impl Installer {
             }
         }
         let turn = tokio::sync::Mutex::default();
-        Ok(Installer { root, pool, registry: url, destination, node, turn })
+        let registry = format!("{}/", registry.trim_end_matches('/'));
+        Ok(Installer { root, pool, registry, destination, node, turn })
     }
 
     /// The `node_modules` folder of the dependencies that these two files name, put together if it is
@@ -255,8 +245,23 @@ impl Installer {
             report = self.pool.put_together(order) => report,
             () = grows_too_large(watched) => return Err(InstallError::TooLarge),
         };
-        judge(&report, self.registry.as_str())
+        judge(&report, &self.registry)
     }
+}
+
+/// The host and port of a URL, as the egress rules write them.
+fn destination_of(url: &str) -> Option<Destination> {
+    let (scheme, rest) = url.split_once("://")?;
+    let port = match scheme {
+        "https" => 443,
+        "http" => 80,
+        _ => return None,
+    };
+    let host = rest.split(['/', '?', '#']).next().filter(|it| !it.contains('@'))?;
+    let given: Destination = host.parse().ok()?;
+    // A network is no host.
+    let is_one = !matches!(&given.place, Place::Below(_)) && !rest.is_empty();
+    is_one.then_some(Destination { port: given.port.or(Some(port)), ..given })
 }
 
 /// Ends when there is more in the folder than a version may bring.
@@ -389,6 +394,8 @@ fn explain(logs: &[LogLine], registry: &str) -> InstallError {
             line.strip_prefix("error").or(line.strip_prefix("ERR!")).map(str::trim)
         })
         .filter(|it| !it.is_empty() && !it.starts_with("Log files were not written"))
+        // There is no proxy that could be the reason.
+        .filter(|it| !it.contains("proxy") && *it != "network")
         .collect();
     let code = lines.iter().find_map(|it| it.strip_prefix("code ")).unwrap_or_default();
     let mut said =
@@ -473,6 +480,21 @@ mod tests {
         assert!(matches!(out, InstallError::Registry { .. }) && out.is_transient());
         let out = explain(&said(&["something else"]), "r");
         assert_eq!(out, InstallError::Npm("it said nothing".to_owned()));
+    }
+
+    #[test]
+    fn registries_are_urls() {
+        let destination = |url: &str| destination_of(url).map(|it| it.to_string());
+        for (url, expected) in [
+            ("https://registry.npmjs.org/", "registry.npmjs.org:443"),
+            ("http://127.0.0.1:4873", "127.0.0.1/32:4873"),
+            ("https://host.example:8443/npm/", "host.example:8443"),
+        ] {
+            assert_eq!(destination(url).as_deref(), Some(expected), "{url}");
+        }
+        for url in ["", "registry", "ftp://x/", "https://", "https://*.example/", "https://a@b/"] {
+            assert_eq!(destination(url), None, "{url}");
+        }
     }
 
     #[test]
