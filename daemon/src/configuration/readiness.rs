@@ -151,8 +151,13 @@ fn missing_keyring(
 
 /// Whether a bound keyring is of a type that the manifest wants.
 pub fn fits(keyring: &Keyring, type_id: &str) -> bool {
-    let is_plain = |it: &str| PLAIN_SECRET.contains(&it);
+    let is_plain = is_plain_secret;
     keyring.types.iter().any(|it| it == type_id || (is_plain(it) && is_plain(type_id)))
+}
+
+/// Whether a type is one text and nothing else; those types mean the same.
+pub fn is_plain_secret(type_id: &str) -> bool {
+    PLAIN_SECRET.contains(&type_id)
 }
 
 /// What to say of one that does not.

@@ -3,6 +3,7 @@
 //!
 //! Must never: wait on an actor's mailbox; know HTTP or a wire format.
 
+pub mod calls;
 pub mod changes;
 pub mod contexts;
 pub mod dispatcher;
@@ -13,6 +14,7 @@ pub mod invocation;
 pub mod key_check;
 pub mod key_rotation;
 pub mod keyrings;
+pub mod local_package;
 mod queue;
 pub mod remote_call;
 pub mod routes;
