@@ -131,6 +131,55 @@ fn every_way_to_call_goes_to_the_server() {
     assert_eq!(told.last().unwrap()["payload"]["is_deletion"], true);
 }
 
+const BOUND: &str = "
+commands:
+  - {name: go, namespace: ways, description: Goes., surfaces: [{surface: discussions}], function: work}
+snap_kit_actions:
+  - {name: press, description: A button., function: work}
+configuration_handler:
+  organization: {initializer: work, snap_kit_action_name: press}
+operations:
+  - {name: Count, slug: count, description: Counts., type: action, function: work}
+";
+
+/// Answers in the form that whoever asks wants.
+fn bound(event: &Value) -> Returned {
+    let body = json!({ "elements": [{ "type": "plain_text", "text": "Hello" }] });
+    let page = json!({ "snaps": [{ "type": "card", "elements": [body] }] });
+    let payload = &event["payload"];
+    Ok(if event["execution_metadata"]["operation_slug"] == "count" {
+        json!({ "output": { "values": [payload["data"]["n"]] } })
+    } else if payload["command_id"].is_string() {
+        json!({ "got": payload["parameters"], "as": event["context"]["source_id"] })
+    } else if payload["action"].is_object() || payload["action_id"].is_string() {
+        json!({ "pressed": payload["value"] })
+    } else {
+        json!({ "snap_kit_body": { "body": page } })
+    })
+}
+
+#[test]
+fn commands_actions_pages_and_operations_go_there_too() {
+    let harness = Harness::start(bound);
+    let daemon = Daemon::start();
+    let parts = Parts::new("bound", SIGNED, "").with_sections(BOUND);
+    let (id, _) = install(&daemon, &parts, &harness.url());
+    // Pages are for snap-ins that are being configured, too.
+    let page = daemon.call("configuration-pages.render", &json!({ "snap_in": id }));
+    println!("{page:#}");
+    daemon.step("activate", &id, "ACTIVE");
+    let command = json!({ "namespace": "ways", "name": "go", "parameters": "far" });
+    let given = daemon.call("commands.execute", &command);
+    println!("{given:#}");
+    let count = json!({ "snap_in": id, "slug": "count", "data": { "n": 7 } });
+    let counted = daemon.call("operations.execute", &count);
+    println!("{counted:#}");
+    for event in harness.events("/handle/sync") {
+        println!("{event:#}");
+    }
+    panic!();
+}
+
 #[test]
 fn hooks_that_fail_or_are_silent_end_in_error() {
     let harness = Harness::start(|event| match event["payload"]["is_deletion"].as_bool() {
