@@ -144,18 +144,18 @@ operations:
 
 /// Answers in the form that whoever asks wants.
 fn bound(event: &Value) -> Returned {
-    let body = json!({ "elements": [{ "type": "plain_text", "text": "Hello" }] });
-    let page = json!({ "snaps": [{ "type": "card", "elements": [body] }] });
     let payload = &event["payload"];
-    Ok(if event["execution_metadata"]["operation_slug"] == "count" {
-        json!({ "output": { "values": [payload["data"]["n"]] } })
-    } else if payload["command_id"].is_string() {
-        json!({ "got": payload["parameters"], "as": event["context"]["source_id"] })
-    } else if payload["action"].is_object() || payload["action_id"].is_string() {
-        json!({ "pressed": payload["value"] })
-    } else {
-        json!({ "snap_kit_body": { "body": page } })
-    })
+    if event["execution_metadata"]["operation_slug"] == "count" {
+        return Ok(json!({ "output": { "values": [payload["data"]["n"]] } }));
+    }
+    if payload["command_id"].is_string() {
+        return Ok(json!({ "got": payload["parameters"] }));
+    }
+    let text = match payload["action"]["id"].as_str() {
+        Some(pressed) => format!("pressed {pressed}"),
+        None => "a page".to_owned(),
+    };
+    Ok(json!({ "snap_kit_body": { "body": { "snaps": [{ "type": "plain_text", "text": text }] } } }))
 }
 
 #[test]
@@ -166,18 +166,31 @@ fn commands_actions_pages_and_operations_go_there_too() {
     let (id, _) = install(&daemon, &parts, &harness.url());
     // Pages are for snap-ins that are being configured, too.
     let page = daemon.call("configuration-pages.render", &json!({ "snap_in": id }));
-    println!("{page:#}");
+    let text = |answer: &Value| answer["displayed"]["body"]["snaps"][0]["text"].clone();
+    assert_eq!(text(&page), "a page", "{page:#}");
     daemon.step("activate", &id, "ACTIVE");
+    let press = json!({
+        "id": format!("{id}/snap-kit-actions/press"),
+        "actions": [{ "action_id": "here" }],
+    });
+    let pressed = daemon.call("snap-kit-action.execute.deferred", &press);
+    assert_eq!(text(&pressed["results"][0]), "pressed here", "{pressed:#}");
     let command = json!({ "namespace": "ways", "name": "go", "parameters": "far" });
     let given = daemon.call("commands.execute", &command);
-    println!("{given:#}");
+    assert_eq!(given["result"], json!({ "got": "far" }), "{given:#}");
     let count = json!({ "snap_in": id, "slug": "count", "data": { "n": 7 } });
     let counted = daemon.call("operations.execute", &count);
-    println!("{counted:#}");
-    for event in harness.events("/handle/sync") {
-        println!("{event:#}");
-    }
-    panic!();
+    assert_eq!(counted["output"]["values"], json!([7]), "{counted:#}");
+
+    let asked = harness.events("/handle/sync");
+    let sources: Vec<_> = asked.iter().map(|it| it["context"]["source_id"].clone()).collect();
+    let part = |rest: &str| json!(format!("{id}/{rest}"));
+    let sources_expected =
+        [part("snap-kit-actions/press"), part("commands/ways/go"), part("operations/count")];
+    assert_eq!(sources[1..], sources_expected);
+    let has_actor = |it: &Value| it["context"]["secrets"]["actor_session_token"].is_string();
+    assert_eq!(asked.iter().map(has_actor).collect::<Vec<_>>(), [false, true, true, false]);
+    assert_eq!(asked[3]["execution_metadata"]["operation_slug"], "count");
 }
 
 #[test]
