@@ -11,3 +11,13 @@ class FunctionExecutionError extends Error {
 }
 
 exports.FunctionExecutionError = FunctionExecutionError;
+
+/** As TypeScript makes an enum: from names to numbers and back. */
+exports.OperationErrorType = Object.freeze({
+  Unknown: 0,
+  InvalidRequest: 1,
+  RetryExecution: 2,
+  0: 'Unknown',
+  1: 'InvalidRequest',
+  2: 'RetryExecution',
+});

@@ -1,3 +1,3 @@
 import sdk from './index.js';
 
-export const { FunctionExecutionError } = sdk;
+export const { FunctionExecutionError, OperationErrorType } = sdk;

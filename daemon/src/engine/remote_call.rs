@@ -41,15 +41,21 @@ struct Awaited {
 }
 
 /// One call.
-pub(super) struct RemoteCall<'a> {
-    pub(super) url: TestingUrl,
-    pub(super) run: RunId,
-    pub(super) trigger: &'a RunTrigger,
+pub struct RemoteCall<'a> {
+    /// The server.
+    pub url: TestingUrl,
+    /// The run.
+    pub run: RunId,
+    /// What caused it, which says how the event is handed over.
+    pub trigger: &'a RunTrigger,
     /// The payload, for what a hook was told.
-    pub(super) payload: &'a Bytes,
-    pub(super) event: Bytes,
-    pub(super) timeout: Duration,
-    pub(super) secrets: SecretTexts,
+    pub payload: &'a Bytes,
+    /// The event object.
+    pub event: Bytes,
+    /// The most that it may take.
+    pub timeout: Duration,
+    /// Texts to be masked in what comes back.
+    pub secrets: SecretTexts,
 }
 
 impl RemoteServers {
@@ -74,7 +80,7 @@ impl RemoteServers {
     }
 
     /// Calls a function. The outer error is an attempt that was not begun: there is no server.
-    pub(super) async fn call(&self, call: RemoteCall<'_>) -> Result<RunReport, AttemptOutcome> {
+    pub async fn call(&self, call: RemoteCall<'_>) -> Result<RunReport, AttemptOutcome> {
         let began = Instant::now();
         let mut logs = Vec::new();
         let outcome = match (how(call.trigger), awaited_hook(call.trigger, call.payload)) {

@@ -17,7 +17,7 @@ use crate::functions::packages::Packages;
 use crate::functions::pool::{CodeError, CodeSource, LoadedCode};
 use crate::functions::remote::TestingUrl;
 use crate::functions::runner::node_is_at;
-use crate::model::manifest::{Function, Runtime};
+use crate::model::manifest::{ChosenRuntime, Function, Runtime};
 use crate::store::{BlobHash, Store, StoreError};
 
 /// What functions run by.
@@ -36,7 +36,7 @@ pub struct Runtimes {
 }
 
 /// What a function runs by.
-pub(super) enum Means {
+pub enum Means {
     /// A process of the daemon's.
     Runner {
         /// Its kind.
@@ -69,16 +69,11 @@ impl Runtimes {
                 Ok(Means::Runner { runtime: RunnerKind::Quickjs, code })
             }
             Runtime::Node => {
-                let main = version.entry(&function.name).unwrap_or_default().to_owned();
-                in_folder(RunnerKind::Node, About { main: Some(main), entry_points: None })
+                let main = version.entry(&function.name).unwrap_or_default();
+                in_folder(RunnerKind::Node, About::of_node(main))
             }
             Runtime::Process => {
-                let of_process =
-                    version.runtimes.iter().filter(|(_, it)| it.runtime == Runtime::Process);
-                let entry_points =
-                    of_process.filter_map(|(name, it)| Some((name.clone(), it.entry.clone()?)));
-                let entry_points = Some(entry_points.collect());
-                in_folder(RunnerKind::Process, About { main: None, entry_points })
+                in_folder(RunnerKind::Process, About::of_processes(&version.runtimes))
             }
             Runtime::Remote => {
                 let url = version.testing_url.as_deref().ok_or("its version has no testing URL")?;
@@ -102,7 +97,7 @@ impl Runtimes {
 
 /// What a runner has to know of a package.
 #[derive(Clone, Debug, Serialize)]
-struct About {
+pub(super) struct About {
     /// For `node`: the main module.
     #[serde(skip_serializing_if = "Option::is_none")]
     main: Option<String>,
@@ -112,7 +107,18 @@ struct About {
 }
 
 impl About {
-    fn document(&self, path: &Path) -> Vec<u8> {
+    pub(super) fn of_node(main: &str) -> About {
+        About { main: Some(main.to_owned()), entry_points: None }
+    }
+
+    pub(super) fn of_processes(runtimes: &BTreeMap<String, ChosenRuntime>) -> About {
+        let of_process = runtimes.iter().filter(|(_, it)| it.runtime == Runtime::Process);
+        let entry_points =
+            of_process.filter_map(|(name, it)| Some((name.clone(), it.entry.clone()?)));
+        About { main: None, entry_points: Some(entry_points.collect()) }
+    }
+
+    pub(super) fn document(&self, path: &Path) -> Vec<u8> {
         #[derive(Serialize)]
         struct Document<'a> {
             path: &'a Path,

@@ -76,7 +76,7 @@ impl InstallPackages for Installer {
 /// Adds the packages that package.json in `folder` (with a slash at its end, unless it is the top)
 /// names.
 pub(super) async fn add_installed(
-    mut files: Vec<PackageFile>,
+    files: Vec<PackageFile>,
     folder: &str,
     installer: &dyn InstallPackages,
 ) -> Result<Vec<PackageFile>, String> {
@@ -86,31 +86,59 @@ pub(super) async fn add_installed(
     };
     let package = bytes("package.json").unwrap_or_default();
     let modules = installer.install(package, bytes("package-lock.json")).await?;
+    add_modules(files, folder, modules, Links::LeftOut).await
+}
+
+/// What becomes of symbolic links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Links {
+    /// npm makes them for the command lines of packages.
+    LeftOut,
+    /// An author's own: packages that are written beside the one that uses them.
+    Followed,
+}
+
+/// Adds the folder `modules` as `node_modules`.
+pub(super) async fn add_modules(
+    mut files: Vec<PackageFile>,
+    folder: &str,
+    modules: PathBuf,
+    links: Links,
+) -> Result<Vec<PackageFile>, String> {
     let prefix = format!("{folder}node_modules");
     let read = tokio::task::spawn_blocking(move || {
         let mut found = Vec::new();
         let mut left = LIMITS.total_bytes;
-        read_folder(&modules, &prefix, &mut left, &mut found).map(|()| found)
+        read_folder(&modules, &prefix, links, &mut left, &mut found).map(|()| found)
     });
     let found = read.await.map_err(|error| error.to_string())?;
     files.extend(found.map_err(|error| format!("the installed packages cannot be read: {error}"))?);
     Ok(files)
 }
 
-/// The files below a folder. Links are left out: npm makes them for the command lines of packages.
+/// The files below a folder.
 fn read_folder(
     folder: &Path,
     prefix: &str,
+    links: Links,
     left: &mut u64,
     found: &mut Vec<PackageFile>,
 ) -> io::Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
-        let metadata = entry.metadata()?;
+        let mut metadata = entry.metadata()?;
+        if metadata.is_symlink() && links == Links::Followed && !leads_up(&entry.path()) {
+            // One that leads nowhere is nothing that could be loaded.
+            let Ok(followed) = std::fs::metadata(entry.path()) else { continue };
+            metadata = followed;
+        }
         let Ok(name) = entry.file_name().into_string() else { continue };
         let path = format!("{prefix}/{name}");
         if metadata.is_dir() {
-            read_folder(&entry.path(), &path, left, found)?;
+            if path.len() > LIMITS.path_bytes {
+                return Err(io::Error::other(format!("{path} is too long")));
+            }
+            read_folder(&entry.path(), &path, links, left, found)?;
         } else if metadata.is_file() {
             let executable = metadata.permissions().mode() & 0o111 != 0;
             *left = left
@@ -120,6 +148,12 @@ fn read_folder(
         }
     }
     Ok(())
+}
+
+/// Whether a link leads to a folder that it is in itself, which has no end.
+fn leads_up(link: &Path) -> bool {
+    let own = link.parent().and_then(|it| it.canonicalize().ok());
+    own.zip(link.canonicalize().ok()).is_none_or(|(own, target)| own.starts_with(target))
 }
 
 /// A file of an archive as a file of a version.

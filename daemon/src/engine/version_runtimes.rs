@@ -26,16 +26,28 @@ pub(super) struct Settled {
     pub(super) to_install: Option<String>,
 }
 
+/// What counts beside manifest and files.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Around<'a> {
+    /// Whether events can be posted somewhere.
+    pub(super) has_testing_url: bool,
+    /// Whether Node.js is on this host.
+    pub(super) has_node: bool,
+    /// Nothing but this function is run; what another one lacks does not count.
+    pub(super) only: Option<&'a str>,
+}
+
 /// Settles it, and says what is wrong or questionable. Parses all code: takes a while.
 pub(super) fn settle(
     manifest: Option<&Manifest>,
     places: &Places,
     files: Vec<PackageFile>,
-    has_testing_url: bool,
-    has_node: bool,
+    around: Around<'_>,
     problems: &mut Vec<Problem>,
 ) -> Settled {
+    let Around { has_testing_url, has_node, only } = around;
     let functions = manifest.map(|it| it.functions.as_slice()).unwrap_or_default();
+    let counts = |it: &Function| only.is_none_or(|name| name == it.name);
     let names = functions.iter().map(|it| it.name.as_str());
     let facts = Facts { has_testing_url, has_node, ..Facts::of(&files) };
     let prepared = match files.is_empty() {
@@ -59,7 +71,7 @@ pub(super) fn settle(
         }
     };
     let mut settled = Settled { is_right: true, ..Settled::default() };
-    for (index, function) in functions.iter().enumerate() {
+    for (index, function) in functions.iter().enumerate().filter(|(_, it)| counts(it)) {
         let (choice, severity) = match choose(function, &facts) {
             Ok(Choice { chosen, warnings }) => {
                 settled.runtimes.insert(function.name.clone(), chosen);
@@ -167,7 +179,8 @@ mod tests {
         let parsed = parse(manifest);
         let mut problems = Vec::new();
         let manifest = parsed.manifest.expect("a right manifest");
-        let found = settle(Some(&manifest), &parsed.places, files, false, true, &mut problems);
+        let around = Around { has_testing_url: false, has_node: true, only: None };
+        let found = settle(Some(&manifest), &parsed.places, files, around, &mut problems);
         (found, problems)
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mortise_plugin::Role;
 
 use super::version_files::{self, InstallPackages, of_archive};
-use super::version_runtimes::{Settled, in_file, settle};
+use super::version_runtimes::{Around, Settled, in_file, settle};
 use crate::archive::{ArchiveFile, content_hash};
 use crate::functions::code::CodeProblem;
 use crate::functions::packages::PackageFile;
@@ -221,7 +221,8 @@ pub async fn check(
     // Parsing all code of an archive takes a while; the thread serves others meanwhile.
     let settling = tokio::task::spawn_blocking(move || {
         let mut problems = problems;
-        let settled = settle(manifest.as_ref(), &places, files, has_url, has_node, &mut problems);
+        let around = Around { has_testing_url: has_url, has_node, only: None };
+        let settled = settle(manifest.as_ref(), &places, files, around, &mut problems);
         (manifest, settled, problems)
     });
     match settling.await {

@@ -44,6 +44,10 @@ pub(super) struct Dev {
     /// Slug of the package; made from the manifest's name when absent
     #[arg(long)]
     pub(super) package: Option<String>,
+    /// The server to which events of functions in the runtime `remote` are posted, such as
+    /// http://localhost:8000
+    #[arg(long, value_name = "URL")]
+    pub(super) testing_url: Option<String>,
     #[command(flatten)]
     pub(super) values: ValueOptions,
     /// At the end, delete the snap-in, the versions and the package that were made

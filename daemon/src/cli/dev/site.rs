@@ -72,7 +72,10 @@ impl<'a> Site<'a> {
 
     /// Puts a save in place, as far as that is possible.
     pub(super) fn reload(&mut self, archive: &[u8], say: &mut Say) -> Result<Reload, Failure> {
-        let upload = json!({ "archive": STANDARD.encode(archive) });
+        let mut upload = json!({ "archive": STANDARD.encode(archive) });
+        if let Some(url) = &self.options.testing_url {
+            upload["testing_url"] = json!(url);
+        }
         let checked = self.client.slow_call("checking", "versions.validate", &upload)?;
         let is_wrong = checked["valid"] != true;
         say.problems(&checked["problems"], is_wrong)?;

@@ -16,6 +16,8 @@ use super::snap_in::arguments::ValueOptions;
 use super::snap_in::given::Given;
 use super::table::{Fit, table};
 use super::{Failure, files, show, terminal};
+use crate::functions::remote::TestingUrl;
+use crate::functions::runner::node_is_at;
 use crate::model::http::Destination;
 use crate::model::manifest::Level;
 use event::Names;
@@ -56,15 +58,23 @@ pub(super) struct Run {
     #[arg(long, value_name = "N", default_value_t = 1,
         value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(super) repeat: u32,
-    /// List the requests that it made
+    /// Say what runs it and why, and list the requests that it made
     #[arg(long, short)]
     pub(super) verbose: bool,
+    /// The server of the author's own that functions in the runtime `remote` are on, such as
+    /// http://localhost:8000: the event is posted to /handle/sync there
+    #[arg(long, value_name = "URL")]
+    pub(super) testing_url: Option<String>,
 }
 
 /// Runs a function on each event of a fixture.
 pub(super) fn run(as_json: bool, options: &Run) -> Result<(), Failure> {
     let package = Package::read(&options.dir)?;
     let function = package.function(&options.function)?;
+    let testing_url = options.testing_url.as_deref().map(TestingUrl::parse).transpose();
+    let testing_url = testing_url.map_err(Failure::usage)?;
+    let has_node = local::node().is_some() || node_is_at(None);
+    let settled = package.settle(function, testing_url, has_node)?;
     let given = Given::read(&options.values)?;
     let keyrings = given.plain_keyrings()?;
     let inputs = given.values(&package.manifest, Level::Organization);
@@ -89,7 +99,18 @@ pub(super) fn run(as_json: bool, options: &Run) -> Result<(), Failure> {
         allow: options.allow.clone(),
         offline: options.offline,
     };
-    let local = Local::start(&package, function, &way)?;
+    let chosen = settled.chosen().clone();
+    if !as_json {
+        let warnings = package.findings(settled.warnings());
+        if !warnings.is_empty() {
+            eprintln!("{warnings}");
+        }
+        if options.verbose {
+            let (name, runtime) = (&function.name, chosen.runtime.name());
+            eprintln!("{}", show::plain(&format!("{name} runs in {runtime}: {}", chosen.why)));
+        }
+    }
+    let local = Local::start(&package, function, settled, &way)?;
     if !as_json && let Some(lack) = local.missing_protections() {
         eprintln!("this kernel lacks protections that functions run under elsewhere: {lack}");
     }
@@ -109,7 +130,10 @@ pub(super) fn run(as_json: bool, options: &Run) -> Result<(), Failure> {
     if as_json {
         let runs: Vec<_> = all.iter().map(|(it, of)| report::as_json(it, of)).collect();
         let succeeded = all.iter().all(|(it, _)| it.succeeded());
-        let answer = json!({ "function": function.name, "succeeded": succeeded, "runs": runs });
+        let runtime = json!({ "name": chosen.runtime.name(), "why": chosen.why });
+        let answer = json!({
+            "function": function.name, "runtime": runtime, "succeeded": succeeded, "runs": runs,
+        });
         show::print(&format!("{answer:#}"))?;
     }
     match all.iter().filter(|(it, _)| !it.succeeded()).count() {

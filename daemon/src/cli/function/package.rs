@@ -1,57 +1,67 @@
-//! A package on the disk: what its manifest says and its code, prepared as for a version.
+//! A package on the disk: its files, and what its manifest says.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
 use super::as_usage;
+use crate::archive::ArchiveFile;
 use crate::cli::validate::Subject;
 use crate::cli::{Failure, show};
 use crate::configuration::suggest;
-use crate::functions::code::{self, Code};
-use crate::functions::kind::RunnerKind;
-use crate::manifest;
-use crate::model::manifest::{Function, HookType, Manifest, Runtime};
+use crate::engine::local_package::{LocalFunction, LocalPackage};
+use crate::functions::remote::TestingUrl;
+use crate::manifest::{self, Places, Problem};
+use crate::model::manifest::{Function, HookType, Manifest};
 
-/// A package that could be a version.
+/// A package with a manifest that is right.
 pub(super) struct Package {
     pub(super) manifest: Manifest,
-    pub(super) code: Code,
+    places: Places,
+    files: Vec<ArchiveFile>,
+    whereabouts: show::Whereabouts,
+    /// Where it lies, unless it is an archive.
+    pub(super) directory: Option<PathBuf>,
 }
 
 impl Package {
-    /// Reads a directory or an archive. What is wrong with its manifest or its code is a failure that
-    /// names all of it.
+    /// Reads a directory or an archive. What is wrong with its manifest is a failure that names all of
+    /// it.
     pub(super) fn read(path: &Path) -> Result<Package, Failure> {
         let subject = Subject::read(path).map_err(as_usage)?;
-        let Some(files) = &subject.files else {
+        let Subject { manifest, files, testing_url: _, whereabouts } = subject;
+        let Some(files) = files else {
             let message = format!(
                 "{} is a manifest alone: name the directory that it is in, with its code",
                 path.display()
             );
             return Err(Failure::usage(message));
         };
-        let wrong = |problems: serde_json::Value| {
-            let lines = show::findings(&problems, &subject.whereabouts);
-            let lines: Vec<String> = lines.iter().map(|it| show::plain(it)).collect();
-            Failure::usage(lines.join("\n"))
+        let parsed = manifest::parse(&manifest);
+        let Some(manifest) = parsed.manifest else {
+            return Err(Failure::usage(lines(&parsed.problems, &whereabouts)));
         };
-        let parsed = manifest::parse(&subject.manifest);
-        let Some(manifest) = parsed.manifest else { return Err(wrong(json!(parsed.problems))) };
-        let files = files.iter().map(|it| (it.path.clone(), it.bytes.clone())).collect();
-        let code = code::prepare(files).map_err(|problems| {
-            let problems: Vec<_> = problems
-                .iter()
-                .map(|it| {
-                    json!({
-                        "severity": "error", "file": Some(&it.file).filter(|it| !it.is_empty()),
-                        "line": it.line.max(1), "column": it.column.max(1), "message": it.message,
-                    })
-                })
-                .collect();
-            wrong(json!(problems))
-        })?;
-        Ok(Package { manifest, code })
+        let directory = path.is_dir().then(|| path.to_owned());
+        Ok(Package { manifest, places: parsed.places, files, whereabouts, directory })
+    }
+
+    /// Chooses what runs a function, as for a version. What is wrong with that, or with the code, is a
+    /// failure that names all of it.
+    pub(super) fn settle(
+        &self,
+        function: &Function,
+        testing_url: Option<TestingUrl>,
+        has_node: bool,
+    ) -> Result<LocalFunction, Failure> {
+        let (manifest, places, files) = (&self.manifest, &self.places, self.files.clone());
+        let package = LocalPackage { manifest, places, files, testing_url, has_node };
+        LocalFunction::settle(package, &function.name)
+            .map_err(|problems| Failure::usage(lines(&problems, &self.whereabouts)))
+    }
+
+    /// What is wrong or questionable, for people.
+    pub(super) fn findings(&self, problems: &[Problem]) -> String {
+        lines(problems, &self.whereabouts)
     }
 
     /// A function that the manifest declares.
@@ -115,17 +125,8 @@ impl Package {
     }
 }
 
-/// What runs a function here.
-pub(super) fn runner_of(function: &Function) -> Result<RunnerKind, Failure> {
-    let other = match function.runtime {
-        Runtime::Auto | Runtime::Quickjs => return Ok(RunnerKind::Quickjs),
-        Runtime::Node => "node",
-        Runtime::Process => "process",
-        Runtime::Remote => "remote",
-    };
-    Err(Failure::usage(format!(
-        "function {} asks for the runtime {other}, which is not run without a daemon: only quickjs \
-         is. `mortise version dev` tries it with one",
-        suggest::quoted(&function.name)
-    )))
+fn lines(problems: &[Problem], whereabouts: &show::Whereabouts) -> String {
+    let lines = show::findings(&json!(problems), whereabouts);
+    let lines: Vec<String> = lines.iter().map(|it| show::plain(it)).collect();
+    lines.join("\n")
 }

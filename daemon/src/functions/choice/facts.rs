@@ -8,7 +8,7 @@ use super::Lack;
 use super::imports::specifiers;
 use crate::functions::code::{Asking, Code, FileKind};
 use crate::functions::packages::PackageFile;
-use crate::functions::runner::{is_available_module, is_other_node_module};
+use crate::functions::runner::{SDK, is_available_module, is_other_node_module};
 
 /// Where a package may lie in an archive: at its top, or where authors keep it beside the manifest.
 const PACKAGE_FOLDERS: [&str; 2] = ["", "code/"];
@@ -135,6 +135,8 @@ impl Facts {
                     if seen.insert(found) {
                         open.push(found);
                     }
+                } else if specifier == SDK {
+                    continue;
                 } else if specifier.ends_with(".node") {
                     return Some(Lack::Native { file, name });
                 } else if let Some(name) = self.dependency(specifier) {

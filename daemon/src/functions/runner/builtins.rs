@@ -28,6 +28,10 @@ pub(in crate::functions) const AVAILABLE: [&str; 14] = [
     "util",
 ];
 
+/// The package for authors, which functions can have without bringing it: as if it were in the
+/// `node_modules` of every archive. One that is there comes first.
+pub(in crate::functions) const SDK: &str = "@mortise/snap-in-sdk";
+
 /// Whether `name` (without `node:`) is a module of Node.js that functions cannot have here.
 pub(in crate::functions) fn is_other_node_module(name: &str) -> bool {
     const OTHER: [&str; 29] = [
@@ -65,8 +69,8 @@ pub(in crate::functions) fn is_other_node_module(name: &str) -> bool {
 }
 
 /// The names of our scripts.
-pub(super) const SCRIPTS: [&str; 7] =
-    ["prelude", "builtins", "clone", "console", "fetch", "helpers", "process"];
+pub(super) const SCRIPTS: [&str; 8] =
+    ["prelude", "builtins", "clone", "console", "fetch", "helpers", "process", "sdk"];
 
 /// Our scripts, each an expression that is a function.
 pub(super) fn script(name: &str) -> Option<&'static str> {
@@ -78,6 +82,11 @@ pub(super) fn script(name: &str) -> Option<&'static str> {
         "fetch" => Some(include_str!("js/fetch.js")),
         "helpers" => Some(include_str!("js/helpers.js")),
         "process" => Some(include_str!("js/process.js")),
+        "sdk" => Some(concat!(
+            "(function (exports) {",
+            include_str!("../../../../contrib/sdk/index.js"),
+            "return exports; })"
+        )),
         _ => None,
     }
 }

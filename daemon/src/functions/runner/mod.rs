@@ -30,7 +30,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
-pub(in crate::functions) use self::builtins::is_other_node_module;
+pub(in crate::functions) use self::builtins::{SDK, is_other_node_module};
 use self::bytecode::Compiled;
 use self::engine::{Engine, EngineEnd, EngineRun};
 use self::host::{Gone, Host};

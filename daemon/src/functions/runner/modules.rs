@@ -56,6 +56,7 @@ pub(super) fn resolve(
     }
     let unresolved = match code.resolve(base, specifier, asking) {
         Ok(path) => return Ok(path.to_owned()),
+        Err(_) if specifier == builtins::SDK => return Ok(format!("node:{specifier}")),
         Err(unresolved) => unresolved,
     };
     let from = if base.is_empty() { String::new() } else { format!(" (from {base})") };

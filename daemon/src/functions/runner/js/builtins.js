@@ -94,6 +94,7 @@
     }),
     url: () => native.builtin('url'),
     util,
+    '@mortise/snap-in-sdk': () => native.script('sdk')({}),
   };
 
   function util() {
