@@ -37,6 +37,16 @@ struct Shown {
     lines: BTreeSet<String>,
 }
 
+impl Shown {
+    /// Lines of an attempt that is on.
+    fn say_so_far(&mut self, run: &Value, say: &mut Say) -> Result<(), Failure> {
+        let lines = run["logs_so_far"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let new: Vec<&Value> =
+            lines.iter().filter(|it| self.lines.insert(it.to_string())).collect();
+        if new.is_empty() { Ok(()) } else { say.log(run, &new) }
+    }
+}
+
 impl Feed {
     /// From the beginning: nothing was before.
     pub(super) fn of_new(snap_in: &str) -> Feed {
@@ -130,14 +140,14 @@ impl Feed {
         let attempts = run["attempts"].as_array().map_or(0, Vec::len);
         let Some(shown) = self.open.get_mut(&id) else { return Ok(()) };
         if shown.state == state && shown.attempts == attempts {
-            return Ok(());
+            return shown.say_so_far(run, say);
         }
         // Most runs have ended by the next look: that one began is worth no line of its own.
         let is_first_sight = shown.state.is_empty();
         let is_open = is_open(state);
         (shown.state, shown.attempts) = (state.to_owned(), attempts);
         if is_first_sight && matches!(state, "queued" | "running") {
-            return Ok(());
+            return shown.say_so_far(run, say);
         }
         // Lists leave results out.
         let whole = client.call("runs.get", &json!({ "id": id }))?;
