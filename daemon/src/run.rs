@@ -21,6 +21,7 @@ use crate::api::{self, Api, Bound, RuntimeStatus, Status};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::egress::{Egress, EgressOptions};
+use crate::engine::calls::Calls;
 use crate::engine::changes::Changes;
 use crate::engine::contexts::Contexts;
 use crate::engine::dispatcher::{self, Dispatcher};
@@ -163,6 +164,7 @@ async fn serve(
         most_queued: config.limits.queued_runs,
     });
     let timers = Timers::start(&engine, intake.clone(), clock.clone());
+    let calls = Calls::new(engine.clone());
     let services = Services::new(actors::Parts {
         store: store.clone(),
         contexts,
@@ -171,6 +173,7 @@ async fn serve(
         plugins,
         dispatcher: dispatcher.clone(),
         invoker: Arc::new(invoker.clone()),
+        calls: calls.clone(),
         registrar: Arc::new(keyrings.clone()),
         changes,
         source_logs,
@@ -228,19 +231,25 @@ async fn serve(
     if let Ok(Err(error)) = server.await {
         warn!(%error, "the server ended with an error");
     }
+    let running = async { tokio::join!(dispatcher.stop(), calls.settled()) };
     let (drained, settled) = tokio::join!(
-        tokio::time::timeout(DRAIN, dispatcher.stop()),
+        tokio::time::timeout(DRAIN, running),
         tokio::time::timeout(DRAIN, keyrings.settled()),
     );
     if settled.is_err() {
         warn!("access tokens are still being renewed; some may have to be granted again");
     }
     if drained.is_err() {
-        warn!("functions are still running; they are cut off and tried again after the next start");
+        warn!(
+            "functions are still running and are cut off; those that an event caused are tried \
+             again after the next start"
+        );
     }
     pool.shutdown(Duration::ZERO).await;
+    // Those that run elsewhere.
+    calls.cut_off();
     // What was cut off is being stored.
-    let last = async { tokio::join!(dispatcher.stop(), keyrings.settled()) };
+    let last = async { tokio::join!(dispatcher.stop(), calls.settled(), keyrings.settled()) };
     if tokio::time::timeout(Duration::from_secs(5), last).await.is_err() {
         warn!("the ends of some runs are not stored; they count as interrupted");
     }
@@ -379,7 +388,7 @@ fn make_runtimes(
     let remote = RemoteServers::new(egress.clone());
     let node = Some(config.functions.node.clone()).filter(|it| !it.as_os_str().is_empty());
     let registry = &config.functions.npm_registry;
-    let installer = Installer::open(&config.cache_dir, pool.clone(), registry, node.clone())?;
+    let installer = Installer::open(packages.clone(), pool.clone(), registry, node.clone())?;
     let installer = Some(Arc::new(installer) as Arc<dyn InstallPackages>);
     let runtimes = Runtimes { contexts: contexts.clone(), packages, remote, installer, node };
     runtimes.forget_deleted(store).map_err(|error| error.to_string())?;

@@ -50,8 +50,17 @@ pub fn name(hook: HookType) -> &'static str {
 }
 
 /// Calls the hook; a snap-in that has none answers nothing, which is success. Answers the inputs
-/// that it wrote, checked, or for people why it failed.
+/// that it wrote, checked, or for people why it failed. Once it has begun it is carried to its end
+/// and recorded, also when nobody waits for it any longer.
 pub async fn call(services: &Services, call: HookCall) -> Result<Map<String, Value>, String> {
+    if call.version.manifest.hook(call.hook).is_none() {
+        return Ok(Map::new());
+    }
+    let answer = services.calls.carry(carry_out(services.clone(), call)).await;
+    answer.unwrap_or_else(|| Err("the daemon could not call it; its log says why".to_owned()))
+}
+
+async fn carry_out(services: Services, call: HookCall) -> Result<Map<String, Value>, String> {
     let HookCall { hook, run, snap_in, context, version, payload, .. } = call;
     let HookCall { previous_inputs, offered, cause, .. } = call;
     let Some(declared) = version.manifest.hook(hook) else { return Ok(Map::new()) };
@@ -68,6 +77,7 @@ pub async fn call(services: &Services, call: HookCall) -> Result<Map<String, Val
     };
     let (event_type, source_id) = (format!("hook:snap_in_{name}"), snap_in.to_string());
     let stored_inputs = context.record.inputs.clone();
+    // Not cut off by a stop: what the lifecycle waits for is asked again after the next start.
     let execution = services
         .invoker
         .call_hook(Call {

@@ -27,6 +27,7 @@ pub use registry::{Find, Registry};
 pub use snap_in::{Ask, AskError, ChangeUser, Configure, Reload, SetSourceStatus, SnapIn};
 
 use crate::clock::Clock;
+use crate::engine::calls::Calls;
 use crate::engine::changes::Changes;
 use crate::engine::contexts::Contexts;
 use crate::engine::dispatcher::{Dispatcher, Execution};
@@ -59,6 +60,8 @@ pub struct Parts {
     pub dispatcher: Dispatcher,
     /// Who calls hooks.
     pub invoker: Arc<dyn CallHook>,
+    /// Calls of functions that somebody waits for.
+    pub calls: Calls,
     /// Who registers sources at external systems.
     pub registrar: Arc<dyn RegisterSources>,
     /// Rung after every change of state.

@@ -151,6 +151,7 @@ impl Bench {
             plugins: Arc::new(PluginHost::load(settings)),
             dispatcher,
             invoker: Arc::new(Caller(hooks.clone())),
+            calls: Calls::new(tokio::runtime::Handle::current()),
             registrar: Arc::new(NoRegistrations),
             changes,
             source_logs: Arc::default(),

@@ -44,6 +44,9 @@ pub(super) struct Keyring {
     description: Option<String>,
     /// Whether the snap-in can do without it.
     optional: bool,
+    /// Slugs of the operations whose functions alone get it; empty when every function does.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    operations: Vec<String>,
     /// Whether the present version declares it; one that only an earlier version had is kept.
     declared: bool,
     /// What it may be of.
@@ -151,6 +154,7 @@ pub(super) fn keyring(located: Located) -> Keyring {
         display_name: declared.as_ref().and_then(|it| it.display_name.clone()),
         description: declared.as_ref().and_then(|it| it.description.clone()),
         optional: declared.as_ref().is_none_or(|it| it.optional),
+        operations: declared.as_ref().map(|it| it.operations.clone()).unwrap_or_default(),
         declared: declared.is_some(),
         types: ids.zip(types).map(|(id, it)| keyring_type(id, it)).collect(),
         set: found.map(|(_, record)| set_keyring(record, is_connection)),

@@ -102,6 +102,9 @@ pub(super) struct KeyringShown {
     /// Ids of the types that it may be of.
     types: Vec<String>,
     optional: bool,
+    /// Slugs of the operations whose functions alone get it; empty when every function does.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    operations: Vec<String>,
     /// missing, pending, ready or broken.
     state: &'static str,
     /// What is wrong, when it is broken.
@@ -186,6 +189,7 @@ impl Detail {
                     description: it.description.clone(),
                     types: it.types.clone(),
                     optional: it.optional,
+                    operations: it.operations.clone(),
                     state: state.map_or("missing", KeyringState::name),
                     reason: match state {
                         Some(KeyringState::Broken { reason }) => Some(reason.clone()),

@@ -70,10 +70,21 @@ impl SnapInContext {
         Ok(SnapInContext { record, sources, inputs })
     }
 
-    /// Organization keyrings that a version declares and that are set, by name.
-    pub fn keyrings(&self, manifest: &Manifest) -> BTreeMap<String, KeyringId> {
+    /// Organization keyrings that a version declares and that are set, by name: those that a
+    /// function called as `operation` gets, or one called in another way. What only operations
+    /// declare is for them alone: nothing else of the snap-in said that it needs the secret.
+    pub fn keyrings(
+        &self,
+        manifest: &Manifest,
+        operation: Option<&str>,
+    ) -> BTreeMap<String, KeyringId> {
         let declared = manifest.keyrings.iter().filter(|it| it.level == Level::Organization);
+        let is_for = |operations: &[String]| {
+            operations.is_empty()
+                || operation.is_some_and(|slug| operations.iter().any(|it| it == slug))
+        };
         declared
+            .filter(|it| is_for(&it.operations))
             .filter_map(|it| Some((it.name.clone(), *self.record.keyrings.get(&it.name)?)))
             .collect()
     }

@@ -342,7 +342,7 @@ impl Parts {
         snap_in: &SnapInContext,
     ) -> Result<Result<Vec<ResolvedKeyring>, KeyringError>, StoreError> {
         let package = snap_in.record.package;
-        let bindings = snap_in.keyrings(&version.manifest);
+        let bindings = snap_in.keyrings(&version.manifest, operation_of(&call.head.trigger));
         if let Some(since_ms) = call.refresh_since_ms {
             match self.keyrings.renew_older(&bindings, since_ms).await {
                 Ok(()) => {}

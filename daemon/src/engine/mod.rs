@@ -3,6 +3,7 @@
 //!
 //! Must never: wait on an actor's mailbox; know HTTP or a wire format.
 
+pub mod calls;
 pub mod changes;
 pub mod contexts;
 pub mod dispatcher;

@@ -8,7 +8,7 @@ use crate::model::manifest::{
 
 use super::descriptors::descriptor;
 use super::fields::{Elsewhere, Fields, Reader};
-use super::keyrings::keyring_body;
+use super::keyrings::keyring_of_operation;
 use super::names::{NameRule, Need, Space, define, use_name};
 use super::node::Node;
 use super::places::{key_place_below, member, place_below};
@@ -163,6 +163,10 @@ pub(super) fn operation(r: &mut Reader, node: &Node, path: &str) -> Option<Opera
         define(r, Space::Operation, &slug, place, &fields.path_of(slug_key));
     }
     let keyrings = fields.items(r, "keyrings");
+    let keyrings = keyrings
+        .iter()
+        .filter_map(|(node, path)| keyring_of_operation(r, node, path, &slug))
+        .collect();
     let operation = Operation {
         name,
         slug,
@@ -170,10 +174,7 @@ pub(super) fn operation(r: &mut Reader, node: &Node, path: &str) -> Option<Opera
         description: fields.text(r, "description"),
         function: fields.reference(r, "function", Space::Function),
         operation_type: fields.choice(r, "type", &[("action", "action")]).map(str::to_owned),
-        keyrings: keyrings
-            .iter()
-            .filter_map(|(node, path)| keyring_body(r, node, path, Level::Organization, None))
-            .collect(),
+        keyrings,
         input_fields: field_descriptors(r, &mut fields, "inputs"),
         output_fields: field_descriptors(r, &mut fields, "outputs"),
         default_timeout_seconds: default_timeout(r, &mut fields),

@@ -13,6 +13,7 @@ use std::ops::RangeInclusive;
 use super::MAX_ITEMS;
 use super::names::Names;
 use super::node::{Core, Entry, Kind, Node, Place};
+use super::operation_keyrings::OperationKeyring;
 use super::places::{item, member};
 use super::problem::{Problems, quoted};
 use super::scalar;
@@ -24,6 +25,8 @@ pub(super) use crate::configuration::suggest::unknown;
 pub(super) struct Reader {
     pub(super) problems: Problems,
     pub(super) names: Names,
+    /// Gathered until all other keyrings are known.
+    pub(super) operation_keyrings: Vec<OperationKeyring>,
     /// See `Places`.
     pub(super) moved: HashMap<String, String>,
     #[cfg(test)]

@@ -11,6 +11,7 @@ use crate::model::manifest::{
 use super::fields::{Elsewhere, Fields, Reader, read_text};
 use super::names::{NameRule, Need, Space, mark_personal, use_name};
 use super::node::{Kind, Node};
+use super::operation_keyrings::OperationKeyring;
 use super::places::member;
 use super::sections::Leveled;
 
@@ -83,22 +84,32 @@ fn requested_scopes(
 }
 
 pub(super) fn keyring(r: &mut Reader, entry: &Leveled<'_>) -> Option<Keyring> {
-    keyring_body(r, entry.node, &entry.path, entry.level, Some(Space::Keyring))
+    let mut fields = Fields::open(r, entry.node, &entry.path)?;
+    let name = fields.name(r, "name", NameRule::Label, Space::Keyring);
+    Some(keyring_body(r, fields, name, entry.level))
 }
 
-/// Keyrings of an operation look the same, but their names are the operation's own (no space).
-pub(super) fn keyring_body(
+/// One that an operation declares looks the same; its name may be declared elsewhere too.
+pub(super) fn keyring_of_operation(
     r: &mut Reader,
     node: &Node,
     path: &str,
-    level: Level,
-    space: Option<Space>,
+    operation: &str,
 ) -> Option<Keyring> {
     let mut fields = Fields::open(r, node, path)?;
-    let name = match space {
-        Some(space) => fields.name(r, "name", NameRule::Label, space),
-        None => fields.required_text(r, "name", "every keyring needs one").unwrap_or_default(),
-    };
+    let name = fields.shared_name(r, "name", NameRule::Label, Space::Keyring);
+    let (place, path) = (fields.value_place("name"), fields.path_of("name"));
+    let keyring = keyring_body(r, fields, name, Level::Organization);
+    r.operation_keyrings.push(OperationKeyring {
+        operation: operation.to_owned(),
+        keyring: keyring.clone(),
+        place,
+        path,
+    });
+    Some(keyring)
+}
+
+fn keyring_body(r: &mut Reader, mut fields: Fields<'_>, name: String, level: Level) -> Keyring {
     if level == Level::User {
         mark_personal(r, &name);
     }
@@ -122,9 +133,10 @@ pub(super) fn keyring_body(
         description: fields.text(r, "description"),
         types,
         optional,
+        operations: Vec::new(),
     };
     fields.finish(r);
-    Some(keyring)
+    keyring
 }
 
 pub(super) fn developer_keyring(

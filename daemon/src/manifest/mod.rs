@@ -22,6 +22,7 @@ mod keyrings;
 mod masking;
 mod names;
 mod node;
+mod operation_keyrings;
 mod places;
 mod problem;
 mod registration;

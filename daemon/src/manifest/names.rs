@@ -102,13 +102,26 @@ impl Fields<'_> {
         rule: NameRule,
         space: Space,
     ) -> String {
+        let name = self.shared_name(r, key, rule, space);
+        if !name.is_empty() {
+            define(r, space, &name, self.value_place(key), &self.path_of(key));
+        }
+        name
+    }
+
+    /// Like [`Fields::name`], of what may be declared again elsewhere.
+    pub(super) fn shared_name(
+        &mut self,
+        r: &mut Reader,
+        key: &'static str,
+        rule: NameRule,
+        space: Space,
+    ) -> String {
         let what = format!("every {} needs one", space.thing());
         let Some(name) = self.required_text(r, key, &what) else { return String::new() };
-        let (place, path) = (self.value_place(key), self.path_of(key));
         if let Some(message) = objection(&name, rule) {
-            r.problems.error(place, &path, message);
+            r.problems.error(self.value_place(key), &self.path_of(key), message);
         }
-        define(r, space, &name, place, &path);
         name
     }
 
@@ -132,6 +145,14 @@ impl Fields<'_> {
     ) -> Option<String> {
         self.get(key)?;
         Some(self.reference(r, key, space))
+    }
+}
+
+impl Names {
+    /// Where a name was first declared.
+    pub(super) fn first(&self, space: Space, name: &str) -> Option<(Place, &str)> {
+        let (place, path) = self.defined.get(&space)?.get(name)?;
+        Some((*place, path))
     }
 }
 

@@ -9,7 +9,7 @@ use super::fields::{Fields, Reader, read_items};
 use super::node::{Core, Kind, Node};
 use super::places::{item, member};
 use super::problem::quoted;
-use super::{bindings, functions, inputs, keyrings, sources};
+use super::{bindings, functions, inputs, keyrings, operation_keyrings, sources};
 
 /// A section with its key in version 2 and, where that differs, in version 1.
 struct Section {
@@ -41,7 +41,7 @@ pub(super) fn read(r: &mut Reader, root: &Node) -> Option<Manifest> {
     }
     let mut top = Fields::open(r, root, "")?;
     let version = read_version(r, &mut top);
-    let manifest = Manifest {
+    let mut manifest = Manifest {
         version,
         name: top.text(r, "name"),
         description: top.text(r, "description"),
@@ -75,6 +75,7 @@ pub(super) fn read(r: &mut Reader, root: &Node) -> Option<Manifest> {
         imports: each(r, &mut top, "imports", bindings::import),
     };
     top.finish(r);
+    operation_keyrings::add(r, &mut manifest);
     Some(manifest)
 }
 

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::{OperationError, Operations};
-use crate::engine::invocation::Call;
+use crate::actors::Services;
+use crate::engine::invocation::{Call, Invoker};
 use crate::lifecycle::snap_in::Event;
 use crate::model::actor::Actor;
 use crate::model::event::{Cause, MOST_PAYLOAD_BYTES};
@@ -91,7 +92,8 @@ pub struct Called {
 }
 
 impl Operations {
-    /// Calls a function and waits for its end.
+    /// Calls a function and waits for its end. Once it has begun it is carried to that end and
+    /// recorded, also when the caller does not wait any longer.
     pub async fn call(&self, calling: Calling) -> Result<Called, OperationError> {
         let Calling { snap_in, function, trigger, payload, user, cause, .. } = calling;
         let Calling { run, event_type, source_id, actor, default_timeout, .. } = calling;
@@ -114,36 +116,44 @@ impl Operations {
         let run = run.unwrap_or_else(|| self.invoker.new_run());
         let now_ms = self.services.clock.now_ms();
         let version = present.record.version;
-        let mut head =
+        let head =
             RunHead { cause, user, ..RunHead::new(snap_in, version, function, trigger, now_ms) };
-        let call = Call {
-            actor,
-            default_timeout,
-            ..Call::new(run, head.clone(), payload, event_type, source_id)
-        };
-        let execution = self.invoker.call(call).await;
-        let (state, error) = match &execution.outcome {
-            AttemptOutcome::Succeeded => (RunState::Succeeded, None),
-            AttemptOutcome::Failed(error) => (RunState::Failed, Some(error.clone())),
-            AttemptOutcome::Interrupted { reason }
-            | AttemptOutcome::Postponed { reason }
-            | AttemptOutcome::Cancelled { reason } => {
-                let (kind, message) = ("interrupted".to_owned(), reason.clone());
-                (RunState::Failed, Some(RunError { kind, message, ..RunError::default() }))
-            }
-        };
-        head.end_with(state, execution.outcome, self.services.clock.now_ms());
-        let output = execution.output;
-        let called = Called {
-            run,
-            state,
-            result: output.result.clone(),
-            error,
-            logs: output.logs.clone(),
-            requests: output.requests.clone(),
-        };
-        let stored = self.services.store.write(move |it| it.record_run(run, &head, &output)).await;
-        stored?;
-        Ok(called)
+        let call =
+            Call { actor, default_timeout, ..Call::new(run, head, payload, event_type, source_id) };
+        let carried = carry_out(self.services.clone(), self.invoker.clone(), call);
+        let called = self.services.calls.carry(carried).await;
+        called.ok_or(OperationError::NoAnswer("what calls functions"))?
     }
+}
+
+/// The call itself, and its record.
+async fn carry_out(
+    services: Services,
+    invoker: Invoker,
+    call: Call,
+) -> Result<Called, OperationError> {
+    let (run, mut head) = (call.run, call.head.clone());
+    let execution = services.calls.unless_cut_off(invoker.call(call)).await;
+    let (state, error) = match &execution.outcome {
+        AttemptOutcome::Succeeded => (RunState::Succeeded, None),
+        AttemptOutcome::Failed(error) => (RunState::Failed, Some(error.clone())),
+        AttemptOutcome::Interrupted { reason }
+        | AttemptOutcome::Postponed { reason }
+        | AttemptOutcome::Cancelled { reason } => {
+            let (kind, message) = ("interrupted".to_owned(), reason.clone());
+            (RunState::Failed, Some(RunError { kind, message, ..RunError::default() }))
+        }
+    };
+    head.end_with(state, execution.outcome, services.clock.now_ms());
+    let output = execution.output;
+    let called = Called {
+        run,
+        state,
+        result: output.result.clone(),
+        error,
+        logs: output.logs.clone(),
+        requests: output.requests.clone(),
+    };
+    services.store.write(move |it| it.record_run(run, &head, &output)).await?;
+    Ok(called)
 }

@@ -48,21 +48,31 @@ impl Shown {
 }
 
 impl Feed {
+    /// From the beginning: nothing was before.
+    pub(super) fn of_new(snap_in: &str) -> Feed {
+        Feed::after(snap_in, String::new(), String::new())
+    }
+
     /// From here on.
     pub(super) fn begin(client: &Client, snap_in: &str) -> Result<Feed, Failure> {
         let last = |name: &str, key: &str| -> Result<String, Failure> {
             let answer = client.call(name, &json!({ "snap_in": snap_in, "limit": 1 }))?;
             Ok(answer[key][0]["id"].as_str().unwrap_or_default().to_owned())
         };
-        Ok(Feed {
+        let (event, run) = (last("events.list", "events")?, last("runs.list", "runs")?);
+        Ok(Feed::after(snap_in, event, run))
+    }
+
+    fn after(snap_in: &str, event: String, run: String) -> Feed {
+        Feed {
             snap_in: snap_in.to_owned(),
-            event: last("events.list", "events")?,
-            run: last("runs.list", "runs")?,
+            event,
+            run,
             open: BTreeMap::new(),
             sources: BTreeMap::new(),
             said: BTreeMap::new(),
             is_first_look_at_sources: true,
-        })
+        }
     }
 
     /// Shows what is new.

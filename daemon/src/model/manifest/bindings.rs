@@ -120,6 +120,7 @@ pub struct Operation {
     /// Only `action` is known. Manifests call it `type`.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     pub operation_type: Option<String>,
+    /// As declared; they are among the manifest's keyrings too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keyrings: Vec<Keyring>,
     /// Field descriptors, as they were written.

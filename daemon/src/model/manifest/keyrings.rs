@@ -56,9 +56,12 @@ pub struct Keyring {
     /// Ids of built-in or custom types; never empty.
     #[serde(default)]
     pub types: Vec<String>,
-    /// Always true for user keyrings.
+    /// Always true for user keyrings and those of operations.
     #[serde(default)]
     pub optional: bool,
+    /// Slugs of the operations that declare it, when nothing else does: only their functions get it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub operations: Vec<String>,
 }
 
 /// A secret that comes with the version and that installers do not see.
