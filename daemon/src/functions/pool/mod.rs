@@ -35,7 +35,7 @@ use self::keeper::{Keeper, Program, Wanted};
 use self::places::{Answer, Asked, Given, Occupant, Places, Ticketed};
 use self::process::{CompiledParts, Process};
 pub use self::put_together::PutTogether;
-pub use self::redact::{SecretTexts, mask};
+pub use self::redact::{SecretTexts, mask, mask_texts};
 use self::requests::Said;
 use super::kind::RunnerKind;
 use super::outcome::{Failure, FailureKind, Outcome, RunReport};
