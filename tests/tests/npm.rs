@@ -133,7 +133,7 @@ fn versions_made_at_once_install_once() {
             let (daemon, upload) = (&daemon, upload(&code, &package, Some(&lock)));
             scope.spawn(move || daemon.call("versions.create", &upload))
         };
-        let all: Vec<_> = (0..4).map(|n| make(n)).collect();
+        let all: Vec<_> = (0..4).map(make).collect();
         all.into_iter().map(|it| it.join().unwrap()).collect()
     });
     for (n, version) in ids.iter().enumerate() {

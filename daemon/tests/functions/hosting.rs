@@ -106,6 +106,37 @@ async fn versions_do_not_share_a_context() {
 }
 
 #[tokio::test]
+async fn a_warm_context_serves_all_functions_and_is_thrown_away_in_time() {
+    let source = "let n = 0; exports.one = ([event]) => { n++; if (event.spin) for (;;) ; \
+                  if (event.exhaust) for (let a = [1];;) a = a.concat(a); return n }; \
+                  exports.two = async ([event]) => { n++; if (event.throw) throw 1; \
+                  if (event.hang) await new Promise((r) => setTimeout(r, 1e6)); return n };";
+    let (pool, code) = (pool(), stored(&[("index.js", source)]));
+    let call = async |function: &str, event: &'static str| {
+        let mut asked = invocation(&code);
+        asked.function = function.to_owned();
+        asked.event = event.into();
+        asked.timeout = Duration::from_secs(if event.len() > 2 { 1 } else { 20 });
+        pool.invoke(asked).await
+    };
+    assert_eq!(result(&call("one", "{}").await), "1");
+    assert_eq!(result(&call("two", "{}").await), "2", "functions of a version share it");
+    for (function, event, kind) in [
+        ("two", r#"{"throw":1}"#, FailureKind::Thrown),
+        ("one", r#"{"spin":1}"#, FailureKind::Timeout),
+        ("two", r#"{"hang":1}"#, FailureKind::Timeout),
+        ("one", r#"{"exhaust":1}"#, FailureKind::Memory),
+    ] {
+        assert_failure(&call(function, event).await, kind, "");
+        assert_eq!(result(&call("one", "{}").await), "1", "after {event}");
+    }
+    for n in 2..=1000 {
+        assert_eq!(result(&call("two", "{}").await), n.to_string());
+    }
+    assert_eq!(result(&call("one", "{}").await), "1", "after a thousand runs");
+}
+
+#[tokio::test]
 async fn many_runs_of_many_snap_ins_share_few_processes() {
     let options = PoolOptions { most_processes: 3, ..options() };
     let pool = Arc::new(Pool::new(options, no_fetch()).expect("a pool"));

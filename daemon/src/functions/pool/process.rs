@@ -272,9 +272,14 @@ impl Process {
             .any(|it| Some(it.as_raw()) == signal);
         // Nobody from outside makes a process end by itself, whatever its status.
         let ended_itself = status.is_ok_and(|it| it.code().is_some());
-        // The allocator's words, and those of V8.
-        let out_of_memory =
-            ["memory allocation of", "out of memory", "Allocation failed", "std::bad_alloc"];
+        // The allocator's words, and those of V8, older ones included: pages that cannot be had for code.
+        let out_of_memory = [
+            "memory allocation of",
+            "out of memory",
+            "Allocation failed",
+            "std::bad_alloc",
+            "SetPermissions(",
+        ];
         if out_of_memory.iter().any(|it| words.contains(it)) {
             Outcome::Failed(Failure::new(
                 FailureKind::Memory,

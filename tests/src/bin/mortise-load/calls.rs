@@ -5,6 +5,7 @@
 
 use std::process::{Command, Stdio};
 
+use mortise_tests::harness::Harness;
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -28,9 +29,10 @@ pub(crate) async fn calls(
     let bare_rate = bare.per_second;
     bare.print();
     rows.push(bare);
-    for sample in [Sample::Quickjs, Sample::QuickjsLarge, Sample::Node] {
+    let server = Harness::start(|_| Ok(json!({ "events": 1 })));
+    for sample in Sample::ALL {
         let name = sample.name();
-        let first = match daemon.install_sample(name, sample).await {
+        let first = match daemon.install_sample(name, sample, &server.url()).await {
             Ok(installed) => installed,
             Err(why) => {
                 println!("  {name} is left out: {why}");

@@ -128,7 +128,7 @@ impl Daemon {
     ) -> Result<Installed, Failure> {
         let source = self.directory.join(name);
         samples::write(&source, with_automation)?;
-        self.install_from(name, &source).await
+        self.install_from(name, &source, None).await
     }
 
     /// Installs and activates a sample for one runtime.
@@ -136,16 +136,24 @@ impl Daemon {
         &self,
         name: &str,
         sample: Sample,
+        server: &str,
     ) -> Result<Installed, Failure> {
         let source = self.directory.join(name);
         samples::write_for(&source, sample)?;
-        self.install_from(name, &source).await
+        let server = matches!(sample, Sample::Remote).then_some(server);
+        self.install_from(name, &source, server).await
     }
 
-    async fn install_from(&self, name: &str, source: &Path) -> Result<Installed, Failure> {
+    async fn install_from(
+        &self,
+        name: &str,
+        source: &Path,
+        testing_url: Option<&str>,
+    ) -> Result<Installed, Failure> {
         let made = Command::new(&self.program)
             .args(["version", "create", "--json", "--create-package", "--package", name])
             .arg(source)
+            .args(testing_url.into_iter().flat_map(|it| ["--testing-url", it]))
             .env("MORTISE_URL", format!("http://{}", self.address))
             .env("MORTISE_TOKEN", &self.token)
             .output()?;

@@ -82,17 +82,29 @@ pub(crate) enum Sample {
     QuickjsLarge,
     /// The trivial function in Node.js.
     Node,
+    /// A shell script that answers.
+    Process,
+    /// A server in this program that answers at once.
+    Remote,
 }
 
 impl Sample {
+    pub(crate) const ALL: [Sample; 5] =
+        [Sample::Quickjs, Sample::QuickjsLarge, Sample::Node, Sample::Process, Sample::Remote];
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Sample::Quickjs => "quickjs",
             Sample::QuickjsLarge => "quickjs-1-mib",
             Sample::Node => "node",
+            Sample::Process => "process",
+            Sample::Remote => "remote",
         }
     }
 }
+
+/// Reads its event and answers, without starting anything.
+const TOOL: &str = "#!/bin/sh\nread -r event\necho '{\"events\":1}'\n";
 
 /// Writes the snap-in of a sample.
 pub(crate) fn write_for(directory: &Path, sample: Sample) -> Result<(), Failure> {
@@ -100,9 +112,17 @@ pub(crate) fn write_for(directory: &Path, sample: Sample) -> Result<(), Failure>
     let runtime = match sample {
         Sample::Quickjs | Sample::QuickjsLarge => "quickjs",
         Sample::Node => "node",
+        Sample::Process => "process\n    entry_point: bin/tool",
+        Sample::Remote => "remote",
     };
     let manifest = format!("{MANIFEST}    runtime: {runtime}\n");
     std::fs::write(directory.join("manifest.yaml"), manifest)?;
+    if matches!(sample, Sample::Process) {
+        std::fs::create_dir(directory.join("bin"))?;
+        let tool = directory.join("bin/tool");
+        std::fs::write(&tool, TOOL)?;
+        std::fs::set_permissions(tool, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    }
     if matches!(sample, Sample::QuickjsLarge) {
         let mut text = String::from("import './large.js';\n");
         text.push_str(FUNCTION);

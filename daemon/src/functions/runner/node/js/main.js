@@ -10,6 +10,8 @@
   const { setTimeout, clearTimeout } = globalThis;
   const { stringify, parse } = JSON;
   const MOST_TEXT = 16 * 1024;
+  // Then the process is thrown away, so that what runs leave behind is bounded.
+  const MOST_RUNS = 1000;
 
   let about = {};
   // The run that is on.
@@ -274,7 +276,7 @@
   function done(failure, body, after) {
     if (run === undefined) return;
     clearTimeout(run.timer);
-    if (run.fresh) after = 'Spent';
+    if (run.fresh || runs >= MOST_RUNS) after = 'Spent';
     tunnels.end();
     const logs = log.finish();
     run = undefined;
