@@ -135,6 +135,7 @@ pub(super) struct Logs {
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "RunsWhich")]
 #[serde(deny_unknown_fields)]
 pub(super) struct Which {
     id: String,
@@ -150,6 +151,7 @@ pub(super) struct Get {
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "RunsList")]
 pub(super) struct List {
     /// Only those of this snap-in: id or scope.
     #[serde(default)]
