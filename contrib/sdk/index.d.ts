@@ -288,23 +288,31 @@ export interface SnapKitBlock {
 export type SnapKitType =
   | 'actions'
   | 'button'
-  | 'buttons'
   | 'card'
   | 'checkboxes'
   | 'content'
-  | 'context'
-  | 'date_picker'
   | 'divider'
-  | 'dropdown'
+  | 'email_list'
+  | 'email_text_input'
   | 'form'
   | 'image'
   | 'input_layout'
+  | 'multi_static_select'
+  | 'number_input'
+  | 'number_list'
+  | 'part_picker'
   | 'plain_text'
   | 'plain_text_input'
   | 'radio_buttons'
   | 'rich_text'
-  | 'section'
-  | 'text';
+  | 'rich_text_input'
+  | 'static_select'
+  | 'string_list'
+  | 'table'
+  | 'tag_picker'
+  | 'toggle'
+  | 'upload'
+  | 'user_picker';
 
 export interface SnapKitText {
   type: 'plain_text' | 'rich_text' | (string & {});

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 /// One answer: status, headers, body.
 #[derive(Clone, Debug)]
@@ -155,4 +155,50 @@ fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
     stream.write_all(head.as_bytes())?;
     stream.write_all(&answer.body)?;
     stream.flush()
+}
+
+/// A server that answers a request only when it is told to: what waits for it is on for certain.
+pub struct Held {
+    address: SocketAddr,
+    release: mpsc::Sender<()>,
+}
+
+impl Held {
+    /// Starts one.
+    ///
+    /// # Panics
+    ///
+    /// When there is no port.
+    pub fn start() -> Held {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let (release, released) = mpsc::channel();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let mut request = [0; 4096];
+                // One that breaks off is not waited for by anybody.
+                let _ = stream.read(&mut request);
+                if released.recv().is_err() {
+                    return;
+                }
+                let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok";
+                let _ = stream.write_all(answer.as_bytes());
+            }
+        });
+        Held { address, release }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers one request that waits, or the next one.
+    ///
+    /// # Panics
+    ///
+    /// When the server is gone.
+    pub fn release(&self) {
+        self.release.send(()).expect("it runs");
+    }
 }

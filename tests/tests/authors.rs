@@ -8,9 +8,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use mortise_tests::client::{AtTerminal, Done, command, script};
-use mortise_tests::daemon::{Daemon, built};
+use mortise_tests::daemon::{Daemon, Options, built};
 use mortise_tests::eventually;
-use mortise_tests::files::{Answer, FileServer};
+use mortise_tests::files::{Answer, FileServer, Held};
 use mortise_tests::http::Connection;
 use mortise_tests::snap_in::{ECHO, Parts, SIGNED};
 use rustix::process::Signal;
@@ -196,6 +196,7 @@ fn failures_say_where_and_scripts_can_tell() {
     assert_says(&sample.run("hoard", "{}", &["--memory", "16"]), 1, &["MemoryError"]);
     assert_says(&sample.run("absent", "{}", &[]), 1, &["the version has no such function"]);
 
+    assert_says(&sample.run("text", "{}", &["-v"]), 1, &["text runs in quickjs: the embedded"]);
     let done = sample.run("fail", "{}", &["--json"]);
     assert_eq!((done.code, done.err.lines().count()), (1, 1), "{done:?}");
     let answer = done.json();
@@ -216,7 +217,7 @@ fn what_is_wrong_before_it_runs_is_told_apart() {
         ("give", "{", "the standard input: it is no JSON"),
         ("give", "[1]", "[0]: an event is an object, and not a number"),
         ("give", r#"{"context": []}"#, "context: expected an object, and not a list"),
-        ("other", "{}", "asks for the runtime process"),
+        ("other", "{}", "asks for process, but has no `entry_point`"),
     ] {
         assert_says(&sample.run(function, fixture, &[]), 2, &[hint]);
     }
@@ -254,6 +255,139 @@ fn requests_pass_the_guard_and_are_listed() {
     );
     let to_daemon = json!({ "payload": { "url": "http://mortise.invalid/api/v1/x" } }).to_string();
     assert_says(&sample.run("call", &to_daemon, &[]), 1, &["there is no daemon behind this event"]);
+}
+
+/// A package of one function, whose manifest says `entry` of it.
+fn package(entry: &str, files: &[(&str, &str)]) -> tempfile::TempDir {
+    let manifest = format!(
+        "version: '2'\nname: One\nservice_account: {{display_name: One}}\nfunctions:\n  - {{{entry}}}\n"
+    );
+    let directory = tempfile::tempdir().expect("/tmp");
+    let manifest = ("manifest.yaml", manifest.as_str());
+    for (path, text) in [&[manifest], files].concat() {
+        let path = directory.path().join(path);
+        fs::create_dir_all(path.parent().expect("it has one")).expect("/tmp");
+        fs::write(path, text).expect("/tmp");
+    }
+    directory
+}
+
+fn run_in(directory: &Path, fixture: &str, more: &[&str]) -> Done {
+    let path = directory.display().to_string();
+    let first = ["function", "run", "one", "--fixture", "-", "--dir", &path];
+    alone(&[&first, more].concat(), fixture)
+}
+
+#[test]
+fn values_of_the_sdk_are_there_without_node_modules() {
+    let code = "import { FunctionExecutionError, OperationErrorType } from '@mortise/snap-in-sdk';
+const again = require('@mortise/snap-in-sdk');
+export const one = () => {
+  const same = again.FunctionExecutionError === FunctionExecutionError;
+  const { RetryExecution } = OperationErrorType;
+  throw new FunctionExecutionError(`${same} ${Object.keys(again)} ${RetryExecution}`, true, true);
+};";
+    let package_json = r#"{"main": "one.ts", "dependencies": {"@mortise/snap-in-sdk": "*"}}"#;
+    let directory = package("name: one", &[("package.json", package_json), ("one.ts", code)]);
+    let hints = [
+        "one runs in quickjs",
+        "FunctionExecutionError: true FunctionExecutionError,OperationErrorType 2",
+        "run again, with new keyrings",
+    ];
+    assert_says(&run_in(directory.path(), "{}", &["-v"]), 1, &hints);
+
+    // The package's own copy comes first.
+    let code = "export const one = () => require('@mortise/snap-in-sdk').own;";
+    let copy = "node_modules/@mortise/snap-in-sdk/index.js";
+    let package_json = r#"{"main": "one.ts"}"#;
+    let copied = (copy, "exports.own = 'its own';");
+    let files = [("package.json", package_json), ("one.ts", code), copied];
+    let directory = package("name: one", &files);
+    let archive = directory.path().join("package.tar.gz");
+    let done = Command::new("tar")
+        .arg("-czf")
+        .arg(&archive)
+        .arg("-C")
+        .arg(directory.path())
+        .args(["manifest.yaml", "package.json", "one.ts", "node_modules"])
+        .status();
+    assert!(done.is_ok_and(|it| it.success()));
+    assert_says(&run_in(&archive, "{}", &[]), 0, &[]);
+    assert_eq!(run_in(&archive, "{}", &[]).json(), "its own");
+}
+
+#[test]
+fn executables_run_without_a_daemon() {
+    let script = "#!/bin/sh\necho said >&2\nread event\necho '{\"got\": 7}'\n";
+    let entry = "name: one, entry_point: bin/one";
+    let directory = package(entry, &[("bin/one", script)]);
+    let done = run_in(directory.path(), "{}", &["-v"]);
+    assert_says(&done, 0, &["one runs in process: its entry_point bin/one", "said"]);
+    assert_eq!(done.json(), json!({ "got": 7 }));
+}
+
+#[test]
+fn a_server_of_the_author_is_called() {
+    let directory = package("name: one, runtime: remote", &[]);
+    assert_says(&run_in(directory.path(), "{}", &[]), 2, &["there is no testing URL"]);
+    let server = FileServer::start();
+    server.put("/handle/sync", Answer::bytes(br#"{"function_result": {"n": 5}}"#.to_vec()));
+    let url = server.url("");
+    let done = run_in(directory.path(), r#"{"payload": {"a": 1}}"#, &["--testing-url", &url]);
+    assert_says(&done, 0, &[]);
+    assert_eq!(done.json(), json!({ "n": 5 }));
+    let seen = server.take_seen();
+    assert_eq!(seen[0].json()["payload"], json!({ "a": 1 }));
+    let offline = ["--testing-url", &url, "--offline"];
+    assert_says(&run_in(directory.path(), "{}", &offline), 1, &["every request is refused"]);
+    let gone = ["--testing-url", "http://127.0.0.1:1"];
+    assert_says(&run_in(directory.path(), "{}", &gone), 1, &["nobody answers at"]);
+}
+
+/// Where functions in `node` can be run.
+fn has_node() -> bool {
+    let has = ["/usr/bin/node", "/usr/local/bin/node"].iter().any(|it| Path::new(it).exists());
+    if !has {
+        eprintln!("not tested: there is no Node.js here");
+    }
+    has
+}
+
+#[test]
+fn packages_of_npm_are_those_of_the_author() {
+    if !has_node() {
+        return;
+    }
+    let code = "import left from 'left';
+import right from 'right';
+export const one = async ([event]: any[]) => {
+  console.log(process.release.name);
+  return [left(event.payload.n as number), right];
+};";
+    let package_json = r#"{"main": "one.ts", "dependencies": {"left": "1.0.0", "right": "1.0.0"}}"#;
+    let directory = package(
+        "name: one",
+        &[
+            ("package.json", package_json),
+            ("one.ts", code),
+            ("node_modules/left/index.js", "module.exports = (n) => n + 1;"),
+        ],
+    );
+    // A package that is written beside this one.
+    let beside = tempfile::tempdir().expect("/tmp");
+    fs::write(beside.path().join("index.js"), "module.exports = 'right';").expect("/tmp");
+    std::os::unix::fs::symlink(beside.path(), beside.path().join("itself")).expect("/tmp");
+    let link = directory.path().join("node_modules/right");
+    std::os::unix::fs::symlink(beside.path(), link).expect("/tmp");
+    let done = run_in(directory.path(), r#"{"payload": {"n": 4}}"#, &["-v"]);
+    let why = "one runs in node: one.ts uses the package";
+    assert_says(&done, 0, &[why, "has to be installed from npm", "info  node"]);
+    assert_eq!(done.json(), json!([5, "right"]));
+
+    // Without them, and without a lock file by which npm could put them together.
+    fs::remove_dir_all(directory.path().join("node_modules")).expect("/tmp");
+    let hints = ["there is no package-lock.json beside it", "`npm install` in "];
+    assert_says(&run_in(directory.path(), "{}", &[]), 1, &hints);
 }
 
 #[test]
@@ -426,6 +560,47 @@ fn a_directory_is_installed_again_at_every_save() {
     assert_eq!(code, Some(0));
     assert!(lines.iter().all(|it| it["kind"] != "trouble"), "{lines:?}");
     assert_eq!(word(), "fourth");
+}
+
+#[test]
+fn lines_are_shown_as_they_come_and_a_server_may_have_the_functions() {
+    let held = Held::start();
+    let settings = format!("[egress]\nallow = [\"{}\"]\n", held.address());
+    let daemon = Daemon::start_with(Options { settings, ..Options::default() });
+    let directory = tempfile::tempdir().expect("/tmp");
+    let code = format!(
+        "export const run = async () => {{
+  console.log('begins');
+  await fetch('http://{}/');
+  console.log('goes on');
+}};",
+        held.address()
+    );
+    Parts::new("live", SIGNED, &code).write_to(directory.path());
+    let manifest = directory.path().join("manifest.yaml");
+    let text = fs::read_to_string(&manifest).expect("it was written");
+    let text = text.replace("  - name: work\n", "  - {name: far, runtime: remote}\n  - name: work\n");
+    fs::write(&manifest, text).expect("/tmp");
+    let server = FileServer::start();
+    server.put("/handle/sync", Answer::bytes(br#"{"function_result": "far"}"#.to_vec()));
+    let session = Session::start(&daemon, directory.path(), &["--testing-url", &server.url("")]);
+    let (source, at) = session.wait_for("source", 0, is_kind("source"));
+    session.wait_for("watching", at, is_kind("watching"));
+    let far = json!({ "snap_in": "dev/ada-l/live", "function": "far" });
+    assert_eq!(daemon.call("functions.call", &far)["result"], "far");
+
+    let event = json!({ "id": source["id"], "event_type": "custom:tick", "payload": {} });
+    daemon.call("event-sources.publish", &event);
+    let (log, at) = session.wait_for("lines", at, is_kind("log"));
+    assert_eq!(log["logs"][0]["message"], "begins");
+    held.release();
+    let has_ended = |it: &Value| it["kind"] == "run" && it["run"]["id"] == log["run"];
+    let (run, _) = session.wait_for("run", at, has_ended);
+    assert_eq!(run["run"]["state"], "succeeded");
+    let lines = session.lines();
+    let said = lines.iter().flat_map(|it| it["logs"].as_array().into_iter().flatten());
+    let said: Vec<_> = said.map(|it| it["message"].as_str().unwrap_or_default()).collect();
+    assert_eq!(said, ["begins", "goes on"]);
 }
 
 const NEEDS: &str = "

@@ -37,6 +37,9 @@ struct Member {
     optional: bool,
 }
 
+/// How an interface says that it may have others too.
+const ANY_MEMBER: &str = "[member: string]";
+
 type Interfaces = BTreeMap<String, BTreeMap<String, Member>>;
 
 /// The interfaces of a file of declarations, whose members stand on a line each.
@@ -51,7 +54,7 @@ fn interfaces(text: &str) -> Interfaces {
         } else if line == "}" {
             name = None;
         } else if let Some(name) = &name
-            && let Some((member, kind)) = line.trim().split_once(": ")
+            && let Some((member, kind)) = line.trim().rsplit_once(": ")
             && !member.starts_with(['/', '*'])
         {
             let member_name = member.trim_end_matches('?').to_owned();
@@ -71,15 +74,25 @@ fn compare(value: &Value, kind: &str, path: &str, all: &Interfaces, wrong: &mut 
             wrong.push(format!("{path}: {value} is no {kind}"));
             return;
         };
-        for name in object.keys().filter(|it| !members.contains_key(*it)) {
+        let is_open = members.contains_key(ANY_MEMBER);
+        for name in object.keys().filter(|it| !is_open && !members.contains_key(*it)) {
             wrong.push(format!("{path}.{name}: {plain} in contrib/sdk/index.d.ts lacks it"));
         }
-        for (name, member) in members {
+        for (name, member) in members.iter().filter(|(name, _)| *name != ANY_MEMBER) {
             match object.get(name) {
                 Some(value) => compare(value, &member.kind, &format!("{path}.{name}"), all, wrong),
                 None if member.optional => {}
                 None => wrong.push(format!("{path}.{name}: {plain} promises it")),
             }
+        }
+        return;
+    }
+    if let Some(of) = plain.strip_suffix("[]") {
+        for (at, value) in value.as_array().into_iter().flatten().enumerate() {
+            compare(value, of, &format!("{path}[{at}]"), all, wrong);
+        }
+        if !value.is_array() {
+            wrong.push(format!("{path}: {value} is no {kind}"));
         }
         return;
     }
@@ -96,7 +109,9 @@ fn compare(value: &Value, kind: &str, path: &str, all: &Interfaces, wrong: &mut 
             values.is_some()
         }
         // Parameters of the interface, and `any`.
-        "Payload" | "Inputs" | "any" => true,
+        "Payload" | "Inputs" | "Data" | "any" => true,
+        // One of several, which the daemon's own checks tell apart.
+        several if several.contains(" | ") => true,
         other => {
             wrong.push(format!("{path}: this test does not know the type {other}"));
             true
@@ -145,6 +160,84 @@ fn everything_that_a_function_sees_is_declared() {
     let hook = daemon.call("runs.get", &json!({ "id": hook["id"] }))["run"].clone();
     assert!(hook["result"]["execution_metadata"]["previous_inputs"].is_object(), "{hook}");
     assert_declared(&hook["result"], "FunctionInput");
+}
+
+const WAYS: &str = "
+commands:
+  - {name: look, namespace: mirror, description: It., surfaces: [{surface: discussions}], function: mirror}
+snap_kit_actions:
+  - {name: press, description: It., function: mirror}
+operations:
+  - {name: Do, slug: do, description: It., type: action, function: wrapped}
+";
+
+/// As operations answer.
+const WRAPPED: &str = "export const run = async (events) => ({ output: { values: [events[0]] } });";
+
+#[test]
+fn commands_actions_and_operations_are_declared() {
+    let daemon = Daemon::start();
+    let parts = Parts::new("mirror", SIGNED, MIRROR)
+        .with_function("mirror", MIRROR)
+        .with_function("wrapped", WRAPPED)
+        .with_sections(WAYS);
+    let id = daemon.install(&parts).id;
+
+    let command = json!({ "namespace": "mirror", "name": "look", "parameters": "a b" });
+    let event = daemon.call("commands.execute", &command)["result"].clone();
+    assert_declared(&event, "FunctionInput");
+    assert_declared(&event["payload"], "CommandPayload");
+    assert!(event["context"]["secrets"]["actor_session_token"].is_string(), "{event:#}");
+
+    let body = json!({ "snaps": [
+        { "type": "actions", "elements": [
+            { "type": "button", "action_id": "b", "text": { "type": "plain_text", "text": "B" },
+                "value": "v" },
+        ] },
+    ] });
+    let click = json!({
+        "id": format!("{id}/snap-kit-actions/press"), "body": body,
+        "actions": [{ "action_id": "b", "value": "v", "block_id": "c" }],
+        "context": { "entry_id": "TLE-1", "parent_core_object_id": "TKT-1" },
+    });
+    let answer = daemon.call("snap-kit-action.execute.deferred", &click);
+    let event = answer["results"][0]["result"].clone();
+    assert_declared(&event, "FunctionInput");
+    assert_declared(&event["payload"], "SnapKitActionPayload");
+    assert!(event["payload"]["body"]["snaps"][0]["elements"].is_array(), "{event:#}");
+
+    let operation = json!({ "snap_in": id, "slug": "do", "data": { "a": 1 } });
+    let answer = daemon.call("operations.execute", &operation);
+    let event = answer["output"]["values"][0].clone();
+    assert_declared(&event, "FunctionInput");
+    assert_declared(&event["payload"], "OperationPayload");
+    assert_eq!(event["execution_metadata"]["operation_slug"], "do");
+}
+
+/// The words of a union of texts.
+fn words(text: &str, name: &str) -> Vec<String> {
+    let union = text.split(&format!("export type {name} =")).nth(1).expect("it is declared");
+    let union = union.split(';').next().unwrap_or_default();
+    union.split('|').map(|it| it.trim().trim_matches('\'').to_owned()).skip(1).collect()
+}
+
+#[test]
+fn the_elements_of_snap_kit_are_those_that_the_daemon_knows() {
+    let daemon = Daemon::start();
+    let code = "export const run = async () => ({ snap_kit_body: { body: { snaps: [{ type: 'x' }] } } });";
+    let parts = Parts::new("drawer", SIGNED, code).with_sections(
+        "snap_kit_actions:\n  - {name: press, description: It., function: work}\n",
+    );
+    let id = daemon.install(&parts).id;
+    let click = json!({
+        "id": format!("{id}/snap-kit-actions/press"), "actions": [{ "action_id": "b", "value": 1 }],
+    });
+    let answer = daemon.call("snap-kit-action.execute.deferred", &click);
+    let problem = &answer["results"][0]["problems"][0];
+    let mut known: Vec<_> = problem["allowed"].as_array().into_iter().flatten().cloned().collect();
+    known.sort_by_key(Value::to_string);
+    let text = fs::read_to_string(sdk().join("index.d.ts")).expect("it is there");
+    assert_eq!(json!(known), json!(words(&text, "SnapKitType")), "{answer:#}");
 }
 
 #[test]

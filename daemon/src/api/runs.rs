@@ -59,6 +59,10 @@ pub(super) struct Run {
     /// What the last attempt called out to, once the run has ended.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     requests: Vec<RunRequest>,
+    /// What the last attempt has logged so far: preliminary, and gone from here once the run has
+    /// ended; `runs.logs` has it then.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    logs_so_far: Vec<RunLogLine>,
 }
 
 /// What called a function.
@@ -130,8 +134,13 @@ pub(super) struct ManyRuns {
 
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Logs {
-    /// In the order of writing.
+    /// In the order of writing. Those of the last attempt; while that is on, those so far.
     logs: Vec<RunLogLine>,
+    /// Whether the run has not ended, so that there may be more.
+    preliminary: bool,
+    state: RunState,
+    /// Attempts that have begun.
+    attempts: usize,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -234,6 +243,7 @@ pub(super) fn run(id: RunId, head: RunHead, output: RunOutput) -> Run {
         result: output.result,
         error,
         requests: output.requests,
+        logs_so_far: Vec::new(),
     }
 }
 
@@ -256,13 +266,29 @@ pub(super) async fn get(api: Arc<Api>, caller: Caller, get: Get) -> Result<OneRu
     let look = || {
         let (id, head, output) = find(&api, &caller, &get.id)?;
         let is_final = head.state.is_final();
-        Ok::<_, ApiError>((OneRun { run: run(id, head, output) }, is_final))
+        let logs_so_far = so_far(&api, id, &head);
+        let run = Run { logs_so_far, ..run(id, head, output) };
+        Ok::<_, ApiError>((OneRun { run }, is_final))
     };
     api.services.changes.wait_for(patience, look).await
 }
 
 pub(super) async fn logs(api: Arc<Api>, caller: Caller, which: Which) -> Result<Logs, ApiError> {
-    Ok(Logs { logs: find(&api, &caller, &which.id)?.2.logs })
+    let (id, head, output) = find(&api, &caller, &which.id)?;
+    let is_final = head.state.is_final();
+    let logs = if is_final { output.logs } else { so_far(&api, id, &head) };
+    Ok(Logs { logs, preliminary: !is_final, state: head.state, attempts: head.attempts.len() })
+}
+
+/// What the last attempt of a run has logged, while the store does not have it.
+fn so_far(api: &Api, id: RunId, head: &RunHead) -> Vec<RunLogLine> {
+    match head.state {
+        RunState::Queued | RunState::Running | RunState::Retrying => api.invoker.logs_so_far(id),
+        RunState::Succeeded
+        | RunState::Failed
+        | RunState::Dead
+        | RunState::Cancelled => Vec::new(),
+    }
 }
 
 /// What a list of runs is narrowed to.

@@ -18,7 +18,7 @@ use super::{dev, function, init};
   mortise serve --config /etc/mortise/mortise.toml
   mortise snap-in install ./my-snap-in     package, version, snap-in and activation in one go
   mortise run list --state failed
-  mortise run logs RUN
+  mortise run logs --follow RUN
 
 Exit codes: 0 done, 1 refused or failed, 2 wrong or missing options, 3 the daemon cannot be
 reached, 4 the daemon itself failed.")]
@@ -377,8 +377,13 @@ pub(super) enum RunCommand {
         #[arg(long, default_value_t = 0)]
         wait: u32,
     },
-    /// Show what a run logged
-    Logs { run: String },
+    /// Show what a run logged, or has logged so far
+    Logs {
+        run: String,
+        /// Go on showing lines as they come until the run has ended; with --json one object a line
+        #[arg(long, short)]
+        follow: bool,
+    },
     /// Try a run again that failed, or now rather than later
     Retry { run: String },
     /// Give a run up

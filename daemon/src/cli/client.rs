@@ -11,7 +11,7 @@ use super::connection::Client;
 use super::show::{self, View};
 use super::snap_in::arguments::Source;
 use super::snap_in::{self, origin};
-use super::{commands, dev, keyrings, keys, snap_kit};
+use super::{commands, dev, keyrings, keys, run_logs, snap_kit};
 
 /// How long lifecycle commands wait.
 pub(super) const WAIT_SECONDS: u32 = 60;
@@ -41,6 +41,9 @@ pub(super) fn run(connection: &Connection, command: Command) -> Result<(), Failu
             }
             // Alone, so that it can go into a file.
             return show::print(answer["token"].as_str().unwrap_or_default());
+        }
+        Command::Run { command: RunCommand::Logs { run, follow: true } } => {
+            return run_logs::follow(&client, connection.json, &run);
         }
         Command::Slash { command } => return commands::run(&client, connection.json, command),
         Command::Operation { command } => {
@@ -132,7 +135,7 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
             RunCommand::Get { run, wait } => {
                 ("runs.get", json!({ "id": run, "wait_seconds": wait }), View::RUN)
             }
-            RunCommand::Logs { run } => ("runs.logs", json!({ "id": run }), View::RUN_LOG),
+            RunCommand::Logs { run, .. } => ("runs.logs", json!({ "id": run }), View::RUN_LOG),
             RunCommand::Retry { run } => ("runs.retry", json!({ "id": run }), View::RUN),
             RunCommand::Cancel { run, reason } => {
                 ("runs.cancel", json!({ "id": run, "reason": reason }), View::RUN)

@@ -18,6 +18,7 @@ mod keyrings;
 mod keys;
 mod progress;
 mod quickstart;
+mod run_logs;
 mod serve;
 mod show;
 mod snap_in;

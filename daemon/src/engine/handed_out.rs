@@ -30,6 +30,12 @@ impl HandedOut {
         Running { all: self.clone(), run }
     }
 
+    /// What a run was given.
+    pub(super) fn of(&self, run: RunId) -> Secrets {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(&run).cloned().unwrap_or_default()
+    }
+
     /// A run was given a secret. Nothing is kept for one that is not on.
     pub(super) fn add(&self, run: RunId, secret: &Zeroizing<String>) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -45,8 +51,7 @@ impl HandedOut {
 impl Running {
     /// What it was given.
     pub(super) fn secrets(&self) -> Secrets {
-        let all = self.all.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.get(&self.run).cloned().unwrap_or_default()
+        self.all.of(self.run)
     }
 }
 

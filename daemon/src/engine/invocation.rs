@@ -16,13 +16,14 @@ use zeroize::Zeroizing;
 use super::contexts::{Contexts, SnapInContext, VersionContext};
 use super::dispatcher::{Execute, Execution, StartedAttempt};
 use super::handed_out::{HandedOut, Running};
+use super::live_logs::{Followed, LiveLogs};
 use super::keyrings::{KeyringError, Keyrings, ResolvedKeyring};
 use super::remote_call::RemoteCall;
 use super::runtimes::{Means, Runtimes};
 use crate::clock::Clock;
 use crate::config::FunctionSettings;
 use crate::functions::outcome::{Failure, FailureKind, LogLevel, Outcome, RunReport};
-use crate::functions::pool::{Invocation, Pool, SecretTexts, mask};
+use crate::functions::pool::{Invocation, Pool, SecretTexts, mask, mask_texts};
 use crate::lifecycle::run::RetryPolicy;
 use crate::model::actor::Actor;
 use crate::model::event::{DEV_OID, MOST_PAYLOAD_BYTES};
@@ -43,6 +44,7 @@ pub struct Invoker {
     /// Ids of runs that are called: they are needed before there is a transaction.
     run_ids: Arc<Mutex<(IdSource, RandomPool)>>,
     handed_out: HandedOut,
+    live_logs: LiveLogs,
 }
 
 /// What an [`Invoker`] needs.
@@ -144,7 +146,8 @@ impl Invoker {
     /// With everything it needs.
     pub fn new(parts: Parts) -> Invoker {
         let run_ids = Arc::new(Mutex::new((IdSource::after(0), RandomPool::new())));
-        Invoker { parts: Arc::new(parts), run_ids, handed_out: HandedOut::default() }
+        let (handed_out, live_logs) = (HandedOut::default(), LiveLogs::default());
+        Invoker { parts: Arc::new(parts), run_ids, handed_out, live_logs }
     }
 
     /// An id for a run that is called at once.
@@ -157,7 +160,8 @@ impl Invoker {
     /// Calls a function and says what came of it. Never fails: what goes wrong is an outcome.
     pub async fn call(&self, call: Call) -> Execution {
         let running = self.handed_out.begin(call.run);
-        self.parts.call(call, &running).await.unwrap_or_else(|error| {
+        let followed = self.live_logs.begin(call.run);
+        self.parts.call(call, &running, &followed).await.unwrap_or_else(|error| {
             // The store will work again: the attempt was not the function's.
             not_started(AttemptOutcome::Interrupted { reason: error.to_string() })
         })
@@ -166,6 +170,16 @@ impl Invoker {
     /// A run was given a secret while it is on: its log must not show it.
     pub fn handed_out(&self, run: RunId, secret: &Zeroizing<String>) {
         self.handed_out.add(run, secret);
+    }
+
+    /// What the last attempt of a run that has not ended has logged so far, masked as it will be when it has ended.
+    pub fn logs_so_far(&self, run: RunId) -> Vec<RunLogLine> {
+        let mut lines = self.live_logs.of(run);
+        if !lines.is_empty() {
+            let secrets: SecretTexts = with_parts(self.handed_out.of(run)).into();
+            mask_texts(lines.iter_mut().map(|it| &mut it.message), &secrets);
+        }
+        lines
     }
 
     /// Ends the processes of a snap-in that functions no more.
@@ -230,7 +244,12 @@ impl Parts {
         })
     }
 
-    async fn call(&self, call: Call, running: &Running) -> Result<Execution, StoreError> {
+    async fn call(
+        &self,
+        call: Call,
+        running: &Running,
+        followed: &Followed,
+    ) -> Result<Execution, StoreError> {
         let head = &call.head;
         if call.refresh_since_ms.is_some() {
             self.contexts.forget(head.snap_in);
@@ -285,7 +304,7 @@ impl Parts {
                         fresh: function.fresh_context,
                         egress: self.egress.clone(),
                         secrets,
-                        on_log: None,
+                        on_log: Some(followed.listener(started_ms)),
                     })
                     .await
             }
@@ -299,6 +318,7 @@ impl Parts {
             }
         };
         let report = mask(report, with_parts(running.secrets()).into()).await;
+        followed.ended(started_ms, &report.logs);
         Ok(executed(report, policy, started_ms))
     }
 
@@ -597,7 +617,7 @@ fn run_error(failure: Failure) -> RunError {
     }
 }
 
-fn level_name(level: LogLevel) -> &'static str {
+pub(super) fn level_name(level: LogLevel) -> &'static str {
     match level {
         LogLevel::Debug => "debug",
         LogLevel::Info => "info",

@@ -14,6 +14,7 @@ pub mod invocation;
 pub mod key_check;
 pub mod key_rotation;
 pub mod keyrings;
+mod live_logs;
 pub mod local_package;
 mod queue;
 pub mod remote_call;

@@ -37,22 +37,42 @@ struct Shown {
     lines: BTreeSet<String>,
 }
 
+impl Shown {
+    /// Lines of an attempt that is on.
+    fn say_so_far(&mut self, run: &Value, say: &mut Say) -> Result<(), Failure> {
+        let lines = run["logs_so_far"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let new: Vec<&Value> =
+            lines.iter().filter(|it| self.lines.insert(it.to_string())).collect();
+        if new.is_empty() { Ok(()) } else { say.log(run, &new) }
+    }
+}
+
 impl Feed {
+    /// From the beginning: nothing was before.
+    pub(super) fn of_new(snap_in: &str) -> Feed {
+        Feed::after(snap_in, String::new(), String::new())
+    }
+
     /// From here on.
     pub(super) fn begin(client: &Client, snap_in: &str) -> Result<Feed, Failure> {
         let last = |name: &str, key: &str| -> Result<String, Failure> {
             let answer = client.call(name, &json!({ "snap_in": snap_in, "limit": 1 }))?;
             Ok(answer[key][0]["id"].as_str().unwrap_or_default().to_owned())
         };
-        Ok(Feed {
+        let (event, run) = (last("events.list", "events")?, last("runs.list", "runs")?);
+        Ok(Feed::after(snap_in, event, run))
+    }
+
+    fn after(snap_in: &str, event: String, run: String) -> Feed {
+        Feed {
             snap_in: snap_in.to_owned(),
-            event: last("events.list", "events")?,
-            run: last("runs.list", "runs")?,
+            event,
+            run,
             open: BTreeMap::new(),
             sources: BTreeMap::new(),
             said: BTreeMap::new(),
             is_first_look_at_sources: true,
-        })
+        }
     }
 
     /// Shows what is new.
@@ -120,14 +140,14 @@ impl Feed {
         let attempts = run["attempts"].as_array().map_or(0, Vec::len);
         let Some(shown) = self.open.get_mut(&id) else { return Ok(()) };
         if shown.state == state && shown.attempts == attempts {
-            return Ok(());
+            return shown.say_so_far(run, say);
         }
         // Most runs have ended by the next look: that one began is worth no line of its own.
         let is_first_sight = shown.state.is_empty();
         let is_open = is_open(state);
         (shown.state, shown.attempts) = (state.to_owned(), attempts);
         if is_first_sight && matches!(state, "queued" | "running") {
-            return Ok(());
+            return shown.say_so_far(run, say);
         }
         // Lists leave results out.
         let whole = client.call("runs.get", &json!({ "id": id }))?;

@@ -92,6 +92,16 @@ impl Say {
         self.line(&json!({ "kind": "run", "run": run, "logs": logs }), || run_lines(run, logs))
     }
 
+    /// What a run logs while it is on.
+    pub(super) fn log(&self, run: &Value, logs: &[&Value]) -> Result<(), Failure> {
+        self.line(&json!({ "kind": "log", "run": run["id"], "logs": logs }), || {
+            let mut lines = run_lines(run, logs);
+            // What it comes to is not known yet.
+            lines.truncate(1 + logs.iter().map(|it| log_lines(it).len()).sum::<usize>());
+            lines
+        })
+    }
+
     /// A line of the log of an event source.
     pub(super) fn source_log(&self, source: &str, line: &Value) -> Result<(), Failure> {
         let thing = json!({ "kind": "source_log", "event_source": source, "line": line });
@@ -122,12 +132,7 @@ fn run_lines(run: &Value, logs: &[&Value]) -> Vec<String> {
     }
     head.push_str(&format!(", {}", text(&run["id"])));
     let mut lines = vec![head];
-    for line in logs {
-        let (level, message) = (text(&line["level"]), text(&line["message"]));
-        let mut rest = message.lines();
-        lines.push(format!("  {level:<5} {}", rest.next().unwrap_or_default()));
-        lines.extend(rest.map(|it| format!("        {it}")));
-    }
+    lines.extend(logs.iter().flat_map(|it| log_lines(it)));
     match &run["error"] {
         Value::Null => {}
         error => {
@@ -144,6 +149,14 @@ fn run_lines(run: &Value, logs: &[&Value]) -> Vec<String> {
     if state == "succeeded" && !run["result"].is_null() {
         lines.push(format!("  = {}", run["result"]));
     }
+    lines
+}
+
+fn log_lines(line: &Value) -> Vec<String> {
+    let (level, message) = (text(&line["level"]), text(&line["message"]));
+    let mut rest = message.lines();
+    let mut lines = vec![format!("  {level:<5} {}", rest.next().unwrap_or_default())];
+    lines.extend(rest.map(|it| format!("        {it}")));
     lines
 }
 

@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use super::Dev;
+use super::feed::Feed;
 use super::say::Say;
 use crate::cli::Failure;
 use crate::cli::connection::{Client, variable};
@@ -38,6 +39,8 @@ pub(super) struct Site<'a> {
     made: Made,
     /// What was missing, or refused, when it was last tried to put it into service.
     held_up: Option<String>,
+    /// What happens to the snap-in from before the first touch on, until somebody looks.
+    feed: Option<Feed>,
 }
 
 /// What this session made, and may remove.
@@ -51,7 +54,7 @@ struct Made {
 impl<'a> Site<'a> {
     pub(super) fn new(client: &'a Client, options: &'a Dev, given: Given) -> Site<'a> {
         let (snap_in, made) = (Value::Null, Made::default());
-        Site { client, options, given, snap_in, made, held_up: None }
+        Site { client, options, given, snap_in, made, held_up: None, feed: None }
     }
 
     /// Whether there is a snap-in.
@@ -62,6 +65,11 @@ impl<'a> Site<'a> {
     /// The id of the snap-in.
     pub(super) fn id(&self) -> &str {
         self.snap_in["id"].as_str().unwrap_or_default()
+    }
+
+    /// What happens to it, once: hooks of the first installation are in it.
+    pub(super) fn take_feed(&mut self) -> Option<Feed> {
+        self.feed.take()
     }
 
     /// Its event sources.
@@ -101,7 +109,9 @@ impl<'a> Site<'a> {
                         text(&found["package_slug"])
                     )));
                 }
+                self.may_touch(&found)?;
                 self.snap_in = found;
+                self.feed = Some(Feed::begin(self.client, self.id())?);
                 let replaced = self.replace(upload, &package, &manifest, &values, say);
                 if replaced.is_err() {
                     self.snap_in = Value::Null;
@@ -136,14 +146,29 @@ impl<'a> Site<'a> {
     fn scope(&self, package: &str) -> Result<String, Failure> {
         let text = match &self.options.scope {
             Some(scope) => scope.clone(),
-            None => {
-                let user = variable("USER").and_then(|it| origin::slug_of(&it));
-                format!("dev/{}/{package}", user.unwrap_or_else(|| "me".to_owned()))
-            }
+            None => format!("{}{package}", own_place()),
         };
         let scope: Scope =
             text.parse().map_err(|error: InvalidScope| Failure::usage(error.to_string()))?;
         Ok(scope.as_str().to_owned())
+    }
+
+    /// Whether a snap-in that was there before this session may be moved: it may be in use. Those
+    /// in the place that is the default are what earlier sessions left.
+    fn may_touch(&self, found: &Value) -> Result<(), Failure> {
+        let scope = text(&found["scope"]);
+        if self.options.take_over || scope.starts_with(&own_place()) {
+            return Ok(());
+        }
+        Err(Failure::refused(format!(
+            "{scope} is there already, {}, and may be in use: --take-over has it moved to what is \
+             in {} at every save, and out of service while it lacks something; or name a place of \
+             your own with --scope, such as {}{}",
+            text(&found["state"]),
+            self.options.dir.display(),
+            own_place(),
+            text(&found["package_slug"]),
+        )))
     }
 
     fn install(
@@ -169,6 +194,7 @@ impl<'a> Site<'a> {
             json!({ "version": version["id"], "scope": scope, "inputs_values": values });
         self.snap_in = self.client.call("snap-ins.create", &parameters)?["snap_in"].clone();
         self.made.snap_in = true;
+        self.feed = Some(Feed::of_new(self.id()));
         self.set_keyrings(manifest, package)?;
         self.in_place(&version, say)
     }
@@ -190,7 +216,7 @@ impl<'a> Site<'a> {
                 let parameters = json!({ "id": self.id(), "inputs_values": values });
                 self.client.slow_call("changing inputs", "snap-ins.update", &parameters)?;
             }
-        } else if let Err(failure) = self.upgrade(&version, values) {
+        } else if let Err(failure) = self.upgrade(&version, values, say) {
             // Nothing refers to it.
             self.forget(&version);
             return Err(failure);
@@ -199,21 +225,24 @@ impl<'a> Site<'a> {
         self.in_place(&version, say)
     }
 
-    fn upgrade(&mut self, version: &Value, values: &Map<String, Value>) -> Result<(), Failure> {
+    fn upgrade(
+        &mut self,
+        version: &Value,
+        values: &Map<String, Value>,
+        say: &Say,
+    ) -> Result<(), Failure> {
         let id = self.id().to_owned();
         let planned = json!({ "id": id, "version": version["id"] });
         let planned = self.client.call("snap-ins.plan-upgrade", &planned)?;
         let missing = planned["plan"]["missing"].as_array().into_iter().flatten();
-        let is_given = |it: &Value| {
+        let is_lacked = |it: &&Value| {
             let name = it["name"].as_str().unwrap_or_default();
-            values.contains_key(name)
+            !values.contains_key(name)
         };
+        let lacked: Vec<&Value> = missing.filter(is_lacked).collect();
         // What it lacks can be set only once it is of the new version, and it is not in service then.
-        if self.snap_in["state"] == "ACTIVE" && !missing.into_iter().all(is_given) {
-            let parameters = json!({ "id": id, "force": true, "wait_seconds": WAIT_SECONDS });
-            let what = "deactivating";
-            let answer = self.client.slow_call(what, "snap-ins.deactivate", &parameters)?;
-            settled(self.client, what, answer)?;
+        if self.snap_in["state"] == "ACTIVE" && !lacked.is_empty() {
+            self.take_out_of_service(version, &lacked, say)?;
         }
         let parameters = json!({
             "id": id, "version": version["id"], "inputs_values": values, "wait_seconds": WAIT_SECONDS,
@@ -222,6 +251,40 @@ impl<'a> Site<'a> {
         let answer = self.client.slow_call(what, "snap-ins.upgrade", &parameters)?;
         self.snap_in = settled(self.client, what, answer)?;
         Ok(())
+    }
+
+    /// Says that it goes out of service and why. Never with force: what its hook or an external
+    /// system holds up is for a person to see.
+    fn take_out_of_service(
+        &mut self,
+        version: &Value,
+        lacked: &[&Value],
+        say: &Say,
+    ) -> Result<(), Failure> {
+        let (scope, number) = (text(&self.snap_in["scope"]), &version["number"]);
+        let thing = json!({
+            "kind": "out_of_service", "scope": scope, "version": version["id"], "number": number,
+            "missing": lacked,
+        });
+        say.line(&thing, || {
+            let head = format!("{scope} goes out of service: version {number} needs");
+            let lacked = lacked.iter().map(|it| format!("  {}", show::missing_thing(it)));
+            std::iter::once(head).chain(lacked).collect()
+        })?;
+        let parameters = json!({ "id": self.id(), "wait_seconds": WAIT_SECONDS });
+        let what = "deactivating";
+        let answer = self.client.slow_call(what, "snap-ins.deactivate", &parameters)?;
+        self.snap_in = settled(self.client, what, answer)?;
+        if self.snap_in["state"] == "INACTIVE" {
+            return Ok(());
+        }
+        Err(Failure::refused(format!(
+            "{scope} stays at the version it has: it could not be taken out of service, and is {}: \
+             {}\nafter mending: save again; or mortise snap-in deactivate {scope} --force, which \
+             leaves registrations at external systems behind",
+            text(&self.snap_in["state"]),
+            text(&self.snap_in["reason"]),
+        )))
     }
 
     fn version(&mut self, upload: Value, package: &str) -> Result<Value, Failure> {
@@ -238,12 +301,13 @@ impl<'a> Site<'a> {
         Ok(version)
     }
 
-    /// What the command line gave, once.
+    /// What the command line gave, until it has been set once.
     fn set_keyrings(&mut self, manifest: &Manifest, package: &str) -> Result<(), Failure> {
-        let given = std::mem::take(&mut self.given);
         let keyrings =
             Keyrings { client: self.client, manifest, snap_in: self.id(), package, version: None };
-        keyrings.set_given(&given)
+        keyrings.set_given(&self.given)?;
+        self.given = Given::default();
+        Ok(())
     }
 
     fn in_place(&mut self, version: &Value, say: &mut Say) -> Result<Reload, Failure> {
@@ -397,6 +461,12 @@ impl<'a> Site<'a> {
         }
         Ok(removed)
     }
+}
+
+/// Where snap-ins of this command live unless it is told otherwise.
+fn own_place() -> String {
+    let user = variable("USER").and_then(|it| origin::slug_of(&it));
+    format!("dev/{}/", user.unwrap_or_else(|| "me".to_owned()))
 }
 
 fn text(value: &Value) -> String {

@@ -41,6 +41,12 @@ pub async fn mask(report: RunReport, secrets: SecretTexts) -> RunReport {
     RunReport { outcome: redactor.outcome_aside(outcome).await, logs, requests, duration }
 }
 
+/// Masks secrets in texts, such as those of a log.
+pub fn mask_texts<'a>(texts: impl Iterator<Item = &'a mut String>, secrets: &SecretTexts) {
+    let redactor = Redactor::new(secrets);
+    texts.for_each(|it| redactor.text(it));
+}
+
 impl<'a> Redactor<'a> {
     pub(super) fn new(secrets: &'a SecretTexts) -> Redactor<'a> {
         Redactor { secrets, forms: OnceLock::new() }
