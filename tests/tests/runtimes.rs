@@ -85,7 +85,7 @@ fn what_cannot_work_is_said_at_its_function() {
         assert_eq!(problem["message"], errors(&found["problems"])[0]["message"]);
         assert!(problem["message"].as_str().unwrap().contains(message), "{problem}");
         assert_eq!(problem["path"], format!("functions[0].{key}"));
-        let line = problem["line"].as_u64().unwrap() as usize;
+        let line = usize::try_from(problem["line"].as_u64().unwrap()).unwrap();
         let at = text.lines().nth(line - 1).unwrap();
         assert!(at.trim_start().starts_with(&format!("{key}:")), "{at:?} {problem}");
     }
