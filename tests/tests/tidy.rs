@@ -227,7 +227,7 @@ struct Exception {
     reason: &'static str,
 }
 
-const EXCEPTIONS: [Exception; 7] = [
+const EXCEPTIONS: [Exception; 8] = [
     Exception {
         krate: "actix",
         path: "daemon/src/operations/mod.rs",
