@@ -7,6 +7,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
+use mortise_tests::client::script;
 use mortise_tests::daemon::Daemon;
 use mortise_tests::eventually;
 use mortise_tests::harness::{Harness, Returned};
@@ -412,4 +413,33 @@ fn a_testing_url_is_checked_and_part_of_what_a_version_is() {
     assert_eq!(get(&daemon.token())["testing_url"], "http://localhost:8000");
     let limited = daemon.call("tokens.create", &json!({ "name": "part", "scope": "a" }));
     assert!(get(limited["token"].as_str().unwrap())["testing_url"].is_null());
+}
+
+#[test]
+fn the_client_makes_and_installs_what_has_only_a_testing_url() {
+    let harness = Harness::start(author);
+    let daemon = Daemon::start();
+    let file = daemon.directory().join("manifest.yaml");
+    std::fs::write(&file, parts("alone").manifest()).unwrap();
+    let (file, url) = (file.display().to_string(), harness.url());
+    let run = |arguments: &[&str]| {
+        let done = script(&daemon, arguments, "");
+        assert_eq!(done.code, 0, "{arguments:?}: {done:?}");
+        done.out
+    };
+    run(&["version", "validate", &file, "--testing-url", &url]);
+    let create = ["--create-package", "--package", "alone", "--manifest", &file];
+    let create = [&["version", "create"], &create[..], &["--testing-url", &url, "--json"]].concat();
+    let made: Value = serde_json::from_str(&run(&create)).unwrap();
+    let shown = run(&["version", "show", made["version"]["id"].as_str().unwrap()]);
+    assert!(shown.contains("there is a testing URL and no archive"), "{shown}");
+
+    let to = "default/default/alone";
+    let install = ["--package", "alone", "--manifest", &file, "--testing-url", &url, "--scope", to];
+    run(&[&["snap-in", "install"], &install[..]].concat());
+    let called = run(&["function", "call", to, "work", r#"{"n": 1}"#]);
+    assert!(called.contains(r#"{"got":{"n":1}}"#), "{called}");
+    let wrong = ["version", "create", "--package", "alone", "--testing-url", "ftp://x"];
+    let refused = script(&daemon, &[&wrong[..], &["--manifest", &file]].concat(), "");
+    assert!(refused.code == 1 && refused.err.contains("http:// or https://"), "{refused:?}");
 }

@@ -67,6 +67,7 @@ pub(super) struct ManyCommands {
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "CommandsList")]
 pub(super) struct List {
     /// Only those of this snap-in: id or scope.
     #[serde(default)]
@@ -82,12 +83,14 @@ pub(super) struct List {
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "CommandsWhich")]
 #[serde(deny_unknown_fields)]
 pub(super) struct Which {
     id: String,
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "CommandsExecute")]
 #[serde(deny_unknown_fields)]
 pub(super) struct Execute {
     namespace: String,

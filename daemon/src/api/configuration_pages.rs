@@ -38,6 +38,7 @@ impl PageLevel {
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "ConfigurationPagesRender")]
 #[serde(deny_unknown_fields)]
 pub(super) struct Render {
     /// Id or scope; it must be in no transitory state.
@@ -51,6 +52,7 @@ pub(super) struct Render {
 }
 
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ConfigurationPagesRendered")]
 pub(super) struct Rendered {
     snap_in: String,
     /// Id of the action that what people do there is sent to.

@@ -16,6 +16,7 @@ use crate::store::{PageRequest, RunFilter};
 
 /// Which dead letters: one by its id, or all that match.
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "DeadLettersWhich")]
 #[serde(deny_unknown_fields)]
 pub(super) struct Which {
     /// This one.

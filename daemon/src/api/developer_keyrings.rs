@@ -48,6 +48,7 @@ pub(super) struct ManyDeveloperKeyrings {
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "DeveloperKeyringsSet")]
 #[serde(deny_unknown_fields)]
 pub(super) struct Set {
     /// Id or slug.
@@ -68,6 +69,7 @@ pub(super) struct Set {
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "DeveloperKeyringsWhich")]
 #[serde(deny_unknown_fields)]
 pub(super) struct Which {
     /// Id or slug.
@@ -76,6 +78,7 @@ pub(super) struct Which {
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "DeveloperKeyringsList")]
 #[serde(deny_unknown_fields)]
 pub(super) struct List {
     /// Only those of this package: id or slug.

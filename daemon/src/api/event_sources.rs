@@ -78,12 +78,14 @@ pub(super) struct ManySources {
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "EventSourcesWhich")]
 #[serde(deny_unknown_fields)]
 pub(super) struct Which {
     id: String,
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "EventSourcesList")]
 pub(super) struct List {
     /// Only those of this snap-in: id or scope.
     #[serde(default)]

@@ -52,12 +52,14 @@ pub(super) struct ManyEvents {
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "EventsWhich")]
 #[serde(deny_unknown_fields)]
 pub(super) struct Which {
     id: String,
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "EventsList")]
 pub(super) struct List {
     /// Only those of this snap-in: id or scope.
     #[serde(default)]

@@ -37,6 +37,7 @@ pub(super) struct ManyKeyrings {
 
 /// Names one keyring.
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "KeyringsWhich")]
 #[serde(deny_unknown_fields)]
 pub(super) struct Which {
     /// Id or scope.
@@ -65,6 +66,7 @@ pub(super) struct Looked {
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "KeyringsSet")]
 #[serde(deny_unknown_fields)]
 pub(super) struct Set {
     /// Id or scope.
@@ -137,6 +139,7 @@ pub(super) struct Connecting {
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "KeyringsList")]
 pub(super) struct List {
     /// Id or scope: all that this snap-in declares, also what is missing. Without it, all that are
     /// set on this host.
@@ -479,6 +482,7 @@ pub(super) async fn revoke(
 
 /// The id of a keyring that was deleted.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "KeyringsDeleted")]
 pub(super) struct Deleted {
     pub(super) id: String,
 }

@@ -56,6 +56,7 @@ pub(super) struct ManyOperations {
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "OperationsList")]
 pub(super) struct List {
     /// Only those of this snap-in: id or scope.
     #[serde(default)]
@@ -68,6 +69,7 @@ pub(super) struct List {
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "OperationsExecute")]
 #[serde(deny_unknown_fields)]
 pub(super) struct Execute {
     /// Id or scope; it has to be ACTIVE.
@@ -84,6 +86,7 @@ pub(super) struct Execute {
 
 /// What came of an operation.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "OperationsExecuted")]
 pub(super) struct Executed {
     run: String,
     /// How the function ended. One that returned an error has succeeded as a run.

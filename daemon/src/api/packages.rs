@@ -35,6 +35,7 @@ pub(super) struct ManyPackages {
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "PackagesCreate")]
 #[serde(deny_unknown_fields)]
 pub(super) struct Create {
     /// Unique on the host: 1 to 63 characters of a-z, 0-9, `-`, `_`, `.`.
@@ -44,6 +45,7 @@ pub(super) struct Create {
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "PackagesWhich")]
 #[serde(deny_unknown_fields)]
 pub(super) struct Which {
     /// Id or slug.

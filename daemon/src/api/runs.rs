@@ -144,6 +144,7 @@ pub(super) struct Logs {
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "RunsWhich")]
 #[serde(deny_unknown_fields)]
 pub(super) struct Which {
     id: String,
@@ -159,6 +160,7 @@ pub(super) struct Get {
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "RunsList")]
 pub(super) struct List {
     /// Only those of this snap-in: id or scope.
     #[serde(default)]

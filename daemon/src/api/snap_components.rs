@@ -94,6 +94,7 @@ pub(super) struct ManyComponents {
 }
 
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SnapComponentsRendered")]
 pub(super) struct Rendered {
     snap_component: Component,
     #[serde(flatten)]
@@ -101,6 +102,7 @@ pub(super) struct Rendered {
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "SnapComponentsList")]
 pub(super) struct List {
     /// Only those of this snap-in: id or scope.
     #[serde(default)]
@@ -116,6 +118,7 @@ pub(super) struct List {
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "SnapComponentsWhich")]
 #[serde(deny_unknown_fields)]
 pub(super) struct Which {
     /// Id or scope.
@@ -128,6 +131,7 @@ pub(super) struct Which {
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "SnapComponentsRender")]
 #[serde(deny_unknown_fields)]
 pub(super) struct Render {
     /// Id or scope; it has to be ACTIVE.

@@ -38,6 +38,7 @@ pub(super) struct ManySnapIns {
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "SnapInsCreate")]
 #[serde(deny_unknown_fields)]
 pub(super) struct Create {
     /// The version to install.
@@ -51,6 +52,7 @@ pub(super) struct Create {
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "SnapInsWhich")]
 #[serde(deny_unknown_fields)]
 pub(super) struct Which {
     /// Id or scope.
@@ -74,6 +76,7 @@ pub(super) struct End {
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "SnapInsList")]
 pub(super) struct List {
     /// Only those under this prefix of a scope.
     #[serde(default)]

@@ -22,6 +22,7 @@ const MOST_ACTIONS: usize = 5;
 const IN_IDS: &str = "/snap-kit-actions/";
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "SnapKitActionsExecute")]
 #[serde(deny_unknown_fields)]
 pub(super) struct Execute {
     /// Of the action: `<snap-in>/snap-kit-actions/<name>`, where the snap-in is an id or scope.
@@ -105,6 +106,7 @@ pub(super) struct Reacted {
 }
 
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SnapKitActionsExecuted")]
 pub(super) struct Executed {
     /// In the order of the actions.
     results: Vec<Reacted>,

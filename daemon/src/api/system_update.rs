@@ -22,6 +22,7 @@ pub(super) const NAME: &str = "internal/snap-ins.system-update";
 const LONGEST_REASON: usize = 2000;
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "SystemUpdateUpdate")]
 #[serde(deny_unknown_fields)]
 pub(super) struct Update {
     /// The snap-in's own id.

@@ -35,6 +35,7 @@ pub(super) struct ManyTags {
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "TagsWhich")]
 #[serde(deny_unknown_fields)]
 pub(super) struct Which {
     /// Id or name.
@@ -42,6 +43,7 @@ pub(super) struct Which {
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "TagsList")]
 pub(super) struct List {
     #[serde(flatten)]
     paging: Paging,

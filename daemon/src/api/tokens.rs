@@ -20,6 +20,7 @@ pub(crate) const PREFIX: &str = "mta_";
 const LONGEST_NAME: usize = 63;
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "TokensCreate")]
 #[serde(deny_unknown_fields)]
 pub(super) struct Create {
     /// Says who or what uses it; unique.
@@ -31,6 +32,7 @@ pub(super) struct Create {
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "TokensWhich")]
 #[serde(deny_unknown_fields)]
 pub(super) struct Which {
     name: String,
@@ -62,9 +64,11 @@ pub(super) struct Many {
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "TokensList")]
 pub(super) struct List {}
 
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "TokensDeleted")]
 pub(super) struct Deleted {
     name: String,
 }

@@ -15,6 +15,7 @@ use super::snap_ins::{OneSnapIn, find, shown};
 use crate::model::id::VersionId;
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "UpgradesUpdate")]
 #[serde(deny_unknown_fields)]
 pub(super) struct Update {
     /// Id or scope.

@@ -113,6 +113,7 @@ pub(super) struct Enable {
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "UserLevelWhich")]
 #[serde(deny_unknown_fields)]
 pub(super) struct Which {
     /// Id or scope.
@@ -123,6 +124,7 @@ pub(super) struct Which {
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "UserLevelUpdate")]
 #[serde(deny_unknown_fields)]
 pub(super) struct Update {
     /// Id or scope.
@@ -136,6 +138,7 @@ pub(super) struct Update {
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "UserLevelList")]
 pub(super) struct List {
     /// Id or scope.
     id: String,

@@ -72,6 +72,7 @@ pub(super) struct ManyVersions {
 pub(super) struct Done {}
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "VersionsCreate")]
 #[serde(deny_unknown_fields)]
 pub(super) struct Create {
     /// Id or slug.
@@ -155,12 +156,14 @@ pub(super) struct Validation {
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "VersionsWhich")]
 #[serde(deny_unknown_fields)]
 pub(super) struct Which {
     id: String,
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "VersionsList")]
 pub(super) struct List {
     /// Only those of this package: id or slug.
     #[serde(default)]

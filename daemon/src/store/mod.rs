@@ -22,6 +22,8 @@ mod keyrings;
 #[cfg(test)]
 mod lifecycle_tests;
 mod migrate;
+#[cfg(test)]
+mod older_tests;
 mod outbox;
 mod packages;
 mod record;
