@@ -155,7 +155,7 @@ fn a_function_runs_on_a_fixture_without_a_daemon() {
     assert!(packed.expect("tar is there").success());
     let secret = sample.0.path().join("secret");
     fs::write(&secret, "very-secret-text\n").expect("/tmp");
-    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    let private = PermissionsExt::from_mode(0o600);
     fs::set_permissions(&secret, private).expect("it is ours");
     let done = alone(
         &[
