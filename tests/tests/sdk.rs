@@ -222,6 +222,48 @@ fn commands_actions_and_operations_are_declared() {
     assert_eq!(event["execution_metadata"]["operation_slug"], "do");
 }
 
+const DRAWN: &str = "
+snap_components:
+  - {name: panel, surface: issue, initializer: mirror, snap_kit_action_name: press}
+snap_kit_actions:
+  - {name: press, description: It., function: mirror}
+configuration_handler:
+  organization: {initializer: mirror, snap_kit_action_name: press}
+hooks:
+  - {type: deactivate, function: mirror}
+";
+
+#[test]
+fn initializers_pages_and_the_deactivate_hook_are_declared() {
+    let daemon = Daemon::start();
+    let parts = Parts::new("mirror", SIGNED, MIRROR)
+        .with_function("mirror", MIRROR)
+        .with_sections(DRAWN);
+    let id = daemon.install(&parts).id;
+    for (call, which, kind) in [
+        (
+            "snap-components.render",
+            json!({ "snap_in": id, "name": "panel", "object_id": "TKT-1" }),
+            "SnapComponentPayload",
+        ),
+        (
+            "configuration-pages.render",
+            json!({ "snap_in": id, "level": "organization" }),
+            "ConfigurationPagePayload",
+        ),
+    ] {
+        let event = daemon.call(call, &which)["result"].clone();
+        assert_declared(&event, "FunctionInput");
+        assert_declared(&event["payload"], kind);
+    }
+    daemon.step("deactivate", &id, "INACTIVE");
+    let runs = daemon.list_all("runs.list", "runs", &json!({ "snap_in": id }));
+    let hook = runs.iter().find(|it| it["hook"] == "deactivate").expect("the hook ran");
+    let hook = daemon.call("runs.get", &json!({ "id": hook["id"] }))["run"]["result"].clone();
+    assert_declared(&hook, "FunctionInput");
+    assert_declared(&hook["payload"], "DeactivateHookPayload");
+}
+
 /// The words of a union of texts.
 fn words(text: &str, name: &str) -> Vec<String> {
     let union = text.split(&format!("export type {name} =")).nth(1).expect("it is declared");
