@@ -90,7 +90,7 @@ pub struct FunctionSettings {
     pub require_sandbox: bool,
     /// Processes at the same time; 0 for twice the number of processors.
     pub processes: usize,
-    /// Megabytes that files of versions may take in the cache directory.
+    /// Megabytes that files of versions and installed packages may take in the cache directory.
     pub cache_mb: u64,
     /// Default time limit.
     pub timeout_seconds: u32,

@@ -388,7 +388,7 @@ fn make_runtimes(
     let remote = RemoteServers::new(egress.clone());
     let node = Some(config.functions.node.clone()).filter(|it| !it.as_os_str().is_empty());
     let registry = &config.functions.npm_registry;
-    let installer = Installer::open(&config.cache_dir, pool.clone(), registry, node.clone())?;
+    let installer = Installer::open(packages.clone(), pool.clone(), registry, node.clone())?;
     let installer = Some(Arc::new(installer) as Arc<dyn InstallPackages>);
     let runtimes = Runtimes { contexts: contexts.clone(), packages, remote, installer, node };
     runtimes.forget_deleted(store).map_err(|error| error.to_string())?;

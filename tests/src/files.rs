@@ -160,7 +160,7 @@ fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
 /// A server that answers a request only when it is told to: what waits for it is on for certain.
 pub struct Held {
     address: SocketAddr,
-    release: mpsc::Sender<()>,
+    release: mpsc::Sender<String>,
 }
 
 impl Held {
@@ -178,11 +178,10 @@ impl Held {
                 let mut request = [0; 4096];
                 // One that breaks off is not waited for by anybody.
                 let _ = stream.read(&mut request);
-                if released.recv().is_err() {
-                    return;
-                }
-                let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok";
-                let _ = stream.write_all(answer.as_bytes());
+                let Ok(body): Result<String, _> = released.recv() else { return };
+                let length = body.len();
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n");
+                let _ = write!(stream, "{head}connection: close\r\n\r\n{body}");
             }
         });
         Held { address, release }
@@ -193,12 +192,12 @@ impl Held {
         self.address
     }
 
-    /// Answers one request that waits, or the next one.
+    /// Answers one request that waits, or the next one, with this.
     ///
     /// # Panics
     ///
     /// When the server is gone.
-    pub fn release(&self) {
-        self.release.send(()).expect("it runs");
+    pub fn release(&self, body: &str) {
+        self.release.send(body.to_owned()).expect("it runs");
     }
 }

@@ -10,6 +10,7 @@ pub mod harness;
 pub mod http;
 pub mod load;
 pub mod oauth;
+pub mod registry;
 pub mod snap_in;
 
 use std::time::Duration;

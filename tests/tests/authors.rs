@@ -598,7 +598,7 @@ fn lines_are_shown_as_they_come_and_a_server_may_have_the_functions() {
     daemon.call("event-sources.publish", &event);
     let (log, at) = session.wait_for("lines", at, is_kind("log"));
     assert_eq!(log["logs"][0]["message"], "begins");
-    held.release();
+    held.release("ok");
     let has_ended = |it: &Value| it["kind"] == "run" && it["run"]["id"] == log["run"];
     let (run, _) = session.wait_for("run", at, has_ended);
     assert_eq!(run["run"]["state"], "succeeded");

@@ -264,6 +264,88 @@ export const run = async ([event]) => {
     assert_eq!(answer["run_error"]["kind"], "thrown", "{answer}");
 }
 
+/// Says which keyrings it was called with.
+const LOOKS: &str = "
+export const run = async ([event]) => {
+  const names = Object.keys(event.input_data.keyrings).sort();
+  return event.payload.metadata ? { output: { values: names } } : names;
+};";
+
+const OF_OPERATIONS: &str = "
+keyrings:
+  organization:
+    - {name: shared, types: [snap_in_secret], optional: true}
+operations:
+  - name: One
+    slug: one
+    function: work
+    keyrings:
+      - {name: needed, types: [snap_in_secret]}
+      - {name: shared, types: [snap_in_secret]}
+  - name: Other
+    slug: other
+    function: work
+    keyrings: [{name: wished, types: [snap_in_secret], optional: true}]
+";
+
+#[test]
+fn keyrings_of_operations_are_set_and_go_to_them_alone() {
+    let daemon = Daemon::start();
+    let installed =
+        daemon.install(&Parts::new("looker", SIGNED, LOOKS).with_sections(OF_OPERATIONS));
+    let listed = daemon.call("keyrings.list", &json!({ "snap_in": installed.id }));
+    let listed: Vec<_> = listed["keyrings"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|it| (text(&it["name"]), it["optional"] == true, it["operations"].clone()))
+        .collect();
+    let expected = [
+        ("shared", true, Value::Null),
+        ("needed", true, json!(["one"])),
+        ("wished", true, json!(["other"])),
+    ];
+    assert_eq!(listed, expected);
+
+    // The snap-in functions without it, its operation does not.
+    let carry_out = |slug: &str| json!({ "snap_in": installed.id, "slug": slug });
+    let refused = daemon.refused("operations.execute", &carry_out("one"), 422);
+    let missing: Vec<_> = refused["missing"].as_array().expect("a list").iter().collect();
+    assert_eq!(
+        missing.iter().map(|it| text(&it["name"])).collect::<Vec<_>>(),
+        ["needed", "shared"]
+    );
+    assert!(text(&missing[0]["command"]).contains("mortise keyring set"), "{refused}");
+    let answer = daemon.call("operations.execute", &carry_out("other"));
+    assert_eq!(answer["output"]["values"], json!([]), "{answer}");
+
+    for name in ["shared", "needed", "wished"] {
+        let set = json!({ "snap_in": installed.id, "name": name, "secret": "s3cret-of-theirs" });
+        daemon.call("keyrings.set", &set);
+    }
+    for (slug, keyrings) in [("one", ["needed", "shared"]), ("other", ["shared", "wished"])] {
+        let answer = daemon.call("operations.execute", &carry_out(slug));
+        assert_eq!(answer["output"]["values"], json!(keyrings), "{answer}");
+    }
+    let call = json!({ "snap_in": installed.id, "function": "work", "payload": {} });
+    assert_eq!(daemon.call("functions.call", &call)["result"], json!(["shared"]));
+
+    // Those of the workbench, by the client.
+    let workbench = workbench(&daemon);
+    let path = "default/default/workbench";
+    let shown = script(&daemon, &["snap-in", "show", path], "").out;
+    let line = shown.lines().find(|it| it.contains("tickets")).unwrap_or_else(|| panic!("{shown}"));
+    assert!(line.contains("for operation file_report"), "{line}");
+    let set =
+        script(&daemon, &["keyring", "set", path, "tickets", "--skip-verification"], "s3cret\n");
+    assert_eq!(set.code, 0, "{set:?}");
+    let file =
+        json!({ "snap_in": workbench.id, "slug": "file_report", "data": { "title": "abmyz" } });
+    let answer = daemon.call("operations.execute", &file);
+    let filed = json!({ "values": [{ "ticket": "TKT-abmyz", "filed": 6 }] });
+    assert_eq!(answer["output"], filed, "{answer}");
+}
+
 #[test]
 fn the_client_gives_commands_and_carries_operations_out() {
     let daemon = Daemon::start();

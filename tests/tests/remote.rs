@@ -131,6 +131,68 @@ fn every_way_to_call_goes_to_the_server() {
     assert_eq!(told.last().unwrap()["payload"]["is_deletion"], true);
 }
 
+const BOUND: &str = "
+commands:
+  - {name: go, namespace: ways, description: Goes., surfaces: [{surface: discussions}], function: work}
+snap_kit_actions:
+  - {name: press, description: A button., function: work}
+configuration_handler:
+  organization: {initializer: work, snap_kit_action_name: press}
+operations:
+  - {name: Count, slug: count, description: Counts., type: action, function: work}
+";
+
+/// Answers in the form that whoever asks wants.
+fn bound(event: &Value) -> Returned {
+    let payload = &event["payload"];
+    if event["execution_metadata"]["operation_slug"] == "count" {
+        return Ok(json!({ "output": { "values": [payload["data"]["n"]] } }));
+    }
+    if payload["command_id"].is_string() {
+        return Ok(json!({ "got": payload["parameters"] }));
+    }
+    let text = match payload["action"]["id"].as_str() {
+        Some(pressed) => format!("pressed {pressed}"),
+        None => "a page".to_owned(),
+    };
+    Ok(json!({ "snap_kit_body": { "body": { "snaps": [{ "type": "plain_text", "text": text }] } } }))
+}
+
+#[test]
+fn commands_actions_pages_and_operations_go_there_too() {
+    let harness = Harness::start(bound);
+    let daemon = Daemon::start();
+    let parts = Parts::new("bound", SIGNED, "").with_sections(BOUND);
+    let (id, _) = install(&daemon, &parts, &harness.url());
+    // Pages are for snap-ins that are being configured, too.
+    let page = daemon.call("configuration-pages.render", &json!({ "snap_in": id }));
+    let text = |answer: &Value| answer["displayed"]["body"]["snaps"][0]["text"].clone();
+    assert_eq!(text(&page), "a page", "{page:#}");
+    daemon.step("activate", &id, "ACTIVE");
+    let press = json!({
+        "id": format!("{id}/snap-kit-actions/press"),
+        "actions": [{ "action_id": "here" }],
+    });
+    let pressed = daemon.call("snap-kit-action.execute.deferred", &press);
+    assert_eq!(text(&pressed["results"][0]), "pressed here", "{pressed:#}");
+    let command = json!({ "namespace": "ways", "name": "go", "parameters": "far" });
+    let given = daemon.call("commands.execute", &command);
+    assert_eq!(given["result"], json!({ "got": "far" }), "{given:#}");
+    let count = json!({ "snap_in": id, "slug": "count", "data": { "n": 7 } });
+    let counted = daemon.call("operations.execute", &count);
+    assert_eq!(counted["output"]["values"], json!([7]), "{counted:#}");
+
+    let asked = harness.events("/handle/sync");
+    let sources: Vec<_> = asked.iter().map(|it| it["context"]["source_id"].clone()).collect();
+    let part = |rest: &str| json!(format!("{id}/{rest}"));
+    let sources_expected =
+        [part("snap-kit-actions/press"), part("commands/ways/go"), part("operations/count")];
+    assert_eq!(sources[1..], sources_expected);
+    let has_actor = |it: &Value| it["context"]["secrets"]["actor_session_token"].is_string();
+    assert_eq!(asked.iter().map(has_actor).collect::<Vec<_>>(), [false, true, true, false]);
+    assert_eq!(asked[3]["execution_metadata"]["operation_slug"], "count");
+}
+
 #[test]
 fn hooks_that_fail_or_are_silent_end_in_error() {
     let harness = Harness::start(|event| match event["payload"]["is_deletion"].as_bool() {

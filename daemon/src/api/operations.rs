@@ -175,6 +175,10 @@ pub(super) async fn execute(
     })?;
     let data = operation_inputs::complete(operation, &execute.data);
     let data = data.map_err(OperationError::Inputs)?;
+    let missing = api.operations.missing_of_operation(&record, &version.manifest, operation)?;
+    if record.state.runs_start() && !missing.is_empty() {
+        return Err(OperationError::NotReady(missing).into());
+    }
     let package = api.services.store.read(|tables| tables.package(record.package))?;
     let payload = json!({
         "metadata": {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::inputs;
 use crate::model::keyring::KeyringState;
-use crate::model::manifest::{Input, Keyring, KeyringKind, Level, Manifest};
+use crate::model::manifest::{Input, Keyring, KeyringKind, Level, Manifest, Operation};
 
 /// A chain of `reference_keyring` is followed so far.
 const MOST_REFERENCES: usize = 5;
@@ -78,6 +78,17 @@ pub fn missing(manifest: &Manifest, configured: Configured<'_>) -> Vec<Missing> 
     let keyrings = keyrings.filter(|it| !it.optional);
     let keyrings = keyrings.filter_map(|it| missing_keyring(manifest, it, configured));
     inputs.chain(keyrings).collect()
+}
+
+/// What an operation lacks before its function can be called: its own keyrings, without which the
+/// snap-in functions but the operation does not.
+pub fn missing_of_operation(
+    manifest: &Manifest,
+    operation: &Operation,
+    configured: Configured<'_>,
+) -> Vec<Missing> {
+    let needed = operation.keyrings.iter().filter(|it| !it.optional);
+    needed.filter_map(|it| missing_keyring(manifest, it, configured)).collect()
 }
 
 /// What the person of this name lacks before he can enable it for himself. His keyrings are always
@@ -151,13 +162,8 @@ fn missing_keyring(
 
 /// Whether a bound keyring is of a type that the manifest wants.
 pub fn fits(keyring: &Keyring, type_id: &str) -> bool {
-    let is_plain = is_plain_secret;
+    let is_plain = |it: &str| PLAIN_SECRET.contains(&it);
     keyring.types.iter().any(|it| it == type_id || (is_plain(it) && is_plain(type_id)))
-}
-
-/// Whether a type is one text and nothing else; those types mean the same.
-pub fn is_plain_secret(type_id: &str) -> bool {
-    PLAIN_SECRET.contains(&type_id)
 }
 
 /// What to say of one that does not.

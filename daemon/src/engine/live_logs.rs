@@ -158,7 +158,8 @@ mod tests {
         drop(one);
         assert!(all.of(RunId(1)).is_empty());
         drop(other);
-        assert_eq!((all.kept().bytes, all.kept().runs.len()), (0, 0));
+        let kept = all.kept();
+        assert_eq!((kept.bytes, kept.runs.len()), (0, 0));
     }
 
     #[test]
@@ -177,7 +178,8 @@ mod tests {
             all.begin(RunId(run)).ended(0, &[line("c")]);
         }
         assert!(all.of(RunId(1)).is_empty());
-        assert!(all.kept().runs.len() <= MOST_ENDED && all.kept().ended.len() <= MOST_ENDED);
+        let kept = all.kept();
+        assert!(kept.runs.len() <= MOST_ENDED && kept.ended.len() <= MOST_ENDED);
     }
 
     #[test]
@@ -206,7 +208,8 @@ mod tests {
                 run.listener(0)(&[line(&text)]);
             }
         }
-        assert!(all.kept().bytes <= MOST_OF_ALL + runs.len() * 2 * LINE, "{}", all.kept().bytes);
+        let bytes = all.kept().bytes;
+        assert!(bytes <= MOST_OF_ALL + runs.len() * 2 * LINE, "{bytes}");
         drop(runs);
         assert_eq!(all.kept().bytes, 0);
     }

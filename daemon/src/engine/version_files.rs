@@ -3,12 +3,14 @@
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
 use crate::archive::{ArchiveError, ArchiveFile, Limits, read_archive, write_tar_gz};
 use crate::functions::packages::PackageFile;
 use crate::functions::packages::install::Installer;
+use crate::functions::pool::PackageFolder;
 
 /// What a version may have on the disk, with what was installed for it. More than an upload may: the
 /// dependencies of a package are many small files.
@@ -52,12 +54,13 @@ pub(super) fn unpack(bytes: &[u8]) -> Result<Vec<PackageFile>, ArchiveError> {
 
 /// Puts together what package.json names, as `node_modules` folders.
 pub trait InstallPackages: Send + Sync {
-    /// The folder with the packages of these two files; an error is for the author.
+    /// The folder with the packages of these two files, which stays while it is held; an error is for
+    /// the author.
     fn install(
         &self,
         package: Vec<u8>,
         lock_file: Option<Vec<u8>>,
-    ) -> BoxFuture<'_, Result<PathBuf, String>>;
+    ) -> BoxFuture<'_, Result<Arc<PackageFolder>, String>>;
 }
 
 impl InstallPackages for Installer {
@@ -65,7 +68,7 @@ impl InstallPackages for Installer {
         &self,
         package: Vec<u8>,
         lock_file: Option<Vec<u8>>,
-    ) -> BoxFuture<'_, Result<PathBuf, String>> {
+    ) -> BoxFuture<'_, Result<Arc<PackageFolder>, String>> {
         Box::pin(async move {
             let installed = Installer::install(self, &package, lock_file.as_deref()).await;
             installed.map_err(|error| error.to_string())
@@ -86,7 +89,8 @@ pub(super) async fn add_installed(
     };
     let package = bytes("package.json").unwrap_or_default();
     let modules = installer.install(package, bytes("package-lock.json")).await?;
-    add_modules(files, folder, modules, Links::LeftOut).await
+    // `modules` is held until it is read.
+    add_modules(files, folder, modules.path.clone(), Links::LeftOut).await
 }
 
 /// What becomes of symbolic links.

@@ -1,15 +1,13 @@
 //! Keyrings that operations declare for themselves, as keyrings of the snap-in.
 //!
 //! Owns what it means that a name is declared in an operation and elsewhere: one secret is set under
-//! one name, so the declarations have to agree. It must never read the tree.
-
-use std::collections::BTreeSet;
+//! one name, so it has to be right for both. It must never read the tree.
 
 use super::fields::Reader;
 use super::names::{Space, define};
 use super::node::Place;
 use super::problem::quoted;
-use crate::configuration::readiness::is_plain_secret;
+use crate::configuration::readiness::fits;
 use crate::model::manifest::{Keyring, Level, Manifest};
 
 /// One of them.
@@ -33,14 +31,14 @@ pub(super) fn add(r: &mut Reader, manifest: &mut Manifest) {
         if let Some(known) = known
             && known.level == Level::Organization
         {
-            if kinds(known) == kinds(&keyring) {
-                let is_of_operations = !known.operations.is_empty();
-                if is_of_operations && !known.operations.contains(&operation) {
-                    known.operations.push(operation);
+            let is_unknown = known.types.is_empty() || keyring.types.is_empty();
+            if is_unknown || known.types.iter().any(|it| fits(&keyring, it)) {
+                if !known.operations.is_empty() {
+                    known.types.retain(|it| fits(&keyring, it));
+                    if !known.operations.contains(&operation) {
+                        known.operations.push(operation);
+                    }
                 }
-                continue;
-            }
-            if known.types.is_empty() || keyring.types.is_empty() {
                 continue;
             }
             let first = r.names.first(Space::Keyring, &keyring.name);
@@ -48,8 +46,8 @@ pub(super) fn add(r: &mut Reader, manifest: &mut Manifest) {
                 format!(" in line {}, column {} ({path})", place.line, place.column)
             });
             let message = format!(
-                "the keyring {} is of {} here and of {}{}: one secret is set for both, so the types \
-                 have to be the same",
+                "the keyring {} is of {} here and of {}{}: one secret is set for both, and no \
+                 type is right for both",
                 quoted(&keyring.name),
                 listed(&keyring),
                 listed(known),
@@ -70,12 +68,6 @@ pub(super) fn add(r: &mut Reader, manifest: &mut Manifest) {
 
 fn known_elsewhere(manifest: &Manifest, name: &str) -> bool {
     manifest.keyring(name).is_some() || manifest.developer_keyring(name).is_some()
-}
-
-/// What it may be of, each type that means the same once.
-fn kinds(keyring: &Keyring) -> BTreeSet<&str> {
-    let types = keyring.types.iter().map(String::as_str);
-    types.map(|it| if is_plain_secret(it) { "snap_in_secret" } else { it }).collect()
 }
 
 fn listed(keyring: &Keyring) -> String {

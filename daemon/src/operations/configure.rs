@@ -11,7 +11,7 @@ use crate::configuration::readiness::{self, BoundKeyring, Configured};
 use crate::lifecycle::snap_in::Event;
 use crate::model::id::SnapInId;
 use crate::model::keyring::KeyringState;
-use crate::model::manifest::{HookType, Level, Manifest};
+use crate::model::manifest::{HookType, Level, Manifest, Operation};
 use crate::store::{Configuration, KeyringRecord, SnapInRecord, StoreError};
 
 impl Operations {
@@ -72,6 +72,17 @@ impl Operations {
     ) -> Result<Vec<readiness::Missing>, StoreError> {
         let keyrings = self.bound_keyrings(record)?;
         Ok(readiness::missing(manifest, configured(record, &keyrings)))
+    }
+
+    /// What one of its operations lacks.
+    pub fn missing_of_operation(
+        &self,
+        record: &SnapInRecord,
+        manifest: &Manifest,
+        operation: &Operation,
+    ) -> Result<Vec<readiness::Missing>, StoreError> {
+        let keyrings = self.bound_keyrings(record)?;
+        Ok(readiness::missing_of_operation(manifest, operation, configured(record, &keyrings)))
     }
 
     /// Whether something would still be missing after a change.

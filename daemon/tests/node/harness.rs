@@ -91,15 +91,9 @@ impl Package {
 }
 
 pub(crate) fn package(files: &[(&str, &str)]) -> Arc<Package> {
-    package_below("", files)
-}
-
-/// The same with its files in a folder of its own folder.
-pub(crate) fn package_below(inside: &str, files: &[(&str, &str)]) -> Arc<Package> {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let directory = tempfile::tempdir().expect("a folder");
     let path = directory.path().canonicalize().expect("it is there");
-    let path = if inside.is_empty() { path } else { path.join(inside) };
     for (name, text) in files {
         let file = path.join(name);
         std::fs::create_dir_all(file.parent().expect("a folder")).expect("it can be made");

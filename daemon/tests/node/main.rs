@@ -2,6 +2,7 @@
 //!
 //! Every test goes through the pool with the built binary and the Node.js of this host.
 
+mod breakout;
 mod contract;
 mod failures;
 mod harness;

@@ -217,8 +217,8 @@ mod tests {
         let lines = wrapped(&long, Some(80));
         assert_eq!(lines.concat().replace(' ', ""), long);
         let url = format!("  http://host/{}", "x".repeat(100));
-        assert_eq!(wrapped(&url, Some(80)), [url.clone()]);
-        assert_eq!(wrapped(&long, None), [long.clone()]);
+        assert_eq!(wrapped(&url, Some(80)), std::slice::from_ref(&url));
+        assert_eq!(wrapped(&long, None), std::slice::from_ref(&long));
     }
 
     #[test]

@@ -226,7 +226,7 @@ async fn lay_out(
     // As npm itself is told.
     let registry = variable("npm_config_registry");
     let registry = registry.as_ref().unwrap_or(&settings.npm_registry);
-    let installer = Installer::open(cache, pool.clone(), registry, node)?;
+    let installer = Installer::open(packages.clone(), pool.clone(), registry, node)?;
     let means = settled.means(&packages, Some(Modules::Install(&installer))).await;
     means.map_err(|error| match at {
         Some(at) => format!("{error}\n`npm install` in {} gives it its packages", at.display()),

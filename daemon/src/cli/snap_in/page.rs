@@ -219,6 +219,11 @@ fn keyrings(snap_in: &Value) -> Vec<Item> {
             if it["optional"] == true {
                 about.push_str(", optional");
             }
+            let operations = it["operations"].as_array().into_iter().flatten();
+            let operations: Vec<String> = operations.filter_map(Value::as_str).map(plain).collect();
+            if !operations.is_empty() {
+                about.push_str(&format!(", for operation {}", operations.join(", ")));
+            }
             if it["expires_date"].is_string() {
                 about.push_str(&format!(", until {}", short_date(&of(it, "expires_date"))));
             }

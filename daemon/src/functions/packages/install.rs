@@ -1,13 +1,8 @@
 //! The npm packages of a version: `npm ci` in the sandbox of Node.js, once for each lock file.
 //!
-//! Owns `<cache_dir>/npm/`: a folder for each lock file, named after the hash of it, of package.json
-//! and of Node's major version. npm runs with one folder to write to and one host to reach, the
-//! registry; no script of a package is run. Must never give out a folder that is not whole: it gets
-//! its name by a rename when npm is done.
-//!
-//! ```text
-//!   <hash>/node_modules/...   whole         .new-<random>/   being put together
-//! ```
+//! What is installed is kept in the cache under the hash of the lock file, of package.json and of
+//! Node's major version. npm runs with one folder to write to and one host to reach, the registry; no
+//! script of a package is run. Must never give out a folder that is not whole.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -17,15 +12,17 @@ use std::time::Duration;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::{Installed, Packages};
 use crate::functions::outcome::{FailureKind, LogLevel, LogLine, Outcome, RunReport};
-use crate::functions::pool::{Pool, PutTogether};
+use crate::functions::pool::{CodeError, PackageFolder, Pool, PutTogether};
 use crate::model::http::{Destination, EgressRules, Place};
 
 const MODULES: &str = "node_modules";
-const NEW: &str = ".new-";
 /// Of what is in a folder; another one is made anew.
 const FORMAT: &str = "npm 1";
 const PATIENCE: Duration = Duration::from_secs(300);
+/// How long Node.js may take to say which one it is.
+const VERSION_TIME: Duration = Duration::from_secs(30);
 const MEMORY: u64 = 512 * 1024 * 1024;
 const MOST_BYTES: u64 = 1024 * 1024 * 1024;
 const MOST_FILES: u64 = 200_000;
@@ -78,6 +75,12 @@ pub enum InstallError {
         /// What npm says.
         said: String,
     },
+    /// npm made a link to a folder of the archive, where it does not look.
+    #[error(
+        "node_modules/{0} is a link: packages of the archive's own folders (`file:` dependencies, \
+         workspaces) are not installed; bundle them, or put node_modules into the archive"
+    )]
+    Link(String),
     /// More than a version may bring.
     #[error(
         "the packages are more than {MOST_FILES} files or {} MiB",
@@ -108,6 +111,7 @@ impl InstallError {
             | InstallError::OutOfStep(_)
             | InstallError::NotFound(_)
             | InstallError::Changed(_)
+            | InstallError::Link(_)
             | InstallError::TooLarge
             | InstallError::Npm(_) => false,
         }
@@ -116,7 +120,7 @@ impl InstallError {
 
 /// Puts packages together.
 pub struct Installer {
-    root: PathBuf,
+    packages: Packages,
     pool: Arc<Pool>,
     registry: String,
     destination: Destination,
@@ -126,9 +130,9 @@ pub struct Installer {
 }
 
 impl Installer {
-    /// Removes what a crash left behind. Fails when the registry is no URL of one.
+    /// Fails when the registry is no URL of one.
     pub fn open(
-        cache_dir: &Path,
+        packages: Packages,
         pool: Arc<Pool>,
         registry: &str,
         node: Option<PathBuf>,
@@ -139,70 +143,45 @@ impl Installer {
                  https://host/ or http://host:port/path/"
             )
         })?;
-        let root = cache_dir.join("npm");
-        for entry in std::fs::read_dir(&root).into_iter().flatten().flatten() {
-            if entry.file_name().to_string_lossy().starts_with(NEW) {
-                // The next start tries again.
-                let _removed = std::fs::remove_dir_all(entry.path());
-            }
-        }
         let turn = tokio::sync::Mutex::default();
         let registry = format!("{}/", registry.trim_end_matches('/'));
-        Ok(Installer { root, pool, registry, destination, node, turn })
+        Ok(Installer { packages, pool, registry, destination, node, turn })
     }
 
     /// The `node_modules` folder of the dependencies that these two files name, put together if it is
-    /// not there yet.
+    /// not there yet. It stays while it is held.
     pub async fn install(
         &self,
         package: &[u8],
         lock_file: Option<&[u8]>,
-    ) -> Result<PathBuf, InstallError> {
+    ) -> Result<Arc<PackageFolder>, InstallError> {
         let lock_file = lock_file.ok_or(InstallError::NoLockFile)?;
         check("package.json", package)?;
         check("package-lock.json", lock_file)?;
         let npm = Npm::find(self.node.as_deref()).await?;
         let name = name_of(package, lock_file, &npm.major);
-        let finished = self.root.join(&name);
-        let modules = finished.join(MODULES);
-        let _turn = self.turn.lock().await;
-        if modules.is_dir() {
-            return Ok(modules);
-        }
-        let staging = self.stage(package, lock_file).map_err(|error| {
-            let root = self.root.display();
-            InstallError::Host(format!("packages cannot be put together in {root}: {error}"))
-        })?;
-        self.run_npm(&npm, staging.path()).await?;
-        if extent(&staging.path().join(MODULES)).is_none() {
-            return Err(InstallError::TooLarge);
-        }
-        let finish = || -> std::io::Result<()> {
-            for entry in std::fs::read_dir(staging.path())? {
-                let path = entry?.path();
-                match path.file_name() {
-                    Some(name) if name == MODULES => {}
-                    _ if path.is_dir() => std::fs::remove_dir_all(path)?,
-                    _ => std::fs::remove_file(path)?,
-                }
-            }
-            std::fs::create_dir_all(staging.path().join(MODULES))?;
-            std::fs::rename(staging.path(), &finished)
+        let vacant = match self.packages.installed(&name).await.map_err(of_cache)? {
+            Installed::There(folder) => return Ok(folder),
+            Installed::Missing(vacant) => vacant,
         };
-        finish().map_err(|error| InstallError::Host(format!("{}: {error}", finished.display())))?;
-        // It has another name now, which its guard does not know.
-        let _gone = staging.keep();
-        Ok(modules)
-    }
-
-    fn stage(&self, package: &[u8], lock_file: &[u8]) -> std::io::Result<tempfile::TempDir> {
-        use std::os::unix::fs::DirBuilderExt;
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.root)?;
-        let root = self.root.canonicalize()?;
-        let staging = tempfile::Builder::new().prefix(NEW).tempdir_in(root)?;
-        std::fs::write(staging.path().join("package.json"), package)?;
-        std::fs::write(staging.path().join("package-lock.json"), lock_file)?;
-        Ok(staging)
+        let staging = vacant.path().to_owned();
+        let write = |name, bytes| {
+            std::fs::write(staging.join(name), bytes)
+                .map_err(|error| InstallError::Host(format!("{}: {error}", staging.display())))
+        };
+        write("package.json", package)?;
+        write("package-lock.json", lock_file)?;
+        {
+            let _turn = self.turn.lock().await;
+            self.run_npm(&npm, &staging).await?;
+        }
+        let modules = staging.join(MODULES);
+        let looked = tokio::task::spawn_blocking(move || (extent(&modules), link_in(&modules)));
+        match looked.await.map_err(|error| InstallError::Host(error.to_string()))? {
+            (None, _) => Err(InstallError::TooLarge),
+            (Some(_), Some(link)) => Err(InstallError::Link(link)),
+            (Some(_), None) => vacant.fill().await.map_err(of_cache),
+        }
     }
 
     async fn run_npm(&self, npm: &Npm, staging: &Path) -> Result<(), InstallError> {
@@ -211,6 +190,8 @@ impl Installer {
             "ci",
             "--omit=dev",
             "--ignore-scripts",
+            // They are for command lines, and links have no place in a version.
+            "--no-bin-links",
             "--no-audit",
             "--no-fund",
             "--no-progress",
@@ -218,6 +199,8 @@ impl Installer {
             "--no-update-notifier",
             "--logs-max=0",
             "--fetch-retries=1",
+            "--fetch-retry-mintimeout=1000",
+            "--fetch-retry-maxtimeout=5000",
             "--fetch-timeout=60000",
             "--loglevel=error",
         ]
@@ -298,6 +281,28 @@ fn extent(folder: &Path) -> Option<u64> {
     Some(bytes)
 }
 
+/// A link in the folder, if there is one.
+fn link_in(modules: &Path) -> Option<String> {
+    let mut folders = vec![modules.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let Ok(kind) = entry.file_type() else { continue };
+            if kind.is_symlink() {
+                let path = entry.path();
+                return Some(path.strip_prefix(modules).unwrap_or(&path).display().to_string());
+            }
+            if kind.is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+    None
+}
+
+fn of_cache(error: CodeError) -> InstallError {
+    InstallError::Host(format!("packages cannot be put together: {error}"))
+}
+
 fn check(file: &'static str, bytes: &[u8]) -> Result<(), InstallError> {
     let bad = |reason: String| InstallError::BadFile { file, reason };
     match serde_json::from_slice::<Value>(bytes) {
@@ -334,14 +339,15 @@ impl Npm {
                 found.display()
             ))
         })?;
-        let command = std::process::Command::new(&found)
-            .arg("--version")
-            .env_clear()
-            .stdin(std::process::Stdio::null())
-            .output();
-        let output = command.map_err(|error| {
+        let cannot = |error: &dyn std::fmt::Display| {
             InstallError::Host(format!("{} cannot be started: {error}", found.display()))
-        })?;
+        };
+        let mut command = tokio::process::Command::new(&found);
+        command.arg("--version").env_clear().stdin(std::process::Stdio::null()).kill_on_drop(true);
+        let output = match tokio::time::timeout(VERSION_TIME, command.output()).await {
+            Ok(output) => output.map_err(|error| cannot(&error))?,
+            Err(late) => return Err(cannot(&late)),
+        };
         let version = String::from_utf8_lossy(&output.stdout);
         let major = version.trim().split('.').next().unwrap_or_default().to_owned();
         Ok(Npm { script, major })
@@ -430,22 +436,6 @@ fn is_network(code: &str) -> bool {
         "ERR_SOCKET_TIMEOUT",
     ];
     CODES.contains(&code) || code.contains("CERT")
-}
-
-/// Links a version's files to its packages: `node_modules` beside the folder of files, where Node.js
-/// looks for what the folder itself does not have. The sandbox allows to read where it leads.
-pub fn link(modules: &Path, files: &Path) -> std::io::Result<()> {
-    let beside = files.parent().unwrap_or(files).join(MODULES);
-    match std::os::unix::fs::symlink(modules, &beside) {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            if std::fs::read_link(&beside)? == modules {
-                return Ok(());
-            }
-            std::fs::remove_file(&beside)?;
-            std::os::unix::fs::symlink(modules, &beside)
-        }
-        other => other,
-    }
 }
 
 #[cfg(test)]

@@ -14,12 +14,40 @@ use serde::{Deserialize, Serialize};
 
 use super::PackageFile;
 
-const FILES: &str = "files";
 const MARKER: &str = "complete";
 const NEW: &str = ".new-";
 const GONE: &str = ".gone-";
 /// Of the layout; another one is made anew.
 const FORMAT: u32 = 1;
+
+/// What folders are made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Place {
+    /// The files of a version.
+    Files,
+    /// What npm installed.
+    Npm,
+}
+
+impl Place {
+    pub(super) const ALL: [Place; 2] = [Place::Files, Place::Npm];
+
+    /// The directory of all of them.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Place::Files => "packages",
+            Place::Npm => "npm",
+        }
+    }
+
+    /// What lies in each, beside the marker.
+    fn contents(self) -> &'static str {
+        match self {
+            Place::Files => "files",
+            Place::Npm => "node_modules",
+        }
+    }
+}
 
 /// What a whole folder holds; its marker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,12 +62,12 @@ pub(super) fn is_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= 64 && name.bytes().all(|it| it.is_ascii_hexdigit())
 }
 
-pub(super) fn files_of(root: &Path, name: &str) -> PathBuf {
-    root.join(name).join(FILES)
+pub(super) fn contents(root: &Path, place: Place, name: &str) -> PathBuf {
+    root.join(name).join(place.contents())
 }
 
 /// Makes the directory of all folders; refuses one in which others could put programs for us.
-pub(super) fn make_root(cache_dir: &Path) -> Result<PathBuf, String> {
+pub(super) fn make_root(cache_dir: &Path, place: Place) -> Result<PathBuf, String> {
     let shown = cache_dir.display();
     let make = |path: &Path| DirBuilder::new().recursive(true).mode(0o700).create(path);
     make(cache_dir).map_err(|error| {
@@ -50,7 +78,7 @@ pub(super) fn make_root(cache_dir: &Path) -> Result<PathBuf, String> {
     })?;
     // Links on the way (such as /var) are the host's own.
     let cache_dir = fs::canonicalize(cache_dir).map_err(|error| format!("{shown}: {error}"))?;
-    let root = cache_dir.join("packages");
+    let root = cache_dir.join(place.name());
     make(&root).map_err(|error| format!("{} cannot be made: {error}", root.display()))?;
     for path in [&cache_dir, &root] {
         let shown = path.display();
@@ -67,9 +95,8 @@ pub(super) fn make_root(cache_dir: &Path) -> Result<PathBuf, String> {
     Ok(root)
 }
 
-/// Removes what a crash left behind; answers the whole folders and their sizes, those first that were
-/// not used for the longest time.
-pub(super) fn leftovers(root: &Path) -> Vec<(String, u64)> {
+/// Removes what a crash left behind; answers the whole folders with their last use and their sizes.
+pub(super) fn leftovers(root: &Path) -> Vec<(SystemTime, String, u64)> {
     let mut found = Vec::new();
     for entry in fs::read_dir(root).into_iter().flatten().flatten() {
         let path = entry.path();
@@ -84,8 +111,7 @@ pub(super) fn leftovers(root: &Path) -> Vec<(String, u64)> {
             _ => {}
         }
     }
-    found.sort();
-    found.into_iter().map(|(_, name, bytes)| (name, bytes)).collect()
+    found
 }
 
 fn read_marker(root: &Path, name: &str) -> Option<Extent> {
@@ -94,10 +120,10 @@ fn read_marker(root: &Path, name: &str) -> Option<Extent> {
 }
 
 /// What the folder holds, if it is whole: somebody may have tidied up in it. Notes that it is used.
-pub(super) fn whole(root: &Path, name: &str) -> Option<Extent> {
+pub(super) fn whole(root: &Path, place: Place, name: &str) -> Option<Extent> {
     let extent = read_marker(root, name)?;
     let mut there = Extent { format: FORMAT, files: 0, bytes: 0 };
-    count(&files_of(root, name), &mut there).ok()?;
+    count(&contents(root, place, name), &mut there).ok()?;
     if there != extent {
         return None;
     }
@@ -128,20 +154,56 @@ fn count(folder: &Path, extent: &mut Extent) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a folder, in place of one that is not whole.
-pub(super) fn lay_out(root: &Path, name: &str, files: &[PackageFile]) -> io::Result<Extent> {
+/// A folder without a name that the next start knows.
+pub(super) fn stage(root: &Path) -> io::Result<tempfile::TempDir> {
     let staging = tempfile::Builder::new().prefix(NEW).tempdir_in(root)?;
     fs::set_permissions(staging.path(), PermissionsExt::from_mode(0o700))?;
+    Ok(staging)
+}
+
+/// Makes a folder, in place of one that is not whole.
+pub(super) fn lay_out(root: &Path, name: &str, files: &[PackageFile]) -> io::Result<Extent> {
+    let staging = stage(root)?;
     let extent = write_files(staging.path(), files)?;
+    put_in_place(root, name, staging)?;
+    Ok(extent)
+}
+
+/// Makes a folder of what npm left: the modules, and nothing else.
+pub(super) fn seal(root: &Path, name: &str, staging: tempfile::TempDir) -> io::Result<Extent> {
+    let modules = staging.path().join(Place::Npm.contents());
+    for entry in fs::read_dir(staging.path())? {
+        let path = entry?.path();
+        if path == modules {
+            continue;
+        }
+        if path.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
+    }
+    DirBuilder::new().recursive(true).create(&modules)?;
+    let mut extent = Extent { format: FORMAT, files: 0, bytes: 0 };
+    count(&modules, &mut extent)?;
+    mark(staging.path(), &extent)?;
+    put_in_place(root, name, staging)?;
+    Ok(extent)
+}
+
+fn put_in_place(root: &Path, name: &str, staging: tempfile::TempDir) -> io::Result<()> {
     take_away(root, name)?.map_or(Ok(()), fs::remove_dir_all)?;
     fs::rename(staging.path(), root.join(name))?;
     // The name is gone, so there is nothing for it to remove.
     let _ = staging.keep();
-    Ok(extent)
+    Ok(())
+}
+
+/// Says that everything is there.
+fn mark(staging: &Path, extent: &Extent) -> io::Result<()> {
+    // A name must not survive a power cut that its contents do not survive.
+    rustix::fs::syncfs(fs::File::open(staging)?)?;
+    fs::write(staging.join(MARKER), serde_json::to_vec(extent).map_err(io::Error::other)?)
 }
 
 pub(super) fn write_files(staging: &Path, files: &[PackageFile]) -> io::Result<Extent> {
-    let top = staging.join(FILES);
+    let top = staging.join(Place::Files.contents());
     let make_folder = |path: &Path| {
         if path.is_dir() {
             return Ok(());
@@ -174,16 +236,18 @@ pub(super) fn write_files(staging: &Path, files: &[PackageFile]) -> io::Result<E
         extent.files += 1;
         extent.bytes += file.bytes.len() as u64;
     }
-    // A name must not survive a power cut that its contents do not survive.
-    rustix::fs::syncfs(fs::File::open(&top)?)?;
-    let marker = serde_json::to_vec(&extent).map_err(io::Error::other)?;
-    fs::write(staging.join(MARKER), marker)?;
+    mark(staging, &extent)?;
     Ok(extent)
 }
 
 /// Takes the name from a folder, in one step; answers where it lies now, for its removal.
 pub(super) fn take_away(root: &Path, name: &str) -> io::Result<Option<PathBuf>> {
-    let away = tempfile::Builder::new().prefix(GONE).tempdir_in(root)?;
+    let away = match tempfile::Builder::new().prefix(GONE).tempdir_in(root) {
+        Ok(away) => away,
+        // Somebody deleted all of it.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
     match fs::rename(root.join(name), away.path().join("folder")) {
         Ok(()) => Ok(Some(away.keep())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

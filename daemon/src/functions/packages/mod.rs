@@ -1,13 +1,16 @@
-//! The files of versions on the disk, for runtimes that need them there (`node`, `process`).
+//! The files of versions on the disk, for runtimes that need them there (`node`, `process`), and what
+//! npm installed for them.
 //!
-//! Owns `<cache_dir>/packages/`: a folder for each set of files, named after their hash, laid out
-//! when it is first needed and removed when no version has it or room is needed. What lies there is a
-//! cache: it may be deleted at any time and is made again. Must never give out a folder that is not
-//! whole, remove one that is in use, write through a link, or let anybody else write there.
+//! Owns `<cache_dir>/packages/` and `<cache_dir>/npm/`: a folder for each set of files and for each
+//! lock file, named after their hash, made when it is first needed and removed when no version has it
+//! or room is needed. What lies there is a cache: it may be deleted at any time and is made again. Must
+//! never give out a folder that is not whole, remove one that is in use, write through a link, or let
+//! anybody else write there.
 //!
 //! ```text
-//!   <hash>/files/...   the files         .new-<random>    being laid out
-//!   <hash>/complete    how many, how big .gone-<random>   being removed
+//!   packages/<hash>/files/...     the files         .new-<random>    being made
+//!   npm/<hash>/node_modules/...   the packages      .gone-<random>   being removed
+//!   .../<hash>/complete           how many, how big
 //! ```
 //!
 //! A folder gets its name when it is whole (rename), so a crash leaves a `.new-` that the next start
@@ -22,7 +25,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use self::layout::Extent;
+use self::layout::{Extent, Place};
 use super::pool::{CodeError, PackageFolder};
 
 /// A file of a version.
@@ -41,15 +44,24 @@ pub struct PackageFile {
 pub struct Packages(Arc<Inner>);
 
 struct Inner {
-    /// `<cache_dir>/packages`, or for people why it cannot be used.
-    root: Result<PathBuf, String>,
+    cache_dir: PathBuf,
+    /// For people why it cannot be used, if that was so at the start.
+    problem: Option<String>,
     most_bytes: u64,
     state: Mutex<State>,
 }
 
+/// What a folder is known by.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Key {
+    place: Place,
+    /// The hash of what it holds, or of what it is made from.
+    name: String,
+}
+
 #[derive(Default)]
 struct State {
-    folders: HashMap<String, Folder>,
+    folders: HashMap<Key, Folder>,
     /// Counts uses, for their order.
     uses: u64,
 }
@@ -73,25 +85,52 @@ impl Folder {
     }
 }
 
+/// What there is of the packages of a lock file.
+pub(super) enum Installed {
+    /// All of them; they stay while this is held.
+    There(Arc<PackageFolder>),
+    /// Nothing; who asked is the only one who may install them now.
+    Missing(Vacant),
+}
+
+/// The right to make a folder.
+pub(super) struct Vacant {
+    packages: Packages,
+    key: Key,
+    root: PathBuf,
+    staging: tempfile::TempDir,
+    _turn: tokio::sync::OwnedMutexGuard<()>,
+}
+
 impl Packages {
     /// Looks at what is there already, and removes what a crash left behind. When the directory
     /// cannot be used, every question for a folder is answered with why.
     pub fn open(cache_dir: &Path, most_bytes: u64) -> Packages {
-        let root = layout::make_root(cache_dir);
         let mut state = State::default();
-        if let Ok(root) = &root {
-            for (name, bytes) in layout::leftovers(root) {
-                state.uses += 1;
-                let folder = Folder { bytes, last_use: state.uses, ..Folder::default() };
-                state.folders.insert(name, folder);
+        let mut problem = None;
+        let mut found = Vec::new();
+        for place in Place::ALL {
+            match layout::make_root(cache_dir, place) {
+                Ok(root) => {
+                    let all = layout::leftovers(&root).into_iter();
+                    found.extend(all.map(|(used, name, bytes)| (used, Key { place, name }, bytes)));
+                }
+                Err(why) => problem = Some(why),
             }
         }
-        Packages(Arc::new(Inner { root, most_bytes, state: Mutex::new(state) }))
+        found.sort();
+        for (_, key, bytes) in found {
+            state.uses += 1;
+            let folder = Folder { bytes, last_use: state.uses, ..Folder::default() };
+            state.folders.insert(key, folder);
+        }
+        let cache_dir = cache_dir.to_owned();
+        Packages(Arc::new(Inner { cache_dir, problem, most_bytes, state: Mutex::new(state) }))
     }
 
     /// Why nothing can be laid out, if that is so.
     pub fn problem(&self) -> Option<&str> {
-        self.0.root.as_ref().err().map(String::as_str)
+        self.0.problem.as_deref()
     }
 
     /// The folder of the files that have this name (a hash), laid out if it is not there or not whole.
@@ -102,54 +141,91 @@ impl Packages {
         unpack: impl FnOnce() -> Result<Vec<PackageFile>, CodeError> + Send + 'static,
         about: impl FnOnce(&Path) -> Vec<u8> + Send + 'static,
     ) -> Result<Arc<PackageFolder>, CodeError> {
-        let inner = &self.0;
-        let root = inner.root.clone().map_err(CodeError::NotNow)?;
-        if !layout::is_name(name) {
-            return Err(CodeError::Never(format!("`{name}` is no hash of files")));
-        }
+        let key = key_of(Place::Files, name)?;
+        // Whoever else wants it waits here; nobody takes it away meanwhile.
+        let _turn = self.turn(&key).await;
+        let (inner, own_key) = (self.0.clone(), key.clone());
+        let made = tokio::task::spawn_blocking(move || {
+            let root = inner.root(own_key.place)?;
+            let name = own_key.name;
+            let extent = match layout::whole(&root, Place::Files, &name) {
+                Some(extent) => extent,
+                None => layout::lay_out(&root, &name, &unpack()?).map_err(|error| {
+                    let at = root.display();
+                    CodeError::NotNow(format!("the files cannot be laid out in {at}: {error}"))
+                })?,
+            };
+            let path = layout::contents(&root, Place::Files, &name);
+            let about = about(&path);
+            Ok((extent, Arc::new(PackageFolder { path, about })))
+        });
+        let (extent, folder) = made.await.map_err(|error| not_now(&error))??;
+        self.is_used(key, extent, &folder);
+        Ok(folder)
+    }
+
+    /// The `node_modules` that were installed under this name (a hash), or the right to do that.
+    pub(super) async fn installed(&self, name: &str) -> Result<Installed, CodeError> {
+        let key = key_of(Place::Npm, name)?;
+        let turn = self.turn(&key).await;
+        let (inner, own_key) = (self.0.clone(), key.clone());
+        let looked = tokio::task::spawn_blocking(move || {
+            let root = inner.root(own_key.place)?;
+            match layout::whole(&root, Place::Npm, &own_key.name) {
+                Some(extent) => Ok((root, Ok(extent))),
+                None => layout::stage(&root).map(|staging| (root, Err(staging))).map_err(|error| {
+                    CodeError::NotNow(format!("nothing can be made in the cache: {error}"))
+                }),
+            }
+        });
+        let (root, found) = looked.await.map_err(|error| not_now(&error))??;
+        Ok(match found {
+            Ok(extent) => {
+                let path = layout::contents(&root, Place::Npm, &key.name);
+                let folder = Arc::new(PackageFolder { path, about: Vec::new() });
+                self.is_used(key, extent, &folder);
+                Installed::There(folder)
+            }
+            Err(staging) => {
+                let packages = self.clone();
+                Installed::Missing(Vacant { packages, key, root, staging, _turn: turn })
+            }
+        })
+    }
+
+    async fn turn(&self, key: &Key) -> tokio::sync::OwnedMutexGuard<()> {
         let turn = {
-            let mut state = inner.state();
+            let mut state = self.0.state();
             state.uses += 1;
             let last_use = state.uses;
-            let folder = state.folders.entry(name.to_owned()).or_default();
+            let folder = state.folders.entry(key.clone()).or_default();
             folder.last_use = last_use;
             folder.unwanted = false;
             folder.turn.clone()
         };
-        // Whoever else wants it waits here; nobody takes it away meanwhile.
-        let _turn = turn.lock_owned().await;
-        let at = root.clone();
-        let own_name = name.to_owned();
-        let made = tokio::task::spawn_blocking(move || {
-            let extent = match layout::whole(&at, &own_name) {
-                Some(extent) => extent,
-                None => layout::lay_out(&at, &own_name, &unpack()?).map_err(|error| {
-                    let at = at.display();
-                    CodeError::NotNow(format!("the files cannot be laid out in {at}: {error}"))
-                })?,
-            };
-            let path = layout::files_of(&at, &own_name);
-            let about = about(&path);
-            Ok((extent, Arc::new(PackageFolder { path, about })))
-        });
-        let made = made.await.map_err(|error| CodeError::NotNow(error.to_string()))?;
-        let (Extent { bytes, .. }, folder) = made?;
+        turn.lock_owned().await
+    }
+
+    fn is_used(&self, key: Key, extent: Extent, folder: &Arc<PackageFolder>) {
         {
-            let mut state = inner.state();
-            let known = state.folders.entry(name.to_owned()).or_default();
-            known.bytes = bytes;
+            let mut state = self.0.state();
+            let known = state.folders.entry(key).or_default();
+            known.bytes = extent.bytes;
             known.users.retain(|it| it.strong_count() > 0);
-            known.users.push(Arc::downgrade(&folder));
+            known.users.push(Arc::downgrade(folder));
         }
         self.tidy();
-        Ok(folder)
     }
 
     /// Says which folders versions still have; the others go as soon as nobody uses them. Within a
     /// tokio runtime.
     pub fn keep_only(&self, wanted: &HashSet<String>) {
-        for (name, folder) in &mut self.0.state().folders {
-            folder.unwanted = !wanted.contains(name);
+        for (key, folder) in &mut self.0.state().folders {
+            folder.unwanted = match key.place {
+                Place::Files => !wanted.contains(&key.name),
+                // Versions have a copy; another version may have the same lock file.
+                Place::Npm => false,
+            };
         }
         self.tidy();
     }
@@ -157,34 +233,36 @@ impl Packages {
     /// Removes what no version has, and what was not used for the longest time while there is too
     /// much. What is in use stays, whatever it is. Within a tokio runtime.
     pub fn tidy(&self) {
-        let Ok(root) = &self.0.root else { return };
         let mut gone = Vec::new();
         {
             let mut state = self.0.state();
             let mut total: u64 = state.folders.values().map(|it| it.bytes).sum();
-            let mut order: Vec<(bool, u64, String)> = state
+            let mut order: Vec<(bool, u64, Key)> = state
                 .folders
                 .iter()
-                .map(|(name, it)| (!it.unwanted, it.last_use, name.clone()))
+                .map(|(key, it)| (!it.unwanted, it.last_use, key.clone()))
                 .collect();
             order.sort_unstable();
-            for (is_wanted, _, name) in order {
+            for (is_wanted, _, key) in order {
                 if is_wanted && total <= self.0.most_bytes {
                     break;
                 }
-                let Some(folder) = state.folders.get(&name) else { continue };
+                let Some(folder) = state.folders.get(&key) else { continue };
                 // Whoever has its turn, or waits for it, is about to use it.
                 if folder.is_in_use() || Arc::strong_count(&folder.turn) > 1 {
                     continue;
                 }
-                match layout::take_away(root, &name) {
+                let root = self.0.cache_dir.join(key.place.name());
+                match layout::take_away(&root, &key.name) {
                     Ok(at) => {
                         total = total.saturating_sub(folder.bytes);
-                        state.folders.remove(&name);
+                        state.folders.remove(&key);
                         gone.extend(at);
                     }
                     Err(error) => {
-                        tracing::warn!(folder = name, %error, "files of a version cannot be removed");
+                        let folder = root.join(key.name);
+                        let folder = folder.display();
+                        tracing::warn!(%folder, %error, "a folder of the cache cannot be removed");
                     }
                 }
             }
@@ -203,7 +281,46 @@ impl Packages {
     }
 }
 
+impl Vacant {
+    /// Where to put things; what is to stay is in a folder `node_modules` in it.
+    pub(super) fn path(&self) -> &Path {
+        self.staging.path()
+    }
+
+    /// Says that it is whole: it gets its name in one step.
+    pub(super) async fn fill(self) -> Result<Arc<PackageFolder>, CodeError> {
+        let Vacant { packages, key, root, staging, _turn } = self;
+        let name = key.name.clone();
+        let sealed = tokio::task::spawn_blocking(move || {
+            let path = layout::contents(&root, Place::Npm, &name);
+            let extent = layout::seal(&root, &name, staging).map_err(|error| {
+                CodeError::NotNow(format!("{} cannot be made: {error}", path.display()))
+            })?;
+            Ok((extent, Arc::new(PackageFolder { path, about: Vec::new() })))
+        });
+        let (extent, folder) = sealed.await.map_err(|error| not_now(&error))??;
+        packages.is_used(key, extent, &folder);
+        Ok(folder)
+    }
+}
+
+fn key_of(place: Place, name: &str) -> Result<Key, CodeError> {
+    if layout::is_name(name) {
+        return Ok(Key { place, name: name.to_owned() });
+    }
+    Err(CodeError::Never(format!("`{name}` is no hash of files")))
+}
+
+fn not_now(error: &tokio::task::JoinError) -> CodeError {
+    CodeError::NotNow(error.to_string())
+}
+
 impl Inner {
+    /// Where folders of a place are made; somebody may have deleted it since the last time.
+    fn root(&self, place: Place) -> Result<PathBuf, CodeError> {
+        layout::make_root(&self.cache_dir, place).map_err(CodeError::NotNow)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // Every change is one step.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

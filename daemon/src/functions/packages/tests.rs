@@ -107,7 +107,7 @@ async fn it_is_made_once_for_all_who_want_it_at_once() {
 #[tokio::test]
 async fn what_a_crash_left_in_the_middle_is_removed_and_made_anew() {
     let cache = tempfile::tempdir().unwrap();
-    let root = layout::make_root(cache.path()).unwrap();
+    let root = layout::make_root(cache.path(), Place::Files).unwrap();
     // Killed while it wrote, before it had a name; and a name without a marker.
     std::fs::create_dir_all(root.join(".new-x/files/src")).unwrap();
     std::fs::create_dir_all(root.join(".gone-y/folder")).unwrap();
@@ -181,4 +181,102 @@ fn a_directory_that_others_can_write_to_is_refused() {
     let packages = Packages::open(cache.path(), LARGE);
     let problem = packages.problem().expect("refused");
     assert!(problem.contains("nobody else can write"), "{problem}");
+}
+
+/// As npm does it.
+async fn install(packages: &Packages, name: &str) -> Arc<PackageFolder> {
+    match packages.installed(name).await.unwrap() {
+        Installed::There(folder) => folder,
+        Installed::Missing(vacant) => {
+            let at = vacant.path().join("node_modules/a");
+            std::fs::create_dir_all(&at).unwrap();
+            std::fs::write(at.join("index.js"), "0123456789").unwrap();
+            std::fs::create_dir(vacant.path().join(".cache")).unwrap();
+            std::fs::write(vacant.path().join("package.json"), "{}").unwrap();
+            vacant.fill().await.unwrap()
+        }
+    }
+}
+
+fn installed(root: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(root.join("npm")).unwrap();
+    let mut names: Vec<_> =
+        entries.map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+async fn installed_become(root: &Path, expected: &[&str]) {
+    for _ in 0..1000 {
+        if installed(root) == expected {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(installed(root), expected);
+}
+
+#[tokio::test]
+async fn installed_packages_count_and_go_when_room_is_needed() {
+    let cache = tempfile::tempdir().unwrap();
+    let packages = Packages::open(cache.path(), 25);
+    let held = install(&packages, "aa").await;
+    install(&packages, "bb").await;
+    assert_eq!(installed(cache.path()), ["aa", "bb"]);
+    // Files of versions and installed packages share the room: the oldest that nobody holds goes.
+    folder_of(&packages, "cc", vec![file("a", "0123456789")]).await.unwrap();
+    installed_become(cache.path(), &["aa"]).await;
+    assert_eq!(names(cache.path()), ["cc"]);
+    drop(held);
+    install(&packages, "dd").await;
+    installed_become(cache.path(), &["dd"]).await;
+    // A version that is deleted takes its files with it, not what another may install from.
+    packages.keep_only(&HashSet::new());
+    names_become(cache.path(), &[]).await;
+    assert_eq!(installed(cache.path()), ["dd"]);
+    // The next start knows them, and their order.
+    let again = Packages::open(cache.path(), 25);
+    assert!(matches!(again.installed("dd").await.unwrap(), Installed::There(_)));
+}
+
+#[tokio::test]
+async fn what_was_half_installed_is_removed_and_made_anew() {
+    let cache = tempfile::tempdir().unwrap();
+    let packages = Packages::open(cache.path(), LARGE);
+    install(&packages, "aa").await;
+    let Installed::Missing(vacant) = packages.installed("bb").await.unwrap() else {
+        panic!("nobody made it");
+    };
+    std::fs::write(vacant.path().join("package.json"), "{}").unwrap();
+    // A crash: nothing is dropped. And a folder of a daemon that knew no markers.
+    std::mem::forget(vacant);
+    std::fs::create_dir_all(cache.path().join("npm/cc/node_modules")).unwrap();
+    assert_eq!(installed(cache.path()).len(), 3);
+    let packages = Packages::open(cache.path(), LARGE);
+    assert_eq!(installed(cache.path()), ["aa"]);
+    // Somebody deletes all of it while the daemon runs.
+    std::fs::remove_dir_all(cache.path().join("npm")).unwrap();
+    install(&packages, "aa").await;
+    folder_of(&packages, "dd", sample()).await.unwrap();
+    std::fs::remove_file(cache.path().join("npm/aa/node_modules/a/index.js")).unwrap();
+    assert!(matches!(packages.installed("aa").await.unwrap(), Installed::Missing(_)));
+}
+
+#[tokio::test]
+async fn who_gave_up_installing_leaves_it_to_the_next() {
+    let cache = tempfile::tempdir().unwrap();
+    let packages = Packages::open(cache.path(), LARGE);
+    let Installed::Missing(vacant) = packages.installed("aa").await.unwrap() else {
+        panic!("nobody made it");
+    };
+    let next = install(&packages, "aa");
+    tokio::pin!(next);
+    tokio::select! {
+        biased;
+        _ = &mut next => panic!("two at once"),
+        () = tokio::time::sleep(Duration::from_millis(50)) => {}
+    }
+    drop(vacant);
+    next.await;
+    assert_eq!(installed(cache.path()), ["aa"]);
 }

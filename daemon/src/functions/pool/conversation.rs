@@ -17,7 +17,7 @@ use super::redact::Redactor;
 use super::requests::{Requests, Said};
 use super::tunnels::Tunnels;
 use super::{Fetch, Invocation};
-use crate::functions::outcome::{LogLine, Outcome};
+use crate::functions::outcome::{Failure, FailureKind, LogLine, Outcome};
 use crate::functions::protocol::{self, AfterRun, FetchAnswer, FetchHeader, FromRunner, ToRunner};
 use crate::functions::runner::GRACE;
 use crate::model::http::{OutgoingRequest, OutgoingResponse};
@@ -28,6 +28,13 @@ const FETCHES_AT_ONCE: usize = 16;
 const MOST_UNSAID: usize = 512 * 1024;
 /// A runner bounds its log itself; more than this means that it does not.
 const MOST_LOG_LINES: usize = 2000;
+const MOST_LOG_BYTES: usize = 1024 * 1024;
+/// The same for each text of a failure.
+const MOST_FAILURE_BYTES: usize = 64 * 1024;
+/// Requests of one run that may wait or be under way.
+const MOST_FETCHES: usize = 10_000;
+/// What may be in a frame beside a body, which is as large as the memory of the run at most.
+const AROUND_A_BODY: usize = 16 * 1024 * 1024;
 
 /// Why a run broke off in a way that ends its process.
 pub(super) enum Break {
@@ -49,7 +56,12 @@ pub(super) struct Conversation<'a> {
     requests: Requests,
     fetches: FuturesUnordered<BoxFuture<'a, (u64, Result<FetchResult, Aborted>)>>,
     waiting: VecDeque<(u64, FetchHeader, Bytes)>,
-    handles: HashMap<u64, AbortHandle>,
+    handles: HashMap<u64, (AbortHandle, usize)>,
+    /// Bytes of the bodies of requests that wait or are under way.
+    held: usize,
+    most_held: usize,
+    most_output: u64,
+    logged_bytes: usize,
     tunnels: Tunnels<'a>,
 }
 
@@ -61,7 +73,9 @@ impl<'a> Conversation<'a> {
         invocation: &'a Invocation,
         fetch: &'a dyn Fetch,
         outgoing: Vec<u8>,
+        most_output: u64,
     ) -> Conversation<'a> {
+        let memory = usize::try_from(invocation.memory_bytes).unwrap_or(usize::MAX);
         Conversation {
             invocation,
             fetch,
@@ -74,6 +88,10 @@ impl<'a> Conversation<'a> {
             fetches: FuturesUnordered::new(),
             waiting: VecDeque::new(),
             handles: HashMap::new(),
+            held: 0,
+            most_held: memory.clamp(AROUND_A_BODY, protocol::LARGEST_FRAME - AROUND_A_BODY),
+            most_output,
+            logged_bytes: 0,
             tunnels: Tunnels::new(invocation, fetch),
         }
     }
@@ -101,7 +119,7 @@ impl<'a> Conversation<'a> {
         tokio::pin!(kill_at);
         let (mut reader, mut writer) = socket.split();
         loop {
-            while let Some((header, body)) = take_frame(incoming)? {
+            while let Some((header, body)) = take_frame(incoming, self.most_held + AROUND_A_BODY)? {
                 if let Some(outcome) = self.hear(header, body)? {
                     return Ok(outcome);
                 }
@@ -149,8 +167,7 @@ impl<'a> Conversation<'a> {
                 Ok(None)
             }
             FromRunner::Fetch { id, request } => {
-                self.waiting.push_back((id, request, body));
-                self.start_fetches();
+                self.take_fetch(id, request, body);
                 Ok(None)
             }
             FromRunner::Connect { id, host, port } => {
@@ -174,8 +191,16 @@ impl<'a> Conversation<'a> {
                 Ok(None)
             }
             FromRunner::Abandon { id } => {
-                self.waiting.retain(|(it, _, _)| *it != id);
-                if let Some(handle) = self.handles.remove(&id) {
+                let held = &mut self.held;
+                self.waiting.retain(|(it, _, body)| {
+                    let stays = *it != id;
+                    if !stays {
+                        *held = held.saturating_sub(body.len());
+                    }
+                    stays
+                });
+                if let Some((handle, bytes)) = self.handles.remove(&id) {
+                    self.held = self.held.saturating_sub(bytes);
                     handle.abort();
                 }
                 Ok(None)
@@ -183,8 +208,8 @@ impl<'a> Conversation<'a> {
             FromRunner::Done { failure, logs, after } => {
                 self.log(logs);
                 let outcome = match failure {
-                    Some(failure) => Outcome::Failed(failure),
-                    None => result_of(body)?,
+                    Some(failure) => Outcome::Failed(bounded(failure)),
+                    None => result_of(body, self.most_output)?,
                 };
                 Ok(Some((outcome, after)))
             }
@@ -194,6 +219,10 @@ impl<'a> Conversation<'a> {
     fn log(&mut self, mut lines: Vec<LogLine>) {
         lines.truncate(MOST_LOG_LINES.saturating_sub(self.logs.len()));
         for line in &mut lines {
+            shorten(&mut line.message, MOST_LOG_BYTES - self.logged_bytes);
+            self.logged_bytes += line.message.len();
+        }
+        for line in &mut lines {
             self.redactor.text(&mut line.message);
         }
         if let Some(follow) = &self.invocation.on_log
@@ -202,6 +231,24 @@ impl<'a> Conversation<'a> {
             follow(&lines);
         }
         self.logs.append(&mut lines);
+    }
+
+    /// What waits is bounded like what a run may hold itself: else it would hold it here.
+    fn take_fetch(&mut self, id: u64, request: FetchHeader, body: Bytes) {
+        let is_too_much = self.held + body.len() > self.most_held
+            || self.waiting.len() + self.handles.len() >= MOST_FETCHES;
+        if is_too_much {
+            let message = format!(
+                "too many requests at once: at most {MOST_FETCHES} requests, with {} bytes, may wait \
+                 or be under way; await some of them first",
+                self.most_held
+            );
+            let answer = FetchAnswer::Failed { message };
+            return self.say(&ToRunner::Fetched { id, answer }, &[]);
+        }
+        self.held += body.len();
+        self.waiting.push_back((id, request, body));
+        self.start_fetches();
     }
 
     fn start_fetches(&mut self) {
@@ -218,14 +265,16 @@ impl<'a> Conversation<'a> {
                 redirects: request.redirects,
             };
             let (handle, registration) = AbortHandle::new_pair();
-            self.handles.insert(id, handle);
+            self.handles.insert(id, (handle, request.body.len()));
             let sent = Abortable::new(self.fetch.fetch(self.invocation, request), registration);
             self.fetches.push(Box::pin(async move { (id, sent.await) }));
         }
     }
 
     fn answer(&mut self, id: u64, result: Result<FetchResult, Aborted>) {
-        self.handles.remove(&id);
+        if let Some((_, bytes)) = self.handles.remove(&id) {
+            self.held = self.held.saturating_sub(bytes);
+        }
         self.requests.fetched(id, &result);
         let (answer, body) = match result {
             Err(Aborted) => return self.start_fetches(),
@@ -250,7 +299,11 @@ impl<'a> Conversation<'a> {
     }
 }
 
-fn take_frame(incoming: &mut BytesMut) -> Result<Option<(FromRunner, Bytes)>, Break> {
+fn take_frame(incoming: &mut BytesMut, most: usize) -> Result<Option<(FromRunner, Bytes)>, Break> {
+    let length = protocol::frame_length(incoming).map_err(|_| Break::Lost)?;
+    if length.is_some_and(|it| it > most) {
+        return Err(Break::Lost);
+    }
     let Some(frame) = protocol::read_frame::<FromRunner>(incoming).map_err(|_| Break::Lost)? else {
         return Ok(None);
     };
@@ -258,9 +311,30 @@ fn take_frame(incoming: &mut BytesMut) -> Result<Option<(FromRunner, Bytes)>, Br
     Ok(Some((frame.header, whole.slice(frame.body))))
 }
 
-fn result_of(body: Bytes) -> Result<Outcome, Break> {
+fn result_of(body: Bytes, most: u64) -> Result<Outcome, Break> {
     // Checked, not trusted: what comes out of a runner ends up in answers and in the store.
+    let length = body.len();
+    if u64::try_from(length).unwrap_or(u64::MAX) > most {
+        let message = format!("the function's result is {length} bytes, the limit is {most}");
+        return Ok(Outcome::Failed(Failure::new(FailureKind::OutputTooLarge, message)));
+    }
     let text = String::from_utf8(body.into()).map_err(|_| Break::Lost)?;
     let result = serde_json::value::RawValue::from_string(text).map_err(|_| Break::Lost)?;
     Ok(Outcome::Succeeded { result })
+}
+
+/// A failure as large as a runner makes it, unless it is not the runner that speaks.
+fn bounded(mut failure: Failure) -> Failure {
+    let Failure { name, message, stack, kind: _, retry: _, refresh: _ } = &mut failure;
+    for text in [Some(name), Some(message), stack.as_mut()].into_iter().flatten() {
+        shorten(text, MOST_FAILURE_BYTES);
+    }
+    failure
+}
+
+fn shorten(text: &mut String, most: usize) {
+    if text.len() > most {
+        let kept = (0..=most).rev().find(|it| text.is_char_boundary(*it)).unwrap_or_default();
+        text.truncate(kept);
+    }
 }

@@ -39,6 +39,7 @@ pub use self::redact::{SecretTexts, mask, mask_texts};
 use self::requests::Said;
 use super::kind::RunnerKind;
 use super::outcome::{Failure, FailureKind, Outcome, RunReport};
+use super::runner::node_is_at;
 use super::sandbox::SandboxReport;
 use crate::model::id::{SnapInId, VersionId};
 
@@ -149,7 +150,7 @@ impl Pool {
     pub fn has(&self, kind: RunnerKind) -> bool {
         match kind {
             RunnerKind::Quickjs | RunnerKind::Process => true,
-            RunnerKind::Node => self.shared.options.node.is_some(),
+            RunnerKind::Node => node_is_at(self.shared.options.node.as_deref()),
         }
     }
 

@@ -232,7 +232,7 @@ impl Process {
             fresh: invocation.fresh,
         };
         protocol::write_frame(&mut outgoing, &ToRunner::Run(header), &invocation.event);
-        let mut conversation = Conversation::new(invocation, fetch, outgoing);
+        let mut conversation = Conversation::new(invocation, fetch, outgoing, output_bytes);
         let end = conversation.hold(&mut self.socket, &mut self.incoming, stop).await;
         self.loaded = conversation.loaded.take();
         let (said, redactor) = conversation.into_parts();

@@ -24,8 +24,6 @@ pub struct NodeOptions {
     pub memory_bytes: u64,
     /// What is there for putting packages together: npm's own folder. With it, `folder` can be written.
     pub npm: Option<PathBuf>,
-    /// Packages that the version uses and that lie elsewhere.
-    pub packages: Option<PathBuf>,
 }
 
 /// What Node.js has in use before it runs anything, in the sense of `RLIMIT_DATA`: its heap, and the
@@ -70,7 +68,6 @@ pub fn profile(options: &NodeOptions) -> Profile {
         SYSTEM.iter().map(|it| allowed(Path::new(it), Rights::Read)).collect();
     paths.extend(LOADERS.iter().map(|it| allowed(Path::new(it), Rights::ReadExecute)));
     paths.push(allowed(&options.node, Rights::ReadExecute));
-    paths.extend(options.packages.iter().map(|it| allowed(it, Rights::Read)));
     let file_bytes = match &options.npm {
         None => {
             paths.push(allowed(&options.folder, Rights::Read));

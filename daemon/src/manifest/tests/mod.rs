@@ -1,6 +1,7 @@
 //! Tests of the manifest parser, through [`parse`] alone.
 
 mod fixtures;
+mod operation_keyrings;
 mod random;
 mod registration;
 mod rules;

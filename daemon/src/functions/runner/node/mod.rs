@@ -78,7 +78,6 @@ pub(super) fn serve(arguments: &[String]) -> ExitCode {
         folder: folder.clone(),
         memory_bytes: start.as_ref().map_or(0, |it| it.memory_bytes),
         npm: start.as_ref().and_then(|it| it.npm.as_deref()).and_then(folder_of_npm),
-        packages: linked_packages(&folder),
     };
     let report = sandbox::put_on(&sandbox::node::profile(&options));
     let host = Host::new();
@@ -132,14 +131,6 @@ pub(in crate::functions) fn not_found(given: Option<&Path>) -> String {
 fn folder_of_npm(script: &Path) -> Option<PathBuf> {
     // Its dependencies may lie beside it, as they do on Debian.
     Some(script.parent()?.parent()?.parent()?.to_owned())
-}
-
-/// Where the packages of a version lie when they are linked to from beside its folder. Only the daemon
-/// makes links there.
-fn linked_packages(folder: &Path) -> Option<PathBuf> {
-    let beside = folder.parent()?.join("node_modules");
-    let target = beside.is_symlink().then(|| beside.canonicalize().ok()).flatten()?;
-    (target.ends_with("node_modules") && target.is_dir()).then_some(target)
 }
 
 /// The scripts and what they need to know, in memory that looks like a file.
