@@ -236,9 +236,8 @@ hooks:
 #[test]
 fn initializers_pages_and_the_deactivate_hook_are_declared() {
     let daemon = Daemon::start();
-    let parts = Parts::new("mirror", SIGNED, MIRROR)
-        .with_function("mirror", MIRROR)
-        .with_sections(DRAWN);
+    let parts =
+        Parts::new("mirror", SIGNED, MIRROR).with_function("mirror", MIRROR).with_sections(DRAWN);
     let id = daemon.install(&parts).id;
     for (call, which, kind) in [
         (
