@@ -193,6 +193,32 @@ export interface SnapKitActionContext {
   object_id?: string;
 }
 
+/** The initializer of a snap component. */
+export interface SnapComponentPayload {
+  /** The action that what people do there is sent to. */
+  action_id?: string;
+  actor_id: string;
+  /** What was shown before. */
+  body: SnapKitBody;
+  context: SnapKitActionContext;
+  dev_org: string;
+  /** The snap-in. */
+  parent_id: string;
+  request_id: string;
+}
+
+/** The initializer of the page on which the snap-in is configured. */
+export interface ConfigurationPagePayload {
+  action_id?: string;
+  actor_id: string;
+  body: SnapKitBody;
+  context: SnapKitActionContext;
+  dev_org: string;
+  level: 'organization' | 'user';
+  parent_id: string;
+  request_id: string;
+}
+
 /** The hooks `validate`, `activate` and `update`; what they look at is in `input_data`. */
 export type HookPayload = Record<string, never>;
 
@@ -275,13 +301,16 @@ export interface SnapKitBody {
 }
 
 /** A block or an element; the daemon says what is wrong with one when it gets it. */
-export interface SnapKitBlock {
-  type: SnapKitType | (string & {});
+export type SnapKitBlock = SnapKitElement | SnapKitText;
+
+/** Anything but text: what stands on a button is an element of text itself. */
+export interface SnapKitElement {
+  type: Exclude<SnapKitType, 'plain_text' | 'rich_text'>;
   block_id?: string;
   action_id?: string;
-  action_type?: 'remote' | 'client' | (string & {});
+  action_type?: 'remote' | 'client';
   elements?: SnapKitBlock[];
-  text?: SnapKitText | string;
+  text?: SnapKitText;
   [member: string]: any;
 }
 
@@ -315,7 +344,7 @@ export type SnapKitType =
   | 'user_picker';
 
 export interface SnapKitText {
-  type: 'plain_text' | 'rich_text' | (string & {});
+  type: 'plain_text' | 'rich_text';
   text: string;
   [member: string]: any;
 }

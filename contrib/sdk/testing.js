@@ -41,12 +41,28 @@ function filled(given, standIn) {
   return whole;
 }
 
+/** Stand-ins for a payload: what persons and workflows do is no event, and no automation's. */
+function standInsFor(payload) {
+  const { payload: _, ...standIns } = structuredClone(COMPLETE);
+  const { context, execution_metadata: about } = standIns;
+  const isCommand = typeof payload?.command_id === 'string';
+  const isAction = typeof payload?.action_id === 'string' && isObject(payload.action);
+  const isOperation =
+    typeof payload?.metadata?.slug === 'string' && typeof payload.input_port_name === 'string';
+  if (isCommand || isAction || isOperation) {
+    context.source_id = payload.command_id ?? payload.action_id ?? '';
+    context.automation_id = '';
+    delete about.event_type;
+  }
+  if (isOperation) about.operation_slug = payload.metadata.slug;
+  return standIns;
+}
+
 function makeEvent(overrides = {}) {
   if (!isObject(overrides)) throw new TypeError('an event is an object');
   const { payload = COMPLETE.payload, ...rest } = overrides;
-  const { payload: _, ...standIns } = COMPLETE;
   // A payload is taken as it is: what is not in it was not sent.
-  const event = { payload: structuredClone(payload), ...filled(rest, standIns) };
+  const event = { payload: structuredClone(payload), ...filled(rest, standInsFor(payload)) };
   const input = event.input_data;
   if (input.keyrings === null) input.keyrings = {};
   for (const [name, secret] of Object.entries(input.keyrings)) {

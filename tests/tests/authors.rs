@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -154,7 +155,7 @@ fn a_function_runs_on_a_fixture_without_a_daemon() {
     assert!(packed.expect("tar is there").success());
     let secret = sample.0.path().join("secret");
     fs::write(&secret, "very-secret-text\n").expect("/tmp");
-    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    let private = PermissionsExt::from_mode(0o600);
     fs::set_permissions(&secret, private).expect("it is ours");
     let done = alone(
         &[
@@ -412,6 +413,9 @@ fn the_templates_work_at_once() {
         assert_says(&alone(&arguments, ""), 0, &[]);
         assert_says(&alone(&arguments, ""), 1, &["manifest.yaml", "nothing was written"]);
         assert_says(&alone(&["version", "validate", &path], ""), 0, &[]);
+        // npm would look for the SDK in a registry that does not have it.
+        let package = fs::read_to_string(format!("{path}/package.json")).expect("it was written");
+        assert!(!package.contains("snap-in-sdk"), "{package}");
         let fixture = format!("{path}/fixtures/event.json");
         let run = ["function", "run", "greet", "--dir", &path, "--fixture", &fixture];
         let done = alone(&run, "");
@@ -656,6 +660,122 @@ fn a_place_that_is_taken_and_other_mistakes_end_it() {
     assert_says(&nowhere, 2, &["/nonexistent is no directory"]);
     assert_says(&alone(&["version", "dev", &path], ""), 3, &["is it running?"]);
     assert_eq!(versions(&daemon), 1);
+}
+
+/// With a hook that runs `code` when the snap-in goes out of service, or into it.
+fn hooked(hook: &str, code: &str) -> Parts {
+    let sections = format!("hooks:\n  - {{type: {hook}, function: pass}}\n");
+    Parts::new("live", SIGNED, ECHO).with_function("pass", code).with_sections(&sections)
+}
+
+#[test]
+fn what_is_in_use_is_not_touched_unless_asked_and_never_forced() {
+    let daemon = Daemon::start();
+    let directory = tempfile::tempdir().expect("/tmp");
+    let parts = hooked("deactivate", "const run = async () => { throw new Error('not now'); };");
+    let installed = daemon.install_at(&parts, "prod/team/live");
+    daemon.step("activate", &installed.id, "ACTIVE");
+    let state = || {
+        let answer = daemon.call("snap-ins.get", &json!({ "id": installed.id }));
+        (answer["snap_in"]["state"].clone(), answer["snap_in"]["version"].clone())
+    };
+    let before = state();
+    parts.with_sections(NEEDS).write_to(directory.path());
+    let path = directory.path().display().to_string();
+    let first = ["version", "dev", &path, "--scope", "prod/team/live"];
+    let done = script(&daemon, &first, "");
+    assert_says(&done, 1, &["prod/team/live is there already, ACTIVE", "--take-over", "dev/"]);
+    assert_eq!((state(), versions(&daemon)), (before.clone(), 1));
+
+    // With consent: said, and what holds it up is not overruled.
+    let done = script(&daemon, &[&first[..], &["--take-over"]].concat(), "");
+    assert_says(&done, 1, &["stays at the version it has", "not now", "--force"]);
+    assert!(done.out.contains("goes out of service: version 2 needs\n  input level"), "{done:?}");
+    assert_eq!((state(), versions(&daemon)), ((json!("ERROR"), before.1), 1));
+}
+
+const CHECKED: &str = "
+keyring_types:
+  - id: checked
+    name: Checked
+    kind: secret
+    secret_config:
+      secret_transform: .token
+      fields: [{id: token, name: Token, description: The token.}]
+      token_verification: {url: 'URL', method: GET, headers: {x-token: '[API_KEY]'}}
+keyrings:
+  organization:
+    - {name: token, types: [checked], description: It.}
+";
+
+#[test]
+fn the_first_hooks_are_shown_and_keyrings_are_tried_again() {
+    let server = FileServer::start();
+    server.put("/who", Answer { status: 401, ..Answer::bytes(Vec::new()) });
+    let settings =
+        format!("[egress]\nallow = [\"{}\"]\n", server.url("").trim_start_matches("http://"));
+    let daemon = Daemon::start_with(Options { settings, ..Options::default() });
+    let directory = tempfile::tempdir().expect("/tmp");
+    let write = |word: &str| {
+        hooked("activate", &format!("const run = async () => {{ console.log('{word}'); }};"))
+            .with_sections(&CHECKED.replace("URL", &server.url("/who")))
+            .write_to(directory.path());
+    };
+    write("first");
+    let secret = daemon.directory().join("secret");
+    fs::write(&secret, r#"{"token": "a-secret-text"}"#).expect("/tmp");
+    fs::set_permissions(&secret, PermissionsExt::from_mode(0o600)).expect("/tmp");
+    let given = format!("token=@{}", secret.display());
+    let session = Session::start(&daemon, directory.path(), &["--keyring", &given]);
+    let (trouble, at) = session.wait_for("refusal", 0, is_kind("trouble"));
+    assert!(trouble["message"].as_str().is_some_and(|it| it.contains("token")), "{trouble}");
+    // What was given is not gone: the next save sets it.
+    server.put("/who", Answer::bytes(Vec::new()));
+    write("entered");
+    let is_active = |it: &Value| it["kind"] == "version" && it["state"] == "ACTIVE";
+    session.wait_for("ACTIVE", at, is_active);
+    let is_hook = |it: &Value| it["kind"] == "run" && it["run"]["hook"] == "activate";
+    let (run, _) = session.wait_for("the first hook", at, is_hook);
+    assert_eq!(run["logs"][0]["message"], "entered");
+}
+
+#[test]
+fn what_a_refusal_leaves_is_removed_and_no_directory_is_walked_in_vain() {
+    let directory = tempfile::tempdir().expect("/tmp");
+    let path = directory.path().display().to_string();
+    let dev = ["version", "dev", path.as_str(), "--remove", "--package", "new"];
+    assert_says(&alone(&dev, ""), 2, &["has no manifest.yaml", "version init"]);
+
+    // One that checks everything, and refuses the last step.
+    let parts = answering("first");
+    parts.write_to(directory.path());
+    let daemon = FileServer::start();
+    let answer = |call: &str, status: u16, body: Value| {
+        let body = Answer { status, ..Answer::bytes(body.to_string().into_bytes()) };
+        daemon.put(&format!("/api/v1/{call}"), body);
+    };
+    let refusal = |code: &str| json!({ "code": code, "message": "it is not so" });
+    answer("versions.validate", 200, json!({ "valid": true, "manifest": parts.manifest() }));
+    answer("snap-ins.get", 404, refusal("not_found"));
+    answer("packages.get", 404, refusal("not_found"));
+    answer("packages.create", 200, json!({}));
+    answer("versions.create", 200, json!({ "version": { "id": "ver_1", "number": 1 } }));
+    answer("snap-ins.create", 409, refusal("conflict"));
+    answer("versions.delete", 200, json!({}));
+    answer("packages.delete", 200, json!({}));
+    let done = Command::new(built("mortise"))
+        .args(dev)
+        .env("MORTISE_URL", daemon.url(""))
+        .env("MORTISE_TOKEN", "a-token")
+        .output()
+        .expect("it was built");
+    let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert_eq!(done.status.code(), Some(1), "{out}{err}");
+    assert!(err.contains("it is not so"), "{err}");
+    assert!(out.contains("removed version ver_1, package new"), "{out}");
+    let seen = daemon.take_seen();
+    let last: Vec<_> = seen.iter().rev().take(2).map(|it| it.path.as_str()).collect();
+    assert_eq!(last, ["/api/v1/packages.delete", "/api/v1/versions.delete"]);
 }
 
 #[test]

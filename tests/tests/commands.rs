@@ -362,7 +362,14 @@ fn the_client_gives_commands_and_carries_operations_out() {
     assert_eq!(missing.code, 1);
     assert!(missing.err.contains("did you mean `workbench status`?"), "{missing:?}");
 
+    let shown = run(&["command", "show", "workbench", "status", "--json"]);
+    assert_eq!(shown.json()["command"]["scope"], "default/default/workbench", "{shown:?}");
+    let missing = run(&["command", "show", "workbench", "statsu"]);
+    assert!(missing.code == 1 && missing.err.contains("`workbench status`"), "{missing:?}");
+
     daemon.install(&other(SAY_NO));
+    let several = run(&["command", "show", "workbench", "status"]);
+    assert!(several.code == 1 && several.err.contains("default/default/other"), "{several:?}");
     let several = run(&["command", "run", "workbench", "status"]);
     assert!(several.code == 1 && several.err.contains("default/default/other"), "{several:?}");
     let from = ["--snap-in", "default/default/other", "--logs", "--", "way"];

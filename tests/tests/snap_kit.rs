@@ -320,6 +320,18 @@ fn the_client_draws_and_presses() {
     assert!(sent.code == 0 && sent.out.starts_with("clicked workbench_click\n"), "{sent:?}");
     let json = run(&["--element", "ok", "--json"]);
     assert_eq!(first_text(&json.json()["results"][0]), "clicked ok");
+    // Several, of what this says is displayed.
+    let shown = r#"{"snaps": [{"type": "actions", "elements": [{"type": "button", "action_id": "own",
+        "value": "v", "text": {"type": "plain_text", "text": "Own"}}]}]}"#;
+    let two = ["--do", r#"{"action_id": "own"}"#, "--do", r#"{"action_id": "ok"}"#, "--json"];
+    let place = ["--body", shown, "--entry", "TLE-1", "--entry-object", "TKT-1"];
+    let done = script(&daemon, &[&["action", "run", &action], &place[..], &two[..]].concat(), "");
+    let answer = done.json();
+    let texts: Vec<_> =
+        answer["results"].as_array().into_iter().flatten().map(first_text).collect();
+    assert_eq!(texts, ["clicked own", "clicked ok"], "{done:?}");
+    let wrong = run(&["--body", "{"]);
+    assert!(wrong.code == 2 && wrong.err.contains("the body is no JSON"), "{wrong:?}");
     let failed = run(&["--element", "fail"]);
     assert!(failed.code == 1 && failed.err.contains("the bench is broken"), "{failed:?}");
     let wrong = run(&["--element", "wrong"]);

@@ -32,6 +32,17 @@ test('keyrings are in both places', () => {
   assert.deepEqual(makeEvent({ input_data: { keyrings: null } }).input_data.keyrings, {});
 });
 
+test('only what is an event has the type of one', () => {
+  const about = (payload) => makeEvent({ payload });
+  assert.equal(about({}).execution_metadata.event_type, 'custom:test');
+  const command = about({ command_id: 'c' });
+  assert.ok(!('event_type' in command.execution_metadata));
+  assert.deepEqual([command.context.source_id, command.context.automation_id], ['c', '']);
+  const operation = about({ metadata: { slug: 'do' }, input_port_name: 'in', data: {} });
+  assert.equal(operation.execution_metadata.operation_slug, 'do');
+  assert.ok(!('event_type' in operation.execution_metadata));
+});
+
 test('events share nothing', () => {
   const overrides = { payload: { list: [] } };
   makeEvent(overrides).payload.list.push(1);

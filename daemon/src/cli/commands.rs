@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::Failure;
 use super::connection::Client;
 use super::show::{self, View};
+use crate::configuration::suggest;
 
 const COMMANDS: View = View::Table(
     "commands",
@@ -33,6 +34,17 @@ pub(super) enum SlashCommand {
         /// Only those of snap-ins under this prefix of a scope, such as prod/payments
         #[arg(long, conflicts_with = "snap_in")]
         scope: Option<String>,
+    },
+    /// Show one command
+    #[command(after_help = "Examples:
+  mortise command show workbench status
+  mortise command show workbench status --snap-in prod/team/workbench")]
+    Show {
+        namespace: String,
+        name: String,
+        /// Id or scope, when several snap-ins have the command
+        #[arg(long)]
+        snap_in: Option<String>,
     },
     /// Give a command and print what it answers
     #[command(after_help = "Examples:
@@ -99,6 +111,11 @@ pub(super) fn run(client: &Client, as_json: bool, command: SlashCommand) -> Resu
             &narrowed(snap_in, scope),
             &COMMANDS,
         ),
+        SlashCommand::Show { namespace, name, snap_in } => {
+            let id = id_of(client, &namespace, &name, snap_in)?;
+            let answer = client.call("commands.get", &json!({ "id": id }))?;
+            show::answer(&answer, &View::One("command"), as_json)
+        }
         SlashCommand::Run { namespace, name, snap_in, source_id, surface, logs, parameters } => {
             let mut asked = json!({
                 "namespace": namespace,
@@ -155,6 +172,37 @@ pub(super) fn run_operation(
                 show::print(&format!("{made:#}"))?;
             }
             refuse_failure(&answer, &answer["error"])
+        }
+    }
+}
+
+/// The id of the only command of this name.
+fn id_of(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    snap_in: Option<String>,
+) -> Result<Value, Failure> {
+    let all = client.list_all("commands.list", "commands", &narrowed(snap_in, None))?;
+    let text = |it: &Value, key: &str| it[key].as_str().unwrap_or_default().to_owned();
+    let is_it = |it: &&Value| it["namespace"] == namespace && it["name"] == name;
+    let found: Vec<&Value> = all.iter().filter(is_it).collect();
+    match found.as_slice() {
+        [one] => Ok(one["id"].clone()),
+        [] => {
+            let names =
+                all.iter().map(|it| format!("{} {}", text(it, "namespace"), text(it, "name")));
+            let names: Vec<String> = names.collect();
+            let wanted = format!("{namespace} {name}");
+            let unknown = suggest::unknown("command", &wanted, names.iter().map(String::as_str));
+            Err(Failure::refused(format!("{unknown}; those that there are: mortise command list")))
+        }
+        several => {
+            let scopes: Vec<String> = several.iter().map(|it| text(it, "scope")).collect();
+            Err(Failure::refused(format!(
+                "several snap-ins have it: choose one with --snap-in (allowed: {})",
+                scopes.join(", ")
+            )))
         }
     }
 }

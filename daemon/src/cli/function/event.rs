@@ -7,16 +7,14 @@ use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 use crate::configuration::inputs;
-use crate::model::event::DEV_OID;
+use crate::model::event::{DEV_OID, MOST_PAYLOAD_BYTES};
 use crate::model::id::{
     AutomationId, KeyringId, RunId, ServiceAccountId, SnapInId, SourceId, TagId, VersionId,
 };
-use crate::model::manifest::{Level, Manifest};
+use crate::model::manifest::{HookType, Level, Manifest};
 
 /// The API of a daemon that is not there: a name that leads nowhere for certain (RFC 6761).
 pub(super) const NO_DAEMON: &str = "mortise.invalid";
-/// A larger payload is stored and reported by the daemon, but no automation runs for it.
-const MOST_PAYLOAD: usize = 256 * 1024;
 
 /// What an event is completed with.
 pub(super) struct Names<'a> {
@@ -58,7 +56,7 @@ pub(super) fn read(text: &str) -> Result<Vec<Value>, String> {
 /// Fills what an event lacks.
 pub(super) fn complete(event: Value, names: &Names<'_>) -> Result<Completed, String> {
     let mut completed = Completed { event, filled: Vec::new(), notes: Vec::new() };
-    let stand_in = stand_in(names);
+    let stand_in = stand_in(names, &completed.event);
     fill(&mut completed.event, &stand_in, "", &mut completed.filled)?;
     mirror_keyrings(&mut completed.event)?;
     let Completed { event, filled, notes } = &mut completed;
@@ -88,9 +86,9 @@ pub(super) fn complete(event: Value, names: &Names<'_>) -> Result<Completed, Str
         notes.push(format!("input {name} has no value: --set {name}=VALUE gives it one"));
     }
     let size = event["payload"].to_string().len();
-    if size > MOST_PAYLOAD {
+    if size > MOST_PAYLOAD_BYTES {
         notes.push(format!(
-            "the payload has {size} bytes: no automation runs for more than {MOST_PAYLOAD}"
+            "the payload has {size} bytes: no automation runs for more than {MOST_PAYLOAD_BYTES}"
         ));
     }
     Ok(completed)
@@ -163,20 +161,86 @@ fn fill(
     Ok(())
 }
 
-fn stand_in(names: &Names<'_>) -> Value {
+/// What is told of how a function was called.
+struct Called {
+    source: String,
+    automation: String,
+    event_type: Option<String>,
+    operation: Option<String>,
+}
+
+impl Called {
+    /// As the daemon calls it: what persons and workflows do is no event, so that it has neither the
+    /// type of one nor an automation. What the fixture brings counts; without that, the manifest.
+    fn of(names: &Names<'_>, event: &Value) -> Called {
+        let (manifest, function) = (names.manifest, names.function);
+        let payload = &event["payload"];
+        let brought = |it: &Value| it.as_str().unwrap_or_default().to_owned();
+        let is_brought = |it: &Value| it.as_str().is_some_and(|it| !it.is_empty());
+        let has_type = is_brought(&event["execution_metadata"]["event_type"]);
+        let no_event = |source: String, operation: Option<String>| Called {
+            source,
+            automation: String::new(),
+            event_type: None,
+            operation,
+        };
+        let by_automation = manifest.automations.iter().any(|it| it.function == function);
+        if is_brought(&payload["command_id"]) {
+            return no_event(brought(&payload["command_id"]), None);
+        }
+        if is_brought(&payload["action_id"]) && payload["action"].is_object() {
+            return no_event(brought(&payload["action_id"]), None);
+        }
+        if payload["metadata"]["slug"].is_string() && payload["input_port_name"].is_string() {
+            return no_event(String::new(), Some(brought(&payload["metadata"]["slug"])));
+        }
+        if !by_automation && !has_type {
+            if let Some(found) = manifest.operations.iter().find(|it| it.function == function) {
+                return no_event(String::new(), Some(found.slug.clone()));
+            }
+            let is_ordered = manifest.commands.iter().any(|it| it.function == function)
+                || manifest.snap_kit_actions.iter().any(|it| it.function == function);
+            let handlers = &manifest.configuration_handler;
+            let pages = handlers.organization.iter().chain(&handlers.user);
+            let is_drawn = manifest
+                .snap_components
+                .iter()
+                .any(|it| it.initializer.as_deref() == Some(function))
+                || pages.into_iter().any(|it| it.initializer == function);
+            if is_ordered || is_drawn {
+                return no_event(String::new(), None);
+            }
+            if let Some(hook) = manifest.hooks.iter().find(|it| it.function == function) {
+                let event_type = match hook.hook_type {
+                    HookType::Validate => "hook:snap_in_validate",
+                    HookType::Activate => "hook:snap_in_activate",
+                    HookType::Deactivate => "hook:snap_in_deactivate",
+                    HookType::Update => "hook:snap_in_update",
+                };
+                let event_type = Some(event_type.to_owned());
+                return Called { event_type, ..no_event(SnapInId(1).to_string(), None) };
+            }
+        }
+        let automation = AutomationId(1).to_string();
+        let event_type = Some("custom:test".to_owned());
+        Called { source: automation.clone(), automation, event_type, operation: None }
+    }
+}
+
+fn stand_in(names: &Names<'_>, event: &Value) -> Value {
     let manifest = names.manifest;
-    let automation = AutomationId(1).to_string();
+    let Called { source, automation, event_type, operation } = Called::of(names, event);
     let sources = manifest.event_sources.iter().filter(|it| it.level == Level::Organization);
     let sources: Map<String, Value> =
         sources.map(|it| (it.name.clone(), json!(SourceId(1).to_string()))).collect();
     let tags = manifest.tags.iter();
     let tags: Map<String, Value> =
         tags.map(|it| (it.name.clone(), json!({ "id": TagId(1).to_string() }))).collect();
-    json!({
+    let mut stand_in = json!({
         "payload": {},
         "context": {
             "dev_oid": DEV_OID,
-            "source_id": automation,
+            "source_id": source,
             "snap_in_id": SnapInId(1).to_string(),
             "snap_in_version_id": VersionId(1).to_string(),
             "service_account_id": ServiceAccountId(1).to_string(),
@@ -186,7 +250,6 @@ fn stand_in(names: &Names<'_>) -> Value {
         "execution_metadata": {
             "request_id": RunId(1).to_string(),
             "function_name": names.function,
-            "event_type": "custom:test",
             "devrev_endpoint": format!("http://{NO_DAEMON}/api/v1"),
         },
         "input_data": {
@@ -195,7 +258,15 @@ fn stand_in(names: &Names<'_>) -> Value {
             "keyrings": {},
             "resources": { "keyrings": {}, "tags": tags },
         },
-    })
+    });
+    let about = &mut stand_in["execution_metadata"];
+    if let Some(event_type) = event_type {
+        about["event_type"] = json!(event_type);
+    }
+    if let Some(slug) = operation {
+        about["operation_slug"] = json!(slug);
+    }
+    stand_in
 }
 
 /// What is in one of the two places of secrets is in the other as well.
@@ -256,12 +327,60 @@ tags:
   - {name: seen, description: It}
 functions:
   - {name: greet, description: It}
+  - {name: order, description: It}
+  - {name: work, description: It}
+  - {name: enter, description: It}
+commands:
+  - {name: go, namespace: example, description: It., surfaces: [{surface: discussions}], function: order}
+operations:
+  - {name: Do, slug: do, description: It., type: action, function: work}
+hooks:
+  - {type: activate, function: enter}
 ";
 
     fn completed(event: Value) -> Result<Completed, String> {
+        completed_for("greet", event)
+    }
+
+    fn completed_for(function: &str, event: Value) -> Result<Completed, String> {
         let parsed = manifest::parse(MANIFEST);
         let manifest = parsed.manifest.unwrap_or_else(|| panic!("{:?}", parsed.problems));
-        complete(event, &Names { manifest: &manifest, function: "greet" })
+        complete(event, &Names { manifest: &manifest, function })
+    }
+
+    #[test]
+    fn only_what_is_an_event_has_the_type_of_one() {
+        for (function, event, event_type, slug) in [
+            ("greet", json!({}), json!("custom:test"), Value::Null),
+            ("order", json!({}), Value::Null, Value::Null),
+            ("work", json!({}), Value::Null, json!("do")),
+            ("enter", json!({}), json!("hook:snap_in_activate"), Value::Null),
+            ("greet", json!({ "payload": { "command_id": "c" } }), Value::Null, Value::Null),
+            (
+                "greet",
+                json!({ "payload": { "action_id": "a", "action": {} } }),
+                Value::Null,
+                Value::Null,
+            ),
+            (
+                "order",
+                json!({ "execution_metadata": { "event_type": "custom:own" } }),
+                json!("custom:own"),
+                Value::Null,
+            ),
+        ] {
+            let what = format!("{function} {event}");
+            let event = completed_for(function, event).expect("it is an event").event;
+            let about = &event["execution_metadata"];
+            assert_eq!(
+                (&about["event_type"], &about["operation_slug"]),
+                (&event_type, &slug),
+                "{what}"
+            );
+            let has_automation = event["context"]["automation_id"] != "";
+            let is_event = about["event_type"].as_str().is_some_and(|it| it.starts_with("custom:"));
+            assert_eq!(has_automation, is_event, "{what}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::arguments::Page;
 use super::connection::Client;
 use super::show::{self, View, plain};
-use super::{Failure, terminal};
+use super::{Failure, files, terminal};
 
 const COMPONENTS: View = View::Table(
     "snap_components",
@@ -75,7 +75,9 @@ pub(super) enum ActionCommand {
   mortise action run prod/payments/hello/snap-kit-actions/click --element save
   mortise action run prod/payments/hello/snap-kit-actions/click --component panel --object TKT-12
   mortise action run prod/payments/hello/snap-kit-actions/setup --page organization \\
-    --value '{\"level\": {\"value\": \"high\"}}'")]
+    --value '{\"level\": {\"value\": \"high\"}}'
+  mortise action run prod/payments/hello/snap-kit-actions/click --body @shown.json --entry TLE-7 \\
+    --do '{\"action_id\": \"choose\", \"value\": \"a\"}' --do '{\"action_id\": \"save\"}'")]
     Run(RunAction),
 }
 
@@ -99,6 +101,19 @@ pub(super) struct RunAction {
     /// Type of the element, when it is not displayed
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
+    /// One of several things that were done, in their order, JSON: action_id, and value, type and
+    /// block_id when they are not those of what is displayed
+    #[arg(long = "do", value_name = "JSON", conflicts_with_all = ["element", "value", "kind"])]
+    actions: Vec<String>,
+    /// What was displayed, JSON or @FILE: {"snaps": [...]}; what is kept for the place when absent
+    #[arg(long, value_name = "JSON")]
+    body: Option<String>,
+    /// Id of the timeline's entry in which it is displayed
+    #[arg(long, value_name = "ID")]
+    entry: Option<String>,
+    /// Id of the object to which that entry belongs
+    #[arg(long, value_name = "ID", requires = "entry")]
+    entry_object: Option<String>,
     /// The component in which it is displayed
     #[arg(long, value_name = "NAME", conflicts_with = "page")]
     component: Option<String>,
@@ -184,9 +199,10 @@ pub(super) fn action(
     command: ActionCommand,
 ) -> Result<(), Failure> {
     let ActionCommand::Run(options) = command;
-    let RunAction { action, element, value, kind, component, page, object, user } = options;
-    let value = value.as_deref().map(serde_json::from_str::<Value>).transpose();
-    let value = value.map_err(|error| Failure::usage(format!("the value is no JSON: {error}")))?;
+    let RunAction { action, element, value, kind, actions, body, .. } = options;
+    let RunAction { entry, entry_object, component, page, object, user, .. } = options;
+    let value = value.as_deref().map(|it| read_json("the value", it)).transpose()?;
+    let body = body.as_deref().map(|it| read_json("the body", it)).transpose()?;
     let element = element.or_else(|| action.rsplit_once('/').map(|(_, name)| name.to_owned()));
     let page = page.map(|it| match it {
         PageLevel::Organization => "organization",
@@ -197,15 +213,27 @@ pub(super) fn action(
         ("type", kind.map(Value::from)),
         ("value", value),
     ]);
+    let actions = match actions.as_slice() {
+        [] => vec![one],
+        several => {
+            several.iter().map(|it| read_json("an action", it)).collect::<Result<Vec<_>, _>>()?
+        }
+    };
+    let context = given([
+        ("object_id", object.map(Value::from)),
+        ("entry_id", entry.map(Value::from)),
+        ("parent_core_object_id", entry_object.map(Value::from)),
+    ]);
     let from = given([
         ("snap_component", component.map(Value::from)),
         ("configuration_page", page.map(Value::from)),
     ]);
     let parameters = given([
         ("id", Some(json!(action))),
-        ("actions", Some(json!([one]))),
+        ("actions", Some(json!(actions))),
+        ("body", body),
         ("from", Some(from)),
-        ("context", Some(given([("object_id", object.map(Value::from))]))),
+        ("context", Some(context)),
         ("user", user.map(Value::from)),
     ]);
     let name = "snap-kit-action.execute.deferred";
@@ -223,6 +251,15 @@ pub(super) fn action(
         refuse_failed(result)?;
     }
     Ok(())
+}
+
+/// JSON as it is, or from a file.
+fn read_json(what: &str, text: &str) -> Result<Value, Failure> {
+    let read = match text.strip_prefix('@') {
+        Some(path) => serde_json::from_str(&files::read_text(path.as_ref())?),
+        None => serde_json::from_str(text),
+    };
+    read.map_err(|error| Failure::usage(format!("{what} is no JSON: {error}")))
 }
 
 /// Shows what was drawn, and what is wrong with it.
