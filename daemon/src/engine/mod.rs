@@ -21,6 +21,7 @@ pub mod routes;
 pub mod runtimes;
 pub mod source_log;
 pub mod timers;
+mod turns;
 pub mod version_files;
 mod version_runtimes;
 pub mod versions;
