@@ -770,7 +770,7 @@ export const run = async ([event]) => {
     assert_eq!(run["attempts"].as_array().map(Vec::len), Some(2), "{run:#}");
     assert_eq!(server.asked().refreshes, 1);
 
-    // What was renewed since an attempt ended is left alone: there are never more renewals than runs.
+    // What was renewed since an attempt began is left alone: of many that had the old one, one renews.
     server.forget_access_tokens();
     let events: Vec<_> = (0..5)
         .map(|_| daemon.send_event(&installed, &json!({ "url": url, "refresh": true })))
@@ -779,8 +779,7 @@ export const run = async ([event]) => {
         let run = daemon.run_of(&event);
         assert_eq!(run["state"], "succeeded", "{run:#}");
     }
-    let refreshes = server.asked().refreshes;
-    assert!((2..=6).contains(&refreshes), "{refreshes} renewals");
+    assert_eq!(server.asked().refreshes, 2);
 
     // While the other side is away the run waits, and no attempt of the function is spent.
     server.forget_access_tokens();

@@ -355,6 +355,36 @@ fn whoever_waits_is_told_at_the_deadline() {
     assert_eq!(run["state"], "succeeded", "nobody waits for an automation: {run:#}");
 }
 
+/// Says that it has begun, and then takes as long as it is told to.
+const GREETER: &str = "
+export const run = async ([event]) => {
+  const { url, ms } = event.payload;
+  await fetch(url);
+  await new Promise((resolve) => setTimeout(resolve, ms));
+  return 'done';
+};";
+
+#[test]
+fn whoever_waits_waits_for_his_turn_too() {
+    let (daemon, server) =
+        (daemon_with("[functions]\ncall_timeout_seconds = 2\n"), FileServer::start());
+    let parts = Parts::new("greeter", SIGNED, GREETER).with("max_concurrency: 1");
+    let greeter = daemon.install(&parts);
+    let payload = |ms: u32| json!({ "url": server.url("/here"), "ms": ms });
+    let event = daemon.send_event(&greeter, &payload(60_000));
+    eventually("the automation is at work", PATIENCE, || {
+        (!server.take_seen().is_empty()).then_some(())
+    });
+    let call = json!({ "snap_in": greeter.id, "function": "work", "payload": payload(0) });
+    let late = daemon.call("functions.call", &call);
+    assert_eq!((&late["state"], &late["error"]["kind"]), (&json!("failed"), &json!("timeout")));
+    assert!(text(&late["error"]["message"]).contains("`max_concurrency`"), "{late}");
+    assert!(server.take_seen().is_empty(), "it was not begun");
+    let runs = daemon.call("events.get", &json!({ "id": event }))["event"]["runs"].clone();
+    daemon.call("runs.cancel", &json!({ "id": runs[0] }));
+    assert_eq!(daemon.call("functions.call", &call)["result"], "done");
+}
+
 // What goes wrong
 
 const THROWER: &str = "

@@ -113,6 +113,10 @@ fn every_way_to_call_goes_to_the_server() {
 
     let run = daemon.run_of(&send(&daemon, &path, &json!({ "n": 2 })));
     assert_eq!(run["state"], "succeeded", "{run}");
+    let requests = run["requests"].as_array().unwrap();
+    let [post] = &requests[..] else { panic!("{requests:?}") };
+    assert_eq!(post["target"], format!("{}/handle/async", harness.url()), "{post}");
+    assert_eq!((&post["method"], &post["status"]), (&json!("POST"), &json!(200)), "{post}");
     let logs = daemon.call("runs.logs", &json!({ "id": run["id"] })).to_string();
     assert!(logs.contains("handed over to http://127.0.0.1"), "{logs}");
     let taken = harness.events("/handle/async");
@@ -238,15 +242,35 @@ fn a_kill_while_a_hook_is_awaited_calls_it_again() {
     });
     assert_eq!(state(&daemon, &id)["state"], "ACTIVATING");
     daemon.kill_dash_nine();
-    harness.report(true);
     daemon.restart();
+    eventually("the hook is called again", Duration::from_secs(30), || {
+        (awaited().len() == 2).then_some(())
+    });
+    let calls = awaited();
+    let run = |at: usize| calls[at]["execution_metadata"]["request_id"].clone();
+    assert_eq!(run(0), run(1), "the server can tell that it is the same run");
+
+    // Only what is said of the later call counts.
+    let report = |at: usize, status: &str| {
+        let token = calls[at]["context"]["secrets"]["service_account_token"].as_str().unwrap();
+        let headers = [("authorization", token), ("content-type", "application/json")];
+        let body = json!({ "id": id, "status": status }).to_string();
+        let path = "/internal/snap-ins.system-update";
+        daemon.connect().send("POST", path, &headers, body.as_bytes()).unwrap()
+    };
+    let early = report(0, "error");
+    assert_eq!(early.status, 409, "{}", early.text());
+    assert_eq!(state(&daemon, &id)["state"], "ACTIVATING");
+    assert_eq!(report(1, "active").status, 200);
     eventually("it is ACTIVE", Duration::from_secs(30), || {
         (state(&daemon, &id)["state"] == "ACTIVE").then_some(())
     });
-    let calls = awaited();
-    assert_eq!(calls.len(), 2);
-    let run = |at: usize| calls[at]["execution_metadata"]["request_id"].clone();
-    assert_eq!(run(0), run(1), "the server can tell that it is the same call");
+    for at in [0, 1] {
+        let late = report(at, "error");
+        assert!(late.status == 409 && late.text().contains("is over"), "{}", late.text());
+    }
+    assert_eq!(state(&daemon, &id)["state"], "ACTIVE");
+    harness.report(true);
     assert_eq!(daemon.run_of(&send(&daemon, &path, &json!({})))["state"], "succeeded");
 }
 

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use mortise_tests::daemon::Daemon;
+use mortise_tests::daemon::{Daemon, Options};
 use mortise_tests::eventually;
 use mortise_tests::snap_in::{Parts, SIGNED, pack};
 use serde_json::{Value, json};
@@ -57,6 +57,32 @@ fn auto_is_settled_when_a_version_is_made() {
         let called = daemon.call("functions.call", &json!({ "snap_in": id, "function": "work" }));
         assert_eq!(called["result"]["ran"], ran, "{name}: {called}");
     }
+}
+
+#[test]
+fn node_that_is_installed_later_is_used_by_the_same_upload() {
+    let without = "node = \"/not-here/node\"";
+    let settings = format!("[functions]\n{without}\n");
+    let daemon = Daemon::start_with(Options { settings, ..Options::default() });
+    daemon.call("packages.create", &json!({ "slug": "chosen" }));
+    let code = "const os = require('os'); exports.functionFactory = { work: async () => 1 };";
+    let files = [("index.js", code), ("package.json", r#"{"main":"index.js"}"#)];
+    let archive = pack(&files);
+    let upload = json!({ "package": "chosen", "manifest": manifest(&[]), "archive": archive });
+    let first = daemon.call("versions.create", &upload);
+    let runtime = |made: &Value| made["version"]["runtimes"]["work"]["runtime"].clone();
+    assert_eq!(runtime(&first), "quickjs", "{first}");
+    assert!(first["version"]["warnings"].to_string().contains("create the version again"));
+    assert_eq!(daemon.call("versions.create", &upload)["existed"], true);
+
+    let file = daemon.directory().join("mortise.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace(without, "")).unwrap();
+    daemon.restart();
+    let second = daemon.call("versions.create", &upload);
+    assert_eq!((runtime(&second), &second["existed"]), (json!("node"), &Value::Null), "{second}");
+    let again = daemon.call("versions.create", &upload);
+    assert_eq!((&again["existed"], &again["version"]), (&json!(true), &second["version"]));
 }
 
 #[test]

@@ -187,6 +187,23 @@ fn requests_that_make_no_sense_are_refused() {
         let message = refused["message"].as_str().expect("a text");
         assert!(message.contains(part), "{request}: {message}");
     }
+    // What was pressed has a value only where it is displayed.
+    let lost = daemon.refused(EXECUTE, &click(&id, ok.clone()), 409);
+    assert!(lost["message"].as_str().is_some_and(|it| it.contains("draw it anew")), "{lost}");
+    let which = json!({ "snap_in": id, "name": "workbench_panel" });
+    daemon.call("snap-components.render", &which);
+    let mut unknown = click(&id, json!([{ "action_id": "okk" }]));
+    unknown["from"] = json!({ "snap_component": "workbench_panel" });
+    let refused = daemon.refused(EXECUTE, &unknown, 404);
+    let said = (&refused["message"], &refused["allowed"]);
+    assert!(said.0.as_str().is_some_and(|it| it.contains("did you mean `ok`")), "{refused}");
+    assert!(said.1.as_array().is_some_and(|it| it.contains(&json!("fail"))), "{refused}");
+    let runs = daemon.list_all("runs.list", "runs", &json!({ "function": "click" }));
+    assert!(runs.is_empty(), "{runs:?}");
+    unknown["actions"][0]["value"] = json!("sent along");
+    let answer = daemon.call(EXECUTE, &unknown);
+    assert_eq!(answer["results"][0]["result"]["seen"]["action"]["value"], "sent along");
+
     daemon.step("deactivate", &id, "INACTIVE");
     daemon.refused(EXECUTE, &click(&id, ok.clone()), 409);
 
@@ -334,7 +351,9 @@ fn the_client_draws_and_presses() {
     assert!(wrong.code == 2 && wrong.err.contains("the body is no JSON"), "{wrong:?}");
     let failed = run(&["--element", "fail"]);
     assert!(failed.code == 1 && failed.err.contains("the bench is broken"), "{failed:?}");
-    let wrong = run(&["--element", "wrong"]);
+    let unknown = run(&["--element", "wrong"]);
+    assert!(unknown.code != 0 && unknown.err.contains("unknown element `wrong`"), "{unknown:?}");
+    let wrong = run(&["--element", "wrong", "--value", "1"]);
     assert_eq!(wrong.code, 1, "{wrong:?}");
     assert!(
         wrong.err.contains("error: body.snaps[0].text: `plain_text` needs a `text`"),

@@ -16,21 +16,24 @@ pub(crate) const CAUSE_HEADER: &str = "mortise-cause";
 
 /// Finds out who calls, and whether he may.
 pub(super) fn admit(api: &Api, request: &HttpRequest, right: Right) -> Result<Caller, ApiError> {
-    let (principal, cause) = authenticate(api, request)?;
+    let (principal, cause, hook_call) = authenticate(api, request)?;
     let reach = principal.reach(right).ok_or_else(|| {
         let message = format!("this call needs the right `{}`", right.name());
         ApiError::new(Code::Forbidden, message)
     })?;
-    Ok(Caller { principal, reach, cause })
+    Ok(Caller { principal, reach, cause, hook_call })
 }
 
-fn authenticate(api: &Api, request: &HttpRequest) -> Result<(Principal, Cause), ApiError> {
+/// Who it is, what caused it, and which call of a hook that was.
+type Known = (Principal, Cause, Option<u64>);
+
+fn authenticate(api: &Api, request: &HttpRequest) -> Result<Known, ApiError> {
     if let Some(token) = token_of(request)? {
         return by_token(api, token);
     }
     if let Some(PeerUid(uid)) = request.conn_data::<PeerUid>() {
         if is_owner(*uid, &api.owner_uids) {
-            return Ok((Principal::Owner { name: format!("uid:{uid}") }, Cause::default()));
+            return Ok((Principal::Owner { name: format!("uid:{uid}") }, Cause::default(), None));
         }
         let message = format!(
             "user id {uid} is no owner of this daemon: call as root, add it to listen.owner_uids, \
@@ -62,7 +65,7 @@ fn token_of(request: &HttpRequest) -> Result<Option<&str>, ApiError> {
     Ok(Some(token.trim()))
 }
 
-fn by_token(api: &Api, token: &str) -> Result<(Principal, Cause), ApiError> {
+fn by_token(api: &Api, token: &str) -> Result<Known, ApiError> {
     if ServiceTokens::looks_like_one(token) {
         let claims = api
             .tokens
@@ -77,7 +80,7 @@ fn by_token(api: &Api, token: &str) -> Result<(Principal, Cause), ApiError> {
             Some(actor) => Principal::Actor { actor, snap_in },
             None => Principal::ServiceAccount { id, snap_in },
         };
-        return Ok((principal, cause));
+        return Ok((principal, cause, claims.hook_call));
     }
     let record = api.services.store.read(|tables| tables.token(token))?;
     match record {
@@ -87,7 +90,7 @@ fn by_token(api: &Api, token: &str) -> Result<(Principal, Cause), ApiError> {
                 Some(scope) => Principal::Scoped { name, scope },
                 None => Principal::Owner { name },
             };
-            Ok((principal, Cause::default()))
+            Ok((principal, Cause::default(), None))
         }
         None => Err(ApiError::new(Code::Unauthenticated, "this token is not known here")),
     }

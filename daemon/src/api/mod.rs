@@ -123,7 +123,9 @@ impl From<OperationError> for ApiError {
             | OperationError::NoSuchFunction(_)
             | OperationError::NoPastVersion => ApiError::new(Code::NotFound, message),
             OperationError::Report(_) => ApiError::new(Code::Conflict, message),
-            OperationError::NotActive(_) => ApiError::new(Code::Conflict, message),
+            OperationError::NotActive(_) | OperationError::NotDisplayed => {
+                ApiError::new(Code::Conflict, message)
+            }
             OperationError::NoSuchPart { known, .. } => {
                 let known: Vec<&str> = known.iter().map(String::as_str).collect();
                 ApiError::new(Code::NotFound, message).allowing(&known)

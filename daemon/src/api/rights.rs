@@ -116,6 +116,8 @@ pub struct Caller {
     pub reach: Reach,
     /// What caused the call, when a run did.
     pub cause: Cause,
+    /// Which call of a hook that run was, when it was one that reports its outcome.
+    pub hook_call: Option<u64>,
 }
 
 impl Principal {

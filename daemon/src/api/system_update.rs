@@ -88,7 +88,7 @@ pub(super) async fn update(
         is_deletion: update.is_deletion,
         reason: update.reason.map(|it| it.chars().take(LONGEST_REASON).collect()),
     };
-    let run = caller.cause.run;
-    let record = api.operations.system_update(&api.runtimes, snap_in, run, &report).await?;
+    let hook = caller.cause.run.zip(caller.hook_call);
+    let record = api.operations.system_update(&api.runtimes, snap_in, hook, &report).await?;
     Ok(Updated { snap_in: State { id: snap_in.to_string(), state: record.state.name() } })
 }

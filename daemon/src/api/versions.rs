@@ -26,7 +26,7 @@ pub(super) struct Version {
     /// Counts from 1 within the package.
     number: u32,
     state: &'static str,
-    /// SHA-256 over manifest, files and testing URL.
+    /// SHA-256 over manifest, files, testing URL and what runs in Node.js.
     content_hash: String,
     functions: Vec<String>,
     /// What runs each function, and why.
@@ -262,7 +262,7 @@ pub(super) async fn validate(
     Ok(Validation {
         valid: checked.is_right(),
         problems: checked.problems.iter().map(finding).collect(),
-        content_hash: Some(material.identity()),
+        content_hash: Some(material.identity(&checked.runtimes)),
         runtimes: runs(&checked.runtimes),
         manifest: Some(material.manifest).filter(|_| !was_sent),
         sha256,

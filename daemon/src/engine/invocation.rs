@@ -18,8 +18,9 @@ use super::dispatcher::{Execute, Execution, StartedAttempt};
 use super::handed_out::{HandedOut, Running};
 use super::keyrings::{KeyringError, Keyrings, ResolvedKeyring};
 use super::live_logs::{Followed, LiveLogs};
-use super::remote_call::RemoteCall;
+use super::remote_call::{RemoteCall, may_report};
 use super::runtimes::{Means, Runtimes};
+use super::turns::{Turn, Turns};
 use crate::clock::Clock;
 use crate::config::FunctionSettings;
 use crate::functions::outcome::{Failure, FailureKind, LogLevel, Outcome, RunReport};
@@ -45,6 +46,7 @@ pub struct Invoker {
     run_ids: Arc<Mutex<(IdSource, RandomPool)>>,
     handed_out: HandedOut,
     live_logs: LiveLogs,
+    turns: Turns,
 }
 
 /// What an [`Invoker`] needs.
@@ -89,8 +91,8 @@ pub struct Call {
     pub actor: Option<Actor>,
     /// For a function that does not say how long it may take; the settings when absent.
     pub default_timeout: Option<Duration>,
-    /// When the attempt ended that asked for keyrings, tokens and inputs to be made anew before this
-    /// one, milliseconds of the Unix epoch.
+    /// When the attempt began that asked for keyrings, tokens and inputs to be made anew before this
+    /// one, milliseconds of the Unix epoch: what was made since was not what it had.
     pub refresh_since_ms: Option<u64>,
     /// The configuration that a hook is asked about, when that is not the stored one.
     pub proposed: Option<Arc<SnapInContext>>,
@@ -146,8 +148,13 @@ impl Invoker {
     /// With everything it needs.
     pub fn new(parts: Parts) -> Invoker {
         let run_ids = Arc::new(Mutex::new((IdSource::after(0), RandomPool::new())));
-        let (handed_out, live_logs) = (HandedOut::default(), LiveLogs::default());
-        Invoker { parts: Arc::new(parts), run_ids, handed_out, live_logs }
+        Invoker {
+            parts: Arc::new(parts),
+            run_ids,
+            handed_out: HandedOut::default(),
+            live_logs: LiveLogs::default(),
+            turns: Turns::default(),
+        }
     }
 
     /// An id for a run that is called at once.
@@ -157,11 +164,20 @@ impl Invoker {
         RunId(ids.next(self.parts.clock.now_ms(), random.next_u128()))
     }
 
+    /// What no other call has, to tell those of one run apart.
+    fn new_number(&self) -> u64 {
+        let mut run_ids = self.run_ids.lock().unwrap_or_else(PoisonError::into_inner);
+        // Half of what is random is random.
+        u64::try_from(run_ids.1.next_u128() >> 64).unwrap_or_default()
+    }
+
     /// Calls a function and says what came of it. Never fails: what goes wrong is an outcome.
     pub async fn call(&self, call: Call) -> Execution {
         let running = self.handed_out.begin(call.run);
         let followed = self.live_logs.begin(call.run);
-        self.parts.call(call, &running, &followed).await.unwrap_or_else(|error| {
+        let number = self.new_number();
+        let called = self.parts.call(call, &running, &followed, number, &self.turns).await;
+        called.unwrap_or_else(|error| {
             // The store will work again: the attempt was not the function's.
             not_started(AttemptOutcome::Interrupted { reason: error.to_string() })
         })
@@ -244,11 +260,14 @@ impl Parts {
         })
     }
 
+    /// `number` is this call's own.
     async fn call(
         &self,
         call: Call,
         running: &Running,
         followed: &Followed,
+        number: u64,
+        turns: &Turns,
     ) -> Result<Execution, StoreError> {
         let head = &call.head;
         if call.refresh_since_ms.is_some() {
@@ -256,14 +275,6 @@ impl Parts {
         }
         let Some(version) = self.contexts.version(head.version)? else {
             let message = format!("version {} is not there any more", head.version);
-            return Ok(not_started(failed("not_found", message)));
-        };
-        let snap_in = match &call.proposed {
-            Some(proposed) => Some(proposed.clone()),
-            None => self.contexts.snap_in(head.snap_in)?,
-        };
-        let Some(snap_in) = snap_in else {
-            let message = format!("snap-in {} is not there any more", head.snap_in);
             return Ok(not_started(failed("not_found", message)));
         };
         let Some(function) = version.manifest.function(&head.function) else {
@@ -274,6 +285,30 @@ impl Parts {
             Ok(means) => means,
             Err(why) => return Ok(not_started(failed("load", format!("cannot run it: {why}")))),
         };
+        let most = function.max_concurrency.unwrap_or(self.settings.max_concurrency);
+        let limit = self.timeout(function, &call);
+        // The next run of a queue has waited for its turn there; whoever waits for an answer does so
+        // here, and that takes from the time that he has. Both count together.
+        let patience = head.trigger.event().is_none().then_some(limit);
+        let turn = turns.take((head.version, &head.function), most, patience).await;
+        let Some(Turn { waited, .. }) = &turn else {
+            let message = format!(
+                "as many calls of the function `{}` as may run at the same time ({most}, \
+                 `max_concurrency`) were under way for {} ms",
+                head.function,
+                limit.as_millis()
+            );
+            return Ok(not_started(failed("timeout", message)));
+        };
+        let timeout = if patience.is_some() { limit.saturating_sub(*waited) } else { limit };
+        let snap_in = match &call.proposed {
+            Some(proposed) => Some(proposed.clone()),
+            None => self.contexts.snap_in(head.snap_in)?,
+        };
+        let Some(snap_in) = snap_in else {
+            let message = format!("snap-in {} is not there any more", head.snap_in);
+            return Ok(not_started(failed("not_found", message)));
+        };
         let policy = self.policy(function);
         let keyrings = match self.keyrings_for(&call, &version, &snap_in).await? {
             Ok(keyrings) => keyrings,
@@ -283,11 +318,10 @@ impl Parts {
                 return Ok(not_started(AttemptOutcome::Postponed { reason: error.to_string() }));
             }
         };
-        let tokens = self.tokens_for(&call, snap_in.record.service_account);
+        let tokens = self.tokens_for(&call, number, snap_in.record.service_account);
         let event = self.event_object(&call, &version, &snap_in, &keyrings, &tokens);
         let secrets = masked_texts(tokens, &keyrings);
         let started_ms = self.clock.now_ms();
-        let timeout = self.timeout(function, &call);
         let report = match means {
             Means::Runner { runtime, code } => {
                 self.runners
@@ -310,7 +344,16 @@ impl Parts {
             }
             Means::Remote(url) => {
                 let (run, trigger, payload) = (call.run, &head.trigger, &call.payload);
-                let call = RemoteCall { url, run, trigger, payload, event, timeout, secrets };
+                let call = RemoteCall {
+                    url,
+                    run,
+                    call: number,
+                    trigger,
+                    payload,
+                    event,
+                    timeout,
+                    secrets,
+                };
                 match self.runtimes.remote.call(call).await {
                     Ok(report) => report,
                     Err(not_begun) => return Ok(not_started(not_begun)),
@@ -322,13 +365,17 @@ impl Parts {
         Ok(executed(report, policy, started_ms))
     }
 
-    fn tokens_for(&self, call: &Call, account: ServiceAccountId) -> Tokens {
+    fn tokens_for(&self, call: &Call, number: u64, account: ServiceAccountId) -> Tokens {
         let (snap_in, cause, now_ms) = (call.head.snap_in, call.head.cause, self.clock.now_ms());
         let for_person = |actor: &Actor| {
             self.tokens.issue_for(actor.clone(), account, snap_in, call.run, cause, now_ms)
         };
+        let own = match may_report(&call.head.trigger) {
+            true => self.tokens.issue_for_hook(number, account, snap_in, call.run, cause, now_ms),
+            false => self.tokens.issue(account, snap_in, call.run, cause, now_ms),
+        };
         Tokens {
-            service_account: self.tokens.issue(account, snap_in, call.run, cause, now_ms).into(),
+            service_account: own.into(),
             actor: call.actor.as_ref().map(|it| for_person(it).into()),
         }
     }
@@ -568,14 +615,14 @@ fn executed(report: RunReport, policy: RetryPolicy, started_ms: u64) -> Executio
     Execution { outcome, output: RunOutput { result, logs, requests }, policy }
 }
 
-/// When the last attempt that counts ended, if it asked for a refresh. `attempts` ends with the one
+/// When the last attempt that counts began, if it asked for a refresh. `attempts` ends with the one
 /// that is about to start.
 fn refresh_wanted(attempts: &[Attempt]) -> Option<u64> {
     let before = attempts.split_last()?.1.iter().rev();
     for attempt in before {
         match &attempt.outcome {
             Some(AttemptOutcome::Failed(error)) => {
-                return attempt.ended_ms.filter(|_| error.retry && error.refresh);
+                return (error.retry && error.refresh).then_some(attempt.started_ms);
             }
             // What was asked for is still to be done.
             Some(AttemptOutcome::Postponed { .. } | AttemptOutcome::Interrupted { .. }) | None => {}
@@ -721,4 +768,34 @@ struct InputData<'a> {
 struct Resources {
     keyrings: Object,
     tags: Object,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attempt(started_ms: u64, outcome: Option<AttemptOutcome>) -> Attempt {
+        Attempt { started_ms, ended_ms: outcome.as_ref().map(|_| started_ms + 900), outcome }
+    }
+
+    fn asks(refresh: bool) -> Option<AttemptOutcome> {
+        let error = RunError { retry: true, refresh, ..RunError::default() };
+        Some(AttemptOutcome::Failed(error))
+    }
+
+    #[test]
+    fn what_was_renewed_while_an_attempt_ran_is_not_renewed_for_it() {
+        let postponed = Some(AttemptOutcome::Postponed { reason: String::new() });
+        let now = || attempt(5000, None);
+        for (before, wanted) in [
+            (vec![], None),
+            (vec![attempt(1000, asks(false))], None),
+            (vec![attempt(1000, asks(true))], Some(1000)),
+            (vec![attempt(1000, asks(true)), attempt(3000, postponed)], Some(1000)),
+            (vec![attempt(1000, asks(true)), attempt(3000, asks(false))], None),
+        ] {
+            let attempts = [before, vec![now()]].concat();
+            assert_eq!(refresh_wanted(&attempts), wanted, "{attempts:?}");
+        }
+    }
 }

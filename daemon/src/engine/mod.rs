@@ -22,6 +22,7 @@ pub mod routes;
 pub mod runtimes;
 pub mod source_log;
 pub mod timers;
+mod turns;
 pub mod version_files;
 mod version_runtimes;
 pub mod versions;

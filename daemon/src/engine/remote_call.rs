@@ -17,7 +17,9 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::egress::{Egress, EgressError};
-use crate::functions::outcome::{Failure, FailureKind, LogLevel, LogLine, Outcome, RunReport};
+use crate::functions::outcome::{
+    Failure, FailureKind, LogLevel, LogLine, MadeRequest, Outcome, RunReport,
+};
 use crate::functions::pool::{SecretTexts, mask};
 use crate::functions::remote::{Exchange, TestingUrl, handed_over, read_answer};
 use crate::lifecycle::system_update::AwaitedHook;
@@ -36,6 +38,7 @@ pub struct RemoteServers {
 }
 
 struct Awaited {
+    call: u64,
     hook: AwaitedHook,
     answer: oneshot::Sender<Value>,
 }
@@ -46,6 +49,8 @@ pub struct RemoteCall<'a> {
     pub url: TestingUrl,
     /// The run.
     pub run: RunId,
+    /// Which call of that run: a hook that is called again has the same one.
+    pub call: u64,
     /// What caused it, which says how the event is handed over.
     pub trigger: &'a RunTrigger,
     /// The payload, for what a hook was told.
@@ -64,14 +69,18 @@ impl RemoteServers {
         RemoteServers { egress, awaited: Arc::default() }
     }
 
-    /// The hook of a run whose outcome is awaited.
-    pub fn awaited(&self, run: RunId) -> Option<AwaitedHook> {
-        self.awaiting().get(&run).map(|it| it.hook)
+    /// The hook whose outcome is awaited of this call of a run.
+    pub fn awaited(&self, run: RunId, call: u64) -> Option<AwaitedHook> {
+        self.awaiting().get(&run).filter(|it| it.call == call).map(|it| it.hook)
     }
 
     /// Hands over what a hook's server reported; says whether somebody still waits for it.
-    pub fn report(&self, run: RunId, answer: Value) -> bool {
-        let awaited = self.awaiting().remove(&run);
+    pub fn report(&self, run: RunId, call: u64, answer: Value) -> bool {
+        let mut awaiting = self.awaiting();
+        if awaiting.get(&run).is_none_or(|it| it.call != call) {
+            return false;
+        }
+        let awaited = awaiting.remove(&run);
         awaited.is_some_and(|it| it.answer.send(answer).is_ok())
     }
 
@@ -82,11 +91,11 @@ impl RemoteServers {
     /// Calls a function. The outer error is an attempt that was not begun: there is no server.
     pub async fn call(&self, call: RemoteCall<'_>) -> Result<RunReport, AttemptOutcome> {
         let began = Instant::now();
-        let mut logs = Vec::new();
+        let (mut logs, mut requests) = (Vec::new(), Vec::new());
         let outcome = match (how(call.trigger), awaited_hook(call.trigger, call.payload)) {
-            (Exchange::Sync, _) => self.call_and_wait(&call).await?,
+            (Exchange::Sync, _) => self.call_and_wait(&call, &mut requests).await?,
             (Exchange::Async, None) => {
-                let handed = self.hand_over(&call).await?;
+                let handed = self.hand_over(&call, &mut requests).await?;
                 handed.map_or_else(
                     |it| it,
                     |()| {
@@ -102,8 +111,8 @@ impl RemoteServers {
             }
             (Exchange::Async, Some(hook)) => {
                 // Before the event leaves: the report may be faster than the answer.
-                let waiting = Waiting::begin(self, call.run, hook);
-                match self.hand_over(&call).await? {
+                let waiting = Waiting::begin(self, (call.run, call.call), hook);
+                match self.hand_over(&call, &mut requests).await? {
                     Err(outcome) => outcome,
                     Ok(()) => {
                         logs.push(handed_over_line(
@@ -119,12 +128,16 @@ impl RemoteServers {
                 }
             }
         };
-        let report = RunReport { outcome, logs, requests: Vec::new(), duration: began.elapsed() };
+        let report = RunReport { outcome, logs, requests, duration: began.elapsed() };
         Ok(mask(report, call.secrets).await)
     }
 
-    async fn call_and_wait(&self, call: &RemoteCall<'_>) -> Result<Outcome, AttemptOutcome> {
-        match self.post(call, Exchange::Sync, call.event.clone()).await? {
+    async fn call_and_wait(
+        &self,
+        call: &RemoteCall<'_>,
+        requests: &mut Vec<MadeRequest>,
+    ) -> Result<Outcome, AttemptOutcome> {
+        match self.post(call, Exchange::Sync, call.event.clone(), requests).await? {
             Ok(response) => read_answer(response.status, &response.body)
                 .ok_or_else(|| is_down(&call.url, response.status)),
             Err(outcome) => Ok(outcome),
@@ -134,16 +147,17 @@ impl RemoteServers {
     async fn hand_over(
         &self,
         call: &RemoteCall<'_>,
+        requests: &mut Vec<MadeRequest>,
     ) -> Result<Result<(), Outcome>, AttemptOutcome> {
         let mut body = Vec::with_capacity(call.event.len() + 2);
         body.push(b'[');
         body.extend_from_slice(&call.event);
         body.push(b']');
-        match self.post(call, Exchange::Async, body.into()).await? {
+        match self.post(call, Exchange::Async, body.into(), requests).await? {
             Ok(response) => {
                 let taken = handed_over(response.status, &response.body);
                 let taken = taken.ok_or_else(|| is_down(&call.url, response.status))?;
-                Ok(taken.map_err(Outcome::Failed))
+                Ok(taken)
             }
             Err(outcome) => Ok(Err(outcome)),
         }
@@ -154,6 +168,7 @@ impl RemoteServers {
         call: &RemoteCall<'_>,
         exchange: Exchange,
         body: Bytes,
+        requests: &mut Vec<MadeRequest>,
     ) -> Result<Result<OutgoingResponse, Outcome>, AttemptOutcome> {
         let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let request = OutgoingRequest {
@@ -167,13 +182,24 @@ impl RemoteServers {
             timeout: call.timeout,
             redirects: Redirects::Refuse,
         };
+        let (began, target) = (Instant::now(), request.url.clone());
         let destination = call.url.destination();
         let rules = EgressRules {
             internal: vec![destination.clone()],
             ..EgressRules::only(vec![destination])
         };
         let failed = |kind, message: String| Ok(Err(Outcome::Failed(Failure::new(kind, message))));
-        match self.egress.send_up_to(request, &rules, MOST_BYTES).await {
+        let answer = self.egress.send_up_to(request, &rules, MOST_BYTES).await;
+        let duration_ms = u64::try_from(began.elapsed().as_millis()).ok();
+        requests.push(MadeRequest {
+            method: "POST".to_owned(),
+            target,
+            at_ms: 0,
+            duration_ms,
+            status: answer.as_ref().ok().map(|it| it.status),
+            error: answer.as_ref().err().map(EgressError::to_string),
+        });
+        match answer {
             Ok(response) => Ok(Ok(response)),
             Err(EgressError::NoConnection { reason, .. }) => Err(nobody_there(&call.url, &reason)),
             // It may have begun: the host's side cannot know.
@@ -237,6 +263,11 @@ fn how(trigger: &RunTrigger) -> Exchange {
     }
 }
 
+/// Whether it is a hook whose outcome may be reported later.
+pub(super) fn may_report(trigger: &RunTrigger) -> bool {
+    awaited_hook(trigger, &Bytes::new()).is_some()
+}
+
 /// The hook whose outcome is reported later, with what it is told.
 fn awaited_hook(trigger: &RunTrigger, payload: &Bytes) -> Option<AwaitedHook> {
     #[derive(Deserialize)]
@@ -270,9 +301,13 @@ struct Waiting<'a> {
 }
 
 impl<'a> Waiting<'a> {
-    fn begin(servers: &'a RemoteServers, run: RunId, hook: AwaitedHook) -> Waiting<'a> {
+    fn begin(
+        servers: &'a RemoteServers,
+        (run, call): (RunId, u64),
+        hook: AwaitedHook,
+    ) -> Waiting<'a> {
         let (sender, answer) = oneshot::channel();
-        servers.awaiting().insert(run, Awaited { hook, answer: sender });
+        servers.awaiting().insert(run, Awaited { call, hook, answer: sender });
         Waiting { servers, run, answer }
     }
 

@@ -13,7 +13,7 @@ use crate::functions::packages::PackageFile;
 use crate::functions::remote::TestingUrl;
 use crate::manifest::{self, Parsed, Places, Problem, Severity};
 use crate::model::id::PackageId;
-use crate::model::manifest::{ChosenRuntime, Manifest};
+use crate::model::manifest::{ChosenRuntime, Manifest, Runtime};
 use crate::plugins::{OpenError, PluginHost};
 use crate::script::Program;
 use crate::store::{BlobHash, NewVersion, Store, StoreError, VersionCreation};
@@ -43,8 +43,9 @@ pub struct Material {
 }
 
 impl Material {
-    /// What tells versions apart: SHA-256 over manifest, files and testing URL, hex.
-    pub fn identity(&self) -> String {
+    /// What tells versions apart: SHA-256 over manifest, files, testing URL and what runs in Node.js,
+    /// hex.
+    pub fn identity(&self, runtimes: &BTreeMap<String, ChosenRuntime>) -> String {
         use sha2::{Digest, Sha256};
         let mut hash = Sha256::new();
         hash.update(Sha256::digest(&self.manifest));
@@ -52,6 +53,10 @@ impl Material {
         // Without one it is what it was before there were any.
         if let Some(url) = &self.testing_url {
             hash.update(Sha256::digest(url.as_str()));
+        }
+        // The one thing that the same upload is settled differently by: whether the host has Node.js.
+        for (function, _) in runtimes.iter().filter(|(_, it)| it.runtime == Runtime::Node) {
+            hash.update(Sha256::digest(format!("node {function}")));
         }
         hex::encode(hash.finalize())
     }
@@ -253,8 +258,12 @@ pub async fn create(
     let Checked { right: Some((manifest, settled)), mut problems, .. } = checked else {
         return Ok(Uploaded::Refused { problems: checked.problems });
     };
-    let content_hash = material.identity();
     let Settled { code, runtimes, on_disk, to_install, .. } = settled;
+    let content_hash = material.identity(&runtimes);
+    // Before anything is installed: what is there already needs no registry.
+    if let Some(id) = store.read(|tables| tables.version_with_content(package, &content_hash))? {
+        return Ok(Uploaded::Version { creation: VersionCreation::Exists(id), warnings: problems });
+    }
     let files = match on_disk {
         Some(files) => match complete(files, to_install.as_deref(), installer).await {
             Ok(packed) => Some(store_blob(store, packed).await?),
@@ -309,8 +318,81 @@ async fn store_blob(store: &Store, bytes: Vec<u8>) -> Result<BlobHash, StoreErro
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::FutureExt;
+    use futures_util::future::BoxFuture;
+
     use super::*;
+    use crate::functions::pool::PackageFolder;
     use crate::plugins::{PluginSettings, Trust};
+    use crate::store::{PackageRecord, testing};
+
+    const MINIMAL: &str = "version: '2'\nname: x\ndescription: x\nservice_account: \
+                           {display_name: x}\nfunctions:\n  - {name: work, description: x}\n";
+
+    /// Installs something once, and never again.
+    struct Once(AtomicUsize, tempfile::TempDir);
+
+    impl InstallPackages for Once {
+        fn install(
+            &self,
+            _: Vec<u8>,
+            _: Option<Vec<u8>>,
+        ) -> BoxFuture<'_, Result<Arc<PackageFolder>, String>> {
+            let first = self.0.fetch_add(1, Ordering::SeqCst) == 0;
+            let folder = PackageFolder { path: self.1.path().to_owned(), about: Vec::new() };
+            std::future::ready(first.then_some(Arc::new(folder)).ok_or("down".to_owned())).boxed()
+        }
+    }
+
+    fn material(code: &str, has_node: bool) -> Material {
+        let file = |path: &str, text: &str| ArchiveFile {
+            path: path.to_owned(),
+            bytes: text.into(),
+            executable: false,
+        };
+        Material {
+            manifest: MINIMAL.to_owned(),
+            files: vec![
+                file("index.js", code),
+                file("package.json", r#"{"main":"index.js","dependencies":{"left":"1"}}"#),
+            ],
+            testing_url: None,
+            has_node,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_there_already_is_not_installed_again() {
+        let plugins = PluginHost::load(PluginSettings::new(Vec::new(), Trust::Root));
+        let store = testing::in_memory(1);
+        let record = PackageRecord {
+            slug: "x".to_owned(),
+            description: String::new(),
+            created_ms: 0,
+            created_by: "me".to_owned(),
+        };
+        let package = store.write(move |it| it.create_package(&record)).await;
+        let package = package.expect("written").expect("new");
+        let installer = Once(AtomicUsize::new(0), tempfile::tempdir().expect("made"));
+        let make = async |code: &str| {
+            let material = material(code, true);
+            let upload = Upload { package, material, uploaded_by: "me".to_owned() };
+            create(upload, &plugins, Some(&installer), &store, 0).await.expect("stored")
+        };
+        let needs_package = "const it = require('left'); exports.functionFactory = {};";
+        let first = make(needs_package).await;
+        let Uploaded::Version { creation: VersionCreation::Created(id), .. } = first else {
+            panic!("not created: {first:?}");
+        };
+        let again = make(needs_package).await;
+        let Uploaded::Version { creation: VersionCreation::Exists(same), .. } = again else {
+            panic!("not found: {again:?}");
+        };
+        assert_eq!((same, installer.0.load(Ordering::SeqCst)), (id, 1));
+    }
 
     #[tokio::test]
     async fn jq_programs_are_compiled() {

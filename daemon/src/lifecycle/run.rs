@@ -7,7 +7,10 @@
 use crate::model::run::{Attempt, AttemptOutcome, RunState};
 
 /// How often a run that the host cut off is started again.
-pub const MOST_INTERRUPTIONS: usize = 3;
+pub const MOST_INTERRUPTIONS: usize = INTERRUPTION_PAUSES_MS.len();
+/// How long it waits each time. At once after the first, which mostly is a restart; what is out of
+/// order for longer, such as a disk, must not use all of them up within a moment.
+const INTERRUPTION_PAUSES_MS: [u64; 3] = [0, 2_000, 30_000];
 
 /// How long a run that was put off waits the first time; twice as long each time after.
 const FIRST_PAUSE_MS: u64 = 5_000;
@@ -69,8 +72,9 @@ pub fn after_attempt(attempts: &[Attempt], policy: RetryPolicy, now_ms: u64) -> 
         AttemptOutcome::Interrupted { .. } => {
             let interruptions =
                 count(attempts, |it| matches!(it, AttemptOutcome::Interrupted { .. }));
-            if interruptions <= MOST_INTERRUPTIONS {
-                Next::Again { at_ms: now_ms }
+            let pause = interruptions.checked_sub(1).and_then(|it| INTERRUPTION_PAUSES_MS.get(it));
+            if let Some(pause) = pause {
+                Next::Again { at_ms: now_ms.saturating_add(*pause) }
             } else {
                 Next::End(RunState::Dead)
             }
@@ -122,7 +126,8 @@ mod tests {
         check(&[interrupted()], 0, Next::Again { at_ms: 1000 });
         check(&[failed(true), interrupted()], 1, Next::Again { at_ms: 1000 });
         check(&[interrupted(), failed(true)], 0, Next::End(RunState::Dead));
-        check(&vec![interrupted(); 3], 0, Next::Again { at_ms: 1000 });
+        check(&vec![interrupted(); 2], 0, Next::Again { at_ms: 3000 });
+        check(&vec![interrupted(); 3], 0, Next::Again { at_ms: 31_000 });
         check(&vec![interrupted(); 4], 0, Next::End(RunState::Dead));
     }
 

@@ -52,6 +52,17 @@ pub enum AwaitedHook {
     },
 }
 
+/// Whose report it is: what the run was whose token came with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reporter {
+    /// The very call of a hook whose outcome is awaited.
+    Awaited(AwaitedHook),
+    /// A call of a hook for whose outcome nobody waits (any more).
+    EndedHook,
+    /// Any other run.
+    Other,
+}
+
 /// What a report leads to.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
@@ -96,7 +107,10 @@ pub enum Refused {
         instead: &'static str,
     },
     /// The wait for it has ended.
-    #[error("the hook's time is over: nobody waits for its outcome any more")]
+    #[error(
+        "the hook's time is over: nobody waits for its outcome any more; a later run of the snap-in can \
+         report that it cannot go on"
+    )]
     TooLate,
     /// A report of an error says nothing else.
     #[error(
@@ -110,32 +124,45 @@ const ONLY_ERROR: &str = "while it is ACTIVE it can report `error`; everything e
 const HOOK_ANSWERS: &str = "its hook decides; a report counts with the service-account token of that \
                             very run, as long as the hook's timeout is not over";
 
-/// What a report leads to. `awaited` is the hook of the run whose token came with it.
+/// What a report leads to.
 pub fn decide(
     state: &SnapInState,
-    awaited: Option<AwaitedHook>,
+    reporter: Reporter,
     update: &SystemUpdate,
 ) -> Result<Verdict, Refused> {
     let status = update.status.name();
-    match (awaited, update.status) {
-        (Some(AwaitedHook::Activate), Reported::Active | Reported::Error) => Ok(answer(update)),
-        (Some(AwaitedHook::Deactivate { is_deletion }), Reported::Inactive | Reported::Error) => {
-            match update.is_deletion {
-                Some(said) if said != is_deletion => {
-                    Err(Refused::OtherDeletion { told: is_deletion })
-                }
-                Some(_) | None => Ok(answer(update)),
-            }
+    match (reporter, update.status) {
+        (Reporter::Awaited(AwaitedHook::Activate), Reported::Active | Reported::Error) => {
+            Ok(answer(update))
         }
-        (Some(AwaitedHook::Activate), Reported::Inactive) => {
+        (
+            Reporter::Awaited(AwaitedHook::Deactivate { is_deletion }),
+            Reported::Inactive | Reported::Error,
+        ) => match update.is_deletion {
+            Some(said) if said != is_deletion => Err(Refused::OtherDeletion { told: is_deletion }),
+            Some(_) | None => Ok(answer(update)),
+        },
+        (Reporter::Awaited(AwaitedHook::Activate), Reported::Inactive) => {
             let (hook, allowed) = ("activate", "`active` or `error`");
             Err(Refused::NoOutcome { hook, status, allowed })
         }
-        (Some(AwaitedHook::Deactivate { .. }), Reported::Active) => {
+        (Reporter::Awaited(AwaitedHook::Deactivate { .. }), Reported::Active) => {
             let (hook, allowed) = ("deactivate", "`inactive` or `error`");
             Err(Refused::NoOutcome { hook, status, allowed })
         }
-        (None, reported) => unasked(state, reported, update),
+        (Reporter::EndedHook, reported) => match state {
+            // It runs here, and is to return its outcome; or it is called again by now.
+            SnapInState::Activating | SnapInState::Deactivating { .. } => {
+                unasked(state, reported, update)
+            }
+            // What it says is about a call that has ended: the snap-in may have gone on since.
+            SnapInState::Draft
+            | SnapInState::Active
+            | SnapInState::Error { .. }
+            | SnapInState::Inactive
+            | SnapInState::Deleted => Err(Refused::TooLate),
+        },
+        (Reporter::Other, reported) => unasked(state, reported, update),
     }
 }
 
@@ -205,13 +232,17 @@ mod tests {
             (pause, Active, false),
         ] {
             let state = SnapInState::Activating;
-            let verdict = decide(&state, Some(hook), &update(status));
+            let verdict = decide(&state, Reporter::Awaited(hook), &update(status));
             assert_eq!(verdict.is_ok(), taken, "{hook:?} {status:?}: {verdict:?}");
         }
         let inputs = json!({ "a": 1 }).as_object().cloned();
         let with_inputs = SystemUpdate { inputs_values: inputs, ..update(Active) };
         assert_eq!(
-            decide(&SnapInState::Activating, Some(AwaitedHook::Activate), &with_inputs),
+            decide(
+                &SnapInState::Activating,
+                Reporter::Awaited(AwaitedHook::Activate),
+                &with_inputs
+            ),
             Ok(Verdict::Answer(json!({ "status": "active", "inputs_values": { "a": 1 } })))
         );
     }
@@ -220,9 +251,9 @@ mod tests {
     fn a_deletion_is_not_taken_for_a_pause() {
         let state = SnapInState::Deactivating { force: false, is_deletion: true };
         let of = |is_deletion| SystemUpdate { is_deletion, ..update(Reported::Inactive) };
-        assert!(decide(&state, Some(DELETION), &of(Some(true))).is_ok());
-        assert!(decide(&state, Some(DELETION), &of(None)).is_ok());
-        let refused = decide(&state, Some(DELETION), &of(Some(false)));
+        assert!(decide(&state, Reporter::Awaited(DELETION), &of(Some(true))).is_ok());
+        assert!(decide(&state, Reporter::Awaited(DELETION), &of(None)).is_ok());
+        let refused = decide(&state, Reporter::Awaited(DELETION), &of(Some(false)));
         assert_eq!(refused, Err(Refused::OtherDeletion { told: true }));
     }
 
@@ -239,7 +270,7 @@ mod tests {
         ];
         for state in states {
             for status in [Reported::Active, Reported::Inactive, Reported::Error] {
-                let verdict = decide(&state, None, &update(status));
+                let verdict = decide(&state, Reporter::Other, &update(status));
                 let fails = state == SnapInState::Active && status == Reported::Error;
                 assert_eq!(verdict.is_ok(), fails, "{state:?} {status:?}");
                 if let Err(refused) = verdict {
@@ -249,12 +280,30 @@ mod tests {
         }
         let reason = Some("the quota is used up".to_owned());
         let error = SystemUpdate { reason, ..update(Reported::Error) };
-        let Ok(Verdict::Fail { reason }) = decide(&SnapInState::Active, None, &error) else {
+        let Ok(Verdict::Fail { reason }) = decide(&SnapInState::Active, Reporter::Other, &error)
+        else {
             panic!("no failure")
         };
         assert!(reason.contains("quota"), "{reason}");
         let error = SystemUpdate { inputs_values: Some(Map::new()), ..update(Reported::Error) };
-        let refused = decide(&SnapInState::Active, None, &error);
+        let refused = decide(&SnapInState::Active, Reporter::Other, &error);
         assert_eq!(refused, Err(Refused::InputsWithError));
+    }
+
+    #[test]
+    fn a_hook_that_has_ended_says_nothing_of_what_came_after() {
+        let states = [
+            (SnapInState::Activating, false),
+            (SnapInState::Active, true),
+            (SnapInState::Error { reason: "r".to_owned() }, true),
+            (SnapInState::Inactive, true),
+        ];
+        for (state, is_late) in states {
+            for status in [Reported::Active, Reported::Inactive, Reported::Error] {
+                let refused = decide(&state, Reporter::EndedHook, &update(status));
+                let refused = refused.expect_err("it changes nothing");
+                assert_eq!(refused == Refused::TooLate, is_late, "{state:?} {status:?}");
+            }
+        }
     }
 }

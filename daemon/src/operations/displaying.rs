@@ -244,12 +244,21 @@ impl Operations {
         };
         let mut payload = self.payload(snap_in, place, actor.user, run, body)?;
         let element = match body {
-            Some(body) => body.action(&pressed.id).cloned(),
+            // Whoever says what is displayed knows what was pressed.
+            Some(body) => body.action(&pressed.id).cloned().unwrap_or_default(),
             None => {
-                self.displayed(snap_in, place)?.and_then(|it| it.body.action(&pressed.id).cloned())
+                let kept = self.displayed(snap_in, place)?.map(|it| it.body);
+                match kept.as_ref().map(|it| (it, it.action(&pressed.id))) {
+                    Some((_, Some(element))) => element.clone(),
+                    // Nothing is lost.
+                    Some((_, None)) | None if pressed.value.is_some() => Value::Null,
+                    Some((kept, None)) => {
+                        return Err(unknown("element", &pressed.id, kept.action_ids()));
+                    }
+                    None => return Err(OperationError::NotDisplayed),
+                }
             }
         };
-        let element = element.unwrap_or_default();
         let own = |key: &str| element[key].as_str().map(str::to_owned);
         payload["action_id"] = json!(action_id(snap_in, action));
         payload["context"] = json!(context);

@@ -108,6 +108,12 @@ pub enum OperationError {
         "what people do here is sent to nobody: the manifest names no `snap_kit_action_name` for it"
     )]
     NoAction,
+    /// What was pressed is not known, and so neither is its value.
+    #[error(
+        "nothing is displayed here (any more), so what was pressed has no value: draw it anew, or send \
+         what is displayed as `body`, or the `value` with the action"
+    )]
+    NotDisplayed,
     /// It is of that version already.
     #[error("the snap-in is of this version already")]
     SameVersion,

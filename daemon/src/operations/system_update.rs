@@ -5,24 +5,30 @@ use super::{OperationError, Operations};
 use crate::actors::Ask;
 use crate::engine::runtimes::Runtimes;
 use crate::lifecycle::snap_in::Event;
-use crate::lifecycle::system_update::{Refused, SystemUpdate, Verdict, decide};
+use crate::lifecycle::system_update::{Refused, Reporter, SystemUpdate, Verdict, decide};
 use crate::model::id::{RunId, SnapInId};
 use crate::store::SnapInRecord;
 
 impl Operations {
-    /// Takes a report of the run whose token came with it; answers the snap-in as it is then.
+    /// Takes a report of the run whose token came with it, and which call of a hook that was; answers
+    /// the snap-in as it is then.
     pub async fn system_update(
         &self,
         runtimes: &Runtimes,
         snap_in: SnapInId,
-        run: Option<RunId>,
+        hook: Option<(RunId, u64)>,
         update: &SystemUpdate,
     ) -> Result<SnapInRecord, OperationError> {
         let record = self.look(snap_in)?.record;
-        let awaited = run.and_then(|it| Some((it, runtimes.remote.awaited(it)?)));
-        match decide(&record.state, awaited.map(|(_, hook)| hook), update)? {
+        let reporter = match hook.map(|(run, call)| runtimes.remote.awaited(run, call)) {
+            Some(Some(awaited)) => Reporter::Awaited(awaited),
+            Some(None) => Reporter::EndedHook,
+            None => Reporter::Other,
+        };
+        match decide(&record.state, reporter, update)? {
             Verdict::Answer(answer) => {
-                let heard = awaited.is_some_and(|(run, _)| runtimes.remote.report(run, answer));
+                let heard =
+                    hook.is_some_and(|(run, call)| runtimes.remote.report(run, call, answer));
                 match heard {
                     true => Ok(record),
                     // Its time was over in this very moment.

@@ -37,6 +37,10 @@ pub struct ServiceClaims {
     /// On whose order the run is, in a token that acts for him.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<Actor>,
+    /// Which call of a hook it was made for, when that may report its outcome later: a hook that is
+    /// called again has the same run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hook_call: Option<u64>,
     /// Until when it is valid, milliseconds of the Unix epoch.
     pub expires_ms: u64,
 }
@@ -82,8 +86,39 @@ impl ServiceTokens {
         now_ms: u64,
     ) -> String {
         let expires_ms = now_ms + LIFETIME_MS;
-        let actor = None;
-        self.sign(&ServiceClaims { service_account, snap_in, run, cause, actor, expires_ms })
+        let (actor, hook_call) = (None, None);
+        self.sign(&ServiceClaims {
+            service_account,
+            snap_in,
+            run,
+            cause,
+            actor,
+            hook_call,
+            expires_ms,
+        })
+    }
+
+    /// A token for one call of a hook that may report its outcome later.
+    pub fn issue_for_hook(
+        &self,
+        hook_call: u64,
+        service_account: ServiceAccountId,
+        snap_in: SnapInId,
+        run: RunId,
+        cause: Cause,
+        now_ms: u64,
+    ) -> String {
+        let expires_ms = now_ms + LIFETIME_MS;
+        let (actor, hook_call) = (None, Some(hook_call));
+        self.sign(&ServiceClaims {
+            service_account,
+            snap_in,
+            run,
+            cause,
+            actor,
+            hook_call,
+            expires_ms,
+        })
     }
 
     /// A token for one run that acts for whoever ordered it.
@@ -97,8 +132,16 @@ impl ServiceTokens {
         now_ms: u64,
     ) -> String {
         let expires_ms = now_ms + LIFETIME_MS;
-        let actor = Some(actor);
-        self.sign(&ServiceClaims { service_account, snap_in, run, cause, actor, expires_ms })
+        let (actor, hook_call) = (Some(actor), None);
+        self.sign(&ServiceClaims {
+            service_account,
+            snap_in,
+            run,
+            cause,
+            actor,
+            hook_call,
+            expires_ms,
+        })
     }
 
     fn sign(&self, claims: &ServiceClaims) -> String {

@@ -37,6 +37,24 @@ impl Body {
     pub fn action(&self, action_id: &str) -> Option<&Value> {
         find_action(&self.0["snaps"], action_id)
     }
+
+    /// The action ids of all elements, in the order of the body.
+    pub fn action_ids(&self) -> Vec<&str> {
+        let mut found = Vec::new();
+        add_action_ids(&self.0["snaps"], &mut found);
+        found
+    }
+}
+
+fn add_action_ids<'v>(value: &'v Value, found: &mut Vec<&'v str>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|it| add_action_ids(it, found)),
+        Value::Object(members) => {
+            found.extend(members.get("action_id").and_then(Value::as_str));
+            members.values().for_each(|it| add_action_ids(it, found));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 fn find_action<'v>(value: &'v Value, action_id: &str) -> Option<&'v Value> {

@@ -1,8 +1,8 @@
 //! What is displayed: the last snap-kit body of each component, page and action of a snap-in, for
 //! whoever looks later.
 //!
-//! Invariant: a snap-in has at most [`MOST_DISPLAYED`] of them; the one that was displayed longest ago
-//! goes first. They go with the snap-in, and none is stored for one that is deleted.
+//! Invariant: those of a snap-in have at most [`MOST_BYTES`], and are at most [`MOST_DISPLAYED`]; the
+//! one that was displayed longest ago goes first, and the last one never. They go with the snap-in, and none is stored for one that is deleted.
 
 use redb::ReadableTable;
 
@@ -14,8 +14,17 @@ use crate::model::display::DisplayPlace;
 use crate::model::id::SnapInId;
 use crate::model::snap_in::SnapInState;
 
-/// So many bodies are kept for each snap-in.
-pub const MOST_DISPLAYED: usize = 64;
+/// So much is kept for each snap-in.
+pub const MOST_BYTES: usize = 8 * 1024 * 1024;
+/// So many bodies are kept for each: all are looked at whenever one is kept.
+pub const MOST_DISPLAYED: usize = 1024;
+
+/// One of them.
+struct Kept {
+    displayed_ms: u64,
+    key: String,
+    bytes: usize,
+}
 
 impl WriteTables<'_> {
     /// Keeps what is displayed at a place from now on; answers whether it was, which it is not when
@@ -34,31 +43,36 @@ impl WriteTables<'_> {
         self.displayed()?
             .insert((id.0, key.as_str()), encode_with_tail(record, body)?.as_slice())?;
         let mut others = self.displayed_of(id)?;
-        others.retain(|(_, other)| *other != key);
-        others.sort_unstable();
-        let too_many = (others.len() + 1).saturating_sub(MOST_DISPLAYED);
-        for (_, oldest) in others.into_iter().take(too_many) {
-            self.displayed()?.remove((id.0, oldest.as_str()))?;
+        others.retain(|it| it.key != key);
+        others.sort_unstable_by_key(|it| it.displayed_ms);
+        let mut count = others.len() + 1;
+        let mut bytes = body.len() + others.iter().map(|it| it.bytes).sum::<usize>();
+        for oldest in others {
+            if count <= MOST_DISPLAYED && bytes <= MOST_BYTES {
+                break;
+            }
+            self.displayed()?.remove((id.0, oldest.key.as_str()))?;
+            (count, bytes) = (count - 1, bytes - oldest.bytes);
         }
         Ok(true)
     }
 
     /// A snap-in is deleted.
     pub(super) fn forget_displayed(&mut self, id: SnapInId) -> Result<(), StoreError> {
-        for (_, key) in self.displayed_of(id)? {
-            self.displayed()?.remove((id.0, key.as_str()))?;
+        for kept in self.displayed_of(id)? {
+            self.displayed()?.remove((id.0, kept.key.as_str()))?;
         }
         Ok(())
     }
 
-    /// When each was displayed, and its key.
-    fn displayed_of(&mut self, id: SnapInId) -> Result<Vec<(u64, String)>, StoreError> {
+    fn displayed_of(&mut self, id: SnapInId) -> Result<Vec<Kept>, StoreError> {
         let end = id.0.saturating_add(1);
         let rows = self.displayed()?.range((id.0, "")..(end, ""))?;
         rows.map(|row| {
             let (key, value) = row?;
-            let (record, _) = decode_with_tail::<DisplayedRecord>(value.value())?;
-            Ok((record.displayed_ms, key.value().1.to_owned()))
+            let (record, body) = decode_with_tail::<DisplayedRecord>(value.value())?;
+            let (key, bytes) = (key.value().1.to_owned(), body.len());
+            Ok(Kept { displayed_ms: record.displayed_ms, key, bytes })
         })
         .collect()
     }
@@ -142,6 +156,15 @@ mod tests {
         {
             assert_eq!(body(&store, id, &at(n)).is_some(), is_there, "{n}");
         }
+        // Large ones make room for themselves.
+        let record = DisplayedRecord { run: None, displayed_ms: 2_000 };
+        let large = vec![b'1'; MOST_BYTES - 100];
+        let kept = store.write(move |it| it.keep_displayed(id, &at(700), &record, &large));
+        assert!(kept.await.expect("written"));
+        assert!(body(&store, id, &at(700)).is_some() && body(&store, id, &at(3)).is_none());
+        let last = at(MOST_DISPLAYED + 1);
+        assert!(body(&store, id, &last).is_some(), "of the small ones the last have room");
+
         // One that is older than all others is kept too: it is what is displayed now.
         assert!(keep(&store, id, at(500), 0).await);
         assert!(body(&store, id, &at(500)).is_some());

@@ -207,6 +207,22 @@ impl ReadTables {
         get(&self.table(schema::VERSIONS)?, id.0)
     }
 
+    /// The version of a package that has this content.
+    pub fn version_with_content(
+        &self,
+        package: PackageId,
+        content_hash: &str,
+    ) -> Result<Option<VersionId>, StoreError> {
+        for row in self.table(schema::VERSIONS)?.iter()? {
+            let (id, value) = row?;
+            let record: VersionRecord = decode(value.value())?;
+            if record.package == package && record.content_hash == content_hash {
+                return Ok(Some(VersionId(id.value())));
+            }
+        }
+        Ok(None)
+    }
+
     /// The blobs of files that versions have, hex.
     pub fn files_of_versions(&self) -> Result<HashSet<String>, StoreError> {
         let mut found = HashSet::new();

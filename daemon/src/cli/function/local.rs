@@ -185,9 +185,9 @@ impl Local {
         };
         let Some(remote) = &self.remote else { return refused(OFFLINE) };
         let (url, timeout) = (url.clone(), self.timeout);
-        let (run, trigger) = (RunId(1), &RunTrigger::Call);
-        match remote.call(RemoteCall { url, run, trigger, payload, event, timeout, secrets }).await
-        {
+        let (run, call, trigger) = (RunId(1), 0, &RunTrigger::Call);
+        let call = RemoteCall { url, run, call, trigger, payload, event, timeout, secrets };
+        match remote.call(call).await {
             Ok(report) => report,
             Err(AttemptOutcome::Postponed { reason } | AttemptOutcome::Interrupted { reason }) => {
                 refused(&reason)

@@ -132,8 +132,8 @@ impl Keyrings {
         }
     }
 
-    /// Renews the access tokens among `bindings` that were given before `since_ms`, whether or not
-    /// they are due: a function has found that one is of no use. What the snap-in can do without may
+    /// Renews the access tokens among `bindings` that an attempt which began at `since_ms` was called
+    /// with, whether or not they are due: a function has found that one is of no use. What the snap-in can do without may
     /// fail; the rest is an error, because the function would only find the same again.
     pub async fn renew_older(
         &self,
@@ -147,7 +147,7 @@ impl Keyrings {
             // Somebody else may have renewed it since: of many runs that failed, one has to.
             let is_old = record.refreshable
                 && record.state == KeyringState::Ready
-                && record.changed_ms <= since_ms;
+                && record.changed_ms < since_ms;
             if !is_old || self.standing(&record)? == Standing::Kept {
                 continue;
             }

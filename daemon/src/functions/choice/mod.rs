@@ -75,6 +75,8 @@ pub struct Wrong {
 const RUNTIME: &str = "runtime";
 const ENTRY_POINT: &str = "entry_point";
 const NAME: &str = "name";
+const MAX_RETRIES: &str = "config.runtime.max_retries";
+const SYNCHRONIZATION: &str = "supports_synchronization";
 const AS_WRITTEN: &str = "the manifest says so";
 
 const INSTALL_NODE: &str = "install Node.js on the daemon's host (18 or later, such as `apt install \
@@ -87,7 +89,7 @@ pub fn choose(function: &Function, facts: &Facts) -> Result<Choice, Wrong> {
         Runtime::Quickjs => quickjs(function, facts),
         Runtime::Node => node(function, facts),
         Runtime::Process => process(function, facts),
-        Runtime::Remote if facts.has_testing_url => Ok(chosen(Runtime::Remote, AS_WRITTEN, None)),
+        Runtime::Remote if facts.has_testing_url => Ok(remote(function, AS_WRITTEN, Vec::new())),
         Runtime::Remote => {
             let message = format!(
                 "{} asks for remote, but there is no testing URL that its events could be posted to: \
@@ -104,7 +106,7 @@ fn automatic(function: &Function, facts: &Facts) -> Result<Choice, Wrong> {
     let mut warnings = Vec::new();
     if !facts.has_files {
         if facts.has_testing_url {
-            return Ok(chosen(Runtime::Remote, "there is a testing URL and no archive", None));
+            return Ok(remote(function, "there is a testing URL and no archive", warnings));
         }
         needs_files(function, facts, NAME)?;
     }
@@ -133,7 +135,7 @@ fn automatic(function: &Function, facts: &Facts) -> Result<Choice, Wrong> {
     }
     if !facts.has_code && facts.has_testing_url {
         let why = "there is a testing URL, and no JavaScript or TypeScript in the archive";
-        return Ok(Choice { warnings, ..chosen(Runtime::Remote, why, None) });
+        return Ok(remote(function, why, warnings));
     }
     let Some(lack) = facts.lack(&function.name) else {
         let why = "the embedded engine has everything that its code imports";
@@ -166,6 +168,26 @@ fn automatic(function: &Function, facts: &Facts) -> Result<Choice, Wrong> {
             Ok(Choice { warnings, ..chosen(Runtime::Quickjs, &why, None) })
         }
     }
+}
+
+/// Automations end when their events are handed over: what they ask for beyond that is not done.
+fn remote(function: &Function, why: &str, mut warnings: Vec<Wrong>) -> Choice {
+    let retries = function.retry.max_retries.is_some_and(|it| it > 0);
+    for (is_asked, key, what) in [
+        (retries, MAX_RETRIES, "`max_retries`"),
+        (function.supports_synchronization, SYNCHRONIZATION, "`supports_synchronization`"),
+    ] {
+        if !is_asked {
+            continue;
+        }
+        let message = format!(
+            "{} runs at the testing URL: events of automations are handed over to the server and have \
+             succeeded then, so {what} has no effect for them; the server has to see to it",
+            named(function)
+        );
+        warnings.push(wrong(key, message));
+    }
+    Choice { warnings, ..chosen(Runtime::Remote, why, None) }
 }
 
 fn quickjs(function: &Function, facts: &Facts) -> Result<Choice, Wrong> {

@@ -172,3 +172,20 @@ fn what_is_questionable_is_said() {
     assert_eq!(found[0].key, "entry_point");
     assert!(warnings(function(Runtime::Auto, None), &facts(&[PLAIN])).is_empty());
 }
+
+#[test]
+fn what_has_no_effect_at_a_testing_url_is_said() {
+    let url = with_url(Facts::default());
+    let mut asks = function(Runtime::Remote, None);
+    let choice = choose(&asks, &url).expect("chosen");
+    assert_eq!(choice.warnings, []);
+    asks.retry.max_retries = Some(3);
+    asks.supports_synchronization = true;
+    for runtime in [Runtime::Remote, Runtime::Auto] {
+        let choice = choose(&Function { runtime, ..asks.clone() }, &url).expect("chosen");
+        assert_eq!(choice.chosen.runtime, Runtime::Remote);
+        let keys: Vec<_> = choice.warnings.iter().map(|it| it.key).collect();
+        assert_eq!(keys, ["config.runtime.max_retries", "supports_synchronization"]);
+        assert!(choice.warnings.iter().all(|it| it.message.contains("has no effect")));
+    }
+}

@@ -4,7 +4,11 @@
 //! A process serves one snap-in for its life, so giving a place to another snap-in costs the start
 //! of a process; hence a snap-in keeps a process for a while ([`SLICE`]) even when others wait.
 //!
-//! Invariant: somebody waits only while every place is taken and none is idle.
+//! One place is kept from each snap-in, so that none can keep all others waiting with runs that take
+//! long.
+//!
+//! Invariant: a snap-in waits only while every place is taken and none is idle, or while it has all
+//! the places that it may have; in either case a place is given back that it can take.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -138,15 +142,18 @@ impl<P: Occupant> Places<P> {
         let own = self
             .position(|it| asked.is_served_by(it) && it.version() == Some(asked.version))
             .or_else(|| self.position(|it| asked.is_served_by(it)));
+        let own = own.filter(|_| self.has_share(snap_in));
         if let Some(idle) = own.and_then(|it| self.idle.remove(it)) {
             return self.granted(snap_in, now, Grant::Use(idle.process));
         }
-        if self.used < self.most {
-            self.used += 1;
-            return self.granted(snap_in, now, Grant::Start { evicted: None });
-        }
-        if let Some(idle) = self.idle.pop_front() {
-            return self.granted(snap_in, now, Grant::Start { evicted: Some(idle.process) });
+        if self.has_share(snap_in) {
+            if self.used < self.most {
+                self.used += 1;
+                return self.granted(snap_in, now, Grant::Start { evicted: None });
+            }
+            if let Some(idle) = self.idle.pop_front() {
+                return self.granted(snap_in, now, Grant::Start { evicted: Some(idle.process) });
+            }
         }
         if self.waiting_count >= self.most_waiting {
             return (0, Answer::Full);
@@ -159,6 +166,14 @@ impl<P: Occupant> Places<P> {
         line.push_back((asked, sender));
         self.waiting_count += 1;
         (0, Answer::Wait(receiver))
+    }
+
+    /// Whether a snap-in may have one more place.
+    fn has_share(&self, snap_in: SnapInId) -> bool {
+        let taken = self.busy.values().filter(|it| it.snap_in == snap_in).count();
+        // Of two or fewer places nothing can be kept without halving what a snap-in can do.
+        let most = if self.most > 2 { self.most - 1 } else { self.most };
+        taken < most
     }
 
     fn position(&self, fits: impl Fn(&P) -> bool) -> Option<usize> {
@@ -225,9 +240,13 @@ impl<P: Occupant> Places<P> {
     }
 
     fn next_turn(&mut self) -> Option<Waiter<P>> {
-        while let Some(snap_in) = self.turns.front().copied() {
+        // Each once at most; who has all that it may have is passed over.
+        for _ in 0..self.turns.len() {
+            let snap_in = self.turns.front().copied()?;
             self.turns.rotate_left(1);
-            if let Some(waiter) = self.next_of(snap_in) {
+            if self.has_share(snap_in)
+                && let Some(waiter) = self.next_of(snap_in)
+            {
                 return Some(waiter);
             }
         }
@@ -355,6 +374,24 @@ mod tests {
         give(&mut places, served.ticket, Some(Fake(A, None)), now + SLICE * 3);
         assert!(second.try_recv().is_ok() || other.try_recv().is_ok());
         assert_eq!(places.counts(), (1, 0, 0));
+    }
+
+    #[test]
+    fn one_snap_in_cannot_keep_the_others_waiting() {
+        let now = Instant::now();
+        let mut places = Places::new(3, 10);
+        let (first, _) = start(&mut places, A, now);
+        let (_, _) = start(&mut places, A, now);
+        let mut waits = wait(&mut places, A, now);
+        let (other, _) = start(&mut places, B, now);
+        // The place of another is not for it, and stays there for whoever comes.
+        give(&mut places, other, Some(Fake(B, Some(V))), now);
+        assert!(waits.try_recv().is_err());
+        assert!(matches!(places.ask(asked(B), now).1, Answer::Granted(Grant::Use(Fake(B, _)))));
+        // Its own is.
+        give(&mut places, first, Some(Fake(A, Some(V))), now + SLICE * 2);
+        assert!(matches!(waits.try_recv().expect("its turn").grant, Grant::Use(Fake(A, _))));
+        assert_eq!(places.counts(), (3, 0, 0));
     }
 
     #[test]

@@ -21,13 +21,23 @@ struct Wire {
 /// Whether any answer of this status says that the server is not up: what stands before it (a tunnel, a
 /// proxy) answers in its place.
 pub(super) fn is_down(status: u16) -> bool {
-    matches!(status, 502..=504)
+    matches!(status, 502 | 503)
+}
+
+/// 504: what stands before the server has waited for it in vain. The server is up and may have done it.
+fn did_not_answer_in_time(status: u16) -> Option<Outcome> {
+    let reason = "what stands before the server of the testing URL answered 504: the server took longer \
+                  than that waits";
+    (status == 504).then(|| Outcome::Interrupted { reason: reason.to_owned() })
 }
 
 /// What the answer of a server that was asked to run a function means; nothing when it is not up.
 pub fn read_answer(status: u16, body: &[u8]) -> Option<Outcome> {
     if is_down(status) {
         return None;
+    }
+    if let Some(outcome) = did_not_answer_in_time(status) {
+        return Some(outcome);
     }
     if !(200..300).contains(&status) {
         return Some(Outcome::Failed(no_success(Exchange::Sync, status, body)));
@@ -52,12 +62,15 @@ pub fn read_answer(status: u16, body: &[u8]) -> Option<Outcome> {
 }
 
 /// Whether a server has taken an event; nothing when it is not up.
-pub fn handed_over(status: u16, body: &[u8]) -> Option<Result<(), Failure>> {
+pub fn handed_over(status: u16, body: &[u8]) -> Option<Result<(), Outcome>> {
     if is_down(status) {
         return None;
     }
-    let taken = (200..300).contains(&status);
-    Some(if taken { Ok(()) } else { Err(no_success(Exchange::Async, status, body)) })
+    if (200..300).contains(&status) {
+        return Some(Ok(()));
+    }
+    let failed = || Outcome::Failed(no_success(Exchange::Async, status, body));
+    Some(Err(did_not_answer_in_time(status).unwrap_or_else(failed)))
 }
 
 fn null() -> Box<RawValue> {
@@ -268,8 +281,15 @@ mod tests {
     fn a_server_that_is_not_up_has_no_answer() {
         assert!(read_answer(502, b"tunnel").is_none());
         assert!(handed_over(503, b"").is_none());
-        assert_eq!(handed_over(204, b""), Some(Ok(())));
+        assert!(matches!(handed_over(204, b""), Some(Ok(()))));
         assert!(handed_over(200, b"anything").is_some_and(|it| it.is_ok()));
         assert!(handed_over(500, b"").is_some_and(|it| it.is_err()));
+    }
+
+    #[test]
+    fn a_server_that_is_slow_may_have_done_it() {
+        let interrupted = |it: Option<Outcome>| matches!(it, Some(Outcome::Interrupted { .. }));
+        assert!(interrupted(read_answer(504, b"<html>")));
+        assert!(interrupted(handed_over(504, b"").and_then(Result::err)));
     }
 }
