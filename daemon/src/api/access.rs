@@ -77,7 +77,7 @@ fn by_token(api: &Api, token: &str) -> Result<Known, ApiError> {
             .map_err(|error| ApiError::new(Code::ChainTooLong, error.to_string()))?;
         let (id, snap_in) = (claims.service_account, claims.snap_in);
         let principal = match claims.actor {
-            Some(actor) => Principal::Actor { actor, snap_in },
+            Some(actor) => Principal::Actor { actor, id, snap_in },
             None => Principal::ServiceAccount { id, snap_in },
         };
         return Ok((principal, cause, claims.hook_call));

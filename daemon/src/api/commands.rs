@@ -22,6 +22,8 @@ use crate::model::run::RunTrigger;
 use crate::operations::Calling;
 use crate::store::SnapInRecord;
 
+/// What stands in ids of commands behind that of the snap-in.
+const IN_IDS: &str = "/commands/";
 /// What surfaces are called in payloads: `display:discussions`.
 const SURFACE_PREFIX: &str = "display:";
 /// Where a command is given when neither caller nor manifest says.
@@ -119,7 +121,7 @@ struct Offered {
 impl Offered {
     fn id(&self) -> String {
         let manifest::Command { namespace, name, .. } = &self.command;
-        format!("{}/commands/{namespace}/{name}", self.snap_in)
+        format!("{}{IN_IDS}{namespace}/{name}", self.snap_in)
     }
 
     fn is_active(&self) -> bool {
@@ -150,17 +152,18 @@ impl Offered {
     }
 }
 
-/// All that the caller may know of, in the order of their names.
+/// All that the caller may know of and that are wanted, in the order of their names.
 fn offered(
     api: &Api,
     caller: &Caller,
     snap_in: Option<&str>,
     scope: Option<&str>,
+    is_wanted: impl Fn(&manifest::Command) -> bool,
 ) -> Result<Vec<Offered>, ApiError> {
     let mut offered = Vec::new();
     for (id, record) in extent::living(api, caller, snap_in, scope)? {
         let Some(version) = api.services.contexts.version(record.version)? else { continue };
-        for command in &version.manifest.commands {
+        for command in version.manifest.commands.iter().filter(|it| is_wanted(it)) {
             let (record, command) = (record.clone(), command.clone());
             offered.push(Offered { snap_in: id, record, command });
         }
@@ -178,10 +181,11 @@ pub(super) async fn list(
     list: List,
 ) -> Result<ManyCommands, ApiError> {
     let page = list.paging.oldest_first()?;
-    let mut all = offered(&api, &caller, list.snap_in.as_deref(), list.scope.as_deref())?;
-    all.retain(|it| {
-        it.is_active() && list.namespace.as_ref().is_none_or(|name| it.command.namespace == *name)
-    });
+    let is_wanted =
+        |it: &manifest::Command| list.namespace.as_ref().is_none_or(|name| it.namespace == *name);
+    let (snap_in, scope) = (list.snap_in.as_deref(), list.scope.as_deref());
+    let mut all = offered(&api, &caller, snap_in, scope, is_wanted)?;
+    all.retain(Offered::is_active);
     let (commands, next) = extent::page_of(all, page);
     let commands = commands.into_iter().map(Offered::shown).collect();
     Ok(ManyCommands { commands, next_cursor: cursor(next) })
@@ -192,7 +196,10 @@ pub(super) async fn get(
     caller: Caller,
     which: Which,
 ) -> Result<OneCommand, ApiError> {
-    let mut all = offered(&api, &caller, None, None)?.into_iter();
+    let is_wanted = |it: &manifest::Command| {
+        which.id.ends_with(&format!("{IN_IDS}{}/{}", it.namespace, it.name))
+    };
+    let mut all = offered(&api, &caller, None, None, is_wanted)?.into_iter();
     let found = all.find(|it| it.id() == which.id);
     let found = found.ok_or_else(|| ApiError::not_found("command", &which.id))?;
     Ok(OneCommand { command: found.shown() })
@@ -203,7 +210,14 @@ pub(super) async fn execute(
     caller: Caller,
     execute: Execute,
 ) -> Result<Called, ApiError> {
-    let all = offered(&api, &caller, execute.snap_in.as_deref(), None)?;
+    let snap_in = execute.snap_in.as_deref();
+    let is_it =
+        |it: &manifest::Command| it.namespace == execute.namespace && it.name == execute.name;
+    let mut all = offered(&api, &caller, snap_in, None, is_it)?;
+    if all.is_empty() {
+        // For the words only.
+        all = offered(&api, &caller, snap_in, None, |_| true)?;
+    }
     let offered = choose(all, &execute.namespace, &execute.name)?;
     let surface = surface_of(&offered.command, execute.surface.as_deref())?;
     let (user, record) = user_level::person_or_new(&api, &caller, None).await?;
@@ -226,6 +240,7 @@ pub(super) async fn execute(
         run: Some(run),
         source_id: id,
         actor: Some(Actor { user, name: record.name }),
+        ordered_by: Some(caller.principal.name()),
         ..Calling::new(offered.snap_in, function, trigger, payload, caller.cause)
     };
     Ok(api.operations.call(calling).await?.into())

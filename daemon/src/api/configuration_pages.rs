@@ -71,7 +71,8 @@ pub(super) async fn render(
     let version = api.services.contexts.version(record.version)?;
     let actor = actor(&api, &caller, render.user.as_deref()).await?;
     let place = render.level.place(&actor);
-    let rendering = Rendering { snap_in, place, actor, cause: caller.cause };
+    let (ordered_by, cause) = (caller.principal.name(), caller.cause);
+    let rendering = Rendering { snap_in, place, actor, ordered_by, cause };
     let outcome = Outcome::of(api.operations.render(rendering).await?);
     let handler: Option<ConfigurationHandler> = version.and_then(|it| {
         let handlers = &it.manifest.configuration_handler;

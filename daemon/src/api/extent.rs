@@ -9,6 +9,7 @@ use super::rights::{Caller, Reach};
 use super::snap_ins;
 use crate::model::id::SnapInId;
 use crate::model::scope::{Extent, ScopePrefix};
+use crate::model::snap_in::SnapInState;
 use crate::store::{PageRequest, SnapInRecord};
 
 /// The snap-ins that a list is about: of the caller's, the one he named, or those under a prefix.
@@ -56,6 +57,11 @@ pub(super) fn living(
     scope: Option<&str>,
 ) -> Result<Vec<(SnapInId, SnapInRecord)>, ApiError> {
     let extent = of_list(api, caller, snap_in, scope)?;
+    if let Extent::One(id) = extent {
+        let found = api.services.store.read(|tables| tables.snap_in(id))?;
+        let found = found.filter(|it| it.state != SnapInState::Deleted);
+        return Ok(found.map(|it| (id, it)).into_iter().collect());
+    }
     let mut living = api.services.store.read(|tables| tables.living_snap_ins())?;
     living.retain(|(id, _)| extent.has(*id));
     Ok(living)

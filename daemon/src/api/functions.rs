@@ -60,6 +60,9 @@ pub(super) fn payload_or_empty(payload: Option<Box<RawValue>>) -> Bytes {
 pub(super) async fn call(api: Arc<Api>, caller: Caller, call: Call) -> Result<Called, ApiError> {
     let (snap_in, _) = snap_ins::find(&api, &caller, &call.snap_in)?;
     let payload = payload_or_empty(call.payload);
-    let calling = Calling::new(snap_in, call.function, RunTrigger::Call, payload, caller.cause);
+    let calling = Calling {
+        ordered_by: Some(caller.principal.name()),
+        ..Calling::new(snap_in, call.function, RunTrigger::Call, payload, caller.cause)
+    };
     Ok(api.operations.call(calling).await?.into())
 }

@@ -196,6 +196,7 @@ pub(super) async fn execute(
     let payload = Bytes::from(payload.to_string());
     let timeout = operation.default_timeout_seconds.map(|it| u64::from(it.max(1)));
     let calling = Calling {
+        ordered_by: Some(caller.principal.name()),
         source_id: id_of(snap_in, &operation.slug),
         default_timeout: timeout.map(std::time::Duration::from_secs),
         ..Calling::new(snap_in, operation.function.clone(), trigger, payload, caller.cause)

@@ -91,6 +91,8 @@ pub enum Principal {
     Actor {
         /// The person.
         actor: Actor,
+        /// The identity of the snap-in.
+        id: ServiceAccountId,
         /// The snap-in that it is limited to.
         snap_in: SnapInId,
     },
@@ -182,7 +184,18 @@ impl Principal {
         match self {
             Principal::Owner { name } | Principal::Scoped { name, .. } => name.clone(),
             Principal::ServiceAccount { id, .. } => id.to_string(),
+            // It is not that person who did it.
+            Principal::Actor { actor, id, .. } => format!("{id} for {}", actor.name),
+        }
+    }
+
+    /// The name of the person that it is.
+    pub fn person(&self) -> String {
+        match self {
             Principal::Actor { actor, .. } => actor.name.clone(),
+            Principal::Owner { .. }
+            | Principal::Scoped { .. }
+            | Principal::ServiceAccount { .. } => self.name(),
         }
     }
 }

@@ -42,6 +42,9 @@ pub(super) struct Run {
     /// On whose behalf, when its event came from a source of his.
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<String>,
+    /// Who called the function and waited for it; absent for events and hooks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ordered_by: Option<String>,
     created_date: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     ended_date: Option<String>,
@@ -235,6 +238,7 @@ pub(super) fn run(id: RunId, head: RunHead, output: RunOutput) -> Run {
         sync_id: head.sync_id,
         replay_of: head.replay_of.map(|it| it.to_string()),
         user: head.user.map(|it| it.to_string()),
+        ordered_by: head.ordered_by,
         created_date: time(head.created_ms),
         ended_date: head.ended_ms.map(time),
         next_attempt_date: head.not_before_ms.map(time),
@@ -382,6 +386,7 @@ pub(super) async fn replay(
         attempts: Vec::new(),
         forgiven: 0,
         replay_of: Some(id),
+        ordered_by: None,
         ..head
     };
     let dispatcher = api.services.dispatcher.clone();

@@ -279,7 +279,8 @@ pub(super) async fn render(
     let (snap_in, snap_component) = find(&api, &caller, &render.snap_in, &render.name)?;
     let place = DisplayPlace::Component { name: render.name, object: object(render.object_id)? };
     let actor = actor(&api, &caller, render.user.as_deref()).await?;
-    let rendering = Rendering { snap_in, place, actor, cause: caller.cause };
+    let (ordered_by, cause) = (caller.principal.name(), caller.cause);
+    let rendering = Rendering { snap_in, place, actor, ordered_by, cause };
     let outcome = Outcome::of(api.operations.render(rendering).await?);
     Ok(Rendered { snap_component, outcome })
 }

@@ -156,6 +156,7 @@ pub(super) async fn execute(
         body,
         pressed,
         actor,
+        ordered_by: caller.principal.name(),
         cause: caller.cause,
     };
     let reactions = api.operations.press(pressing).await?;

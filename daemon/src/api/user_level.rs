@@ -196,7 +196,7 @@ pub(super) async fn person_or_new(
         return person(api, caller, asked);
     }
     let name = match asked {
-        None => caller.principal.name(),
+        None => caller.principal.person(),
         Some(text) if text.parse::<UserId>().is_ok() => return person(api, caller, asked),
         Some(text) => name_for(caller, text)?,
     };
@@ -215,7 +215,7 @@ pub(super) fn person(
     asked: Option<&str>,
 ) -> Result<(UserId, UserRecord), ApiError> {
     let Some(text) = asked else {
-        let name = caller.principal.name();
+        let name = caller.principal.person();
         return by_name(api, &name)?.ok_or_else(|| ApiError::not_found("user", &name));
     };
     let found = match text.parse::<UserId>() {

@@ -301,6 +301,10 @@ pub(super) async fn create(
         Uploaded::Version { creation, .. } => match creation {
             VersionCreation::Created(id) => one(&api, id, false),
             VersionCreation::Exists(id) => one(&api, id, true),
+            VersionCreation::BlobsGone => {
+                let message = "versions with the same content are being deleted; try again";
+                Err(ApiError::new(Code::Unavailable, message))
+            }
             VersionCreation::NoSuchPackage => Err(ApiError::not_found("package", &package_name)),
         },
     }

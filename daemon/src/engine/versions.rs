@@ -18,6 +18,9 @@ use crate::plugins::{OpenError, PluginHost};
 use crate::script::Program;
 use crate::store::{BlobHash, NewVersion, Store, StoreError, VersionCreation};
 
+/// How often the code of a version is stored that goes with another one in the same moment.
+const TRIES: u32 = 3;
+
 /// Something to make a version of.
 #[derive(Clone, Debug)]
 pub struct Upload {
@@ -266,7 +269,7 @@ pub async fn create(
     }
     let files = match on_disk {
         Some(files) => match complete(files, to_install.as_deref(), installer).await {
-            Ok(packed) => Some(store_blob(store, packed).await?),
+            Ok(packed) => Some(Arc::from(packed)),
             Err(message) => {
                 let file = format!("{}package.json", to_install.unwrap_or_default());
                 let problem = CodeProblem { file, line: 1, column: 1, message };
@@ -276,23 +279,32 @@ pub async fn create(
         },
         None => None,
     };
-    let code = match code {
-        Some(code) => Some(store_blob(store, code.to_bytes()).await?),
-        None => None,
-    };
+    let code = code.map(|it| Arc::from(it.to_bytes()));
+    let hash = |it: &Option<Arc<[u8]>>| it.as_deref().map(BlobHash::of);
     let new = NewVersion {
         package,
         content_hash,
         manifest_text: material.manifest,
         manifest,
-        code,
-        files,
+        code: hash(&code),
+        files: hash(&files),
         testing_url: material.testing_url.map(|it| it.as_str().to_owned()),
         runtimes,
         warnings: problems.iter().map(Problem::to_string).collect(),
         created_by: uploaded_by,
     };
-    let creation = store.write(move |tables| tables.create_version(&new)).await?;
+    let new = Arc::new(new);
+    let mut creation = VersionCreation::BlobsGone;
+    for _ in 0..TRIES {
+        for blob in [&code, &files].into_iter().flatten() {
+            store_blob(store, blob.clone()).await?;
+        }
+        let new = new.clone();
+        creation = store.write(move |tables| tables.create_version(&new)).await?;
+        if !matches!(creation, VersionCreation::BlobsGone) {
+            break;
+        }
+    }
     Ok(Uploaded::Version { creation, warnings: problems })
 }
 
@@ -309,11 +321,9 @@ async fn complete(
     packed.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
 }
 
-async fn store_blob(store: &Store, bytes: Vec<u8>) -> Result<BlobHash, StoreError> {
+async fn store_blob(store: &Store, bytes: Arc<[u8]>) -> Result<(), StoreError> {
     let hash = BlobHash::of(&bytes);
-    let bytes: Arc<[u8]> = bytes.into();
-    store.write(move |tables| tables.put_blob(hash, &bytes)).await?;
-    Ok(hash)
+    store.write(move |tables| tables.put_blob(hash, &bytes)).await
 }
 
 #[cfg(test)]

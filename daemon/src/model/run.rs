@@ -45,6 +45,10 @@ pub struct RunHead {
     /// On whose behalf it runs, when its event came from a source of his.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<UserId>,
+    /// Name of the principal that called the function and waited for it; nobody's for what events and
+    /// the lifecycle cause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordered_by: Option<String>,
 }
 
 impl RunHead {
@@ -71,6 +75,7 @@ impl RunHead {
             cause: Cause::default(),
             replay_of: None,
             user: None,
+            ordered_by: None,
         }
     }
 

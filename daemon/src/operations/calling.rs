@@ -39,6 +39,8 @@ pub struct Calling {
     pub user: Option<UserId>,
     /// Who gave the order, for commands and snap-kit actions: the function gets a token for him.
     pub actor: Option<Actor>,
+    /// Name of the principal that gave the order, for the record.
+    pub ordered_by: Option<String>,
     /// How long a function may take that does not say so itself; the setting
     /// `functions.call_timeout_seconds` when absent.
     pub default_timeout: Option<Duration>,
@@ -67,6 +69,7 @@ impl Calling {
             source_id: String::new(),
             user: None,
             actor: None,
+            ordered_by: None,
             default_timeout: None,
             configures: false,
             cause,
@@ -96,7 +99,8 @@ impl Operations {
     /// recorded, also when the caller does not wait any longer.
     pub async fn call(&self, calling: Calling) -> Result<Called, OperationError> {
         let Calling { snap_in, function, trigger, payload, user, cause, .. } = calling;
-        let Calling { run, event_type, source_id, actor, default_timeout, .. } = calling;
+        let Calling { run, event_type, source_id, actor, ordered_by, default_timeout, .. } =
+            calling;
         let present = self.look(snap_in)?;
         if payload.len() > MOST_PAYLOAD_BYTES {
             return Err(OperationError::PayloadTooLarge(payload.len()));
@@ -116,8 +120,12 @@ impl Operations {
         let run = run.unwrap_or_else(|| self.invoker.new_run());
         let now_ms = self.services.clock.now_ms();
         let version = present.record.version;
-        let head =
-            RunHead { cause, user, ..RunHead::new(snap_in, version, function, trigger, now_ms) };
+        let head = RunHead {
+            cause,
+            user,
+            ordered_by,
+            ..RunHead::new(snap_in, version, function, trigger, now_ms)
+        };
         let call =
             Call { actor, default_timeout, ..Call::new(run, head, payload, event_type, source_id) };
         let carried = carry_out(self.services.clone(), self.invoker.clone(), call);

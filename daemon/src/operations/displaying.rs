@@ -27,6 +27,8 @@ pub struct Rendering {
     pub place: DisplayPlace,
     /// Who looks.
     pub actor: Actor,
+    /// Name of the principal that asked for it.
+    pub ordered_by: String,
     /// What led to it.
     pub cause: Cause,
 }
@@ -48,6 +50,8 @@ pub struct Pressing {
     pub pressed: Vec<Pressed>,
     /// Who did it.
     pub actor: Actor,
+    /// Name of the principal that said so.
+    pub ordered_by: String,
     /// What led to it.
     pub cause: Cause,
 }
@@ -130,7 +134,7 @@ impl Operations {
 
     /// Draws a component or a page anew.
     pub async fn render(&self, rendering: Rendering) -> Result<Drawn, OperationError> {
-        let Rendering { snap_in, place, actor, cause } = rendering;
+        let Rendering { snap_in, place, actor, ordered_by, cause } = rendering;
         let present = self.look(snap_in)?;
         let manifest = &present.version.manifest;
         let (function, handler, trigger, source_id, user) = match &place {
@@ -173,6 +177,7 @@ impl Operations {
             run: Some(run),
             source_id,
             user,
+            ordered_by: Some(ordered_by),
             configures,
             ..Calling::new(snap_in, function.clone(), trigger, payload, cause)
         };
@@ -183,8 +188,8 @@ impl Operations {
     /// Does what somebody did, one after the other. What follows one that failed is not done: he did
     /// it in that order, on the strength of what went before, and can do it again.
     pub async fn press(&self, pressing: Pressing) -> Result<Vec<Reaction>, OperationError> {
-        let Pressing { snap_in, action, place, context, mut body, pressed, actor, cause } =
-            pressing;
+        let Pressing { snap_in, action, place, context, pressed, .. } = pressing;
+        let Pressing { mut body, actor, ordered_by, cause, .. } = pressing;
         let mut reactions = Vec::with_capacity(pressed.len());
         let mut goes_on = true;
         for (index, pressed) in pressed.into_iter().enumerate() {
@@ -197,7 +202,7 @@ impl Operations {
                 &context,
                 body.as_ref(),
                 pressed,
-                &actor,
+                (&actor, &ordered_by),
                 cause,
             );
             match asked.await {
@@ -226,7 +231,7 @@ impl Operations {
         context: &Map<String, Value>,
         body: Option<&Body>,
         pressed: Pressed,
-        actor: &Actor,
+        (actor, ordered_by): (&Actor, &str),
         cause: Cause,
     ) -> Result<Drawn, OperationError> {
         let present = self.look(snap_in)?;
@@ -276,6 +281,7 @@ impl Operations {
             source_id: action_id(snap_in, action),
             user,
             actor: Some(actor.clone()),
+            ordered_by: Some(ordered_by.to_owned()),
             configures: is_page(place),
             ..Calling::new(snap_in, found.function.clone(), trigger, payload, cause)
         };

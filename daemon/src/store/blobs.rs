@@ -1,7 +1,8 @@
 //! Blobs: files and prepared code of versions, as hashed rows of at most 256 KiB.
 //!
 //! Invariant: a blob's chunks are written before its row in `blobs`, and that before any row that
-//! refers to it. What nobody refers to is swept at start.
+//! refers to it. What a deleted version alone referred to goes with it; whatever else nobody refers to
+//! is swept at start. A version is stored only while its blobs are there.
 
 use std::collections::HashSet;
 
@@ -55,6 +56,25 @@ impl WriteTables<'_> {
         }
         self.blobs()?.insert(&hash.0, bytes.len() as u64)?;
         Ok(())
+    }
+
+    /// Removes a blob, unless a version refers to it.
+    pub(super) fn drop_blob(&mut self, hash: &str) -> Result<(), StoreError> {
+        for row in self.versions()?.iter()? {
+            let version: VersionRecord = super::record::decode(row?.1.value())?;
+            if version.code.iter().chain(&version.files).any(|it| it == hash) {
+                return Ok(());
+            }
+        }
+        let hash = BlobHash::parse(hash)?.0;
+        self.blobs()?.remove(&hash)?;
+        self.blob_chunks()?.retain_in((&hash, 0)..=(&hash, u32::MAX), |_, _| false)?;
+        Ok(())
+    }
+
+    /// Whether there is such a blob.
+    pub(super) fn has_blob(&mut self, hash: BlobHash) -> Result<bool, StoreError> {
+        Ok(self.blobs()?.get(&hash.0)?.is_some())
     }
 
     /// Removes every blob that no version refers to; answers how many.

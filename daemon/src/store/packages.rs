@@ -48,6 +48,8 @@ pub enum VersionCreation {
     Exists(VersionId),
     /// There is no such package.
     NoSuchPackage,
+    /// A version that had the same code or files was deleted meanwhile, and they went with it.
+    BlobsGone,
 }
 
 /// How deleting a package or version went.
@@ -94,6 +96,11 @@ impl WriteTables<'_> {
                 return Ok(VersionCreation::Exists(VersionId(id.value())));
             }
             number = number.max(other.number);
+        }
+        for blob in [new.code, new.files].into_iter().flatten() {
+            if !self.has_blob(blob)? {
+                return Ok(VersionCreation::BlobsGone);
+            }
         }
         let record = VersionRecord {
             package: new.package,
@@ -163,8 +170,8 @@ impl WriteTables<'_> {
         Ok(None)
     }
 
-    /// Removes a version that no snap-in is of, and no run that is still to be done. Its code is
-    /// swept at the next start.
+    /// Removes a version that no snap-in is of, and no run that is still to be done. Its code
+    /// and files go with it.
     pub fn delete_version(&mut self, id: VersionId) -> Result<PackageDeletion, StoreError> {
         for row in self.snap_ins()?.iter()? {
             let (snap_in, value) = row?;
@@ -176,8 +183,15 @@ impl WriteTables<'_> {
         if let Some(snap_in) = self.run_that_needs(id)? {
             return Ok(PackageDeletion::InUse(snap_in));
         }
-        let removed = self.versions()?.remove(id.0)?.is_some();
-        Ok(if removed { PackageDeletion::Deleted } else { PackageDeletion::NoSuchThing })
+        let removed = self.versions()?.remove(id.0)?;
+        let removed = removed.map(|it| decode::<VersionRecord>(it.value())).transpose()?;
+        let Some(VersionRecord { code, files, .. }) = removed else {
+            return Ok(PackageDeletion::NoSuchThing);
+        };
+        for blob in code.iter().chain(&files) {
+            self.drop_blob(blob)?;
+        }
+        Ok(PackageDeletion::Deleted)
     }
 }
 

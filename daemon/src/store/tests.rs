@@ -383,6 +383,57 @@ async fn blobs_are_whole_or_not_there_and_orphans_are_swept() {
 }
 
 #[tokio::test]
+async fn blobs_go_with_the_last_version_that_has_them() {
+    let fixture = fixture().await;
+    let record = PackageRecord {
+        slug: "blobs".to_owned(),
+        description: String::new(),
+        created_ms: NOW,
+        created_by: "me".to_owned(),
+    };
+    let package = fixture.store.write(move |it| it.create_package(&record)).await;
+    let package = package.expect("written").expect("new");
+    let (code, files) = (BlobHash::of(b"code"), BlobHash::of(b"files"));
+    let make = async |content: &str| {
+        let new = NewVersion {
+            package,
+            content_hash: content.to_owned(),
+            manifest_text: String::new(),
+            manifest: Manifest::default(),
+            code: Some(code),
+            files: Some(files),
+            testing_url: None,
+            runtimes: std::collections::BTreeMap::new(),
+            warnings: Vec::new(),
+            created_by: "me".to_owned(),
+        };
+        fixture.store.write(move |it| it.create_version(&new)).await.expect("written")
+    };
+    let put = async |hash, bytes: &'static [u8]| {
+        fixture.store.write(move |it| it.put_blob(hash, bytes)).await.expect("written");
+    };
+    put(code, b"code").await;
+    assert!(matches!(make("1").await, VersionCreation::BlobsGone), "only with all it refers to");
+    put(files, b"files").await;
+    let VersionCreation::Created(one) = make("1").await else { panic!("not created") };
+    let VersionCreation::Created(two) = make("2").await else { panic!("not created") };
+    let delete = async |id| {
+        let gone = fixture.store.write(move |it| it.delete_version(id)).await.expect("written");
+        assert_eq!(gone, PackageDeletion::Deleted);
+    };
+    let are_there = || {
+        [code, files]
+            .map(|it| fixture.store.read(|tables| tables.blob(it)).expect("read").is_some())
+    };
+    delete(one).await;
+    assert_eq!(are_there(), [true, true], "the other one has them");
+    delete(two).await;
+    assert_eq!(are_there(), [false, false]);
+    // An upload that found them there before has to bring them again.
+    assert!(matches!(make("3").await, VersionCreation::BlobsGone));
+}
+
+#[tokio::test]
 async fn ids_go_on_growing_after_a_restart_with_a_clock_set_back() {
     let fixture = fixture().await;
     let first = fixture.accept_one("1").await.id;
