@@ -328,7 +328,6 @@ async fn store_blob(store: &Store, bytes: Arc<[u8]>) -> Result<(), StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use futures_util::FutureExt;
