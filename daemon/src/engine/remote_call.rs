@@ -184,10 +184,9 @@ impl RemoteServers {
         };
         let (began, target) = (Instant::now(), request.url.clone());
         let destination = call.url.destination();
-        let rules = EgressRules {
-            internal: vec![destination.clone()],
-            ..EgressRules::only(vec![destination])
-        };
+        // A developer's own host is meant; whatever else is refused to all stays refused.
+        let internal = if call.url.is_this_host() { vec![destination.clone()] } else { Vec::new() };
+        let rules = EgressRules { internal, ..EgressRules::only(vec![destination]) };
         let failed = |kind, message: String| Ok(Err(Outcome::Failed(Failure::new(kind, message))));
         let answer = self.egress.send_up_to(request, &rules, MOST_BYTES).await;
         let duration_ms = u64::try_from(began.elapsed().as_millis()).ok();

@@ -141,11 +141,42 @@ pub(crate) fn in_place<T: Send + 'static>(
     fetch: OneHost,
     test: impl AsyncFnOnce(Host) -> T + Send + 'static,
 ) -> T {
-    let denied = match place {
+    on_thread(None, denied_in(place), options(), fetch, test)
+}
+
+fn denied_in(place: Place) -> Vec<i64> {
+    match place {
         Place::Private => Vec::new(),
         Place::Shared => vec![libc::SYS_unshare],
-    };
-    without_calls(denied, options(), fetch, test)
+    }
+}
+
+/// A user without a name or power, as the daemon's is.
+pub(crate) const ANOTHER_USER: u32 = 12345;
+
+/// The same for a daemon of a user who is neither root nor nobody. Who runs the tests, unless that is
+/// root.
+pub(crate) fn in_place_as_another<T: Send + 'static>(
+    place: Place,
+    test: impl AsyncFnOnce(Host) -> T + Send + 'static,
+) -> T {
+    let user = rustix::process::geteuid().is_root().then_some(ANOTHER_USER);
+    on_thread(user, denied_in(place), options(), OneHost(None), test)
+}
+
+/// Hands a file or folder to the user of [`in_place_as_another`].
+pub(crate) fn hand_over(path: &std::path::Path) {
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(path, Some(ANOTHER_USER), Some(ANOTHER_USER)).expect("an owner");
+    }
+}
+
+/// Makes only this thread, and the processes that it starts, another user's.
+fn become_user(user: u32) {
+    for call in [libc::SYS_setresgid, libc::SYS_setresuid] {
+        // SAFETY: plain numbers; the calls themselves bind one thread.
+        assert_eq!(unsafe { libc::syscall(call, user, user, user) }, 0, "becoming another user");
+    }
 }
 
 /// Runs a test with a pool whose runners get EPERM for some system calls.
@@ -155,7 +186,22 @@ pub(crate) fn without_calls<T: Send + 'static>(
     fetch: OneHost,
     test: impl AsyncFnOnce(Host) -> T + Send + 'static,
 ) -> T {
+    on_thread(None, denied, options, fetch, test)
+}
+
+fn on_thread<T: Send + 'static>(
+    user: Option<u32>,
+    denied: Vec<i64>,
+    options: PoolOptions,
+    fetch: OneHost,
+    test: impl AsyncFnOnce(Host) -> T + Send + 'static,
+) -> T {
     let thread = std::thread::spawn(move || {
+        // First: the filter binds whoever has no power over others only without new privileges.
+        if let Some(user) = user {
+            rustix::thread::set_no_new_privs(true).expect("it can be given up");
+            become_user(user);
+        }
         if !denied.is_empty() {
             deny(&denied);
         }

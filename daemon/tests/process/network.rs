@@ -76,20 +76,43 @@ fn large_bodies_pass_both_ways() {
     });
 }
 
-/// A connection that is open at the end of a run does not live on.
+/// A connection that is open at the end of a run does not live on, although a process that the run
+/// left behind would hold it.
 #[test]
 fn connections_end_with_their_run() {
-    let (address, _heads) = serve("x");
-    let package = package(&[(
-        "run",
-        "#!/bin/sh\n(exec 3<>/dev/tcp/x) 2>/dev/null\nport=${http_proxy##*:}\n\
-         python3 -c \"import socket,time; s = socket.create_connection(('127.0.0.1', $port)); \
-         s.send(b'CONNECT allowed.test:1 HTTP/1.1\\r\\n\\r\\n'); s.recv(10); time.sleep(100)\" &\n\
-         sleep 0.3\necho 1\n",
-    )]);
+    use std::io::Read;
+    const RUNS: usize = 3;
+    let server = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = server.local_addr().expect("bound");
+    let (sender, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for _ in 0..RUNS {
+            let (mut stream, _) = server.accept().expect("a connection");
+            stream.set_read_timeout(Some(std::time::Duration::from_secs(20))).expect("a limit");
+            sender.send(stream.read(&mut [0]).map_err(|it| it.kind())).expect("it is waited for");
+        }
+    });
+    let script = "#!/usr/bin/python3\nimport os, socket, time\n\
+                  port = int(os.environ['http_proxy'].rsplit(':', 1)[1])\n\
+                  s = socket.create_connection(('127.0.0.1', port))\n\
+                  s.send(b'CONNECT allowed.test:1 HTTP/1.1\\r\\n\\r\\n')\n\
+                  print(s.recv(1000).split()[1].decode(), flush=True)\n\
+                  if os.fork() == 0:\n    os.setsid()\n    time.sleep(100)\n";
+    let package = package(&[("run", script)]);
     in_place(Place::Private, OneHost(Some(address)), async move |host| {
-        for _ in 0..3 {
-            assert_eq!(result(&host.run(&package, "run").await), "1");
+        for _ in 0..RUNS {
+            assert_eq!(result(&host.run(&package, "run").await), "200");
+            // The pool closes it on this thread, so that this thread must not wait for it.
+            let end = loop {
+                match ended.try_recv() {
+                    Ok(end) => break end,
+                    Err(_) => tokio::time::sleep(std::time::Duration::from_millis(5)).await,
+                }
+            };
+            assert!(
+                matches!(end, Ok(0) | Err(std::io::ErrorKind::ConnectionReset)),
+                "the connection went on: {end:?}"
+            );
         }
     });
 }

@@ -4,6 +4,7 @@
 //! A result is stored, shown with its run and answered to whoever called, none of which is what a
 //! keyring is for; a function that has to hand a secret on makes a request with it.
 
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use serde_json::value::RawValue;
@@ -13,6 +14,8 @@ use super::secret_forms::{SHORTEST, SecretForms};
 use crate::functions::outcome::{Failure, Outcome, RunReport};
 
 const MASK: &str = "[secret]";
+/// What the tokens begin with that functions get.
+const TOKEN_PREFIX: &str = "mst_";
 /// What is larger is searched on a thread where nothing waits for it, bytes.
 const LARGE: usize = 64 * 1024;
 
@@ -64,7 +67,7 @@ impl<'a> Redactor<'a> {
         if text.len() < SHORTEST {
             return None;
         }
-        let found = self.forms().find(text);
+        let found = self.places(text);
         if found.is_empty() {
             return None;
         }
@@ -77,6 +80,24 @@ impl<'a> Redactor<'a> {
         }
         masked.push_str(text.get(after..).unwrap_or_default());
         Some(masked)
+    }
+
+    /// Where secrets of the run are, and tokens of any run: a warm process may have kept one.
+    fn places(&self, text: &str) -> Vec<Range<usize>> {
+        let mut found = self.forms().find(text);
+        let tokens = tokens(text);
+        if !tokens.is_empty() {
+            found.extend(tokens);
+            found.sort_by_key(|it| it.start);
+            found.dedup_by(|later, earlier| {
+                let overlaps = later.start <= earlier.end;
+                if overlaps {
+                    earlier.end = earlier.end.max(later.end);
+                }
+                overlaps
+            });
+        }
+        found
     }
 
     /// As [`Redactor::outcome`]; a large one does not keep other runs waiting.
@@ -110,7 +131,7 @@ impl<'a> Redactor<'a> {
     /// Masks secrets in the texts and numbers of a document, which stays one.
     fn json(&self, document: Box<RawValue>) -> Box<RawValue> {
         let text = document.get();
-        if text.len() < SHORTEST || self.forms().find(text).is_empty() {
+        if text.len() < SHORTEST || self.places(text).is_empty() {
             return document;
         }
         // It was JSON and still is; and if not, then rather nothing than a secret.
@@ -152,6 +173,25 @@ impl<'a> Redactor<'a> {
     }
 }
 
+/// Where a text holds what looks like a token that this daemon has signed.
+fn tokens(text: &str) -> Vec<Range<usize>> {
+    // Much shorter than any is.
+    const SHORTEST_TOKEN: usize = 64;
+    let in_token = |it: char| it.is_ascii_alphanumeric() || "_-.".contains(it);
+    let mut found: Vec<Range<usize>> = Vec::new();
+    for (start, _) in text.match_indices(TOKEN_PREFIX) {
+        if found.last().is_some_and(|it| start < it.end) {
+            continue;
+        }
+        let rest = text.get(start..).unwrap_or_default();
+        let length = rest.find(|it| !in_token(it)).unwrap_or(rest.len());
+        if length >= SHORTEST_TOKEN {
+            found.push(start..start + length);
+        }
+    }
+    found
+}
+
 fn size(outcome: &Outcome) -> usize {
     match outcome {
         Outcome::Succeeded { result } => result.get().len(),
@@ -187,6 +227,13 @@ mod tests {
 
     fn shared(secrets: &[&str]) -> SecretTexts {
         secrets.iter().map(|it| Zeroizing::new((*it).to_owned())).collect()
+    }
+
+    #[test]
+    fn tokens_of_other_runs_are_masked_too() {
+        let token = format!("mst_{}.{}", "eyJ".repeat(60), "Ab-_".repeat(10));
+        let masked = masked(&[], &format!(r#"{{"stolen":"{token}","like":"mst_short"}}"#));
+        assert_eq!(masked, r#"{"stolen":"[secret]","like":"mst_short"}"#);
     }
 
     fn masked(secrets: &[&str], result: &str) -> String {

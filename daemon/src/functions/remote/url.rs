@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Exchange;
-use crate::model::http::Destination;
+use crate::model::http::{Destination, Place};
 
 const MOST_BYTES: usize = 2048;
 
@@ -79,9 +79,18 @@ impl TestingUrl {
         &self.origin
     }
 
-    /// Its host and port: requests may go there, wherever that is, and nowhere else.
+    /// Its host and port: requests may go there and nowhere else.
     pub fn destination(&self) -> Destination {
         self.destination.clone()
+    }
+
+    /// Whether it is written as this host itself: `localhost` or a loopback address.
+    pub fn is_this_host(&self) -> bool {
+        match &self.destination.place {
+            Place::Host(name) => name == "localhost",
+            Place::Network { address, .. } => address.is_loopback(),
+            Place::Below(_) => false,
+        }
     }
 
     /// Where an event is posted.

@@ -71,6 +71,16 @@ impl Calls {
         self
     }
 
+    /// Adds a way to open files, whose flags are the argument `at`, for which Landlock has an answer on
+    /// every kernel: for reading, or for writing. Opened for neither, or emptied without being opened
+    /// for writing, a file is nothing that Landlock asks about, or not before Linux 6.2.
+    pub(super) fn and_open(self, call: i64, at: u8) -> Calls {
+        let (write, both) = (libc::O_WRONLY as u64, libc::O_RDWR as u64);
+        self.and_when(call, &[Check::Has(at, write), Check::Without(at, both)])
+            .and_when(call, &[Check::Has(at, both), Check::Without(at, write)])
+            .and_when(call, &[Check::Without(at, write | both | libc::O_TRUNC as u64)])
+    }
+
     /// Puts the list in force for the calling thread, for good.
     pub(super) fn restrict(&self) -> Result<(), CallsError> {
         let target = std::env::consts::ARCH.try_into().map_err(|_| CallsError::Processor)?;

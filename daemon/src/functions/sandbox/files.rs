@@ -59,7 +59,8 @@ pub(super) fn restrict(paths: &[AllowedPath], tcp: bool, report: &mut SandboxRep
             match status.ruleset {
                 RulesetStatus::FullyEnforced => {}
                 RulesetStatus::PartiallyEnforced => report.missing.push(
-                    "Landlock: this kernel knows only a part of it (system calls cover the rest)"
+                    "Landlock: this kernel knows only a part of it (the list of system calls covers \
+                     the rest)"
                         .to_owned(),
                 ),
                 RulesetStatus::NotEnforced => report.missing.push(format!(

@@ -87,6 +87,7 @@ pub fn profile(options: &NodeOptions) -> Profile {
             // Buffers lie outside of the heap of JavaScript. Address space is no measure: V8 sets
             // far more aside than it uses.
             ("memory", Resource::Data, BASE_BYTES + options.memory_bytes.saturating_mul(2)),
+            ("stack", Resource::Stack, super::process::STACK_BYTES),
             ("core files", Resource::Core, 0),
             ("file size", Resource::Fsize, file_bytes),
             // Threads of this process are all that it can start; those of its user's others count.
@@ -108,7 +109,6 @@ const ALLOWED: &[i64] = &[
     libc::SYS_writev,
     libc::SYS_pread64,
     libc::SYS_preadv,
-    libc::SYS_openat,
     libc::SYS_close,
     libc::SYS_lseek,
     libc::SYS_fstat,
@@ -196,7 +196,6 @@ const ALLOWED: &[i64] = &[
 /// Older forms of some of them, which newer processors never had.
 #[cfg(target_arch = "x86_64")]
 const ALLOWED_OLD: &[i64] = &[
-    libc::SYS_open,
     libc::SYS_stat,
     libc::SYS_lstat,
     libc::SYS_access,
@@ -253,8 +252,12 @@ fn calls(writes: bool) -> Calls {
     let own_id = u64::from(std::process::id());
     let calls = Calls::any(ALLOWED)
         .and_any(ALLOWED_OLD)
-        // Shared memory would not count as data.
-        .and_when(libc::SYS_mmap, &[Check::Without(3, libc::MAP_SHARED as u64)])
+        .and_open(libc::SYS_openat, 2)
+        // Shared memory would not count as data, nor would what grows as stacks do.
+        .and_when(
+            libc::SYS_mmap,
+            &[Check::Without(3, (libc::MAP_SHARED | libc::MAP_GROWSDOWN) as u64)],
+        )
         // Threads of this process and nothing else.
         .and_when(libc::SYS_clone, &[Check::Has(0, libc::CLONE_THREAD as u64)])
         // Its flags are in memory, where a filter cannot look.
@@ -267,6 +270,8 @@ fn calls(writes: bool) -> Calls {
         .and_when(libc::SYS_prctl, &[Check::Is(0, libc::PR_SET_NAME as u64)])
         .and_when(libc::SYS_prctl, &[Check::Is(0, libc::PR_GET_NAME as u64)])
         .and_when(libc::SYS_prctl, &[Check::Is(0, PR_SET_VMA)]);
+    #[cfg(target_arch = "x86_64")]
+    let calls = calls.and_open(libc::SYS_open, 1);
     // What kind of descriptor it is, and that it does not block.
     let requests = [libc::TCGETS, libc::FIONBIO, libc::FIOCLEX, libc::FIONREAD, libc::TIOCGWINSZ];
     let calls = requests

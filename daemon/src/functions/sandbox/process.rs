@@ -16,6 +16,10 @@ use super::{Descriptors, Profile, programs};
 pub const MOST_PROCESSES: u64 = 64;
 /// The most that a run can have in its private `/tmp`, which is memory.
 pub const MOST_TEMPORARY_BYTES: u64 = 64 * 1024 * 1024;
+/// The stack of a process's first thread, as is usual.
+pub(super) const STACK_BYTES: u64 = 8 * 1024 * 1024;
+/// What others of the same user may start while a run is on, where its user is theirs.
+const ROOM_FOR_OTHERS: u64 = 256;
 const MOST_OPEN_FILES: u64 = 256;
 
 /// What the profile depends on.
@@ -48,7 +52,9 @@ pub enum Surroundings {
 }
 
 /// What is read and run by programs of the system. Those that do not exist are left out.
-pub const SYSTEM: [(&str, Rights); 21] = [
+///
+/// `/dev/zero` is none of them: mapped, it is memory that no limit counts.
+pub const SYSTEM: [(&str, Rights); 20] = [
     ("/usr", Rights::ReadExecute),
     ("/bin", Rights::ReadExecute),
     ("/sbin", Rights::ReadExecute),
@@ -66,7 +72,6 @@ pub const SYSTEM: [(&str, Rights); 21] = [
     ("/etc/ssl/certs", Rights::Read),
     ("/etc/ssl/openssl.cnf", Rights::Read),
     ("/dev/null", Rights::Device),
-    ("/dev/zero", Rights::Device),
     ("/dev/full", Rights::Device),
     ("/dev/random", Rights::Read),
     ("/dev/urandom", Rights::Read),
@@ -92,7 +97,9 @@ pub fn profile(options: &ProcessOptions) -> Profile {
             // The supervisor and the guard count as well.
             (MOST_PROCESSES + 2, MOST_TEMPORARY_BYTES)
         }
-        Surroundings::Shared { processes_of_user, .. } => (MOST_PROCESSES + processes_of_user, 0),
+        Surroundings::Shared { processes_of_user, .. } => {
+            (MOST_PROCESSES + ROOM_FOR_OTHERS + processes_of_user, 0)
+        }
     };
     Profile {
         paths,
@@ -100,6 +107,8 @@ pub fn profile(options: &ProcessOptions) -> Profile {
         calls: calls(options.surroundings),
         limits: vec![
             ("memory", Resource::Data, options.memory_bytes),
+            // It counts as no data.
+            ("stack", Resource::Stack, STACK_BYTES),
             ("address space", Resource::As, options.address_space),
             ("core files", Resource::Core, 0),
             ("file size", Resource::Fsize, file_bytes),
@@ -125,17 +134,20 @@ fn calls(surroundings: Surroundings) -> Calls {
     ];
     let calls = programs::calls();
     match surroundings {
-        // Its loopback ends at the supervisor's proxy; nobody else listens on its paths and names.
+        // Its loopback ends at the supervisor's proxy; nobody else listens on its paths and names, and
+        // of the host's files none can be changed.
         Surroundings::Private => [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6]
             .into_iter()
-            .fold(calls, |calls, family| {
+            .fold(programs::among_its_own(calls), |calls, family| {
                 calls.and_when(libc::SYS_socket, &[Check::Is(0, family as u64)])
             })
             .and_any(&SIGNALS),
-        Surroundings::Shared { signals_are_scoped: true, .. } => calls.and_any(&SIGNALS),
+        Surroundings::Shared { signals_are_scoped: true, .. } => {
+            programs::among_others(calls).and_any(&SIGNALS)
+        }
         // Only to its own group, which begins with itself; everybody else of its user is out of reach.
         Surroundings::Shared { signals_are_scoped: false, .. } => {
-            calls.and_when(libc::SYS_kill, &[Check::Is(0, 0)])
+            programs::among_others(calls).and_when(libc::SYS_kill, &[Check::Is(0, 0)])
         }
     }
 }

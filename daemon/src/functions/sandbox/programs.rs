@@ -2,8 +2,9 @@
 //!
 //! Left out: whatever reaches other processes (ptrace, process_vm_*, pidfd_getfd, kcmp), makes
 //! namespaces or mounts, changes users, loads code into the kernel (bpf, modules), holds keys, or is a
-//! way around this list (io_uring, open_by_handle_at, userfaultfd). Sockets, signals and clone are up
-//! to the profile: they depend on what else holds the program in.
+//! way around this list (io_uring, open_by_handle_at, userfaultfd). Sockets and signals are up to the
+//! profile: they depend on what else holds the program in. So is what Landlock has no say in: the modes
+//! and times of files, and the weight of processes.
 
 use super::calls::{Calls, Check};
 
@@ -19,8 +20,6 @@ const ALLOWED: &[i64] = &[
     libc::SYS_pwritev,
     libc::SYS_preadv2,
     libc::SYS_pwritev2,
-    libc::SYS_openat,
-    libc::SYS_openat2,
     libc::SYS_close,
     libc::SYS_close_range,
     libc::SYS_lseek,
@@ -37,13 +36,7 @@ const ALLOWED: &[i64] = &[
     libc::SYS_renameat2,
     libc::SYS_linkat,
     libc::SYS_symlinkat,
-    libc::SYS_fchmod,
-    libc::SYS_fchmodat,
-    libc::SYS_fchown,
-    libc::SYS_fchownat,
-    libc::SYS_utimensat,
     libc::SYS_ftruncate,
-    libc::SYS_truncate,
     libc::SYS_fallocate,
     libc::SYS_fsync,
     libc::SYS_fdatasync,
@@ -66,10 +59,6 @@ const ALLOWED: &[i64] = &[
     libc::SYS_listxattr,
     libc::SYS_llistxattr,
     libc::SYS_flistxattr,
-    libc::SYS_memfd_create,
-    libc::SYS_inotify_init1,
-    libc::SYS_inotify_add_watch,
-    libc::SYS_inotify_rm_watch,
     // Descriptors and waiting.
     libc::SYS_dup,
     libc::SYS_dup3,
@@ -86,7 +75,6 @@ const ALLOWED: &[i64] = &[
     libc::SYS_timerfd_settime,
     libc::SYS_timerfd_gettime,
     // Memory.
-    libc::SYS_mmap,
     libc::SYS_munmap,
     libc::SYS_mremap,
     libc::SYS_mprotect,
@@ -126,15 +114,12 @@ const ALLOWED: &[i64] = &[
     libc::SYS_futex_waitv,
     libc::SYS_sched_yield,
     libc::SYS_sched_getaffinity,
-    libc::SYS_sched_setaffinity,
     libc::SYS_sched_getparam,
     libc::SYS_sched_getscheduler,
-    libc::SYS_sched_setscheduler,
     libc::SYS_sched_get_priority_max,
     libc::SYS_sched_get_priority_min,
     libc::SYS_sched_getattr,
     libc::SYS_getpriority,
-    libc::SYS_setpriority,
     libc::SYS_getrusage,
     libc::SYS_times,
     libc::SYS_getcpu,
@@ -179,22 +164,13 @@ const ALLOWED: &[i64] = &[
     libc::SYS_nanosleep,
     libc::SYS_gettimeofday,
     libc::SYS_getrandom,
-    // What is done with sockets; making them is up to the profile.
-    libc::SYS_socketpair,
-    libc::SYS_connect,
-    libc::SYS_bind,
-    libc::SYS_listen,
-    libc::SYS_accept,
-    libc::SYS_accept4,
+    // What is done with sockets; making them and naming others is up to the profile.
     libc::SYS_getsockname,
     libc::SYS_getpeername,
     libc::SYS_getsockopt,
     libc::SYS_setsockopt,
-    libc::SYS_sendto,
     libc::SYS_recvfrom,
-    libc::SYS_sendmsg,
     libc::SYS_recvmsg,
-    libc::SYS_sendmmsg,
     libc::SYS_recvmmsg,
     libc::SYS_shutdown,
 ];
@@ -202,7 +178,6 @@ const ALLOWED: &[i64] = &[
 /// Older forms of some of them, which newer processors never had.
 #[cfg(target_arch = "x86_64")]
 const ALLOWED_OLD: &[i64] = &[
-    libc::SYS_open,
     libc::SYS_creat,
     libc::SYS_stat,
     libc::SYS_lstat,
@@ -216,13 +191,7 @@ const ALLOWED_OLD: &[i64] = &[
     libc::SYS_renameat,
     libc::SYS_link,
     libc::SYS_symlink,
-    libc::SYS_chmod,
-    libc::SYS_chown,
-    libc::SYS_lchown,
     libc::SYS_getdents,
-    libc::SYS_utime,
-    libc::SYS_utimes,
-    libc::SYS_futimesat,
     libc::SYS_dup2,
     libc::SYS_pipe,
     libc::SYS_poll,
@@ -231,7 +200,6 @@ const ALLOWED_OLD: &[i64] = &[
     libc::SYS_epoll_wait,
     libc::SYS_eventfd,
     libc::SYS_signalfd,
-    libc::SYS_inotify_init,
     libc::SYS_fork,
     libc::SYS_vfork,
     libc::SYS_getpgrp,
@@ -245,6 +213,50 @@ const ALLOWED_OLD: &[i64] = &[libc::SYS_newfstatat, libc::SYS_renameat];
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 const ALLOWED_OLD: &[i64] = &[];
 
+/// What can be done only where nothing but the program's own is in sight: Landlock has no say in it,
+/// and the user may be the daemon's.
+const AMONG_ITS_OWN: &[i64] = &[
+    // Modes, owners and times of files; emptying them by name, which Landlock knows since Linux 6.2.
+    libc::SYS_fchmod,
+    libc::SYS_fchmodat,
+    libc::SYS_fchown,
+    libc::SYS_fchownat,
+    libc::SYS_utimensat,
+    libc::SYS_truncate,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_chmod,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_chown,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_lchown,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_utime,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_utimes,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_futimesat,
+    // What happens in folders.
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_inotify_init,
+    libc::SYS_inotify_init1,
+    libc::SYS_inotify_add_watch,
+    libc::SYS_inotify_rm_watch,
+    // The weight of processes, and where they run.
+    libc::SYS_sched_setaffinity,
+    libc::SYS_sched_setscheduler,
+    libc::SYS_setpriority,
+    // Sockets that name others.
+    libc::SYS_socketpair,
+    libc::SYS_connect,
+    libc::SYS_bind,
+    libc::SYS_listen,
+    libc::SYS_accept,
+    libc::SYS_accept4,
+    libc::SYS_sendto,
+    libc::SYS_sendmsg,
+    libc::SYS_sendmmsg,
+];
+
 const NAMESPACES: i32 = libc::CLONE_NEWUSER
     | libc::CLONE_NEWNS
     | libc::CLONE_NEWPID
@@ -253,10 +265,43 @@ const NAMESPACES: i32 = libc::CLONE_NEWUSER
     | libc::CLONE_NEWUTS
     | libc::CLONE_NEWCGROUP;
 
+/// What is added where the program sees nothing but its own.
+pub(super) fn among_its_own(calls: Calls) -> Calls {
+    calls.and_any(AMONG_ITS_OWN)
+}
+
+/// What is added where others of its user are in reach.
+pub(super) fn among_others(calls: Calls) -> Calls {
+    // Connected pairs of streams or packets; datagrams can be sent to any path.
+    let pair = [
+        Check::Is(0, libc::AF_UNIX as u64),
+        Check::Has(1, libc::SOCK_STREAM as u64),
+        Check::Without(1, libc::SOCK_DGRAM as u64),
+    ];
+    let itself = [Check::Is(0, 0)];
+    calls
+        .and_when(libc::SYS_socketpair, &pair)
+        .and_when(libc::SYS_sendto, &[Check::Is(4, 0)])
+        .and_when(libc::SYS_sched_setaffinity, &itself)
+        .and_when(libc::SYS_sched_setscheduler, &itself)
+        .and_when(libc::SYS_setpriority, &[Check::Is(0, 0), Check::Is(1, 0)])
+}
+
 /// Everything that ordinary programs need but sockets and signals.
 pub(super) fn calls() -> Calls {
-    Calls::any(ALLOWED)
+    let (shared, down) = (libc::MAP_SHARED as u64, libc::MAP_GROWSDOWN as u64);
+    let calls = Calls::any(ALLOWED)
         .and_any(ALLOWED_OLD)
+        .and_open(libc::SYS_openat, 2)
+        // Its flags are in memory, where a filter cannot look.
+        .and_absent(libc::SYS_openat2)
+        // Memory that the limit of data does not count: shared without a file, or growing as stacks do.
+        .and_when(libc::SYS_mmap, &[Check::Without(3, shared | down)])
+        .and_when(libc::SYS_mmap, &[Check::Without(3, libc::MAP_ANONYMOUS as u64 | down)])
+        .and_absent(libc::SYS_memfd_create);
+    #[cfg(target_arch = "x86_64")]
+    let calls = calls.and_open(libc::SYS_open, 1);
+    calls
         .and_when(libc::SYS_clone, &[Check::Without(0, NAMESPACES as u64)])
         // Its flags are in memory, where a filter cannot look.
         .and_absent(libc::SYS_clone3)
@@ -279,6 +324,10 @@ pub(super) fn calls() -> Calls {
                 Check::IsNot(1, libc::TIOCLINUX),
                 Check::IsNot(1, FIOSETOWN),
                 Check::IsNot(1, SIOCSPGRP),
+                // What its user may do to a file that it can only read.
+                Check::IsNot(1, FS_IOC_SETFLAGS),
+                Check::IsNot(1, FS_IOC_FSSETXATTR),
+                Check::IsNot(1, FS_IOC_ENABLE_VERITY),
             ],
         )
         .and_when(
@@ -294,5 +343,8 @@ pub(super) fn calls() -> Calls {
 // Numbers of the kernel's interface that the libc crate has no names for.
 const FIOSETOWN: u64 = 0x8901;
 const SIOCSPGRP: u64 = 0x8902;
+const FS_IOC_SETFLAGS: u64 = 0x4008_6602;
+const FS_IOC_FSSETXATTR: u64 = 0x401c_5820;
+const FS_IOC_ENABLE_VERITY: u64 = 0x4080_6685;
 const F_SETSIG: u64 = 10;
 const F_SETOWN_EX: u64 = 15;

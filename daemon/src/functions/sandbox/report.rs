@@ -22,8 +22,8 @@ pub struct SandboxReport {
 }
 
 impl SandboxReport {
-    /// Whether the layers that hold code in are all there. Landlock's rules for TCP and signals
-    /// come with later kernels; the list of system calls covers both.
+    /// Whether the layers that hold code in are all there. Landlock's rules for emptying files, TCP
+    /// and signals come with later kernels; the lists of system calls cover all three.
     pub fn is_full(&self) -> bool {
         self.files && self.syscalls && self.no_new_privileges
     }

@@ -79,6 +79,7 @@ pub(super) fn serve(arguments: &[String]) -> ExitCode {
         memory_bytes: start.as_ref().map_or(0, |it| it.memory_bytes),
         npm: start.as_ref().and_then(|it| it.npm.as_deref()).and_then(folder_of_npm),
     };
+    give_up_capabilities();
     let report = sandbox::put_on(&sandbox::node::profile(&options));
     let host = Host::new();
     host.queue(&FromRunner::Hello { protocol: PROTOCOL, sandbox: report }, &[]);
@@ -104,6 +105,18 @@ pub(super) fn serve(arguments: &[String]) -> ExitCode {
         // The parent closed the socket: there is nobody left to tell anything.
         Ok(()) | Err(Gone) => ExitCode::SUCCESS,
     }
+}
+
+/// Under root, Node.js is root without its powers: code in it could raise its own limits otherwise.
+fn give_up_capabilities() {
+    use rustix::thread::{CapabilitySet, CapabilitySets};
+    // Without the powers that it takes, which only root has, there are none to give up.
+    for one in CapabilitySet::all() {
+        let _not_there = rustix::thread::remove_capability_from_bounding_set(one);
+    }
+    let none = CapabilitySet::empty();
+    let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    let _nothing_to_give = rustix::thread::set_capabilities(None, none);
 }
 
 /// The executable without symbolic links, if there is one.

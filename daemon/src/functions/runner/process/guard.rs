@@ -161,7 +161,7 @@ fn be_guard(order: &Order<'_>, supervisor: Pid, ends: [RawFd; 3], report: RawFd)
     let subreaper = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     let ready = match order.place {
         Place::Private { .. } => namespaces::mount_temporary().map(|()| None),
-        Place::Shared { signals_are_scoped, .. } => {
+        Place::Shared { signals_are_scoped } => {
             let scoped = *signals_are_scoped && scope_signals(supervisor);
             subreaper.map_err(io::Error::from).map(|()| Some(scoped))
         }
@@ -209,7 +209,7 @@ fn be_guard(order: &Order<'_>, supervisor: Pid, ends: [RawFd; 3], report: RawFd)
 fn lets_signals_out(place: &Place) -> bool {
     match place {
         Place::Private { .. } => false,
-        Place::Shared { signals_are_scoped, .. } => *signals_are_scoped,
+        Place::Shared { signals_are_scoped } => *signals_are_scoped,
     }
 }
 

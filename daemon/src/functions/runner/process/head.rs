@@ -26,6 +26,17 @@ pub(super) fn understand(bytes: &[u8]) -> Result<Option<Wanted>, String> {
     let length = end + 4;
     let head = std::str::from_utf8(&bytes[..end])
         .map_err(|_| "the request's head is not UTF-8".to_owned())?;
+    // Servers take a bare line feed for the end of a line, and two for the end of the head.
+    let is_whole_line = |it: &str| {
+        !it.is_empty() && !it.contains(['\r', '\n', '\0']) && !it.starts_with([' ', '\t'])
+    };
+    if !head.split("\r\n").all(is_whole_line) {
+        return Err(
+            "the request's head has a line that does not end in CR LF, is empty, or goes on \
+                    from the one before"
+                .to_owned(),
+        );
+    }
     let mut lines = head.split("\r\n");
     let mut words = lines.next().unwrap_or_default().split(' ');
     let (Some(method), Some(target), Some(version), None) =
@@ -148,6 +159,10 @@ mod tests {
             "CONNECT [::1 HTTP/1.1",
             "GET http:///x HTTP/1.1",
             "PRI * HTTP/2.0",
+            "GET http://a/ HTTP/1.1\r\nA: b\n\nC: d",
+            "GET http://a/ HTTP/1.1\nA: b",
+            "GET http://a/ HTTP/1.1\r\nA: b\rC: d",
+            "GET http://a/ HTTP/1.1\r\nA: b\r\n c",
             "hello",
             "",
         ] {

@@ -3,7 +3,8 @@
 //! Owns the contract of `process` functions: the event (one JSON object) on standard input, the result
 //! (one JSON value, or nothing) on standard output, log lines on standard error, the exit status. The
 //! event is an object and not the array that JavaScript gets: every run has one event, and a program
-//! would have to unpack it each time. Whatever a run has started is gone before its result is told.
+//! would have to unpack it each time. Whatever a run has started is gone before its result is told;
+//! if some of it cannot be ended, the run's log says so and the supervisor is not used again.
 //!
 //! The supervisor itself runs no code of others and is not in the sandbox, because it starts processes
 //! for every run. It goes into private namespaces first where they are to be had.

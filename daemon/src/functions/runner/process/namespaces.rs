@@ -29,8 +29,8 @@ const NOBODY: u32 = 65534;
 pub(super) enum Place {
     /// In namespaces of their own. The proxy listens on the only network that is there.
     Private { listener: TcpListener },
-    /// Among the host's processes, without a network, as a user that has so many processes.
-    Shared { processes_of_user: u64, signals_are_scoped: bool },
+    /// Among the host's processes, without a network.
+    Shared { signals_are_scoped: bool },
 }
 
 /// Which place is wanted.
@@ -57,13 +57,15 @@ impl Place {
         Ok(place)
     }
 
+    /// For one run: how many others of its user there are changes.
     pub(super) fn surroundings(&self) -> sandbox::process::Surroundings {
         use sandbox::process::Surroundings;
         match *self {
             Place::Private { .. } => Surroundings::Private,
-            Place::Shared { processes_of_user, signals_are_scoped } => {
-                Surroundings::Shared { processes_of_user, signals_are_scoped }
-            }
+            Place::Shared { signals_are_scoped } => Surroundings::Shared {
+                processes_of_user: processes_of(rustix::process::getuid().as_raw()),
+                signals_are_scoped,
+            },
         }
     }
 
@@ -89,10 +91,7 @@ fn enter_shared(folder: &Path) -> Result<Place, String> {
     if is_root() {
         become_nobody()?;
     }
-    Ok(Place::Shared {
-        processes_of_user: processes_of(rustix::process::getuid().as_raw()),
-        signals_are_scoped: sandbox::signals_can_be_scoped(),
-    })
+    Ok(Place::Shared { signals_are_scoped: sandbox::signals_can_be_scoped() })
 }
 
 fn enter_private(folder: &Path) -> Result<Place, String> {
@@ -105,11 +104,13 @@ fn enter_private(folder: &Path) -> Result<Place, String> {
         unshare(libc::CLONE_NEWNS).map_err(failed("own mounts"))?;
         make_root(folder)?;
         become_nobody()?;
+        let itself = Itself::now();
         unshare(without_mounts).map_err(failed("own users and network"))?;
-        map_users(&own_entry).map_err(failed("own users"))?;
+        map_users(&own_entry, itself).map_err(failed("own users"))?;
     } else {
+        let itself = Itself::now();
         unshare(without_mounts | libc::CLONE_NEWNS).map_err(failed("own users and mounts"))?;
-        map_users(&own_entry).map_err(failed("own users"))?;
+        map_users(&own_entry, itself).map_err(failed("own users"))?;
         make_root(folder)?;
     }
     std::env::set_current_dir(FOLDER).map_err(failed("the folder"))?;
@@ -143,10 +144,24 @@ fn unshare(flags: i32) -> io::Result<()> {
     }
 }
 
+/// Who this process is. In a new namespace of users it is nobody until that is written down.
+#[derive(Clone, Copy)]
+struct Itself {
+    user: u32,
+    group: u32,
+}
+
+impl Itself {
+    fn now() -> Itself {
+        Itself {
+            user: rustix::process::geteuid().as_raw(),
+            group: rustix::process::getegid().as_raw(),
+        }
+    }
+}
+
 /// This user is itself, and there is nobody else.
-fn map_users(own_entry: &OwnedFd) -> io::Result<()> {
-    let user = rustix::process::geteuid().as_raw();
-    let group = rustix::process::getegid().as_raw();
+fn map_users(own_entry: &OwnedFd, Itself { user, group }: Itself) -> io::Result<()> {
     for (file, text) in [
         ("setgroups", "deny".to_owned()),
         ("uid_map", format!("{user} {user} 1")),
@@ -243,7 +258,12 @@ impl Part {
             }
         };
         let source = format!("/proc/self/fd/{}", held.as_raw_fd());
-        mount(Some(&source), target, None, libc::MS_BIND | libc::MS_REC, None)
+        mount(Some(&source), target, None, libc::MS_BIND | libc::MS_REC, None)?;
+        // The user may own what is there, such as the folder that later runs start from. What the
+        // host has taken from a mount stays taken.
+        let kept = rustix::fs::statvfs(target)?.f_flag.bits()
+            & (libc::ST_NOSUID | libc::ST_NODEV | libc::ST_NOEXEC);
+        mount(None, target, None, libc::MS_REMOUNT | libc::MS_BIND | libc::MS_RDONLY | kept, None)
     }
 }
 
@@ -298,6 +318,23 @@ fn bring_loopback_up() -> io::Result<()> {
 
 /// How many processes and threads a user has.
 fn processes_of(user: u32) -> u64 {
+    let seen = seen_processes_of(user);
+    // Where others are hidden (ProtectProc), the user's own may be as well; the service's group knows
+    // of all that are in it.
+    if Path::new("/proc/1").exists() { seen } else { seen.max(processes_of_service()) }
+}
+
+fn processes_of_service() -> u64 {
+    let count = || {
+        let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+        let own = groups.lines().find_map(|it| it.strip_prefix("0::/"))?;
+        let file = Path::new("/sys/fs/cgroup").join(own).join("pids.current");
+        std::fs::read_to_string(file).ok()?.trim().parse().ok()
+    };
+    count().unwrap_or_default()
+}
+
+fn seen_processes_of(user: u32) -> u64 {
     let Ok(entries) = std::fs::read_dir("/proc") else { return 0 };
     let statuses = entries
         .filter_map(Result::ok)

@@ -13,6 +13,8 @@ const TRY_AGAIN: i32 = 75;
 const LONGEST_LINE: usize = 16 * 1024;
 const MOST_LAST_LINES: usize = 10;
 const MOST_LAST_BYTES: usize = 2 * 1024;
+/// Where something was left out.
+const CUT: &str = "…";
 
 /// Takes bytes apart into lines, and remembers the last ones.
 #[derive(Default)]
@@ -67,9 +69,13 @@ impl Lines {
     fn last_words(&self) -> String {
         let text = self.last.iter().map(String::as_str).collect::<Vec<_>>().join("\n");
         let text = text.trim();
-        let start = text.len().saturating_sub(MOST_LAST_BYTES);
+        if text.len() <= MOST_LAST_BYTES {
+            return text.to_owned();
+        }
+        let start = text.len() - (MOST_LAST_BYTES - CUT.len());
         let start = (start..=text.len()).find(|it| text.is_char_boundary(*it)).unwrap_or(start);
-        text[start..].to_owned()
+        // Who masks secrets has to know that one may be here in part.
+        format!("{CUT}{}", &text[start..])
     }
 }
 
@@ -114,7 +120,8 @@ pub(super) fn verdict(end: End, output: Vec<u8>, lines: &Lines) -> Result<String
 
 fn result(output: Vec<u8>) -> Result<String, Failure> {
     let bad = |start: &str, what: &str| {
-        let start: String = start.chars().take(200).collect();
+        let end = start.char_indices().nth(200).map(|(at, _)| at);
+        let start = end.map_or(start.to_owned(), |end| format!("{}{CUT}", &start[..end]));
         Failure::new(
             FailureKind::BadOutput,
             format!(
@@ -213,6 +220,13 @@ mod tests {
         for number in 0..100 {
             lines.push(format!("{number}{}\n", "ä".repeat(1000)).as_bytes(), |_| ());
         }
-        assert!(lines.last_words().len() <= MOST_LAST_BYTES);
+        let words = lines.last_words();
+        assert!(words.len() <= MOST_LAST_BYTES && words.starts_with("…ä"), "{words}");
+        let said = |text: &str| {
+            let failure = verdict(End::Exited(0), text.as_bytes().to_vec(), &lines);
+            failure.expect_err("no JSON").message
+        };
+        assert!(said(&"x".repeat(200)).ends_with('x'));
+        assert!(said(&"x".repeat(201)).ends_with("x…"));
     }
 }

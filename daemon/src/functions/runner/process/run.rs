@@ -20,7 +20,7 @@ use crate::functions::runner::log::RunLog;
 use crate::functions::sandbox::Profile;
 
 const CHUNK: usize = 64 * 1024;
-/// How long a guard may take to end what it guards, before the supervisor does it.
+/// How long a program that is being ended is still listened to. Then only its guard is waited for.
 const PATIENCE: Duration = Duration::from_millis(300);
 
 /// What is run.
