@@ -579,7 +579,8 @@ fn lines_are_shown_as_they_come_and_a_server_may_have_the_functions() {
     Parts::new("live", SIGNED, &code).write_to(directory.path());
     let manifest = directory.path().join("manifest.yaml");
     let text = fs::read_to_string(&manifest).expect("it was written");
-    let text = text.replace("  - name: work\n", "  - {name: far, runtime: remote}\n  - name: work\n");
+    let text =
+        text.replace("  - name: work\n", "  - {name: far, runtime: remote}\n  - name: work\n");
     fs::write(&manifest, text).expect("/tmp");
     let server = FileServer::start();
     server.put("/handle/sync", Answer::bytes(br#"{"function_result": "far"}"#.to_vec()));

@@ -155,7 +155,9 @@ fn bound(event: &Value) -> Returned {
         Some(pressed) => format!("pressed {pressed}"),
         None => "a page".to_owned(),
     };
-    Ok(json!({ "snap_kit_body": { "body": { "snaps": [{ "type": "plain_text", "text": text }] } } }))
+    Ok(
+        json!({ "snap_kit_body": { "body": { "snaps": [{ "type": "plain_text", "text": text }] } } }),
+    )
 }
 
 #[test]

@@ -224,10 +224,10 @@ fn words(text: &str, name: &str) -> Vec<String> {
 #[test]
 fn the_elements_of_snap_kit_are_those_that_the_daemon_knows() {
     let daemon = Daemon::start();
-    let code = "export const run = async () => ({ snap_kit_body: { body: { snaps: [{ type: 'x' }] } } });";
-    let parts = Parts::new("drawer", SIGNED, code).with_sections(
-        "snap_kit_actions:\n  - {name: press, description: It., function: work}\n",
-    );
+    let code =
+        "export const run = async () => ({ snap_kit_body: { body: { snaps: [{ type: 'x' }] } } });";
+    let parts = Parts::new("drawer", SIGNED, code)
+        .with_sections("snap_kit_actions:\n  - {name: press, description: It., function: work}\n");
     let id = daemon.install(&parts).id;
     let click = json!({
         "id": format!("{id}/snap-kit-actions/press"), "actions": [{ "action_id": "b", "value": 1 }],

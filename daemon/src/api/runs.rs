@@ -282,10 +282,7 @@ pub(super) async fn logs(api: Arc<Api>, caller: Caller, which: Which) -> Result<
 fn so_far(api: &Api, id: RunId, head: &RunHead) -> Vec<RunLogLine> {
     match head.state {
         RunState::Queued | RunState::Running | RunState::Retrying => api.invoker.logs_so_far(id),
-        RunState::Succeeded
-        | RunState::Failed
-        | RunState::Dead
-        | RunState::Cancelled => Vec::new(),
+        RunState::Succeeded | RunState::Failed | RunState::Dead | RunState::Cancelled => Vec::new(),
     }
 }
 

@@ -147,9 +147,9 @@ fn go_on(
             }
         }
         if let Some(feed) = &mut feed {
-            let seen = feed.look(client, tick.is_multiple_of(SELDOM), say).and_then(|()| {
-                if tick.is_multiple_of(SELDOM) { site.look(say) } else { Ok(()) }
-            });
+            let seen = feed
+                .look(client, tick.is_multiple_of(SELDOM), say)
+                .and_then(|()| if tick.is_multiple_of(SELDOM) { site.look(say) } else { Ok(()) });
             match seen {
                 Ok(()) => is_reachable = true,
                 // A daemon that is being restarted comes back.
