@@ -125,15 +125,40 @@ struct FirstHead {
     header: Option<(String, String)>,
 }
 
+/// What every connection with TLS begins with: no method of HTTP does.
+const TLS_HANDSHAKE: u8 = 0x16;
 /// Longer heads are refused by every server.
 const LONGEST_HEAD: usize = 64 * 1024;
 
 impl FirstHead {
     /// The head as the daemon is to see it; `None` until all of it is there. There is one request
     /// to a connection, because only the first one's head is known to be one.
-    fn rewrite(&self, held: &[u8]) -> Option<Vec<u8>> {
-        let end = held.windows(4).position(|it| it == b"\r\n\r\n")?;
-        let (head, rest) = held.split_at(end);
+    ///
+    /// What a server may read in another way than it is read here is refused: it would be a way to
+    /// leave out the header.
+    fn rewrite(&self, held: &[u8]) -> Result<Option<Vec<u8>>, &'static str> {
+        if held.first() == Some(&TLS_HANDSHAKE) {
+            return Err(
+                "connections to the daemon's own URL never leave the host and are not encrypted: \
+                 send plain HTTP to the URL in `execution_metadata.devrev_endpoint`",
+            );
+        }
+        let end = held.windows(4).position(|it| it == b"\r\n\r\n");
+        let (head, rest) = held.split_at(end.unwrap_or(held.len()));
+        if head.first().is_some_and(u8::is_ascii_whitespace) || end == Some(0) {
+            return Err("a request to the daemon itself does not begin with its method");
+        }
+        let is_bare = |at: usize| match head[at] {
+            b'\n' => at == 0 || head[at - 1] != b'\r',
+            b'\r' => head.get(at + 1).is_some_and(|it| *it != b'\n'),
+            _ => false,
+        };
+        if (0..head.len()).any(is_bare) {
+            return Err("a line of a request to the daemon itself does not end with CR and LF");
+        }
+        if end.is_none() {
+            return Ok(None);
+        }
         let mut written = Vec::with_capacity(held.len() + 256);
         for (at, line) in head.split(|it| *it == b'\n').enumerate() {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -151,7 +176,7 @@ impl FirstHead {
         }
         written.extend_from_slice(b"connection: close\r\n\r\n");
         written.extend_from_slice(&rest[4..]);
-        Some(written)
+        Ok(Some(written))
     }
 
     fn write_request_line(&self, written: &mut Vec<u8>, line: &[u8]) {
@@ -202,12 +227,17 @@ impl AsyncWrite for Home {
             return Pin::new(&mut this.stream).poll_write(context, bytes);
         };
         this.held.extend_from_slice(bytes);
-        if let Some(rewritten) = first.rewrite(&this.held) {
-            this.rewritten = rewritten.into();
-            (this.held, this.first) = (Vec::new(), None);
-        } else if this.held.len() > LONGEST_HEAD {
-            let error = "a request to the daemon itself has no end of its head";
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
+        let refused = |error| Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
+        match first.rewrite(&this.held) {
+            Ok(Some(rewritten)) => {
+                this.rewritten = rewritten.into();
+                (this.held, this.first) = (Vec::new(), None);
+            }
+            Ok(None) if this.held.len() > LONGEST_HEAD => {
+                return refused("a request to the daemon itself has no end of its head");
+            }
+            Ok(None) => {}
+            Err(why) => return refused(why),
         }
         Poll::Ready(Ok(bytes.len()))
     }
@@ -239,10 +269,34 @@ impl AsyncRead for Home {
 mod tests {
     use super::*;
 
-    fn rewritten(path: &str, head: &str) -> Option<String> {
+    fn first(path: &str) -> FirstHead {
         let header = Some(("mortise-cause".to_owned(), "the token".to_owned()));
-        let first = FirstHead { path: path.to_owned(), header };
-        first.rewrite(head.as_bytes()).map(|it| String::from_utf8(it).expect("text"))
+        FirstHead { path: path.to_owned(), header }
+    }
+
+    fn rewritten(path: &str, head: &str) -> Option<String> {
+        let rewritten = first(path).rewrite(head.as_bytes()).expect("it is a head");
+        rewritten.map(|it| String::from_utf8(it).expect("text"))
+    }
+
+    #[test]
+    fn what_may_be_read_in_another_way_is_refused_at_once() {
+        for (head, part) in [
+            ("GET / HTTP/1.1\nHost: a\n\nx", "CR and LF"),
+            ("GET / HTTP/1.1\r\nHost: a\r\n\nPOST / HTTP/1.1\r\n\r\n", "CR and LF"),
+            ("GET / HTTP/1.1\r\nHost: a\n\r\n\r\n", "CR and LF"),
+            ("GET / HTTP/1.1\r\nHost: a\rb\r\n\r\n", "CR and LF"),
+            ("\r\n\r\nGET / HTTP/1.1\r\n\r\n", "its method"),
+            ("\r\nGET / HTTP/1.1\r\n\r\n", "its method"),
+            ("\nGET / HTTP/1.1\r\n\r\n", "its method"),
+            ("\x16\x03\x01\x02", "not encrypted"),
+        ] {
+            let refused = first("").rewrite(head.as_bytes());
+            assert!(refused.is_err_and(|it| it.contains(part)), "{head:?}");
+        }
+        // The body is nobody's business, and the rest of the head may still come.
+        assert!(rewritten("", "GET / HTTP/1.1\r\n\r\n\n\n").is_some());
+        assert!(rewritten("", "GET / HTTP/1.1\r").is_none());
     }
 
     #[test]

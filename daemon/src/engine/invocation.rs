@@ -30,7 +30,7 @@ use crate::model::actor::Actor;
 use crate::model::event::{DEV_OID, MOST_PAYLOAD_BYTES};
 use crate::model::http::EgressRules;
 use crate::model::id::{IdSource, KeyringId, RunId, ServiceAccountId, SnapInId, VersionId};
-use crate::model::manifest::Function;
+use crate::model::manifest::{Function, Runtime};
 use crate::model::run::{
     Attempt, AttemptOutcome, RunError, RunHead, RunLogLine, RunOutput, RunRequest, RunTrigger,
 };
@@ -471,7 +471,12 @@ impl Parts {
                 request_id: call.run.to_string(),
                 function_name: &head.function,
                 event_type: Some(call.event_type.as_str()).filter(|it| !it.is_empty()),
-                devrev_endpoint: &self.endpoint,
+                devrev_endpoint: &match version.runtime(&head.function) {
+                    Runtime::Process => unencrypted(&self.endpoint),
+                    Runtime::Auto | Runtime::Quickjs | Runtime::Node | Runtime::Remote => {
+                        Cow::Borrowed(self.endpoint.as_str())
+                    }
+                },
                 operation_slug: operation_of(&head.trigger),
                 previous_inputs: call.previous_inputs.as_ref(),
             },
@@ -500,6 +505,16 @@ impl Parts {
         };
         Bytes::from(serde_json::to_vec(&event).expect("an event object is plain data"))
     }
+}
+
+/// The own URL for programs, whose connections to it never leave the host: what encrypts them would
+/// find nobody who decrypts them. The port stays, because it is what the URL is known by.
+fn unencrypted(endpoint: &str) -> Cow<'_, str> {
+    let Some(rest) = endpoint.strip_prefix("https://") else { return Cow::Borrowed(endpoint) };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host_end = authority.rfind(']').unwrap_or_default();
+    let port = if authority[host_end..].contains(':') { "" } else { ":443" };
+    Cow::Owned(format!("http://{authority}{port}{path}"))
 }
 
 /// The tokens of one run.
@@ -590,7 +605,7 @@ fn executed(report: RunReport, policy: RetryPolicy, started_ms: u64) -> Executio
         .into_iter()
         .map(|it| RunLogLine {
             level: level_name(it.level).to_owned(),
-            at_ms: started_ms + it.at_ms,
+            at_ms: started_ms.saturating_add(it.at_ms),
             message: it.message,
         })
         .collect();
@@ -601,7 +616,7 @@ fn executed(report: RunReport, policy: RetryPolicy, started_ms: u64) -> Executio
             method: it.method,
             // Not before now: half a secret would not have been known as one.
             target: shortened(it.target),
-            at_ms: started_ms + it.at_ms,
+            at_ms: started_ms.saturating_add(it.at_ms),
             duration_ms: it.duration_ms,
             status: it.status,
             error: it.error.map(shortened),
@@ -797,5 +812,35 @@ mod tests {
             let attempts = [before, vec![now()]].concat();
             assert_eq!(refresh_wanted(&attempts), wanted, "{attempts:?}");
         }
+    }
+
+    #[test]
+    fn programs_reach_the_own_url_without_encryption() {
+        for (endpoint, expected) in [
+            ("https://m.example/base/api/v1", "http://m.example:443/base/api/v1"),
+            ("https://m.example:8443/api/v1", "http://m.example:8443/api/v1"),
+            ("https://[2001:db8::1]/api/v1", "http://[2001:db8::1]:443/api/v1"),
+            ("https://[2001:db8::1]:8443/api/v1", "http://[2001:db8::1]:8443/api/v1"),
+            ("http://127.0.0.1:8080/api/v1", "http://127.0.0.1:8080/api/v1"),
+        ] {
+            assert_eq!(unencrypted(endpoint), expected);
+        }
+    }
+
+    #[test]
+    fn times_that_nobody_can_have_meant_do_no_harm() {
+        let line = crate::functions::outcome::LogLine {
+            level: LogLevel::Info,
+            at_ms: u64::MAX,
+            message: String::new(),
+        };
+        let report = RunReport {
+            outcome: Outcome::Interrupted { reason: String::new() },
+            logs: vec![line],
+            requests: Vec::new(),
+            duration: Duration::ZERO,
+        };
+        let policy = RetryPolicy { max_retries: 0, min_interval_ms: 0 };
+        assert_eq!(executed(report, policy, 5).output.logs[0].at_ms, u64::MAX);
     }
 }

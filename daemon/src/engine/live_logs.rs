@@ -119,7 +119,7 @@ impl Kept {
             let bytes = line.message.len() + LINE;
             let mut line = RunLogLine {
                 level: level_name(line.level).to_owned(),
-                at_ms: started_ms + line.at_ms,
+                at_ms: started_ms.saturating_add(line.at_ms),
                 message: line.message.clone(),
             };
             if of_run.bytes + bytes > MOST_OF_RUN || self.bytes + bytes > MOST_OF_ALL {

@@ -143,24 +143,48 @@ pub(super) enum BadFrame {
     Header(#[from] serde_json::Error),
 }
 
+/// The header of the first frame of `bytes`, whose body need not be there yet.
+pub(super) fn read_header<'a, H: Deserialize<'a>>(bytes: &'a [u8]) -> Result<Option<H>, BadFrame> {
+    let Some(Lengths { header, .. }) = frame_lengths(bytes)? else { return Ok(None) };
+    let Some(header) = bytes.get(PREFIX..PREFIX + header) else { return Ok(None) };
+    Ok(Some(serde_json::from_slice(header)?))
+}
+
 /// The first frame of `bytes`; `None` until all of it is there.
 pub(super) fn read_frame<'a, H: Deserialize<'a>>(
     bytes: &'a [u8],
 ) -> Result<Option<Frame<H>>, BadFrame> {
-    let Some(length) = frame_length(bytes)? else { return Ok(None) };
+    let Some(Lengths { header, body }) = frame_lengths(bytes)? else { return Ok(None) };
+    let header_end = PREFIX + header;
+    let length = header_end + body;
     if bytes.len() < length {
         return Ok(None);
     }
-    let header_end = PREFIX + number(&bytes[..4]);
     let header = serde_json::from_slice(&bytes[PREFIX..header_end])?;
     Ok(Some(Frame { header, body: header_end..length, length }))
 }
 
+/// How long the parts of a frame are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lengths {
+    pub header: usize,
+    pub body: usize,
+}
+
 /// How long the first frame of `bytes` is, once its prefix is there.
 pub(super) fn frame_length(bytes: &[u8]) -> Result<Option<usize>, BadFrame> {
+    Ok(frame_lengths(bytes)?.map(|Lengths { header, body }| PREFIX + header + body))
+}
+
+/// How long the parts of the first frame of `bytes` are, once its prefix is there.
+pub(super) fn frame_lengths(bytes: &[u8]) -> Result<Option<Lengths>, BadFrame> {
     let Some(prefix) = bytes.get(..PREFIX) else { return Ok(None) };
-    let length = PREFIX + number(&prefix[..4]) + number(&prefix[4..]);
-    if length > LARGEST_FRAME { Err(BadFrame::TooLarge(length)) } else { Ok(Some(length)) }
+    let (header, body) = (number(&prefix[..4]), number(&prefix[4..]));
+    let length = PREFIX + header + body;
+    if length > LARGEST_FRAME {
+        return Err(BadFrame::TooLarge(length));
+    }
+    Ok(Some(Lengths { header, body }))
 }
 
 fn number(bytes: &[u8]) -> usize {
@@ -178,6 +202,9 @@ mod tests {
         write_frame(&mut bytes, &FromRunner::Abandon { id: 7 }, b"");
         let first = read_frame::<ToRunner>(&bytes).expect("good").expect("whole");
         assert_eq!(&bytes[first.body], b"one");
+        let header = read_header::<ToRunner>(&bytes[..first.length - 3]).expect("good");
+        assert!(matches!(header, Some(ToRunner::Code)), "before its body is there");
+        assert!(read_header::<ToRunner>(&bytes[..PREFIX + 1]).expect("good").is_none());
         for end in 0..first.length {
             assert!(read_frame::<ToRunner>(&bytes[..end]).expect("good").is_none());
         }

@@ -18,6 +18,9 @@ use crate::functions::pool::{Connection, Fetch, Invocation};
 use crate::model::http::{EgressRules, OutgoingRequest, OutgoingResponse, Redirects};
 use crate::plugins::{EffectAnswer, EffectRequest, PerformEffect};
 
+/// Why the daemon's own API does not answer.
+const FOR_RUNS: &str = "this daemon's own API answers runs of functions, which have a token";
+
 /// The requests of functions.
 pub(super) struct EgressFetch {
     pub(super) egress: Arc<Egress>,
@@ -30,10 +33,11 @@ impl Fetch for EgressFetch {
         mut request: OutgoingRequest,
     ) -> BoxFuture<'a, Result<OutgoingResponse, String>> {
         request.headers.retain(|(name, _)| !name.eq_ignore_ascii_case(CAUSE_HEADER));
-        if self.egress.own_path(&request.url).is_some()
-            && let Some(token) = invocation.secrets.first()
-        {
-            request.headers.push((CAUSE_HEADER.to_owned(), token.to_string()));
+        if self.egress.own_path(&request.url).is_some() {
+            match invocation.secrets.first() {
+                Some(token) => request.headers.push((CAUSE_HEADER.to_owned(), token.to_string())),
+                None => return std::future::ready(Err(FOR_RUNS.to_owned())).boxed(),
+            }
         }
         async move {
             self.egress.send(request, &invocation.egress).await.map_err(|error| error.to_string())
@@ -49,7 +53,9 @@ impl Fetch for EgressFetch {
     ) -> BoxFuture<'a, Result<Box<dyn Connection>, String>> {
         async move {
             if self.egress.is_own_host(&host, port) {
-                let cause = invocation.secrets.first().map(|token| (CAUSE_HEADER, token.as_str()));
+                // npm has none, and lock files may name any host.
+                let token = invocation.secrets.first().ok_or(FOR_RUNS)?;
+                let cause = Some((CAUSE_HEADER, token.as_str()));
                 let home = self.egress.connect_home(cause).await.map_err(|it| it.to_string())?;
                 return Ok(Box::new(home) as Box<dyn Connection>);
             }
@@ -142,4 +148,66 @@ impl PerformEffect for PluginEffects {
 fn failed(message: &str, transient: bool) -> EffectAnswer {
     let message = message.to_owned();
     EffectAnswer { outcome: EffectOutcome::Failed { message, transient }, body: Bytes::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::BoxFuture;
+
+    use super::*;
+    use crate::functions::kind::RunnerKind;
+    use crate::functions::pool::{CodeError, CodeSource, LoadedCode};
+    use crate::model::id::{SnapInId, VersionId};
+
+    struct NoCode;
+
+    impl CodeSource for NoCode {
+        fn load(&self) -> BoxFuture<'_, Result<LoadedCode, CodeError>> {
+            std::future::ready(Err(CodeError::Never("a test has no code".to_owned()))).boxed()
+        }
+    }
+
+    fn invocation(token: Option<&str>) -> Invocation {
+        Invocation {
+            run_id: "run_test".to_owned(),
+            snap_in: SnapInId(1),
+            runtime: RunnerKind::Node,
+            version: VersionId(1),
+            code: Arc::new(NoCode),
+            function: "npm".to_owned(),
+            event: Bytes::from_static(b"{}"),
+            timeout: Duration::from_secs(20),
+            memory_bytes: 64 * 1024 * 1024,
+            fresh: false,
+            egress: EgressRules::default(),
+            secrets: token.map(|it| it.to_owned().into()).into_iter().collect(),
+            on_log: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn only_who_has_a_token_reaches_the_daemon_itself() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let own_endpoint = Some("https://mortise.example.com/api/v1".to_owned());
+        let options = EgressOptions { own_endpoint, ..EgressOptions::default() };
+        let egress = Egress::new(options).expect("good options");
+        let address = listener.local_addr().expect("bound");
+        egress.set_local_api(Arc::new(LocalRequests::new(address).expect("an address")));
+        let fetch = EgressFetch { egress: Arc::new(egress) };
+        let host = || "mortise.example.com".to_owned();
+        let run = invocation(Some("its token"));
+        assert!(fetch.connect(&run, host(), 443).await.is_ok());
+        let npm = invocation(None);
+        let refused = fetch.connect(&npm, host(), 443).await.err();
+        assert_eq!(refused.as_deref(), Some(FOR_RUNS));
+        let request = OutgoingRequest {
+            method: "GET".to_owned(),
+            url: "https://mortise.example.com/api/v1/system.status".to_owned(),
+            headers: Vec::new(),
+            body: Bytes::new(),
+            timeout: Duration::from_secs(5),
+            redirects: Redirects::Manual,
+        };
+        assert_eq!(fetch.fetch(&npm, request).await.err().as_deref(), Some(FOR_RUNS));
+    }
 }

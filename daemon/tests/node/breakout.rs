@@ -239,27 +239,40 @@ async fn forged_frames_hurt_only_their_own_run() {
             "write(frame({ Done: { failure: null, logs: [], after: 'Ready' } }, '\"forged\"'))",
             "Succeeded",
         ),
-        ("write(frame({ Done: { failure: null, logs: [], after: 'Ready' } }, 'no JSON'))", ""),
+        (
+            "write(frame({ Done: { failure: null, logs: [], after: 'Ready' } }, 'no JSON'))",
+            "kind: Crashed",
+        ),
         (
             "write(frame({ Done: { failure: null, logs: [], after: 'Ready' } }, '\"' + 'x'.repeat(8 << 20) + '\"'))",
             "the limit is 1048576",
         ),
         (
-            "write(frame({ Done: { failure: failure('x'.repeat(4 << 20)), logs: [], after: 'Ready' } }))",
+            "write(frame({ Done: { failure: failure('x'.repeat(3 << 20)), logs: [], after: 'Ready' } }))",
             "Thrown",
         ),
         (
             "write(frame({ Done: { failure: null, logs: Array(50000).fill({ level: 'info', at_ms: 0, message: 'x'.repeat(100) }), after: 'Ready' } }, '1'))",
             "Succeeded",
         ),
-        ("write(Buffer.alloc(64, 0xff))", ""),
-        ("write(frame({ Done: {} }, '', 0x7fffffff))", ""),
-        ("write(frame({ Hello: { protocol: 3, sandbox: {} } }))", ""),
-        ("write(frame('Compiled', 'x'))", ""),
-        ("write(frame({ Nonsense: 1 }))", ""),
+        // What no runner says is the function's own failure, not an accident of the host's.
+        ("write(Buffer.alloc(64, 0xff))", "kind: Crashed"),
+        ("write(frame({ Done: {} }, '', 0x7fffffff))", "kind: Crashed"),
+        ("write(frame({ Hello: { protocol: 3, sandbox: {} } }))", "kind: Crashed"),
+        ("write(frame('Compiled', 'x'))", "kind: Crashed"),
+        ("write(frame({ Nonsense: 1 }))", "kind: Crashed"),
+        ("fs.closeSync(0)", "kind: Crashed"),
+        (
+            "write(frame({ Logs: [{ level: 'info', at_ms: 0, message: 'x'.repeat(6 << 20) }] }))",
+            "kind: Crashed",
+        ),
+        (
+            "write(frame({ Logs: [{ level: 'info', at_ms: 18446744073709551615n.toString() }] }))",
+            "kind: Crashed",
+        ),
         // More than it could hold, and more requests than anybody waits for.
         (
-            "const big = frame({ Fetch: { id: 1, request: { method: 'POST', url: 'http://127.0.0.1:1/', headers: [], redirects: 'Follow' } } }, 'x'.repeat(1 << 20)); for (let i = 0; i < 200; i++) write(big)",
+            "for (let i = 0; i < 200; i++) write(frame({ Fetch: { id: i, request: { method: 'POST', url: 'http://127.0.0.1:1/', headers: [], redirects: 'Follow' } } }, 'x'.repeat(1 << 20)))",
             "",
         ),
         (
@@ -312,4 +325,44 @@ async fn floods_past_the_console_change_nothing() {
         assert!(fine, "{body}: {:?}", report.outcome);
         others_are_well(&pool).await;
     }
+}
+
+#[tokio::test]
+async fn a_flood_of_frames_ends_with_its_deadline() {
+    let pool = pool();
+    let body = "const text = Buffer.from(JSON.stringify({ Taken: { id: 1, bytes: 1 } })); const prefix = Buffer.alloc(8); prefix.writeUInt32LE(text.length, 0);
+        const block = Buffer.concat(Array(1000).fill(Buffer.concat([prefix, text])));
+        for (let at = 0;;) { try { at = (at + fs.writeSync(0, block, at)) % block.length } catch (e) { if (e.code !== 'EAGAIN') throw e } }";
+    let package = package(&[(
+        "index.js",
+        &format!("const fs = require('fs'); exports.run = async () => {{ {body} }}"),
+    )]);
+    let mut asked = invocation(&package);
+    asked.timeout = Duration::from_secs(2);
+    let invoked = tokio::time::timeout(Duration::from_secs(40), pool.invoke(asked)).await;
+    assert_failure(&invoked.expect("it ends"), FailureKind::Timeout, "");
+    others_are_well(&pool).await;
+}
+
+#[tokio::test]
+async fn nothing_goes_on_between_runs() {
+    let source = "const busy = () => setImmediate(busy); let runs = 0;
+        exports.run = async () => { busy(); return [process.pid, ++runs] }";
+    let package = package(&[("index.js", source)]);
+    let pool = pool();
+    let first = result(&pool.invoke(invocation(&package)).await);
+    let id = first.trim_start_matches('[').split(',').next().expect("its id");
+    let is_stopped = || {
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).expect("it is there");
+        stat.contains(") T ")
+    };
+    for _ in 0..1000 {
+        if is_stopped() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(is_stopped(), "it goes on without a run");
+    let second = result(&pool.invoke(invocation(&package)).await);
+    assert_eq!(second, first.replace(",1]", ",2]"), "the same process");
 }

@@ -4,7 +4,7 @@
 //! directories that nobody else can enter. The files themselves can be read by all, because a function's
 //! sandbox may run it as another user, with this folder in its view and nothing above it.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::PackageFile;
 
 const MARKER: &str = "complete";
+const LOCK: &str = "lock";
 const NEW: &str = ".new-";
 const GONE: &str = ".gone-";
 /// Of the layout; another one is made anew.
@@ -93,6 +94,24 @@ pub(super) fn make_root(cache_dir: &Path, place: Place) -> Result<PathBuf, Strin
         }
     }
     Ok(root)
+}
+
+/// Keeps a cache for one daemon, for as long as the file is open.
+pub(super) fn lock(cache_dir: &Path) -> Result<fs::File, String> {
+    let path = cache_dir.join(LOCK);
+    let shown = path.display();
+    let mut options = OpenOptions::new();
+    let file = options.create(true).append(true).mode(0o600).open(&path);
+    let file = file.map_err(|error| format!("{shown} cannot be opened: {error}"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(format!(
+            "another daemon uses the cache directory {}: end it, or set `cache_dir` to another \
+             directory for each",
+            cache_dir.display()
+        )),
+        Err(TryLockError::Error(error)) => Err(format!("{shown} cannot be locked: {error}")),
+    }
 }
 
 /// Removes what a crash left behind; answers the whole folders with their last use and their sizes.

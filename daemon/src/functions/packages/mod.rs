@@ -14,7 +14,8 @@
 //! ```
 //!
 //! A folder gets its name when it is whole (rename), so a crash leaves a `.new-` that the next start
-//! removes.
+//! removes. Only one daemon has a cache at a time (`<cache_dir>/lock`): what is in use is known to it
+//! alone.
 
 pub mod install;
 mod layout;
@@ -22,6 +23,7 @@ mod layout;
 mod tests;
 
 use std::collections::{HashMap, HashSet};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -48,6 +50,8 @@ struct Inner {
     /// For people why it cannot be used, if that was so at the start.
     problem: Option<String>,
     most_bytes: u64,
+    /// That nobody else has the cache, once that is so.
+    lock: Mutex<Option<File>>,
     state: Mutex<State>,
 }
 
@@ -109,8 +113,16 @@ impl Packages {
         let mut state = State::default();
         let mut problem = None;
         let mut found = Vec::new();
+        let mut lock = None;
         for place in Place::ALL {
-            match layout::make_root(cache_dir, place) {
+            let root = layout::make_root(cache_dir, place).and_then(|root| {
+                // Else it would remove what another one is making.
+                if lock.is_none() {
+                    lock = Some(layout::lock(cache_dir)?);
+                }
+                Ok(root)
+            });
+            match root {
                 Ok(root) => {
                     let all = layout::leftovers(&root).into_iter();
                     found.extend(all.map(|(used, name, bytes)| (used, Key { place, name }, bytes)));
@@ -125,7 +137,8 @@ impl Packages {
             state.folders.insert(key, folder);
         }
         let cache_dir = cache_dir.to_owned();
-        Packages(Arc::new(Inner { cache_dir, problem, most_bytes, state: Mutex::new(state) }))
+        let (lock, state) = (Mutex::new(lock), Mutex::new(state));
+        Packages(Arc::new(Inner { cache_dir, problem, most_bytes, lock, state }))
     }
 
     /// Why nothing can be laid out, if that is so.
@@ -143,11 +156,13 @@ impl Packages {
     ) -> Result<Arc<PackageFolder>, CodeError> {
         let key = key_of(Place::Files, name)?;
         // Whoever else wants it waits here; nobody takes it away meanwhile.
-        let _turn = self.turn(&key).await;
-        let (inner, own_key) = (self.0.clone(), key.clone());
+        let turn = self.turn(&key).await;
+        let packages = self.clone();
         let made = tokio::task::spawn_blocking(move || {
-            let root = inner.root(own_key.place)?;
-            let name = own_key.name;
+            // In here, because this goes on when nobody waits for it any more.
+            let _turn = turn;
+            let root = packages.0.root(key.place)?;
+            let name = key.name.clone();
             let extent = match layout::whole(&root, Place::Files, &name) {
                 Some(extent) => extent,
                 None => layout::lay_out(&root, &name, &unpack()?).map_err(|error| {
@@ -157,11 +172,11 @@ impl Packages {
             };
             let path = layout::contents(&root, Place::Files, &name);
             let about = about(&path);
-            Ok((extent, Arc::new(PackageFolder { path, about })))
+            let folder = Arc::new(PackageFolder { path, about });
+            packages.is_used(key, extent, &folder);
+            Ok(folder)
         });
-        let (extent, folder) = made.await.map_err(|error| not_now(&error))??;
-        self.is_used(key, extent, &folder);
-        Ok(folder)
+        made.await.map_err(|error| not_now(&error))?
     }
 
     /// The `node_modules` that were installed under this name (a hash), or the right to do that.
@@ -289,18 +304,19 @@ impl Vacant {
 
     /// Says that it is whole: it gets its name in one step.
     pub(super) async fn fill(self) -> Result<Arc<PackageFolder>, CodeError> {
-        let Vacant { packages, key, root, staging, _turn } = self;
-        let name = key.name.clone();
         let sealed = tokio::task::spawn_blocking(move || {
+            // The turn too: this goes on when nobody waits for it any more.
+            let Vacant { packages, key, root, staging, _turn } = self;
+            let name = key.name.clone();
             let path = layout::contents(&root, Place::Npm, &name);
             let extent = layout::seal(&root, &name, staging).map_err(|error| {
                 CodeError::NotNow(format!("{} cannot be made: {error}", path.display()))
             })?;
-            Ok((extent, Arc::new(PackageFolder { path, about: Vec::new() })))
+            let folder = Arc::new(PackageFolder { path, about: Vec::new() });
+            packages.is_used(key, extent, &folder);
+            Ok(folder)
         });
-        let (extent, folder) = sealed.await.map_err(|error| not_now(&error))??;
-        packages.is_used(key, extent, &folder);
-        Ok(folder)
+        sealed.await.map_err(|error| not_now(&error))?
     }
 }
 
@@ -318,7 +334,13 @@ fn not_now(error: &tokio::task::JoinError) -> CodeError {
 impl Inner {
     /// Where folders of a place are made; somebody may have deleted it since the last time.
     fn root(&self, place: Place) -> Result<PathBuf, CodeError> {
-        layout::make_root(&self.cache_dir, place).map_err(CodeError::NotNow)
+        let root = layout::make_root(&self.cache_dir, place).map_err(CodeError::NotNow)?;
+        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        if lock.is_none() {
+            // Whoever had it may have ended.
+            *lock = Some(layout::lock(&self.cache_dir).map_err(CodeError::NotNow)?);
+        }
+        Ok(root)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -119,6 +119,7 @@ async fn what_a_crash_left_in_the_middle_is_removed_and_made_anew() {
     assert!(!folder.path.join("half").exists());
     assert!(folder.path.join("src/a.js").exists());
     // The next start finds it whole.
+    drop(packages);
     let again = Packages::open(cache.path(), LARGE);
     let never = || Err(CodeError::Never("it is there".to_owned()));
     assert!(again.folder("aa", never, |_| Vec::new()).await.is_ok());
@@ -235,6 +236,7 @@ async fn installed_packages_count_and_go_when_room_is_needed() {
     names_become(cache.path(), &[]).await;
     assert_eq!(installed(cache.path()), ["dd"]);
     // The next start knows them, and their order.
+    drop(packages);
     let again = Packages::open(cache.path(), 25);
     assert!(matches!(again.installed("dd").await.unwrap(), Installed::There(_)));
 }
@@ -248,8 +250,10 @@ async fn what_was_half_installed_is_removed_and_made_anew() {
         panic!("nobody made it");
     };
     std::fs::write(vacant.path().join("package.json"), "{}").unwrap();
-    // A crash: nothing is dropped. And a folder of a daemon that knew no markers.
-    std::mem::forget(vacant);
+    // A crash: nothing is removed. And a folder of a daemon that knew no markers.
+    let Vacant { packages: also, staging, .. } = vacant;
+    let _left = staging.keep();
+    drop((also, packages));
     std::fs::create_dir_all(cache.path().join("npm/cc/node_modules")).unwrap();
     assert_eq!(installed(cache.path()).len(), 3);
     let packages = Packages::open(cache.path(), LARGE);
@@ -279,4 +283,43 @@ async fn who_gave_up_installing_leaves_it_to_the_next() {
     drop(vacant);
     next.await;
     assert_eq!(installed(cache.path()), ["aa"]);
+}
+
+#[tokio::test]
+async fn who_gives_up_waiting_takes_nothing_from_the_next() {
+    let cache = tempfile::tempdir().unwrap();
+    let packages = Packages::open(cache.path(), LARGE);
+    let (go_on, goes_on) = std::sync::mpsc::channel::<()>();
+    let unpack = move || {
+        let _told = goes_on.recv_timeout(Duration::from_secs(20));
+        Ok(sample())
+    };
+    let given_up = tokio::time::timeout(
+        Duration::from_millis(50),
+        packages.folder("aa", unpack, |_| Vec::new()),
+    );
+    assert!(given_up.await.is_err(), "it waits for the files");
+    // The next one has to wait until that has ended: else its folder would be replaced under it.
+    let next = folder_of(&packages, "aa", sample());
+    tokio::pin!(next);
+    let early = tokio::time::timeout(Duration::from_millis(100), &mut next).await;
+    assert!(early.is_err(), "two make it at once");
+    go_on.send(()).unwrap();
+    assert!(next.await.unwrap().path.join("bin/tool").exists());
+}
+
+#[tokio::test]
+async fn a_cache_has_one_daemon() {
+    let cache = tempfile::tempdir().unwrap();
+    let packages = Packages::open(cache.path(), LARGE);
+    let Installed::Missing(vacant) = packages.installed("aa").await.unwrap() else {
+        panic!("nobody made it");
+    };
+    let other = Packages::open(cache.path(), LARGE);
+    assert!(other.problem().is_some_and(|it| it.contains("another daemon")));
+    assert!(vacant.path().exists(), "it is being made");
+    let refused = folder_of(&other, "bb", sample()).await;
+    assert!(matches!(refused, Err(CodeError::NotNow(it)) if it.contains("another daemon")));
+    drop((vacant, packages));
+    assert!(folder_of(&other, "bb", sample()).await.is_ok(), "it has ended");
 }

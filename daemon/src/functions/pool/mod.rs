@@ -9,6 +9,7 @@ mod compiled;
 mod conversation;
 mod invocation;
 mod keeper;
+mod line;
 mod places;
 mod process;
 mod put_together;

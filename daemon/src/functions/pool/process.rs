@@ -47,6 +47,8 @@ pub(super) struct Process {
     incoming: BytesMut,
     sandbox: SandboxReport,
     between_runs: bool,
+    /// It is stopped until its next run.
+    rests: bool,
 }
 
 /// What a process lacks of what is compiled.
@@ -94,11 +96,12 @@ impl Process {
             incoming: BytesMut::with_capacity(16 * 1024),
             sandbox: SandboxReport::default(),
             between_runs: true,
+            rests: false,
         };
         match tokio::time::timeout(START_TIME, process.hello()).await {
             Ok(Ok(())) => Ok(process),
             Ok(Err(())) => {
-                let (status, words) = process.end().await;
+                let Ended { status, words, .. } = process.end().await;
                 Err(io::Error::other(format!(
                     "the runner process ended at its start: {} {words}",
                     describe_status(&status)
@@ -204,6 +207,7 @@ impl Process {
         stop: watch::Receiver<bool>,
     ) -> (Outcome, Said) {
         self.between_runs = false;
+        self.wake();
         let mut outgoing = Vec::with_capacity(invocation.event.len() + 512);
         if let Some(own) = own {
             protocol::write_frame(&mut outgoing, &ToRunner::OwnCompiled, own);
@@ -239,6 +243,7 @@ impl Process {
         let outcome = match end {
             Ok((outcome, after)) => {
                 self.between_runs = after == AfterRun::Ready;
+                self.rest();
                 outcome
             }
             Err(Break::TimedOut) => Outcome::Failed(Failure::new(
@@ -252,6 +257,7 @@ impl Process {
                 Outcome::Interrupted { reason: "the daemon is shutting down".to_owned() }
             }
             Err(Break::Lost) => self.why_lost(&redactor).await,
+            Err(Break::Nonsense(what)) => self.ended_for(&what, &redactor).await,
         };
         (redactor.outcome_aside(outcome).await, said)
     }
@@ -260,7 +266,7 @@ impl Process {
     async fn why_lost(&mut self, redactor: &Redactor<'_>) -> Outcome {
         use rustix::process::Signal;
         use std::os::unix::process::ExitStatusExt;
-        let (status, mut words) = self.end().await;
+        let Ended { status, mut words, by_us } = self.end().await;
         // What a process says when it dies may quote what it was working on.
         redactor.text(&mut words);
         let described = describe_status(&status);
@@ -270,8 +276,9 @@ impl Process {
             .iter()
             .chain([&Signal::SYS, &Signal::XCPU, &Signal::TRAP])
             .any(|it| Some(it.as_raw()) == signal);
-        // Nobody from outside makes a process end by itself, whatever its status.
-        let ended_itself = status.is_ok_and(|it| it.code().is_some());
+        // Nobody from outside makes a process end by itself, whatever its status; nor does anybody
+        // else close the socket of a process that lives on.
+        let ended_itself = by_us || status.is_ok_and(|it| it.code().is_some());
         // The allocator's words, and those of V8, older ones included: pages that cannot be had for code.
         let out_of_memory = [
             "memory allocation of",
@@ -297,17 +304,61 @@ impl Process {
         }
     }
 
-    async fn end(&mut self) -> (io::Result<ExitStatus>, String) {
-        let status = match self.child.take() {
+    /// Stops a process until its next run: what a function of `node` left behind, such as a timer,
+    /// would go on without a deadline.
+    fn rest(&mut self) {
+        use rustix::process::Signal;
+        let wants = self.kind == RunnerKind::Node && self.between_runs;
+        self.rests = wants && self.signal(Signal::STOP);
+    }
+
+    fn wake(&mut self) {
+        if std::mem::take(&mut self.rests) {
+            // If it has ended, the run will hear of that.
+            let _sent = self.signal(rustix::process::Signal::CONT);
+        }
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) -> bool {
+        // Not waited for yet, so the id is its own.
+        let child = self.child.as_ref().map(rustix::process::Pid::from_child);
+        child.is_some_and(|it| rustix::process::kill_process(it, signal).is_ok())
+    }
+
+    /// Ends a process that said what no runner says: that is the doing of its function.
+    async fn ended_for(&mut self, what: &str, redactor: &Redactor<'_>) -> Outcome {
+        if let Some(child) = self.child.take() {
+            // Its status says nothing: it is ended here.
+            let _status = self.keeper.end(child).await;
+        }
+        let mut words = last_words(&mut self.errors);
+        redactor.text(&mut words);
+        tracing::warn!(snap_in = %self.snap_in, what, words, "runner process ended for what it said");
+        Outcome::Failed(Failure::new(
+            FailureKind::Crashed,
+            format!("the function's process said what no runner says, and was ended: {what}"),
+        ))
+    }
+
+    async fn end(&mut self) -> Ended {
+        let (status, by_us) = match self.child.take() {
             // A process whose socket is closed is about to end by itself, with a telling status.
             Some(child) => match wait_a_little(child).await {
-                Ok(status) => Ok(status),
-                Err(child) => self.keeper.end(child).await,
+                Ok(status) => (Ok(status), false),
+                Err(child) => (self.keeper.end(child).await, true),
             },
-            None => Err(io::Error::other("it was ended before")),
+            None => (Err(io::Error::other("it was ended before")), false),
         };
-        (status, last_words(&mut self.errors))
+        Ended { status, words: last_words(&mut self.errors), by_us }
     }
+}
+
+/// How a process ended.
+struct Ended {
+    status: io::Result<ExitStatus>,
+    words: String,
+    /// It lived on without its socket.
+    by_us: bool,
 }
 
 /// Between the end of a process's descriptors and its status there is a moment.

@@ -47,7 +47,7 @@ impl Requests {
     /// A request leaves.
     pub(super) fn fetches(&mut self, id: u64, method: &str, url: &str) {
         if let Some(place) = self.begin(Which::Fetch(id)) {
-            place.method = method.to_owned();
+            place.method = or_sign(method, "(no HTTP method)").to_owned();
             place.target = target_of(url);
         }
     }
@@ -56,7 +56,7 @@ impl Requests {
     pub(super) fn connects(&mut self, id: u64, host: &str, port: u16) {
         if let Some(place) = self.begin(Which::Connection(id)) {
             place.method = "CONNECT".to_owned();
-            place.target = format!("{host}:{port}");
+            place.target = format!("{}:{port}", or_sign(host, "…"));
         }
     }
 
@@ -110,7 +110,7 @@ impl Requests {
         {
             request.duration_ms = Some(now_ms.saturating_sub(request.at_ms));
             request.status = status;
-            request.error = error.map(str::to_owned);
+            request.error = error.map(|it| or_sign(it, "…").to_owned());
         }
     }
 }
@@ -121,6 +121,11 @@ pub(super) fn mask(redactor: &Redactor<'_>, request: &mut MadeRequest) {
     for text in [Some(method), Some(target), error.as_mut()].into_iter().flatten() {
         redactor.text(text);
     }
+}
+
+/// What is too long to be searched is not kept at all: half a secret would not be known as one.
+fn or_sign<'a>(text: &'a str, sign: &'a str) -> &'a str {
+    if text.len() > LONGEST_SEARCHED { sign } else { text }
 }
 
 fn milliseconds(since: Instant) -> u64 {
@@ -141,8 +146,7 @@ fn target_of(url: &str) -> String {
     let rest = url[scheme.len() + 1..].trim_start_matches(['/', '\\']);
     let (authority, path) = rest.split_at(rest.find(['/', '\\']).unwrap_or(rest.len()));
     let host = authority.rsplit('@').next().unwrap_or_default();
-    let path = if path.len() > LONGEST_SEARCHED { "/…" } else { path };
-    let host = if host.len() > LONGEST_SEARCHED { "…" } else { host };
+    let (path, host) = (or_sign(path, "/…"), or_sign(host, "…"));
     format!("{lower}://{host}{path}")
 }
 
@@ -190,6 +194,22 @@ mod tests {
         assert_eq!(made[1].error.as_deref(), Some("no way to [secret]"));
         assert!(made[1].duration_ms.is_some());
         assert!(line.expect("three more").message.starts_with("3 more requests"));
+    }
+
+    #[test]
+    fn what_is_too_long_to_be_searched_is_not_kept() {
+        let long = "x".repeat(LONGEST_SEARCHED + 1);
+        let secrets: SecretTexts = [].into_iter().collect();
+        let mut requests = Requests::new();
+        requests.fetches(1, &long, "http://a.example/");
+        requests.connects(1, &long, 80);
+        requests.closed(1, Some(&long));
+        let (made, _) = requests.into_list(&Redactor::new(&secrets));
+        assert_eq!(
+            (made[0].method.as_str(), made[1].target.as_str()),
+            ("(no HTTP method)", "…:80")
+        );
+        assert_eq!(made[1].error.as_deref(), Some("…"));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! [`WINDOW`] bytes that the other has not taken yet, so that a peer that does not read, or a
 //! function that does not, holds up nothing but its own connection. All are closed with the run.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -15,6 +15,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
 
+use super::line::Line;
 use super::{Connection, Fetch, Invocation};
 use crate::functions::protocol::{ToRunner, WINDOW};
 
@@ -22,6 +23,8 @@ use crate::functions::protocol::{ToRunner, WINDOW};
 const MOST_OPEN: usize = 64;
 /// Connections of one run that wait for a place; further ones are refused.
 const MOST_WAITING: usize = 1024;
+/// No name of a host has more bytes.
+const LONGEST_HOST: usize = 253;
 /// The most that is read of a connection at once.
 const CHUNK: usize = 64 * 1024;
 /// Frames for the runner that wait until it reads.
@@ -36,7 +39,7 @@ pub(super) struct Tunnels<'a> {
     invocation: &'a Invocation,
     fetch: &'a dyn Fetch,
     open: HashMap<u64, Tunnel>,
-    waiting: VecDeque<(u64, String, u16)>,
+    waiting: Line<(String, u16)>,
     relays: FuturesUnordered<BoxFuture<'a, u64>>,
     said: mpsc::Receiver<Said>,
     say: mpsc::Sender<Said>,
@@ -48,6 +51,8 @@ struct Tunnel {
     shared: Arc<Shared>,
     /// The runner has said that it sends no more.
     ended: bool,
+    /// It was out of step or wants no more of it; whatever else it says of it is not kept.
+    closed: bool,
 }
 
 #[derive(Default)]
@@ -75,7 +80,7 @@ impl<'a> Tunnels<'a> {
             invocation,
             fetch,
             open: HashMap::new(),
-            waiting: VecDeque::new(),
+            waiting: Line::new(),
             relays: FuturesUnordered::new(),
             said,
             say,
@@ -84,8 +89,10 @@ impl<'a> Tunnels<'a> {
 
     /// The runner wants a connection. What is returned goes to it at once.
     pub(super) fn connect(&mut self, id: u64, host: String, port: u16) -> Option<Said> {
-        let error = if self.open.contains_key(&id) {
+        let error = if self.open.contains_key(&id) || self.waiting.has(id) {
             Some(format!("there is a connection {id} already"))
+        } else if host.len() > LONGEST_HOST {
+            Some(format!("the name of the host has more than {LONGEST_HOST} bytes"))
         } else if self.waiting.len() >= MOST_WAITING {
             Some(format!(
                 "{MOST_OPEN} connections are open and {MOST_WAITING} wait: a run may not want more"
@@ -96,18 +103,19 @@ impl<'a> Tunnels<'a> {
         if error.is_some() {
             return Some((ToRunner::Connected { id, error }, Bytes::new()));
         }
-        self.waiting.push_back((id, host, port));
+        self.waiting.push(id, (host, port));
         self.open_waiting();
         None
     }
 
     fn open_waiting(&mut self) {
         while self.open.len() < MOST_OPEN
-            && let Some((id, host, port)) = self.waiting.pop_front()
+            && let Some((id, (host, port))) = self.waiting.pop()
         {
             let (orders, heard) = mpsc::unbounded_channel();
             let shared = Arc::new(Shared::default());
-            let tunnel = Tunnel { orders, shared: Arc::clone(&shared), ended: false };
+            let tunnel =
+                Tunnel { orders, shared: Arc::clone(&shared), ended: false, closed: false };
             self.open.insert(id, tunnel);
             let opened = self.fetch.connect(self.invocation, host, port);
             let say = self.say.clone();
@@ -122,10 +130,14 @@ impl<'a> Tunnels<'a> {
     pub(super) fn send(&mut self, id: u64, body: Bytes) {
         // Of a connection that is gone already: the runner has not heard of it yet.
         let Some(tunnel) = self.open.get_mut(&id) else { return };
+        if tunnel.closed {
+            return;
+        }
         let unsent = tunnel.shared.unsent.fetch_add(body.len(), Ordering::Relaxed) + body.len();
         let order = if tunnel.ended || unsent > WINDOW {
             // Out of step: nothing that it sends can be trusted to be whole.
             tunnel.shared.closing.notify_one();
+            tunnel.closed = true;
             Order::Close
         } else if body.is_empty() {
             tunnel.ended = true;
@@ -149,8 +161,10 @@ impl<'a> Tunnels<'a> {
 
     /// The runner does not want a connection any more. What it sent before still goes out.
     pub(super) fn close(&mut self, id: u64) {
-        self.waiting.retain(|(it, _, _)| *it != id);
-        if let Some(tunnel) = self.open.get(&id) {
+        self.waiting.remove(id);
+        if let Some(tunnel) = self.open.get_mut(&id)
+            && !std::mem::replace(&mut tunnel.closed, true)
+        {
             let _heard = tunnel.orders.send(Order::Close);
             tunnel.shared.closing.notify_one();
         }
@@ -420,5 +434,22 @@ mod tests {
             let _refused = tunnels.connect(id, "host".to_owned(), 80);
         }
         assert!(tunnels.connect(9999, "host".to_owned(), 80).is_some());
+    }
+
+    #[tokio::test]
+    async fn an_id_is_one_connection_while_it_waits_too() {
+        let (invocation, pipes) = (invocation(), Pipes::default());
+        let mut tunnels = Tunnels::new(&invocation, &pipes);
+        for id in 0..=MOST_OPEN as u64 {
+            assert!(tunnels.connect(id, "host".to_owned(), 80).is_none());
+        }
+        let waits = MOST_OPEN as u64;
+        for id in [0, waits] {
+            let (said, _) = tunnels.connect(id, "host".to_owned(), 80).expect("it is refused");
+            let ToRunner::Connected { error: Some(error), .. } = said else { panic!("{said:?}") };
+            assert!(error.contains("already"), "{error}");
+        }
+        let long = tunnels.connect(9999, "x".repeat(254), 80);
+        assert!(matches!(long, Some((ToRunner::Connected { error: Some(_), .. }, _))));
     }
 }
