@@ -158,6 +158,7 @@ mod tests {
         drop(one);
         assert!(all.of(RunId(1)).is_empty());
         drop(other);
+        // One guard: a second one in the same statement would wait for the first.
         let kept = all.kept();
         assert_eq!((kept.bytes, kept.runs.len()), (0, 0));
     }
