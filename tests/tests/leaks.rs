@@ -448,7 +448,7 @@ fn run_all(bench: &Bench, installed: &Installed) {
     let drawn = bench.call("snap-components.render", &panel);
     let press = json!({
         "id": format!("{}/snap-kit-actions/press", installed.id),
-        "actions": [{ "action_id": "press" }],
+        "actions": [{ "action_id": "press", "value": "pressed" }],
         "from": { "snap_component": "panel" },
     });
     let pressed = bench.call("snap-kit-action.execute.deferred", &press);

@@ -178,7 +178,7 @@ fn commands_actions_pages_and_operations_go_there_too() {
     daemon.step("activate", &id, "ACTIVE");
     let press = json!({
         "id": format!("{id}/snap-kit-actions/press"),
-        "actions": [{ "action_id": "here" }],
+        "actions": [{ "action_id": "here", "value": "pressed" }],
     });
     let pressed = daemon.call("snap-kit-action.execute.deferred", &press);
     assert_eq!(text(&pressed["results"][0]), "pressed here", "{pressed:#}");
