@@ -1,7 +1,7 @@
 //! Snap-kit: the pages, panels and buttons that functions describe as JSON.
 //!
 //! Owns which elements there are ([`schema`]), and what is wrong with a body: everything at once, each
-//! with its path, what is allowed there and the name that was probably meant ([`check`]). It must
+//! with its path, what is allowed there and the name that was probably meant ([`check()`]). It must
 //! never call a function, keep a body or draw one.
 //!
 //! What would leave people with a page that cannot be drawn or answered is an error: something
