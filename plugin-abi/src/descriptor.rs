@@ -43,4 +43,8 @@ pub struct TypeDescriptor {
     /// Whether the type speaks a protocol of its own and wants a thread for `poll`.
     #[serde(default)]
     pub own_thread: bool,
+    /// Whether events can be scheduled at its sources: when one is due, it comes as
+    /// [`SourceInput::Published`](crate::SourceInput::Published).
+    #[serde(default)]
+    pub takes_scheduled: bool,
 }

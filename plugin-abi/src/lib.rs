@@ -78,6 +78,7 @@
 //!                 takes_http: true,
 //!                 takes_ticks: false,
 //!                 own_thread: false,
+//!                 takes_scheduled: false,
 //!             }],
 //!             sinks: vec![],
 //!         }
@@ -118,6 +119,7 @@ mod descriptor;
 mod export;
 mod fault;
 pub mod ffi_v1;
+pub mod reference;
 mod sink;
 mod source;
 
@@ -128,7 +130,7 @@ pub use fault::{Fault, FaultKind, Location, Problem};
 pub use sink::{Delivery, Receipt, SinkCall, SinkInput, SinkOutput};
 pub use source::{
     Change, Effect, EffectOutcome, Event, HttpEffect, HttpRequest, HttpResponse, LogLine,
-    MailInput, Payload, Poll, ResponseBody, SourceCall, SourceIds, SourceInput, SourceOutput, Tick,
+    MailInput, Payload, Poll, Refusal, ResponseBody, SourceCall, SourceIds, SourceInput, SourceOutput, Tick,
 };
 
 use serde::{Deserialize, Serialize};

@@ -157,6 +157,10 @@ pub struct SourceOutput {
     /// to a tick or poll is heard.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<Value>,
+    /// Why an input was refused, for the counters and the log of refusals of its source: set when
+    /// there is no event because the input did not deserve one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Refusal>,
     /// Something that the daemon is to do before it calls again with its outcome. Nothing else of
     /// this answer is used then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -171,6 +175,16 @@ pub struct SourceOutput {
     /// They travel beside the document, not in it.
     #[serde(skip)]
     pub bodies: Vec<Vec<u8>>,
+}
+
+/// Why an input was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// What counters group by: a few fixed words in lower case with underscores, such as
+    /// `bad_signature`, `stale_timestamp` or `policy`. Never anything of the input.
+    pub reason: String,
+    /// What exactly was wrong, for the source's owner, without secrets.
+    pub message: String,
 }
 
 /// An event that a source emits.

@@ -63,6 +63,7 @@ impl Plugin for CustomWebhook {
                 takes_http: true,
                 takes_ticks: false,
                 own_thread: false,
+                takes_scheduled: false,
             }],
             sinks: Vec::new(),
         }

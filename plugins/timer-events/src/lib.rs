@@ -44,6 +44,7 @@ impl Plugin for TimerEvents {
                 takes_http: false,
                 takes_ticks: true,
                 own_thread: false,
+                takes_scheduled: false,
             }],
             sinks: Vec::new(),
         }

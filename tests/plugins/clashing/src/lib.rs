@@ -19,6 +19,7 @@ impl Plugin for Clashing {
                 takes_http: false,
                 takes_ticks: false,
                 own_thread: false,
+                takes_scheduled: false,
             }],
             sinks: Vec::new(),
         }

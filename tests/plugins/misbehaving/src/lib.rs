@@ -162,6 +162,7 @@ impl Plugin for Misbehaving {
             takes_http: true,
             takes_ticks: false,
             own_thread: false,
+            takes_scheduled: false,
         };
         Descriptor {
             name: "misbehaving".to_owned(),

@@ -42,6 +42,7 @@ fn describe(name: &str) -> TypeDescriptor {
         takes_http: true,
         takes_ticks: false,
         own_thread: false,
+        takes_scheduled: false,
     }
 }
 
