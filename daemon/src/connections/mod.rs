@@ -9,6 +9,7 @@ pub mod destination;
 pub mod oauth;
 pub mod placeholders;
 pub mod registration;
+pub mod references;
 pub mod request;
 pub mod secret;
 pub mod types;
