@@ -230,9 +230,12 @@ impl Source {
         if has_references && !self.hears_of_secrets {
             self.hears_of_secrets = true;
             let changes = self.services.secrets.changes();
-            ctx.add_message_stream(futures_util::stream::unfold(changes, |mut changes| async move {
-                changes.changed().await.ok().map(|()| (SecretsChanged, changes))
-            }));
+            ctx.add_message_stream(futures_util::stream::unfold(
+                changes,
+                |mut changes| async move {
+                    changes.changed().await.ok().map(|()| (SecretsChanged, changes))
+                },
+            ));
         }
     }
 }

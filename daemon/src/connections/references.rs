@@ -33,9 +33,9 @@ pub fn fill(config: &Value, secrets: &BTreeMap<KeyringReference, SecretText>) ->
     match config {
         Value::String(text) => Value::String(fill_text(text, secrets)),
         Value::Array(items) => items.iter().map(|it| fill(it, secrets)).collect(),
-        Value::Object(members) => {
-            Value::Object(members.iter().map(|(key, it)| (key.clone(), fill(it, secrets))).collect())
-        }
+        Value::Object(members) => Value::Object(
+            members.iter().map(|(key, it)| (key.clone(), fill(it, secrets))).collect(),
+        ),
         Value::Null | Value::Bool(_) | Value::Number(_) => config.clone(),
     }
 }

@@ -157,8 +157,7 @@ impl Keyrings {
         name: &str,
     ) -> Result<Option<KeyringId>, StoreError> {
         if let Some(user) = user {
-            let settings =
-                self.0.parts.store.read(|tables| tables.user_settings(snap_in, user))?;
+            let settings = self.0.parts.store.read(|tables| tables.user_settings(snap_in, user))?;
             let own = settings.and_then(|it| it.keyrings.get(name).copied());
             if own.is_some() {
                 return Ok(own);
