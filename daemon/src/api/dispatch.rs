@@ -13,6 +13,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::access::admit;
 use super::error::{ApiError, Code};
+use super::idempotency::{self, Known};
 use super::rights::{Caller, Right};
 use super::{Api, routes, system_update};
 
@@ -30,6 +31,8 @@ pub(super) struct Route {
     pub(super) summary: &'static str,
     /// Whether the body may be as large as an archive.
     large: bool,
+    /// Whether its answer is remembered for whoever sends it again with the same `Idempotency-Key`.
+    pub(super) remembered: bool,
     pub(super) request: fn(&mut SchemaGenerator) -> Schema,
     pub(super) response: fn(&mut SchemaGenerator) -> Schema,
     call: Box<dyn Fn(Arc<Api>, Caller, Input) -> Answer + Send + Sync>,
@@ -45,6 +48,11 @@ impl Route {
     /// Allows a body as large as an archive.
     pub(super) fn with_archive(self) -> Route {
         Route { large: true, ..self }
+    }
+
+    /// Takes an `Idempotency-Key`. Only for calls whose answers hold no secret.
+    pub(super) fn remembered(self) -> Route {
+        Route { remembered: true, ..self }
     }
 }
 
@@ -110,6 +118,7 @@ where
         reads: false,
         summary,
         large: false,
+        remembered: false,
         request: |generator| generator.subschema_for::<Q>(),
         response: |generator| generator.subschema_for::<A>(),
         call: Box::new(move |api, caller, input| {
@@ -144,9 +153,19 @@ pub(super) async fn serve_system_update(
     answer(call(api.into_inner(), &table, system_update::NAME, &request, payload).await)
 }
 
-fn answer(outcome: Result<Vec<u8>, ApiError>) -> HttpResponse {
+/// What a call was answered with.
+enum Answered {
+    Now(Vec<u8>),
+    /// The same was answered before, and nothing was done.
+    Before(Vec<u8>),
+}
+
+fn answer(outcome: Result<Answered, ApiError>) -> HttpResponse {
+    let mut ok = HttpResponse::Ok();
+    ok.content_type("application/json");
     match outcome {
-        Ok(body) => HttpResponse::Ok().content_type("application/json").body(body),
+        Ok(Answered::Now(body)) => ok.body(body),
+        Ok(Answered::Before(body)) => ok.insert_header((idempotency::REPLAYED, "true")).body(body),
         Err(error) => error.respond(),
     }
 }
@@ -157,7 +176,7 @@ async fn call(
     name: &str,
     request: &HttpRequest,
     payload: web::Payload,
-) -> Result<Vec<u8>, ApiError> {
+) -> Result<Answered, ApiError> {
     let route = table.find(name).ok_or_else(|| {
         let message =
             format!("there is no call `{name}`; /api/v1/openapi.json lists those that there are");
@@ -179,7 +198,18 @@ async fn call(
         let message = format!("`{name}` is not called with {}", request.method());
         return Err(ApiError::new(Code::MethodNotAllowed, message).allowing(allowed));
     };
-    (route.call)(api, caller, input).await
+    let (Input::Body(body), Some(key), true) = (&input, &caller.idempotency_key, route.remembered)
+    else {
+        return (route.call)(api, caller, input).await.map(Answered::Now);
+    };
+    match idempotency::begin(&api, &caller.principal.name(), route.name, key, body)? {
+        Known::Answered(body) => Ok(Answered::Before(body)),
+        Known::New(turn) => {
+            let body = (route.call)(api.clone(), caller.clone(), input).await?;
+            turn.end(&api, &body).await;
+            Ok(Answered::Now(body))
+        }
+    }
 }
 
 /// The whole body, if it is not too large and arrives in time.
