@@ -26,6 +26,7 @@ mod lists;
 mod openapi;
 mod operations;
 mod packages;
+mod parameters;
 pub mod rights;
 mod routes;
 mod runs;
