@@ -7,6 +7,7 @@ use mortise_tests::snap_in::{Parts, SIGNED};
 use serde_json::json;
 
 const PLACE: &str = "default/default/ways";
+const ACTION: &str = "default/default/ways/snap-kit-actions/press";
 
 /// Answers with what it was sent, as each way of calling wants it.
 const WAYS: &str = "
@@ -28,6 +29,80 @@ snap_components:
   - {name: panel, display_name: Panel, description: P., surface: issue, initializer: work}
 ",
     ));
+}
+
+#[test]
+fn payloads_come_from_files_and_from_standard_input() {
+    let daemon = Daemon::start();
+    ways(&daemon);
+    let file = daemon.directory().join("payload.json");
+    std::fs::write(&file, "{\n  \"title\": \"from a file\"\n}\n").expect("it is ours");
+    let at_file = format!("@{}", file.display());
+    let stdin = r#"{"title": "from a pipe"}"#;
+    let call = ["function", "call", PLACE, "work"];
+    let file_it = ["operation", "run", PLACE, "file"];
+    let press = ["action", "run", ACTION, "--value"];
+    for command in [&call[..], &file_it[..], &press[..]] {
+        for (given, input, expected) in [
+            (r#"{"title": "as it is"}"#, "", "as it is"),
+            (&at_file, "", "from a file"),
+            ("-", stdin, "from a pipe"),
+        ] {
+            let done = script(&daemon, &[command, &[given]].concat(), input);
+            assert_eq!(done.code, 0, "{command:?} {given}: {done:?}");
+            assert!(done.out.contains(expected), "{command:?} {given}: {done:?}");
+        }
+    }
+    // Several things that were done, each from where it is.
+    let several = ["--do", &at_file, "--do", "-"];
+    std::fs::write(&file, r#"{"action_id": "a", "value": "one"}"#).expect("it is ours");
+    let input = r#"{"action_id": "b", "value": "two"}"#;
+    let done = script(&daemon, &[&press[..3], &several].concat(), input);
+    assert!(done.out.contains("one") && done.out.contains("two"), "{done:?}");
+}
+
+#[test]
+fn a_wrong_payload_is_named_with_its_place() {
+    let daemon = Daemon::start();
+    ways(&daemon);
+    let file = daemon.directory().join("wrong.json");
+    std::fs::write(&file, "{\n  \"title\" \"x\"\n}\n").expect("it is ours");
+    let shown = file.display().to_string();
+    let at_file = format!("@{shown}");
+    let list = daemon.directory().join("list.json");
+    std::fs::write(&list, "[1]").expect("it is ours");
+    let at_list = format!("@{}", list.display());
+    let in_file = format!("{shown}:2:11: expected `:`");
+    let is_list = format!("{}: it is a list", list.display());
+    let call = ["function", "call", PLACE, "work"];
+    let file_it = ["operation", "run", PLACE, "file"];
+    let press = ["action", "run", ACTION, "--value"];
+    for (command, given, input, code, hint) in [
+        (&call[..], at_file.as_str(), "", 2, in_file.as_str()),
+        (&file_it, &at_file, "", 2, &in_file),
+        (&press, &at_file, "", 2, &in_file),
+        (&call, "-", "{\n\"a\": tru}", 2, "standard input:2:"),
+        (&call, "-", "", 2, "it is empty"),
+        (&call, "{a}", "", 2, "line 1, column 2: key must be a string"),
+        (&call, &shown, "", 2, "write @"),
+        (&call, "@/nonexistent/it.json", "", 1, "/nonexistent/it.json"),
+        (&call, "@/dev/zero", "", 1, "no regular file"),
+        (&file_it, &at_list, "", 2, &is_list),
+        (&file_it, "-", "5", 2, "standard input: it is a number"),
+    ] {
+        let done = script(&daemon, &[command, &[given]].concat(), input);
+        assert_eq!((done.code, done.out.as_str()), (code, ""), "{command:?} {given}: {done:?}");
+        assert!(done.err.contains(hint), "{command:?} {given}: {hint:?} in {done:?}");
+    }
+    let twice = script(&daemon, &[&press[..3], &["--do", "-", "--do", "-"]].concat(), "{}");
+    assert!(twice.code == 2 && twice.err.contains("was read already"), "{twice:?}");
+    let runs = daemon.list_all("runs.list", "runs", &json!({}));
+    assert!(runs.is_empty(), "{runs:?}");
+    for command in [&call[..2], &file_it[..2], &press[..2]] {
+        let help = script(&daemon, &[command, &["--help"]].concat(), "");
+        let says = ["@FILE", "Examples:", " @"].iter().all(|it| help.out.contains(it));
+        assert!(says, "{command:?}: {help:?}");
+    }
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod hidden;
 mod init;
 mod keyrings;
 mod keys;
+mod payload;
 mod progress;
 mod quickstart;
 mod run_logs;
