@@ -1,10 +1,13 @@
 //! Calling functions and looking at their runs from the command line: where payloads come from, what
 //! is said when one is wrong, and what is shown of a run and of what is allowed.
 
+use std::time::Duration;
+
 use mortise_tests::client::script;
 use mortise_tests::daemon::Daemon;
+use mortise_tests::eventually;
 use mortise_tests::snap_in::{Parts, SIGNED};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const PLACE: &str = "default/default/ways";
 const ACTION: &str = "default/default/ways/snap-kit-actions/press";
@@ -119,4 +122,78 @@ fn what_is_allowed_is_said_under_the_message() {
     // Where there is nothing to choose from, there is no such line.
     let missing = script(&daemon, &["run", "show", "run_1"], "");
     assert!(missing.code == 1 && !missing.err.contains("allowed"), "{missing:?}");
+}
+
+/// Asks for another attempt, or tells of a request that is not allowed.
+const LATER: &str = "
+export const run = async ([event]) => {
+  await fetch('http://127.0.0.1:9/things').catch(() => console.log('no way'));
+  if (event.payload.later) throw { message: 'not now', retry: true };
+  return { got: event.payload };
+};
+";
+
+#[test]
+fn a_run_is_shown_with_what_belongs_to_it() {
+    let daemon = Daemon::start();
+    let parts = Parts::new("later", SIGNED, LATER)
+        .with("supports_synchronization: true")
+        .with("config: {runtime: {max_retries: 3, min_interval: 3600}}");
+    let installed = daemon.install(&parts);
+    let show = |run: &Value| {
+        let done = script(&daemon, &["run", "show", run.as_str().expect("an id")], "");
+        assert_eq!(done.code, 0, "{done:?}");
+        // The width of the first column is that of what there is to show.
+        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        done.out.lines().map(words).collect::<Vec<_>>().join("\n")
+    };
+    let get = |run: &Value| daemon.call("runs.get", &json!({ "id": run }))["run"].clone();
+    let queue = |payload: &Value| {
+        let event = daemon.send_event(&installed, payload);
+        daemon.call("events.get", &json!({ "id": event }))["event"]["runs"][0].clone()
+    };
+    let has = |shown: &str, parts: &[&str]| {
+        for part in parts {
+            assert!(shown.contains(part), "{part:?} in\n{shown}");
+        }
+    };
+
+    // The head of a group, and one that waits for it.
+    let first = queue(&json!({ "group": "blue", "later": true }));
+    eventually("it waits for another attempt", Duration::from_secs(30), || {
+        (get(&first)["state"] == "retrying").then_some(())
+    });
+    let second = queue(&json!({ "group": "blue" }));
+    let waiting = get(&second);
+    assert_eq!((&waiting["state"], &waiting["sync_id"]), (&json!("queued"), &json!("blue")));
+    assert!(waiting["ordered_by"].is_null(), "nobody waits for it: {waiting:#}");
+    let shown = show(&second);
+    let in_order = "`blue`: it waits for earlier runs of its function with this `sync_id`";
+    has(&shown, &["state queued", in_order, "default/default/later", "quickjs: "]);
+    assert!(!shown.contains("attempts") && !shown.contains("requests"), "{shown}");
+    let shown = show(&first);
+    has(&shown, &["state retrying", "next attempt", "attempts (1)", "failed after "]);
+    has(&shown, &["not now", "error (thrown", "`blue`: after earlier runs", "for event evt_"]);
+
+    // One that somebody waited for.
+    let call = json!({ "snap_in": installed.id, "function": "work", "payload": { "n": 1 } });
+    let called = daemon.call("functions.call", &call)["run"].clone();
+    let run = get(&called);
+    assert!(run["ordered_by"].is_string() && run["sync_id"].is_null(), "{run:#}");
+    let shown = show(&called);
+    has(
+        &shown,
+        &["called by functions.call", "asked by token:admin", "requests (1)", "state succeeded"],
+    );
+    has(&shown, &["GET http://127.0.0.1:9/things -> ", "result: {\"got\":{\"n\":1}}"]);
+    let id = called.as_str().expect("an id");
+    has(&shown, &[&format!("mortise run logs {id}")]);
+    let as_json = script(&daemon, &["run", "show", id, "--json"], "").json();
+    assert_eq!(as_json["run"], run);
+
+    // What is not there any more is left out.
+    daemon.call("runs.cancel", &json!({ "id": first }));
+    daemon.step("deactivate", &installed.id, "INACTIVE");
+    daemon.step("delete", &installed.id, "DELETED");
+    has(&show(&called), &[&installed.id, "function work"]);
 }

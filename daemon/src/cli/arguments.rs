@@ -370,7 +370,13 @@ pub(super) enum RunCommand {
         page: Page,
     },
     /// Show a run with what called it, its attempts, its result and what it called out to
-    #[command(visible_alias = "show")]
+    #[command(
+        visible_alias = "show",
+        after_help = "Examples:
+  mortise run show RUN
+  mortise run show RUN --wait 60
+  mortise run show RUN --json | jq .run.result"
+    )]
     Get {
         run: String,
         /// Wait up to so many seconds until it has ended

@@ -11,7 +11,7 @@ use super::connection::Client;
 use super::show::{self, View};
 use super::snap_in::arguments::Source;
 use super::snap_in::{self, origin};
-use super::{commands, dev, keyrings, keys, payload, run_logs, snap_kit};
+use super::{commands, dev, keyrings, keys, payload, run_logs, run_show, snap_kit};
 
 /// How long lifecycle commands wait.
 pub(super) const WAIT_SECONDS: u32 = 60;
@@ -44,6 +44,9 @@ pub(super) fn run(connection: &Connection, command: Command) -> Result<(), Failu
         }
         Command::Run { command: RunCommand::Logs { run, follow: true } } => {
             return run_logs::follow(&client, connection.json, &run);
+        }
+        Command::Run { command: RunCommand::Get { run, wait } } => {
+            return run_show::run(&client, connection.json, &run, wait);
         }
         Command::Slash { command } => return commands::run(&client, connection.json, command),
         Command::Operation { command } => {
@@ -132,9 +135,7 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
                 paged(page, narrowed(about, json!({ "state": state, "function": function }))),
                 View::RUNS,
             ),
-            RunCommand::Get { run, wait } => {
-                ("runs.get", json!({ "id": run, "wait_seconds": wait }), View::RUN)
-            }
+            RunCommand::Get { .. } => return Err(not_one_call()),
             RunCommand::Logs { run, .. } => ("runs.logs", json!({ "id": run }), View::RUN_LOG),
             RunCommand::Retry { run } => ("runs.retry", json!({ "id": run }), View::RUN),
             RunCommand::Cancel { run, reason } => {

@@ -20,6 +20,7 @@ mod payload;
 mod progress;
 mod quickstart;
 mod run_logs;
+mod run_show;
 mod serve;
 mod show;
 mod snap_in;
