@@ -175,6 +175,7 @@ async fn serve(
         invoker: Arc::new(invoker.clone()),
         calls: calls.clone(),
         registrar: Arc::new(keyrings.clone()),
+        secrets: Arc::new(keyrings.clone()),
         changes,
         source_logs,
         clock: clock.clone(),

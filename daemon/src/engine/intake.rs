@@ -195,9 +195,10 @@ impl Intake {
         match answer {
             Ok(output) => {
                 for line in &output.log {
+                    let said = source.masks.mask(&line.message);
                     // Strangers cause these lines: the journal gets each thing once in a row.
-                    if source.log.add(now_ms, line.level, &line.message) {
-                        let (id, said) = (source.route.source, line.message.as_str());
+                    if source.log.add(now_ms, line.level, &said) {
+                        let id = source.route.source;
                         tracing::info!(source = %id, said, "an event source says");
                     }
                 }
