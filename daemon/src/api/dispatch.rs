@@ -9,11 +9,12 @@ use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, web};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::DeserializeOwned;
 
 use super::access::admit;
 use super::error::{ApiError, Code};
 use super::idempotency::{self, Known};
+use super::parameters::Input;
 use super::rights::{Caller, Right};
 use super::{Api, routes, system_update};
 
@@ -38,12 +39,6 @@ pub(super) struct Route {
     call: Box<dyn Fn(Arc<Api>, Caller, Input) -> Answer + Send + Sync>,
 }
 
-/// The parameters of a call, before they are understood.
-pub(super) enum Input {
-    Query(String),
-    Body(web::Bytes),
-}
-
 impl Route {
     /// Allows a body as large as an archive.
     pub(super) fn with_archive(self) -> Route {
@@ -53,35 +48,6 @@ impl Route {
     /// Takes an `Idempotency-Key`. Only for calls whose answers hold no secret.
     pub(super) fn remembered(self) -> Route {
         Route { remembered: true, ..self }
-    }
-}
-
-impl Input {
-    fn read<Q: DeserializeOwned>(&self) -> Result<Q, ApiError> {
-        match self {
-            Input::Query(query) => web::Query::<Q>::from_query(query)
-                .map(web::Query::into_inner)
-                .map_err(|error| ApiError::new(Code::BadRequest, error.to_string())),
-            Input::Body(body) => {
-                let body: &[u8] = if body.is_empty() { b"{}" } else { body };
-                // Otherwise a list would be taken for the members in the order of the code.
-                if body.trim_ascii_start().first().is_some_and(|it| *it != b'{')
-                    && serde_json::from_slice::<IgnoredAny>(body).is_ok()
-                {
-                    let message = "the parameters of a call are one JSON object";
-                    return Err(ApiError::new(Code::BadRequest, message));
-                }
-                serde_json::from_slice(body).map_err(|error| {
-                    let code = match error.classify() {
-                        serde_json::error::Category::Data => Code::BadRequest,
-                        serde_json::error::Category::Io
-                        | serde_json::error::Category::Syntax
-                        | serde_json::error::Category::Eof => Code::InvalidJson,
-                    };
-                    ApiError::new(code, error.to_string())
-                })
-            }
-        }
     }
 }
 

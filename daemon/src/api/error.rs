@@ -132,6 +132,12 @@ impl ApiError {
         &self.message
     }
 
+    /// A member of the answer beside code and message.
+    #[cfg(test)]
+    pub(super) fn member(&self, name: &str) -> Option<&Value> {
+        self.members.get(name)
+    }
+
     /// Lists things under a name of their own.
     pub fn listing(self, name: &str, things: &impl serde::Serialize) -> ApiError {
         self.with(name, json!(things))

@@ -27,6 +27,7 @@ mod lists;
 mod openapi;
 mod operations;
 mod packages;
+mod parameters;
 mod replays;
 pub mod rights;
 mod routes;

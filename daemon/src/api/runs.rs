@@ -35,6 +35,8 @@ pub(super) struct Run {
     automation: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hook: Option<String>,
+    /// The key by which its function is run in order: it waits for earlier runs of the function with
+    /// the same one. Absent when the function does not ask for order, or the event had no such key.
     #[serde(skip_serializing_if = "Option::is_none")]
     sync_id: Option<String>,
     /// The run that it repeats.
@@ -46,7 +48,8 @@ pub(super) struct Run {
     /// On whose behalf, when its event came from a source of his.
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<String>,
-    /// Who called the function and waited for it; absent for events and hooks.
+    /// Name of who called the function and waited for it; absent for events and hooks. What it is run
+    /// in order by is `sync_id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     ordered_by: Option<String>,
     created_date: String,
