@@ -11,7 +11,7 @@ use super::connection::Client;
 use super::show::{self, View};
 use super::snap_in::arguments::Source;
 use super::snap_in::{self, origin};
-use super::{commands, dev, keyrings, keys, payload, run_logs, run_show, snap_kit};
+use super::{commands, dev, keyrings, keys, payload, replay, run_logs, run_show, snap_kit};
 
 /// How long lifecycle commands wait.
 pub(super) const WAIT_SECONDS: u32 = 60;
@@ -51,6 +51,9 @@ pub(super) fn run(connection: &Connection, command: Command) -> Result<(), Failu
         Command::Slash { command } => return commands::run(&client, connection.json, command),
         Command::Operation { command } => {
             return commands::run_operation(&client, connection.json, command);
+        }
+        Command::Event { command: EventCommand::Replay(which) } => {
+            return replay::run(&client, connection.json, &which);
         }
         Command::Key { command } => return keys::run(&client, connection.json, &command),
         Command::Component { command } => {
@@ -128,6 +131,7 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
                 View::EVENTS,
             ),
             EventCommand::Get { event } => ("events.get", json!({ "id": event }), View::EVENT),
+            EventCommand::Replay(_) => return Err(not_one_call()),
         },
         Command::Run { command } => match command {
             RunCommand::List { about, state, function, page } => (

@@ -19,6 +19,7 @@ mod keys;
 mod payload;
 mod progress;
 mod quickstart;
+mod replay;
 mod run_logs;
 mod run_show;
 mod serve;
