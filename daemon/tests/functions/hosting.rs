@@ -162,7 +162,7 @@ async fn a_runner_killed_in_the_middle_interrupts_its_run_and_nothing_else() {
     for (signal, part) in [(Signal::KILL, "signal: 9"), (Signal::TERM, "signal: 15")] {
         let report = it.hang_and(async || it.signal(signal)).await;
         assert_interrupted(&report, part);
-        assert_eq!(messages(&report.logs), ["on"]);
+        assert_eq!(messages(&report), ["on"]);
         it.still_works().await;
     }
     // A fault of the process itself is the function's.
@@ -272,7 +272,7 @@ async fn logs_come_while_the_run_is_on() {
     }));
     let report = pool().invoke(long).await;
     assert_eq!(result(&report), "1");
-    assert_eq!(messages(&report.logs), ["first"]);
+    assert_eq!(messages(&report), ["first"]);
     let heard = heard.lock().expect("no panic").expect("heard");
     assert!(heard + Duration::from_millis(150) < report.duration, "{heard:?} {report:?}");
 }

@@ -175,8 +175,12 @@ fn what_is_of_the_same_user_is_out_of_reach() {
         let datagrams = std::os::unix::net::UnixDatagram::bind(&path).expect("a socket");
         datagrams.set_nonblocking(true).expect("it can be asked");
         let package = package(&[("run", OF_THE_SAME_USER)]);
-        let ours =
-            [outside.path().to_owned(), key.clone(), package.path(), package.path().join("run")];
+        let ours = [
+            outside.path().to_owned(),
+            key.clone(),
+            package.path().to_owned(),
+            package.path().join("run"),
+        ];
         for path in ours.iter().chain([&path]) {
             hand_over(path);
         }

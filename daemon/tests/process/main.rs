@@ -8,3 +8,8 @@ mod contract;
 mod harness;
 mod lifetime;
 mod network;
+
+#[path = "../common/folder.rs"]
+mod folder;
+#[path = "../common/reports.rs"]
+mod reports;
