@@ -46,6 +46,15 @@ pub(crate) fn invocation_of(
     }
 }
 
+/// Waits until something is so, which has to happen.
+pub(crate) async fn until(what: &str, done: impl Fn() -> bool) {
+    let patience = tokio::time::Instant::now() + Duration::from_secs(30);
+    while !done() {
+        assert!(tokio::time::Instant::now() < patience, "still not: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 /// The result as JSON text.
 #[track_caller]
 pub(crate) fn result(report: &RunReport) -> String {

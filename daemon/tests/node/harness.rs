@@ -13,7 +13,7 @@ use mortise::functions::pool::{CodeSource, Connection, Fetch, Invocation, Pool, 
 use mortise::model::http::{OutgoingRequest, OutgoingResponse};
 
 pub(crate) use crate::folder::Package;
-pub(crate) use crate::reports::{assert_failure, failure, invocation_of, messages, result};
+pub(crate) use crate::reports::{assert_failure, failure, invocation_of, messages, result, until};
 
 /// Lends an egress to the pool, as the daemon does.
 pub(crate) struct Bridge(pub(crate) Egress);
