@@ -1,7 +1,7 @@
 // Which code of a package is the function of a name: one answer for every runtime of JavaScript.
 // Made with a `place`, which is how the runtime looks at a package: `main()` and `named(main, name)`
 // say which modules there are, `names(main)` what to name to people, `load(module)` reads one,
-// `shown(module)` is its name for people, and `missing(names)` makes the error.
+// `shown(module)` is its name for people, and `missing(message)` makes the error.
 (function (place) {
   'use strict';
 
@@ -42,7 +42,11 @@
         if (run !== undefined) return run;
       }
     }
-    throw place.missing([...names]);
+    const available = names.size === 0
+      ? 'the package hands out no functions: expected an export `functionFactory` of the main ' +
+        'module, an export `run`, or a module in a folder `functions`'
+      : `available are ${[...names].sort().join(', ')}`;
+    throw place.missing(`the version has no function \`${name}\`; ${available}`);
   };
 
   function runnable(value, owner) {

@@ -78,8 +78,8 @@
       named: (main, name) => native.modulesNamed(name),
       load,
       shown: (module) => module,
-      missing(names) {
-        native.notFound(names);
+      missing(message) {
+        native.notFound(message);
         return new Error('not found');
       },
     });

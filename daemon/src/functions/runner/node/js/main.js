@@ -122,13 +122,7 @@
     named: modulesNamed,
     load,
     shown: (file) => path.relative(folder, file),
-    missing(names) {
-      const available = names.length === 0
-        ? 'the package hands out no functions: expected an export `functionFactory` of the main ' +
-          'module, an export `run`, or a module in a folder `functions`'
-        : `available are ${names.sort().join(', ')}`;
-      return new NotFound(`the version has no such function; ${available}`);
-    },
+    missing: (message) => new NotFound(message),
   });
 
   // --- What went wrong -----------------------------------------------------------------------
