@@ -146,6 +146,8 @@ pub(super) async fn serve_system_update(
 
 fn answer(outcome: Result<Vec<u8>, ApiError>) -> HttpResponse {
     match outcome {
+        // What a handler has nothing to say with.
+        Ok(body) if body == b"null" => HttpResponse::Ok().finish(),
         Ok(body) => HttpResponse::Ok().content_type("application/json").body(body),
         Err(error) => error.respond(),
     }

@@ -54,6 +54,8 @@ codes! {
     RequestTimeout = "request_timeout", 408, "the request took too long to arrive";
     /// It contradicts what is there.
     Conflict = "conflict", 409, "this contradicts the present state";
+    /// An event with the same key is pending.
+    AlreadyScheduled = "already_scheduled", 409, "an event with this key is pending";
     /// The body is too large.
     TooLarge = "too_large", 413, "the body is larger than allowed";
     /// What was uploaded cannot be used.
@@ -198,6 +200,7 @@ impl From<IntakeError> for ApiError {
             }
             IntakeError::Broken(_) => ApiError::new(Code::SourceFailed, message),
             IntakeError::Unsupported(_) => ApiError::new(Code::BadRequest, message),
+            IntakeError::KeyPending { .. } => ApiError::new(Code::AlreadyScheduled, message),
             IntakeError::Store(error) => error.into(),
         }
     }

@@ -29,6 +29,7 @@ mod packages;
 pub mod rights;
 mod routes;
 mod runs;
+mod scheduled;
 mod server;
 mod snap_components;
 mod snap_in_view;
@@ -37,6 +38,7 @@ mod snap_kit_actions;
 mod system;
 mod system_update;
 mod tags;
+mod times;
 mod tokens;
 mod upgrades;
 mod uploads;
@@ -61,6 +63,7 @@ use crate::engine::invocation::Invoker;
 use crate::engine::key_rotation::KeyKeeper;
 use crate::engine::keyrings::Keyrings;
 use crate::engine::runtimes::Runtimes;
+use crate::engine::scheduled::Scheduler;
 use crate::operations::{Asker, OperationError, Operations};
 use crate::secrets::ServiceTokens;
 
@@ -74,6 +77,8 @@ pub struct Api {
     pub keyrings: Keyrings,
     /// Where events come in.
     pub intake: Arc<Intake>,
+    /// What is to be published later.
+    pub scheduler: Scheduler,
     /// What functions run by.
     pub runtimes: Runtimes,
     /// Calls functions for callers who wait.

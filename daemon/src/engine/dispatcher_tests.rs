@@ -92,6 +92,7 @@ impl Bench {
             cause: Cause::default(),
             user: None,
             timer: None,
+            scheduled: crate::store::FromSchedule::No,
             events: vec![NewEvent {
                 event_type: "x".to_owned(),
                 payload: Bytes::from_static(b"{}"),

@@ -24,7 +24,7 @@ use crate::model::event::{Cause, DEV_OID, MOST_PAYLOAD_BYTES};
 use crate::model::id::{EventId, SourceId};
 use crate::plugins::{CallError, EffectLimits, PerformEffect, call_with_effects};
 use crate::store::{
-    AcceptEvents, Acceptance, NewEvent, PlannedRun, Store, StoreError, TimerRecord,
+    AcceptEvents, Acceptance, FromSchedule, NewEvent, PlannedRun, Store, StoreError, TimerRecord,
 };
 
 /// What a plugin may take for one input.
@@ -73,6 +73,12 @@ pub enum IntakeError {
     /// The plugin does not take this kind of input.
     #[error("the source does not take this: {0}")]
     Unsupported(String),
+    /// An event with the key that it was given is pending.
+    #[error("an event with this key is pending")]
+    KeyPending {
+        /// When that one is due.
+        due_ms: u64,
+    },
     /// The store did not take it.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -106,7 +112,8 @@ impl Intake {
         cause: Cause,
     ) -> Result<Taken, IntakeError> {
         let find = || self.routes.by_token(token);
-        match self.take(find, &SourceInput::Http(request), &body, cause).await {
+        let input = SourceInput::Http(request);
+        match self.take(find, &input, &body, cause, &FromSchedule::No).await {
             Err(IntakeError::NoSuchSource) => Err(self.why_closed(token)?),
             other => other,
         }
@@ -121,7 +128,21 @@ impl Intake {
         cause: Cause,
     ) -> Result<Taken, IntakeError> {
         let find = || self.routes.by_id(source);
-        self.take(find, &SourceInput::Published { event_type }, &payload, cause).await
+        let input = SourceInput::Published { event_type };
+        self.take(find, &input, &payload, cause, &FromSchedule::No).await
+    }
+
+    /// The same under a key, which a pending event may have.
+    pub(super) async fn publish_keyed(
+        &self,
+        source: SourceId,
+        event_type: String,
+        payload: Bytes,
+        cause: Cause,
+        key: FromSchedule,
+    ) -> Result<Taken, IntakeError> {
+        let find = || self.routes.by_id(source);
+        self.take(find, &SourceInput::Published { event_type }, &payload, cause, &key).await
     }
 
     /// Whether a source that is not open will be in a moment: a sender that is told 404 may give up
@@ -144,6 +165,7 @@ impl Intake {
         input: &SourceInput,
         body: &Bytes,
         cause: Cause,
+        scheduled: &FromSchedule,
     ) -> Result<Taken, IntakeError> {
         for _ in 0..MOST_ROUNDS {
             let source = find().ok_or(IntakeError::NoSuchSource)?;
@@ -154,12 +176,15 @@ impl Intake {
             if events.is_empty() {
                 return Ok(taken(route.source, Vec::new(), output));
             }
-            match self.accept(&source, events, cause, None).await? {
+            match self.accept(&source, events, cause, None, scheduled.clone()).await? {
                 Acceptance::Stored(stored) => {
                     let events = stored.iter().map(|it| (it.id, it.duplicate)).collect();
                     return Ok(taken(route.source, events, output));
                 }
                 Acceptance::Stale => self.routes.newer_than(&source, PUBLICATION).await,
+                Acceptance::KeyPending { due_ms } => {
+                    return Err(IntakeError::KeyPending { due_ms });
+                }
             }
         }
         Err(IntakeError::Unavailable("its snap-in is being changed; try again".to_owned()))
@@ -241,6 +266,7 @@ impl Intake {
         events: Vec<NewEvent>,
         cause: Cause,
         timer: Option<TimerRecord>,
+        scheduled: FromSchedule,
     ) -> Result<Acceptance, StoreError> {
         let route = &source.route;
         let at_hand: Vec<_> = events
@@ -258,6 +284,7 @@ impl Intake {
             user: route.user,
             events,
             timer,
+            scheduled,
         };
         let dispatcher = self.dispatcher.clone();
         self.store
@@ -266,10 +293,10 @@ impl Intake {
                 move |acceptance| {
                     let Acceptance::Stored(stored) = acceptance else { return };
                     let mut queued = Vec::new();
-                    for (event, at_hand) in stored.iter().zip(at_hand) {
+                    for event in stored {
                         queued.extend(event.runs.iter().map(|run| QueuedRun {
                             run: run.clone(),
-                            event: Some(at_hand.clone()),
+                            event: at_hand.get(event.at).cloned(),
                         }));
                     }
                     dispatcher.queued(queued);

@@ -30,6 +30,9 @@ mod record;
 mod records;
 mod retention;
 mod runs;
+mod scheduled;
+#[cfg(test)]
+mod scheduled_tests;
 mod schema;
 mod snap_ins;
 mod tables;
@@ -67,12 +70,16 @@ pub use keyrings::{KeyringRemoval, KeyringSetting};
 pub use outbox::PendingEffect;
 pub use packages::{NewVersion, PackageDeletion, VersionCreation};
 pub use records::{
-    AuthorizationRecord, DisplayedRecord, KeyringRecord, PackageRecord, PastVersion, SnapInRecord,
-    SourceRecord, TagRecord, TimerRecord, TokenRecord, UserRecord, UserSettingsRecord,
-    VersionRecord,
+    AuthorizationRecord, DisplayedRecord, KeyringRecord, PackageRecord, PastVersion,
+    ScheduledRecord, SnapInRecord, SourceRecord, TagRecord, TimerRecord, TokenRecord, UserRecord,
+    UserSettingsRecord, VersionRecord,
 };
 pub use retention::PruneCursor;
 pub use runs::{Claim, FinishedAttempt, OpenRun, Reopening, RunFilter, Settled};
+pub use scheduled::{
+    DueEvents, FromSchedule, MOST_SCHEDULED, NewScheduled, Place, ScheduledEvent, ScheduledPage,
+    Scheduling, Unschedule,
+};
 pub use snap_ins::{Creation, NewSnapIn, Transition};
 pub use tables::{Page, PageRequest, ReadTables, WriteTables};
 pub use users::{UserChange, UserOutcome};

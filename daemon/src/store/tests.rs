@@ -78,6 +78,7 @@ impl Fixture {
             cause: Cause::default(),
             user: None,
             timer: None,
+            scheduled: FromSchedule::No,
             events: vec![NewEvent {
                 event_type: "custom:x".to_owned(),
                 payload: payload.to_owned().into(),
@@ -100,7 +101,7 @@ impl Fixture {
     async fn accept_one(&self, payload: &str) -> StoredEvent {
         match self.accept(self.new_event(payload, None)).await.expect("written") {
             Acceptance::Stored(mut events) => events.remove(0),
-            Acceptance::Stale => panic!("nothing changed meanwhile"),
+            other => panic!("nothing changed meanwhile: {other:?}"),
         }
     }
 

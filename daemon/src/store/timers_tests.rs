@@ -51,6 +51,7 @@ impl Bench {
                 runs: Vec::new(),
             }],
             timer: Some(timer(due_ms)),
+            scheduled: FromSchedule::No,
         }
     }
 
