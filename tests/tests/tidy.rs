@@ -189,7 +189,7 @@ const BORDERS: [Border; 40] = [
     ("hmac", &["daemon/src/secrets/", "plugins/flow-custom-webhook/", "tests/src/snap_in.rs"]),
     ("jaq_core", &["daemon/src/script/"]),
     ("jaq_std", &["daemon/src/script/"]),
-    ("jiff", &["plugins/timer-events/"]),
+    ("jiff", &["daemon/src/api/times.rs", "daemon/src/cli/", "plugins/timer-events/"]),
     ("jsonschema", &["daemon/src/plugins/"]),
     ("landlock", &["daemon/src/functions/"]),
     ("libc", &["daemon/src/functions/", "daemon/tests/sandbox.rs", "daemon/tests/process/"]),

@@ -94,7 +94,9 @@ impl SignatureCheck {
         if let Some(far) = timestamp::too_far(then_ms, now_ms, self.tolerance_ms) {
             return Err(Rejection::unauthenticated(
                 Reason::StaleTimestamp,
-                format!("the signature is right, its timestamp in the header {stamp_name} is {far}"),
+                format!(
+                    "the signature is right, its timestamp in the header {stamp_name} is {far}"
+                ),
             ));
         }
         Ok(Passed { secret })
@@ -195,7 +197,8 @@ fn listed<'a>(
     let listed = listed.ok_or_else(|| missing_pair(name, "h="))?;
     for (at, header) in listed.split(' ').enumerate() {
         if at >= MOST_LISTED || headers.one(header)?.is_none() {
-            let message = format!("the header {name} says that headers are signed which are not there");
+            let message =
+                format!("the header {name} says that headers are signed which are not there");
             return Err(Rejection::malformed(message));
         }
     }
