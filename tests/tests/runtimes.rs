@@ -145,3 +145,49 @@ fn files_come_back_when_the_cache_is_emptied_and_go_with_their_version() {
         folders(&daemon).is_empty().then_some(())
     });
 }
+
+#[test]
+fn functions_go_on_when_the_cache_is_deleted_while_the_daemon_runs() {
+    let daemon = Daemon::start();
+    daemon.call("packages.create", &json!({ "slug": "chosen" }));
+    // Another file of the version for each call: a warm process has not read it yet.
+    let code = "require('os'); exports.functionFactory = { work: async ([event]) => ({ ran: \
+                require('./' + event.payload.file), pid: process.pid }) };";
+    let node = vec![("index.js", code), ("a.json", "\"tool\""), ("b.json", "\"tool\"")];
+    let ids: Vec<String> =
+        [("node", "runtime: node", node), ("process", "entry_point: bin/tool", vec![TOOL])]
+            .into_iter()
+            .map(|(name, setting, files)| {
+                let manifest = manifest(&[setting]);
+                let upload =
+                    json!({ "package": "chosen", "manifest": manifest, "archive": pack(&files) });
+                let version = daemon.call("versions.create", &upload)["version"]["id"].clone();
+                let parameters =
+                    json!({ "version": version, "scope": format!("default/default/{name}") });
+                let created = daemon.call("snap-ins.create", &parameters);
+                let id = created["snap_in"]["id"].as_str().unwrap().to_owned();
+                daemon.step("activate", &id, "ACTIVE");
+                id
+            })
+            .collect();
+    let call = |id: &str, file: &str| {
+        let payload = json!({ "file": file });
+        let call = json!({ "snap_in": id, "function": "work", "payload": payload });
+        let called = daemon.call("functions.call", &call);
+        assert_eq!(called["result"]["ran"], "tool", "{called}");
+        called["result"]["pid"].clone()
+    };
+    let warm = call(&ids[0], "a.json");
+    assert_eq!(call(&ids[0], "a.json"), warm, "it is warm");
+    call(&ids[1], "");
+    let cache = daemon.directory().join("cache");
+    std::fs::remove_dir_all(&cache).unwrap();
+    // Laid out again for the one; its folder is there for the other, and not the one it was started for.
+    assert_ne!(call(&ids[0], "b.json"), warm);
+    call(&ids[1], "");
+    assert_eq!(folders(&daemon).len(), 2);
+    std::fs::remove_dir_all(&cache).unwrap();
+    call(&ids[1], "");
+    call(&ids[0], "b.json");
+    call(&ids[0], "a.json");
+}
