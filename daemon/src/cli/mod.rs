@@ -23,6 +23,7 @@ mod serve;
 mod show;
 mod snap_in;
 mod snap_kit;
+mod status;
 mod table;
 mod terminal;
 mod validate;

@@ -13,6 +13,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{Installed, Packages};
+use crate::functions::node_host;
 use crate::functions::outcome::{FailureKind, LogLevel, LogLine, Outcome, RunReport};
 use crate::functions::pool::{CodeError, PackageFolder, Pool, PutTogether};
 use crate::model::http::{Destination, EgressRules, Place};
@@ -21,8 +22,6 @@ const MODULES: &str = "node_modules";
 /// Of what is in a folder; another one is made anew.
 const FORMAT: &str = "npm 1";
 const PATIENCE: Duration = Duration::from_secs(300);
-/// How long Node.js may take to say which one it is.
-const VERSION_TIME: Duration = Duration::from_secs(30);
 const MEMORY: u64 = 512 * 1024 * 1024;
 const MOST_BYTES: u64 = 1024 * 1024 * 1024;
 const MOST_FILES: u64 = 200_000;
@@ -359,17 +358,8 @@ impl Npm {
                 found.display()
             ))
         })?;
-        let cannot = |error: &dyn std::fmt::Display| {
-            InstallError::Host(format!("{} cannot be started: {error}", found.display()))
-        };
-        let mut command = tokio::process::Command::new(&found);
-        command.arg("--version").env_clear().stdin(std::process::Stdio::null()).kill_on_drop(true);
-        let output = match tokio::time::timeout(VERSION_TIME, command.output()).await {
-            Ok(output) => output.map_err(|error| cannot(&error))?,
-            Err(late) => return Err(cannot(&late)),
-        };
-        let version = String::from_utf8_lossy(&output.stdout);
-        let major = version.trim().split('.').next().unwrap_or_default().to_owned();
+        let version = node_host::version_of(&found).await.map_err(InstallError::Host)?;
+        let major = version.split('.').next().unwrap_or_default().to_owned();
         Ok(Npm { script, major })
     }
 }
