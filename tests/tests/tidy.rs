@@ -215,7 +215,10 @@ const BORDERS: [Border; 37] = [
     ("rustls_native_certs", &["daemon/src/egress/"]),
     ("saphyr_parser", &["daemon/src/manifest/"]),
     ("sd_notify", &["daemon/src/run.rs"]),
-    ("seccompiler", &["daemon/src/functions/", "daemon/tests/process/"]),
+    (
+        "seccompiler",
+        &["daemon/src/functions/", "daemon/tests/process/", "tests/src/bin/mortise-without.rs"],
+    ),
     ("strsim", &["daemon/src/configuration/"]),
     ("tar", &["daemon/src/archive/"]),
     ("toml", &["daemon/src/config.rs", "tests/tests/licences.rs"]),
