@@ -192,7 +192,15 @@ const BORDERS: [Border; 40] = [
     ("jiff", &["daemon/src/api/times.rs", "daemon/src/cli/", "plugins/timer-events/"]),
     ("jsonschema", &["daemon/src/plugins/"]),
     ("landlock", &["daemon/src/functions/"]),
-    ("libc", &["daemon/src/functions/", "daemon/tests/sandbox.rs", "daemon/tests/process/"]),
+    (
+        "libc",
+        &[
+            "daemon/src/functions/",
+            "daemon/tests/sandbox.rs",
+            "daemon/tests/process/",
+            "tests/src/bin/mortise-without.rs",
+        ],
+    ),
     ("libloading", &["daemon/src/plugins/"]),
     ("llrt_modules", &["daemon/src/functions/"]),
     ("object", &["daemon/src/plugins/"]),
@@ -208,7 +216,10 @@ const BORDERS: [Border; 40] = [
     ("rustls_native_certs", &["daemon/src/egress/"]),
     ("saphyr_parser", &["daemon/src/manifest/"]),
     ("sd_notify", &["daemon/src/run.rs"]),
-    ("seccompiler", &["daemon/src/functions/", "daemon/tests/process/"]),
+    (
+        "seccompiler",
+        &["daemon/src/functions/", "daemon/tests/process/", "tests/src/bin/mortise-without.rs"],
+    ),
     ("serde_path_to_error", &["daemon/src/api/"]),
     ("strsim", &["daemon/src/configuration/", "plugins/flow-custom-webhook/"]),
     ("subtle", &["plugins/flow-custom-webhook/src/verify/"]),

@@ -151,6 +151,11 @@ impl ApiError {
         self
     }
 
+    /// Says when it is worth another try.
+    pub(super) fn retry_after(self, seconds: u32) -> ApiError {
+        ApiError { retry_after_seconds: Some(seconds), ..self }
+    }
+
     /// Says what is allowed.
     pub fn allowing(self, allowed: &[&str]) -> ApiError {
         self.with("allowed", json!(allowed))

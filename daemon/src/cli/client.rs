@@ -150,7 +150,7 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
             TokenCommand::List => ("tokens.list", json!({}), View::TOKENS),
             TokenCommand::Delete { name } => ("tokens.delete", json!({ "name": name }), View::DONE),
         },
-        Command::Status => ("system.status", json!({}), View::EVERYTHING),
+        Command::Status => ("system.status", json!({}), View::Status),
         Command::Plugins => ("system.plugins", json!({}), View::PLUGINS),
         Command::Call { name, parameters } => {
             let parameters = payload::any("the parameters", &parameters)?;

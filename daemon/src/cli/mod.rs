@@ -27,6 +27,7 @@ mod show;
 mod snap_in;
 mod snap_kit;
 mod source;
+mod status;
 mod table;
 mod terminal;
 mod validate;

@@ -6,6 +6,7 @@ mod breakout;
 mod contract;
 mod failures;
 mod harness;
+mod leftovers;
 mod network;
 mod npm;
 mod sandbox;
