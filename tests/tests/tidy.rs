@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Where our Rust is.
-const ROOTS: [&str; 4] = ["daemon", "plugin-abi", "plugins", "tests"];
+const ROOTS: [&str; 5] = ["daemon", "jq", "plugin-abi", "plugins", "tests"];
 /// A file of more lines has more than one subject.
 const MOST_LINES: usize = 900;
 
@@ -175,7 +175,7 @@ fn reads_environment(file: &Source) -> Vec<String> {
 /// A foreign crate, and where it may be named: folders (ending in `/`) and files.
 type Border = (&'static str, &'static [&'static str]);
 
-const BORDERS: [Border; 37] = [
+const BORDERS: [Border; 39] = [
     ("abi_stable", &["daemon/src/plugins/", "plugin-abi/src/"]),
     ("actix", &["daemon/src/actors/"]),
     ("actix_web", &["daemon/src/api/"]),
@@ -184,12 +184,14 @@ const BORDERS: [Border; 37] = [
     ("clap", &["daemon/src/cli/", "tests/src/bin/"]),
     ("clap_complete", &["daemon/src/cli/"]),
     ("clap_mangen", &["daemon/src/cli/"]),
+    ("encoding_rs", &["plugins/poll/"]),
+    ("feed_rs", &["plugins/poll/"]),
     ("flate2", &["daemon/src/archive/"]),
     ("getrandom", &["daemon/src/random.rs"]),
     ("hmac", &["daemon/src/secrets/", "plugins/flow-custom-webhook/", "tests/src/snap_in.rs"]),
-    ("jaq_core", &["daemon/src/script/"]),
-    ("jaq_std", &["daemon/src/script/"]),
-    ("jiff", &["plugins/timer-events/"]),
+    ("jaq_core", &["jq/src/"]),
+    ("jaq_std", &["jq/src/"]),
+    ("jiff", &["plugins/poll/", "plugins/timer-events/"]),
     ("jsonschema", &["daemon/src/plugins/"]),
     ("landlock", &["daemon/src/functions/"]),
     ("libc", &["daemon/src/functions/", "daemon/tests/sandbox.rs", "daemon/tests/process/"]),
@@ -199,7 +201,7 @@ const BORDERS: [Border; 37] = [
     ("oxc", &["daemon/src/functions/"]),
     ("oxc_sourcemap", &["daemon/src/functions/code/"]),
     ("redb", &["daemon/src/store/"]),
-    ("regex", &["daemon/src/configuration/", "daemon/src/script/"]),
+    ("regex", &["daemon/src/configuration/", "jq/src/"]),
     ("regorus", &["plugins/flow-custom-webhook/"]),
     ("reqwest", &["daemon/src/cli/", "daemon/src/egress/"]),
     ("rquickjs", &["daemon/src/functions/"]),
@@ -333,7 +335,6 @@ const PARTS: &[&str] = &[
     "manifest",
     "plugins",
     "routing",
-    "script",
     "secrets",
     "snap_kit",
     "store",
@@ -348,7 +349,6 @@ fn may_import(module: &str) -> Option<Vec<&'static str>> {
         "configuration" | "connections" | "lifecycle" | "routing" => &[&["model"]],
         // Siblings: run.rs hands them what they need of each other.
         "archive" | "egress" | "functions" | "plugins" => &[&["model"]],
-        "script" => &[],
         // What is wrong with a default is what is wrong with a value.
         "manifest" => &[&["configuration", "model", "snap_kit"]],
         // Names are suggested there.
