@@ -16,7 +16,7 @@ use crate::http::{Connection, Response};
 use crate::snap_in::{Parts, sign};
 
 /// The plugins that come with it.
-const SHIPPED: [&str; 3] = ["flow-custom-webhook", "flow-events", "timer-events"];
+const SHIPPED: [&str; 4] = ["flow-custom-webhook", "flow-events", "poll", "timer-events"];
 
 /// How long the daemon may take to be there.
 const START: Duration = Duration::from_secs(60);
