@@ -174,15 +174,17 @@ fn what_is_new_comes_once_and_the_rest_is_not_fetched() {
     let daemon = daemon_for(&server);
     let polling = Polling::start(&daemon, &server);
     polling.is_told("3 items were there at first and are only remembered");
+    // The first answer may be refused and asked for again, while the snap-in is being activated.
     server.is_asked(304, 2);
+    let fetched = || server.with(|it| it.asked.iter().filter(|it| it.1 == 200).count());
+    let before = fetched();
     assert!(polling.events().is_empty());
     server.with(|it| it.items = 5);
     polling.has(4..=5);
     server.is_asked(304, 1);
     server.with(|it| it.items = 6);
     polling.has(4..=6);
-    let fetched = server.with(|it| it.asked.iter().filter(|it| it.1 == 200).count());
-    assert_eq!(fetched, 3, "each state was fetched once");
+    assert_eq!(fetched(), before + 2, "each state was fetched once");
 }
 
 #[test]
@@ -190,8 +192,8 @@ fn after_kill_dash_nine_every_item_is_there_once() {
     let server = Server::start();
     let daemon = daemon_for(&server);
     let polling = Polling::start(&daemon, &server);
-    server.is_asked(200, 1);
     polling.is_told("0 items were there at first");
+    server.is_asked(304, 1);
     for round in 1..=3 {
         server.with(|it| it.items += 2);
         daemon.kill_dash_nine();
@@ -208,6 +210,7 @@ fn a_server_that_is_down_is_left_alone_and_heard_again() {
     let daemon = daemon_for(&server);
     let polling = Polling::start(&daemon, &server);
     polling.is_told("1 items were there at first");
+    server.is_asked(304, 1);
     server.with(|it| it.is_down = true);
     let told = polling.is_told("3 times in a row");
     assert!(told.contains("the poll failed") && told.contains("the next try is at"), "{told}");
