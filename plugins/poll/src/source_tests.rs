@@ -328,7 +328,7 @@ enum Answer {
     NotModified,
     Status(u16),
     Broken,
-    NoAnswer,
+    Nothing,
     /// The daemon was killed before the answer was stored.
     Lost,
 }
@@ -339,7 +339,7 @@ fn answer() -> impl Strategy<Value = Answer> {
         1 => Just(Answer::NotModified),
         1 => prop::sample::select(vec![401, 404, 429, 500, 503]).prop_map(Answer::Status),
         1 => Just(Answer::Broken),
-        1 => Just(Answer::NoAnswer),
+        1 => Just(Answer::Nothing),
         1 => Just(Answer::Lost),
     ]
 }
@@ -387,7 +387,7 @@ proptest! {
                 }
                 Answer::Status(status) => life.poll(status, &[("retry-after", "5")], "[99999]"),
                 Answer::Broken => life.poll(200, &[("etag", "\"broken\"")], "[{\"id\": 99999}"),
-                Answer::NoAnswer => {
+                Answer::Nothing => {
                     let (_, effect, _) = life.ask();
                     let message = "no answer".to_owned();
                     life.hear(effect, EffectOutcome::Failed { message, transient: true }, b"")
