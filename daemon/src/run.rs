@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
 use crate::actors::{self, BrokenKeyrings, EffectsUnderWay, Registry, Services};
-use crate::api::{self, Api, Bound, RuntimeStatus, Status};
+use crate::api::{self, Api, Bound, RuntimeStatus, Status, UnderWay};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::egress::{Egress, EgressOptions};
@@ -175,6 +175,7 @@ async fn serve(
         invoker: Arc::new(invoker.clone()),
         calls: calls.clone(),
         registrar: Arc::new(keyrings.clone()),
+        secrets: Arc::new(keyrings.clone()),
         changes,
         source_logs,
         clock: clock.clone(),
@@ -191,6 +192,7 @@ async fn serve(
         invoker,
         tokens,
         key_keeper: KeyKeeper::start(&engine, store.clone(), keys),
+        under_way: UnderWay::default(),
         egress,
         limits: config.limits.clone(),
         owner_uids: config.listen.owner_uids.clone(),

@@ -130,7 +130,8 @@ pub use fault::{Fault, FaultKind, Location, Problem};
 pub use sink::{Delivery, Receipt, SinkCall, SinkInput, SinkOutput};
 pub use source::{
     Change, Effect, EffectOutcome, Event, HttpEffect, HttpRequest, HttpResponse, LogLine,
-    MailInput, Payload, Poll, Refusal, ResponseBody, SourceCall, SourceIds, SourceInput, SourceOutput, Tick,
+    MailInput, Payload, Poll, Refusal, ResponseBody, SourceCall, SourceIds, SourceInput,
+    SourceOutput, Tick,
 };
 
 use serde::{Deserialize, Serialize};

@@ -82,7 +82,8 @@ mod tests {
             pieces("Bearer ${{keyrings.a.token}}!"),
             [Piece::Text("Bearer "), found("a", Some("token")), Piece::Text("!")]
         );
-        for other in ["${{ inputs.a }}", "${{ keyrings. }}", "${{ keyrings.a. }}", "${{ keyrings.a b }}"]
+        for other in
+            ["${{ inputs.a }}", "${{ keyrings. }}", "${{ keyrings.a. }}", "${{ keyrings.a b }}"]
         {
             assert_eq!(pieces(other), [Piece::Unknown(other)]);
             assert!(!is_reference(other));

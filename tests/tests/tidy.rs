@@ -175,7 +175,7 @@ fn reads_environment(file: &Source) -> Vec<String> {
 /// A foreign crate, and where it may be named: folders (ending in `/`) and files.
 type Border = (&'static str, &'static [&'static str]);
 
-const BORDERS: [Border; 39] = [
+const BORDERS: [Border; 40] = [
     ("abi_stable", &["daemon/src/plugins/", "plugin-abi/src/"]),
     ("actix", &["daemon/src/actors/"]),
     ("actix_web", &["daemon/src/api/"]),
@@ -209,6 +209,7 @@ const BORDERS: [Border; 39] = [
     ("saphyr_parser", &["daemon/src/manifest/"]),
     ("sd_notify", &["daemon/src/run.rs"]),
     ("seccompiler", &["daemon/src/functions/", "daemon/tests/process/"]),
+    ("serde_path_to_error", &["daemon/src/api/"]),
     ("strsim", &["daemon/src/configuration/", "plugins/flow-custom-webhook/"]),
     ("subtle", &["plugins/flow-custom-webhook/src/verify/"]),
     ("tar", &["daemon/src/archive/"]),

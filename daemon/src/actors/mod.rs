@@ -21,6 +21,8 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
+use serde_json::Value;
+use tokio::sync::watch;
 
 pub use keyrings::BrokenKeyrings;
 pub use registry::{Find, Registry};
@@ -32,11 +34,11 @@ use crate::engine::changes::Changes;
 use crate::engine::contexts::Contexts;
 use crate::engine::dispatcher::{Dispatcher, Execution};
 use crate::engine::invocation::{Call, Invoker};
-use crate::engine::keyrings::Keyrings;
+use crate::engine::keyrings::{FilledConfig, KeyringError, Keyrings, Stamp};
 use crate::engine::routes::Routes;
 use crate::engine::source_log::SourceLogs;
 use crate::engine::timers::Timers;
-use crate::model::id::{EffectId, SnapInId};
+use crate::model::id::{EffectId, SnapInId, UserId};
 use crate::plugins::PluginHost;
 use crate::store::Store;
 
@@ -64,6 +66,8 @@ pub struct Parts {
     pub calls: Calls,
     /// Who registers sources at external systems.
     pub registrar: Arc<dyn RegisterSources>,
+    /// Who puts secrets into the configs of sources.
+    pub secrets: Arc<dyn FillConfigs>,
     /// Rung after every change of state.
     pub changes: Changes,
     /// Logs of sources.
@@ -133,6 +137,51 @@ impl RegisterSources for Keyrings {
     fn give_up(&self, snap_in: SnapInId) -> BoxFuture<'static, ()> {
         let this = self.clone();
         Box::pin(async move { this.give_up_all(snap_in).await })
+    }
+}
+
+/// Puts the secrets that it refers to into the config of a source.
+pub trait FillConfigs: Send + Sync + 'static {
+    /// The config to open a plugin with.
+    fn fill(
+        &self,
+        snap_in: SnapInId,
+        user: Option<UserId>,
+        config: Value,
+    ) -> BoxFuture<'static, Result<FilledConfig, KeyringError>>;
+    /// Which secrets it would be filled with now.
+    fn stamp(
+        &self,
+        snap_in: SnapInId,
+        user: Option<UserId>,
+        config: &Value,
+    ) -> Result<Stamp, KeyringError>;
+    /// Changes whenever a secret does.
+    fn changes(&self) -> watch::Receiver<()>;
+}
+
+impl FillConfigs for Keyrings {
+    fn fill(
+        &self,
+        snap_in: SnapInId,
+        user: Option<UserId>,
+        config: Value,
+    ) -> BoxFuture<'static, Result<FilledConfig, KeyringError>> {
+        let this = self.clone();
+        Box::pin(async move { this.fill_config(snap_in, user, &config).await })
+    }
+
+    fn stamp(
+        &self,
+        snap_in: SnapInId,
+        user: Option<UserId>,
+        config: &Value,
+    ) -> Result<Stamp, KeyringError> {
+        Keyrings::stamp(self, snap_in, user, config)
+    }
+
+    fn changes(&self) -> watch::Receiver<()> {
+        self.secrets_changed()
     }
 }
 

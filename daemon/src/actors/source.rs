@@ -10,12 +10,15 @@ use std::time::Duration;
 use actix::WeakAddr;
 use actix::prelude::*;
 use mortise_plugin::Role;
+use serde_json::Value;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::Services;
 use super::snap_in::{SnapIn, SourceEnded, SourceFailed};
+use crate::connections::references::references;
 use crate::engine::contexts::VersionContext;
+use crate::engine::keyrings::{KeyringError, Masks, Stamp};
 use crate::engine::routes::OpenSource;
 pub(super) use crate::engine::source_log::OpenState;
 use crate::engine::timers;
@@ -34,15 +37,38 @@ pub(super) struct Source {
     services: Services,
     parent: WeakAddr<SnapIn>,
     wanted: Option<Wanted>,
-    /// The instance, and the version whose config it was opened with.
-    instance: Option<(VersionId, SourceInstance)>,
+    instance: Option<Instance>,
     /// Counts the openings, so that one that was overtaken is dropped.
     opening: u64,
     published: Option<Arc<OpenSource>>,
     /// While it is woken: since which opening of its plugin, and how that is ended.
     woken: Option<(u64, timers::Opening)>,
     state: Arc<watch::Sender<OpenState>>,
+    /// Whether it is told when secrets change.
+    hears_of_secrets: bool,
 }
+
+/// An instance, and what it was opened with.
+struct Instance {
+    source: SourceInstance,
+    version: VersionId,
+    secrets: Stamp,
+    masks: Masks,
+}
+
+/// Why an instance could not be opened.
+#[derive(Debug, thiserror::Error)]
+enum NotOpened {
+    #[error(transparent)]
+    Secret(#[from] KeyringError),
+    #[error(transparent)]
+    Plugin(#[from] OpenError),
+}
+
+/// A secret was set, renewed or removed somewhere.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct SecretsChanged;
 
 /// What a source is to take events for.
 pub(super) struct Wanted {
@@ -64,8 +90,7 @@ pub(super) struct Update {
 #[rtype(result = "()")]
 struct Opened {
     opening: u64,
-    version: VersionId,
-    result: Result<SourceInstance, OpenError>,
+    result: Result<Instance, NotOpened>,
 }
 
 impl Source {
@@ -87,6 +112,7 @@ impl Source {
             published: None,
             woken: None,
             state,
+            hears_of_secrets: false,
         }
     }
 
@@ -99,15 +125,30 @@ impl Source {
             return;
         };
         match &self.instance {
-            Some((version, instance)) if *version == wanted.version_id => {
-                self.publish(instance.clone());
+            Some(instance) if instance.version == wanted.version_id => {
+                let (source, masks) = (instance.source.clone(), instance.masks.clone());
+                self.publish(source, masks);
                 self.state.send_replace(OpenState::Open);
+                self.open_again_for_secrets(ctx);
             }
             Some(_) | None => self.open(ctx),
         }
     }
 
-    fn publish(&mut self, instance: SourceInstance) {
+    /// Whose secrets have changed is opened with the new ones; until it is, it goes on with the old.
+    fn open_again_for_secrets(&mut self, ctx: &mut Context<Source>) {
+        let (Some(wanted), Some(instance)) = (&self.wanted, &self.instance) else { return };
+        if instance.secrets.is_empty() {
+            return;
+        }
+        match self.services.secrets.stamp(self.snap_in, wanted.record.user, &wanted.config()) {
+            Ok(stamp) if stamp == instance.secrets => {}
+            Ok(_) => self.begin_opening(ctx),
+            Err(error) => warn!(source = %self.id, %error, "its secrets cannot be looked at"),
+        }
+    }
+
+    fn publish(&mut self, instance: SourceInstance, masks: Masks) {
         let Some(wanted) = &self.wanted else { return };
         let route = Route::new(
             self.id,
@@ -123,6 +164,7 @@ impl Source {
             route,
             instance,
             log: self.services.source_logs.of(self.id),
+            masks,
             depth: self.services.dispatcher.depth(self.snap_in),
         });
         self.services.routes.publish(wanted.record.token.as_str().into(), source.clone());
@@ -149,28 +191,60 @@ impl Source {
     }
 
     fn open(&mut self, ctx: &mut Context<Source>) {
+        if self.wanted.is_some() {
+            self.state.send_replace(OpenState::Opening);
+            self.begin_opening(ctx);
+        }
+    }
+
+    fn begin_opening(&mut self, ctx: &mut Context<Source>) {
         let Some(wanted) = &self.wanted else { return };
         self.opening += 1;
-        self.state.send_replace(OpenState::Opening);
         let (opening, version) = (self.opening, wanted.version_id);
+        let (snap_in, user) = (self.snap_in, wanted.record.user);
         let kind = wanted.record.kind.clone();
         let name = format!("{} of {}", wanted.record.name, self.snap_in);
-        let config = wanted
-            .version
-            .manifest
-            .event_source(&wanted.record.name)
-            .map(|it| it.config.clone())
-            .unwrap_or_default();
+        let config = wanted.config();
+        let has_references = !references(&config).is_empty();
         let (log, clock) = (self.services.source_logs.of(self.id), self.services.clock.clone());
-        let sink: LogSink = Arc::new(move |level, message: &str| {
-            log.add(clock.now_ms(), level, message);
-        });
         let services = self.services.clone();
         let opened = async move {
-            let result = services.plugins.open_source(&kind, &config, &name, sink).await;
-            Opened { opening, version, result }
+            let open = async move {
+                let (config, secrets, masks) = if has_references {
+                    let mut filled = services.secrets.fill(snap_in, user, config).await?;
+                    let config = std::mem::take(&mut filled.config);
+                    (config, std::mem::take(&mut filled.stamp), filled.into_masks())
+                } else {
+                    (config, Stamp::new(), Masks::default())
+                };
+                let said = masks.clone();
+                let sink: LogSink = Arc::new(move |level, message: &str| {
+                    log.add(clock.now_ms(), level, &said.mask(message));
+                });
+                let source = services.plugins.open_source(&kind, &config, &name, sink).await?;
+                Ok(Instance { source, version, secrets, masks })
+            };
+            Opened { opening, result: open.await }
         };
         ctx.add_message_stream(futures_util::stream::once(opened));
+        if has_references && !self.hears_of_secrets {
+            self.hears_of_secrets = true;
+            let changes = self.services.secrets.changes();
+            ctx.add_message_stream(futures_util::stream::unfold(
+                changes,
+                |mut changes| async move {
+                    changes.changed().await.ok().map(|()| (SecretsChanged, changes))
+                },
+            ));
+        }
+    }
+}
+
+impl Wanted {
+    /// What the manifest says; secrets are not in it.
+    fn config(&self) -> Value {
+        let declared = self.version.manifest.event_source(&self.record.name);
+        declared.map(|it| it.config.clone()).unwrap_or_default()
     }
 }
 
@@ -207,7 +281,7 @@ impl Handler<Opened> for Source {
         match opened.result {
             Ok(instance) => {
                 info!(source = %self.id, snap_in = %self.snap_in, "a source is open");
-                self.instance = Some((opened.version, instance));
+                self.instance = Some(instance);
                 self.follow(ctx);
             }
             Err(error) => {
@@ -221,22 +295,40 @@ impl Handler<Opened> for Source {
     }
 }
 
+impl Handler<SecretsChanged> for Source {
+    type Result = ();
+
+    fn handle(&mut self, _: SecretsChanged, ctx: &mut Context<Source>) {
+        self.open_again_for_secrets(ctx);
+    }
+}
+
 impl Source {
-    fn opening_failed(&mut self, error: &OpenError, ctx: &mut Context<Source>) {
+    fn opening_failed(&mut self, error: &NotOpened, ctx: &mut Context<Source>) {
         match error {
-            // Nothing but another version or plugin helps.
-            OpenError::UnknownType { .. } | OpenError::Config { .. } => {
-                self.state.send_replace(OpenState::Failed(error.to_string()));
-                if let Some(parent) = self.parent.upgrade() {
-                    let problem = error.to_string();
-                    // When it is too busy to hear it, the log of the source still says so.
-                    let _ = parent.try_send(SourceFailed { source: self.id, problem });
-                }
+            // Nothing but another version, plugin or secret helps.
+            NotOpened::Plugin(OpenError::UnknownType { .. } | OpenError::Config { .. }) => {
+                self.failed(error.to_string());
             }
-            // The plugin was busy or stuck: senders are told 503 until it opens.
-            OpenError::Call(_) | OpenError::ThreadsLost { .. } => {
+            NotOpened::Secret(error) if !error.may_pass() => {
+                self.withdraw();
+                self.instance = None;
+                self.failed(error.to_string());
+            }
+            // The plugin was busy or stuck, or a token cannot be renewed: senders are told 503 until
+            // it opens, or it goes on with the secrets of before.
+            NotOpened::Secret(_)
+            | NotOpened::Plugin(OpenError::Call(_) | OpenError::ThreadsLost { .. }) => {
                 ctx.run_later(OPEN_AGAIN, |source, ctx| source.follow(ctx));
             }
+        }
+    }
+
+    fn failed(&self, problem: String) {
+        self.state.send_replace(OpenState::Failed(problem.clone()));
+        if let Some(parent) = self.parent.upgrade() {
+            // When it is too busy to hear it, the log of the source still says so.
+            let _ = parent.try_send(SourceFailed { source: self.id, problem });
         }
     }
 }

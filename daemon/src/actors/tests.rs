@@ -56,6 +56,28 @@ impl RegisterSources for NoRegistrations {
     }
 }
 
+/// No config here refers to one.
+struct NoSecrets(watch::Sender<()>);
+
+impl FillConfigs for NoSecrets {
+    fn fill(
+        &self,
+        snap_in: SnapInId,
+        _: Option<UserId>,
+        _: Value,
+    ) -> BoxFuture<'static, Result<FilledConfig, KeyringError>> {
+        async move { Err(KeyringError::NoSuchSnapIn(snap_in)) }.boxed()
+    }
+
+    fn stamp(&self, _: SnapInId, _: Option<UserId>, _: &Value) -> Result<Stamp, KeyringError> {
+        Ok(Stamp::new())
+    }
+
+    fn changes(&self) -> watch::Receiver<()> {
+        self.0.subscribe()
+    }
+}
+
 struct Caller(Arc<Hooks>);
 
 impl CallHook for Caller {
@@ -153,6 +175,7 @@ impl Bench {
             invoker: Arc::new(Caller(hooks.clone())),
             calls: Calls::new(tokio::runtime::Handle::current()),
             registrar: Arc::new(NoRegistrations),
+            secrets: Arc::new(NoSecrets(watch::Sender::new(()))),
             changes,
             source_logs: Arc::default(),
             clock: Clock::manual(1),

@@ -32,7 +32,8 @@ async fn take(
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     // CloudEvents' handshake is for the source to answer; other OPTIONS were never for it.
-    let is_handshake = request.method() == Method::OPTIONS && request.headers().contains_key(ORIGIN_HEADER);
+    let is_handshake =
+        request.method() == Method::OPTIONS && request.headers().contains_key(ORIGIN_HEADER);
     if request.method() != Method::POST && request.method() != Method::GET && !is_handshake {
         let message = format!("trigger URLs take GET and POST, not {}", request.method());
         return Err(ApiError::new(Code::MethodNotAllowed, message).allowing(&["GET", "POST"]));

@@ -8,6 +8,7 @@ pub mod change;
 pub mod destination;
 pub mod oauth;
 pub mod placeholders;
+pub mod references;
 pub mod registration;
 pub mod request;
 pub mod secret;

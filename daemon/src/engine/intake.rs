@@ -106,22 +106,25 @@ impl Intake {
         cause: Cause,
     ) -> Result<Taken, IntakeError> {
         let find = || self.routes.by_token(token);
-        match self.take(find, &SourceInput::Http(request), &body, cause).await {
+        let key = idempotency_key(&request);
+        match self.take(find, &SourceInput::Http(request), &body, cause, key).await {
             Err(IntakeError::NoSuchSource) => Err(self.why_closed(token)?),
             other => other,
         }
     }
 
-    /// Takes a payload that somebody publishes by hand.
+    /// Takes a payload that somebody publishes by hand; once, when he has a key for it.
     pub async fn publish(
         &self,
         source: SourceId,
         event_type: String,
         payload: Bytes,
         cause: Cause,
+        idempotency_key: Option<String>,
     ) -> Result<Taken, IntakeError> {
         let find = || self.routes.by_id(source);
-        self.take(find, &SourceInput::Published { event_type }, &payload, cause).await
+        let input = SourceInput::Published { event_type };
+        self.take(find, &input, &payload, cause, idempotency_key).await
     }
 
     /// Whether a source that is not open will be in a moment: a sender that is told 404 may give up
@@ -144,13 +147,17 @@ impl Intake {
         input: &SourceInput,
         body: &Bytes,
         cause: Cause,
+        idempotency_key: Option<String>,
     ) -> Result<Taken, IntakeError> {
         for _ in 0..MOST_ROUNDS {
             let source = find().ok_or(IntakeError::NoSuchSource)?;
             self.check_bounds(&source)?;
             let output = self.call(&source, input.clone(), body.clone()).await.map_err(failed)?;
             let route = &source.route;
-            let events = self.planned(&source, &output, body)?;
+            let mut events = self.planned(&source, &output, body)?;
+            if let Some(key) = &idempotency_key {
+                dedup_by(key, &mut events);
+            }
             if events.is_empty() {
                 return Ok(taken(route.source, Vec::new(), output));
             }
@@ -195,9 +202,10 @@ impl Intake {
         match answer {
             Ok(output) => {
                 for line in &output.log {
+                    let said = source.masks.mask(&line.message);
                     // Strangers cause these lines: the journal gets each thing once in a row.
-                    if source.log.add(now_ms, line.level, &line.message) {
-                        let (id, said) = (source.route.source, line.message.as_str());
+                    if source.log.add(now_ms, line.level, &said) {
+                        let id = source.route.source;
                         tracing::info!(source = %id, said, "an event source says");
                     }
                 }
@@ -256,6 +264,7 @@ impl Intake {
             cause,
             user: route.user,
             events,
+            dedup_window_ms: route.dedup_window_ms,
             timer,
         };
         let dispatcher = self.dispatcher.clone();
@@ -275,6 +284,22 @@ impl Intake {
                 },
             )
             .await
+    }
+}
+
+/// What the sender of a request calls it, so that a repetition is known as one.
+fn idempotency_key(request: &HttpRequest) -> Option<String> {
+    const LONGEST: usize = 255;
+    let header = request.headers.iter().find(|(name, _)| name == "idempotency-key");
+    // Another one is no key of ours: the sender's vendor may mean something else by it.
+    header.map(|(_, key)| key.clone()).filter(|it| (1..=LONGEST).contains(&it.len()))
+}
+
+/// Events that their plugin has no dedup key for get one of the key that their request came with.
+fn dedup_by(key: &str, events: &mut [NewEvent]) {
+    let without = events.iter_mut().filter(|it| it.dedup_key.is_none());
+    for (place, event) in without.enumerate() {
+        event.dedup_key = Some(format!("idempotency-key:{place}:{key}"));
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use super::keyrings::Masks;
 use super::source_log::SourceLog;
 use crate::model::id::SourceId;
 use crate::plugins::SourceInstance;
@@ -25,6 +26,8 @@ pub struct OpenSource {
     pub instance: SourceInstance,
     /// Where its owner reads what happened.
     pub log: Arc<SourceLog>,
+    /// What is taken out of what its plugin says.
+    pub masks: Masks,
     /// How many runs of its snap-in wait.
     pub depth: Arc<AtomicUsize>,
 }

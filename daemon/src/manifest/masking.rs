@@ -3,6 +3,7 @@
 //! Owns the words by which a secret is known. Pure. It must never look at values to decide: a secret
 //! has no shape. A text of code, such as a policy, is shown as it is: secrets do not belong there.
 
+use mortise_plugin::reference::{Piece, pieces};
 use serde_json::{Map, Value};
 
 /// What stands in the place of a secret.
@@ -81,13 +82,18 @@ fn mask_members(members: &Map<String, Value>) -> Map<String, Value> {
 fn mask_all(value: &Value) -> Value {
     match value {
         Value::Null | Value::Bool(_) => value.clone(),
-        Value::String(text) if text.is_empty() => value.clone(),
+        Value::String(text) if text.is_empty() || is_reference_only(text) => value.clone(),
         Value::String(_) | Value::Number(_) => Value::from(MASK),
         Value::Array(items) => Value::Array(items.iter().map(mask_all).collect()),
         Value::Object(members) => {
             Value::Object(members.iter().map(|(key, it)| (key.clone(), mask_all(it))).collect())
         }
     }
+}
+
+/// Whether a text only says where the secret is.
+fn is_reference_only(text: &str) -> bool {
+    matches!(pieces(text).as_slice(), [Piece::Reference(_)])
 }
 
 /// Whether a key names a secret: `webhookSecret`, `X-API-Key` and `access_token` do, `event_key` and

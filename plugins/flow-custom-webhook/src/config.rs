@@ -54,7 +54,8 @@ pub(crate) fn open(config: &Value, host: Host) -> Result<WebhookSource, Fault> {
     let given = |name: &str| config.get(name).filter(|it| !it.is_null());
     let mut problems = Vec::new();
     let verify = given("verify").map(verify::open).and_then(|it| kept(it, &mut problems));
-    let shaper = given("policy").map(|it| shaper(it, config)).and_then(|it| kept(it, &mut problems));
+    let shaper =
+        given("policy").map(|it| shaper(it, config)).and_then(|it| kept(it, &mut problems));
     let decides = match (verify, shaper) {
         (None, Some(shaper)) => Some(Decides::Policy(shaper)),
         (Some(verify), None) => Some(Decides::Verify(verify)),

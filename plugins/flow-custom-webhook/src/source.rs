@@ -140,9 +140,7 @@ impl WebhookSource {
         let limit = Duration::from_millis(call.deadline_ms.min(MAX_EVALUATION_MS));
         let Evaluation { verdict, prints } =
             shaper.policy.evaluate(input.value.clone(), call.now_ms, limit);
-        log.extend(
-            prints.into_iter().map(|message| LogLine { level: LogLevel::Debug, message }),
-        );
+        log.extend(prints.into_iter().map(|message| LogLine { level: LogLevel::Debug, message }));
 
         let failure = match verdict {
             Verdict::Output(value) => match output::read(&value, &input) {

@@ -260,6 +260,7 @@ impl Keyrings {
             Some(snap_in) => self.0.parts.contexts.forget(snap_in),
             None => self.read_developer_keyrings()?,
         }
+        self.0.secrets.send_replace(());
         Ok(())
     }
 

@@ -128,6 +128,40 @@ pub enum KeyringError {
     Store(#[from] StoreError),
 }
 
+impl KeyringError {
+    /// Whether the same may work later, without anybody doing anything.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            KeyringError::Unreachable(_)
+            | KeyringError::NotRenewed { .. }
+            | KeyringError::Store(_)
+            | KeyringError::Gone => true,
+            KeyringError::NoSuchSnapIn(_)
+            | KeyringError::NoSuchPackage(_)
+            | KeyringError::NoSuchVersion(_)
+            | KeyringError::NoSuchKeyring { .. }
+            | KeyringError::NotSet(_)
+            | KeyringError::NotNow(_)
+            | KeyringError::OtherVersion
+            | KeyringError::Type(_)
+            | KeyringError::WrongType { .. }
+            | KeyringError::Invalid(_)
+            | KeyringError::Subdomain(_)
+            | KeyringError::Request(_)
+            | KeyringError::Program(_)
+            | KeyringError::Rejected(_)
+            | KeyringError::Organization(_)
+            | KeyringError::NoClient { .. }
+            | KeyringError::Scope { .. }
+            | KeyringError::UnknownState
+            | KeyringError::NotGranted(_)
+            | KeyringError::Broken { .. }
+            | KeyringError::NothingToAsk(_)
+            | KeyringError::Vault(_) => false,
+        }
+    }
+}
+
 fn named(organizations: &[ExternalOrganization]) -> String {
     const MOST: usize = 10;
     let each: Vec<_> = organizations

@@ -13,6 +13,7 @@ mod keep_fresh;
 mod refresh;
 mod registration;
 mod revoke;
+mod source_config;
 mod standing;
 mod verify;
 mod waiting;
@@ -21,12 +22,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use futures_util::future::BoxFuture;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use zeroize::Zeroizing;
 
 pub use authorize::{Awaited, Begun, ConnectRequest, Granted, Return};
 pub use change::{Prepared, SetRequest};
 pub use error::KeyringError;
+pub use source_config::{FilledConfig, Masks, Stamp};
 
 use authorize::Returning;
 use refresh::Attempts;
@@ -77,6 +79,8 @@ struct Inner {
     waiting: Waiting,
     /// Rung when a keyring was set.
     changed: Notify,
+    /// Changes whenever a secret does.
+    secrets: watch::Sender<()>,
     broken: OnceLock<Arc<dyn HearBroken>>,
 }
 
@@ -131,6 +135,7 @@ impl Keyrings {
             returning: Returning::default(),
             waiting: Waiting::default(),
             changed: Notify::new(),
+            secrets: watch::Sender::new(()),
             broken: OnceLock::new(),
         }));
         keyrings.read_developer_keyrings()?;

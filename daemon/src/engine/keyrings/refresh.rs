@@ -343,6 +343,7 @@ impl Keyrings {
             match stored.await {
                 Ok(Some(record)) => {
                     self.set_waiting(&record.owner, id, false);
+                    self.0.secrets.send_replace(());
                     info!(keyring = %id, name = record.owner.name(), "an access token was renewed");
                     return Ok((record, secret));
                 }

@@ -11,7 +11,7 @@ use crate::connections::placeholders::Values;
 use crate::connections::registration::{Fields, render};
 use crate::connections::types;
 use crate::connections::verification::answered;
-use crate::model::id::{KeyringId, SnapInId, SourceId};
+use crate::model::id::{SnapInId, SourceId};
 use crate::model::manifest::{EventSource, RegistrationRequest};
 use crate::model::snap_in::SourceStatus;
 use crate::store::{SnapInRecord, SourceRecord, StoreError};
@@ -173,7 +173,9 @@ impl Keyrings {
         keyring: Option<&str>,
     ) -> Result<Values, String> {
         let Some(name) = keyring else { return Ok(Values::default()) };
-        let id = self.keyring_for(snap_in, source, name).map_err(|it| it.to_string())?;
+        let id = self
+            .keyring_named(source.record.snap_in, snap_in, source.record.user, name)
+            .map_err(|it| it.to_string())?;
         let id = id.ok_or_else(|| KeyringError::NotSet(name.to_owned()).to_string())?;
         let found = self.0.parts.store.read(|tables| tables.keyring_with_envelope(id));
         let found = found.map_err(|error| error.to_string())?;
@@ -192,27 +194,6 @@ impl Keyrings {
             // A type of a version of before: what placeholders need no client for still works.
             Err(_) => Ok(values),
         }
-    }
-
-    fn keyring_for(
-        &self,
-        snap_in: &SnapInRecord,
-        source: &Registrable,
-        name: &str,
-    ) -> Result<Option<KeyringId>, StoreError> {
-        if let Some(user) = source.record.user {
-            let settings = self
-                .0
-                .parts
-                .store
-                .read(|tables| tables.user_settings(source.record.snap_in, user))?;
-            let own = settings.and_then(|it| it.keyrings.get(name).copied());
-            if own.is_some() {
-                return Ok(own);
-            }
-        }
-        let shared = snap_in.keyrings.get(name).copied();
-        Ok(shared.or_else(|| self.developer_keyrings(snap_in.package).get(name).copied()))
     }
 
     async fn note(&self, source: SourceId, id: Option<String>) -> Result<(), StoreError> {

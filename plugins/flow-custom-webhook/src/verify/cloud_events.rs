@@ -12,8 +12,8 @@ use serde_json::value::RawValue;
 use super::document::is_json;
 use super::headers::{self, Headers};
 use super::rejection::Rejection;
-use super::walk::{self, Pointer, Value};
 use super::shape;
+use super::walk::{self, Pointer, Value};
 
 /// Most events of a batch: each is stored.
 const MOST: usize = 1000;
@@ -69,8 +69,7 @@ pub(super) fn read<'b>(
                 Rejection::body(format!("the batch is no JSON list of events: {error}"))
             })?;
             if events.len() > MOST {
-                let message =
-                    format!("the batch has {} events, {MOST} are allowed", events.len());
+                let message = format!("the batch has {} events, {MOST} are allowed", events.len());
                 return Err(Rejection::body(message));
             }
             Ok(events.into_iter().map(|it| Cow::Owned(it.get().as_bytes().to_vec())).collect())
@@ -89,11 +88,9 @@ pub(super) fn attributes(text: &[u8], what: &str) -> Result<Attributes, Rejectio
         .map_err(|error| Rejection::body(format!("{what} is not taken as JSON: {error}")))?;
     let text = |place: usize| match found.at(place) {
         Value::Text(text) if !text.is_empty() => Some(text.clone()),
-        Value::Text(_)
-        | Value::Nothing
-        | Value::Plain(_)
-        | Value::Fraction
-        | Value::Composed => None,
+        Value::Text(_) | Value::Nothing | Value::Plain(_) | Value::Fraction | Value::Composed => {
+            None
+        }
     };
     let (Some(version), Some(id), Some(source), Some(kind)) = (text(0), text(1), text(2), text(3))
     else {

@@ -5,8 +5,8 @@
 
 use base64::Engine;
 use base64::alphabet::STANDARD as ALPHABET;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use mortise_plugin::Problem;
 use mortise_plugin::reference::is_reference;
 use serde_json::{Map, Value};
@@ -28,8 +28,7 @@ use super::walk::Pointer;
 use super::{Check, CloudEvents, Verify};
 
 /// Members that every scheme has.
-const COMMON: [&str; 6] =
-    ["scheme", "secret", "event_key", "sync_id", "dedup_key", "cloudevents"];
+const COMMON: [&str; 6] = ["scheme", "secret", "event_key", "sync_id", "dedup_key", "cloudevents"];
 /// Most secrets at a time: two during a rotation, and two kinds at GitLab.
 pub(super) const MOST_SECRETS: usize = 4;
 /// Farthest that a clock may be off, in seconds.
@@ -151,7 +150,9 @@ fn secrets<'c>(members: &mut Members<'c>, name: &str) -> Vec<Secret<'c>> {
     for (at, secret) in list.iter().enumerate() {
         match secret.as_str() {
             Some(text) if !text.is_empty() => secrets.push((at, text)),
-            _ if value.is_array() => members.wrong(&format!("{name}.{at}"), "must be a text that is not empty"),
+            _ if value.is_array() => {
+                members.wrong(&format!("{name}.{at}"), "must be a text that is not empty")
+            }
             _ => members.wrong(name, WANTED),
         }
     }
@@ -238,11 +239,7 @@ fn standard_webhooks(
         layout: Layout::Versioned,
         encoding: Encoding::Base64,
         versions: vec![
-            Version {
-                name: "v1",
-                content: content(),
-                proof: mac_keys(Algorithm::Sha256, &keys),
-            },
+            Version { name: "v1", content: content(), proof: mac_keys(Algorithm::Sha256, &keys) },
             Version { name: "v1a", content: content(), proof: Proof::Ed25519(public_keys) },
         ],
         stamp: Stamp::Headers(names(&["webhook-timestamp", "svix-timestamp"])),
@@ -261,10 +258,13 @@ fn discord(
     for (at, secret) in secrets {
         match hex::decode(secret).ok().and_then(|it| PublicKey::new(&it)) {
             Some(key) => keys.push((*at, key)),
-            None => members.wrong(name, format!(
-                "must be the public key of the application, {} hexadecimal digits",
-                2 * ed25519::KEY
-            )),
+            None => members.wrong(
+                name,
+                format!(
+                    "must be the public key of the application, {} hexadecimal digits",
+                    2 * ed25519::KEY
+                ),
+            ),
         }
     }
     SignatureCheck {
@@ -288,15 +288,8 @@ fn hook0(secrets: &[Secret<'_>], tolerance_ms: u64) -> SignatureCheck {
         content,
         proof: mac_keys(Algorithm::Sha256, &as_bytes(secrets)),
     };
-    let with_headers = vec![
-        Part::Timestamp,
-        DOT,
-        Part::ListedNames,
-        DOT,
-        Part::ListedValues,
-        DOT,
-        Part::Body,
-    ];
+    let with_headers =
+        vec![Part::Timestamp, DOT, Part::ListedNames, DOT, Part::ListedValues, DOT, Part::Body];
     SignatureCheck {
         headers: names(&["X-Hook0-Signature"]),
         layout: Layout::Pairs,
@@ -317,11 +310,8 @@ fn any_mac(
     tolerance_ms: u64,
     shape: &mut Shape,
 ) -> SignatureCheck {
-    const ALGORITHMS: [(&str, Algorithm); 3] = [
-        ("sha256", Algorithm::Sha256),
-        ("sha1", Algorithm::Sha1),
-        ("sha512", Algorithm::Sha512),
-    ];
+    const ALGORITHMS: [(&str, Algorithm); 3] =
+        [("sha256", Algorithm::Sha256), ("sha1", Algorithm::Sha1), ("sha512", Algorithm::Sha512)];
     const ENCODINGS: [(&str, Encoding); 2] = [("hex", Encoding::Hex), ("base64", Encoding::Base64)];
     if !members.has("header") {
         members.wrong("header", "is missing; it must be the header that has the signature");
@@ -350,7 +340,8 @@ fn any_mac(
     ] {
         match (content.contains(&part), given) {
             (true, false) if !members.has(name) => {
-                members.wrong("signed", format!("has `{word}`, so `{name}` must say where that is"));
+                members
+                    .wrong("signed", format!("has `{word}`, so `{name}` must say where that is"));
             }
             (false, true) if part == Part::Timestamp && !content.is_empty() => {
                 let message = format!("has no `{word}`: a time that is not signed proves nothing");

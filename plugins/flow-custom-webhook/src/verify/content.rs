@@ -100,10 +100,7 @@ mod tests {
             template("v0:{timestamp}:{body}"),
             Ok(vec![text("v0:"), Part::Timestamp, text(":"), Part::Body])
         );
-        assert_eq!(
-            template("{id}.{body}x"),
-            Ok(vec![Part::Id, text("."), Part::Body, text("x")])
-        );
+        assert_eq!(template("{id}.{body}x"), Ok(vec![Part::Id, text("."), Part::Body, text("x")]));
         for (wrong, said) in [
             ("", "`{body}` is missing"),
             ("{timestamp}", "`{body}` is missing"),

@@ -85,11 +85,8 @@ pub(super) fn cloud_events(headers: Headers<'_>) -> Result<HttpResponse, Rejecti
     if origin.is_empty() || !origin.bytes().all(|it| it.is_ascii_graphic()) {
         return Err(Rejection::body("the header WebHook-Request-Origin has no name of a host"));
     }
-    let headers = [
-        ("Allow", "POST"),
-        ("WebHook-Allowed-Origin", origin),
-        ("WebHook-Allowed-Rate", "*"),
-    ];
+    let headers =
+        [("Allow", "POST"), ("WebHook-Allowed-Origin", origin), ("WebHook-Allowed-Rate", "*")];
     let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
     Ok(HttpResponse { headers, ..empty(200) })
 }

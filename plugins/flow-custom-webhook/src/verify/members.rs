@@ -70,12 +70,7 @@ impl<'c> Members<'c> {
     }
 
     /// One of a few words.
-    pub(super) fn choice<T: Copy>(
-        &mut self,
-        name: &str,
-        choices: &[(&str, T)],
-        otherwise: T,
-    ) -> T {
+    pub(super) fn choice<T: Copy>(&mut self, name: &str, choices: &[(&str, T)], otherwise: T) -> T {
         let Some(value) = self.get(name) else { return otherwise };
         let found = choices.iter().find(|(word, _)| value.as_str() == Some(word));
         if let Some((_, choice)) = found {
@@ -91,12 +86,15 @@ impl<'c> Members<'c> {
         let fields = self.fields;
         for name in fields.keys().filter(|it| !allowed.contains(&it.as_str())) {
             let list = allowed.join(", ");
-            self.wrong(name, match nearest(name, allowed) {
-                Some(nearest) => {
-                    format!("is not known {of}; did you mean `{nearest}`? Known are {list}")
-                }
-                None => format!("is not known {of}; known are {list}"),
-            });
+            self.wrong(
+                name,
+                match nearest(name, allowed) {
+                    Some(nearest) => {
+                        format!("is not known {of}; did you mean `{nearest}`? Known are {list}")
+                    }
+                    None => format!("is not known {of}; known are {list}"),
+                },
+            );
         }
     }
 }

@@ -73,7 +73,10 @@ enum Check {
     Signature(SignatureCheck),
     Token(TokenCheck),
     /// A signature if there is one, a token in the clear otherwise.
-    Either { signature: Option<SignatureCheck>, token: Option<TokenCheck> },
+    Either {
+        signature: Option<SignatureCheck>,
+        token: Option<TokenCheck>,
+    },
     /// A secret is still a reference to a keyring: the manifest is being checked.
     Pending,
 }
@@ -168,11 +171,7 @@ impl Verify {
     }
 
     /// Makes events of a request that was admitted.
-    pub(crate) fn events(
-        &self,
-        request: &HttpRequest,
-        body: &[u8],
-    ) -> Result<Outcome, Rejection> {
+    pub(crate) fn events(&self, request: &HttpRequest, body: &[u8]) -> Result<Outcome, Rejection> {
         let headers = Headers::new(&request.headers);
         if let Some(mode) = self.mode(headers)? {
             return self.cloud_events(mode, headers, body);

@@ -88,13 +88,15 @@ impl SignatureCheck {
         let Some(secret) = self.suits(version, name, &presented, &sources)? else {
             return Err(Rejection::unauthenticated(
                 Reason::BadSignature,
-                format!("{} makes the signature in the header {name}", nobody(version)),
+                format!("{} the signature in the header {name}", nobody(version)),
             ));
         };
         if let Some(far) = timestamp::too_far(then_ms, now_ms, self.tolerance_ms) {
             return Err(Rejection::unauthenticated(
                 Reason::StaleTimestamp,
-                format!("the signature is right, its timestamp in the header {stamp_name} is {far}"),
+                format!(
+                    "the signature is right, its timestamp in the header {stamp_name} is {far}"
+                ),
             ));
         }
         Ok(Passed { secret })
@@ -195,7 +197,8 @@ fn listed<'a>(
     let listed = listed.ok_or_else(|| missing_pair(name, "h="))?;
     for (at, header) in listed.split(' ').enumerate() {
         if at >= MOST_LISTED || headers.one(header)?.is_none() {
-            let message = format!("the header {name} says that headers are signed which are not there");
+            let message =
+                format!("the header {name} says that headers are signed which are not there");
             return Err(Rejection::malformed(message));
         }
     }
@@ -227,7 +230,7 @@ fn nobody(version: &Version) -> String {
         Proof::Ed25519(keys) => (keys.len(), "public key"),
     };
     match count {
-        1 => format!("another {what} than the configured one"),
-        count => format!("none of the {count} configured {what}s"),
+        1 => format!("the configured {what} does not make"),
+        count => format!("none of the {count} configured {what}s makes"),
     }
 }

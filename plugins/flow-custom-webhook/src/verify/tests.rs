@@ -69,8 +69,10 @@ fn the_caller_learns_little_and_the_log_all() {
         assert_eq!(refusal(&output), (status, reason, message));
         let response = output.response.unwrap();
         let public = json_body(&response)["message"].as_str().unwrap().to_owned();
-        assert!(["the request is not authenticated", "the request is not understood"]
-            .contains(&public.as_str()));
+        assert!(
+            ["the request is not authenticated", "the request is not understood"]
+                .contains(&public.as_str())
+        );
         assert_eq!(output.log[0].message, format!("{message} (POST from 192.0.2.7)"));
     }
 }
@@ -117,7 +119,11 @@ fn bodies_become_json() {
         ("application/vnd.x+json; charset=utf-8", b"[]", "[]"),
         ("text/plain", b" 7 ", " 7 "),
         ("application/json", b"", "null"),
-        ("application/x-www-form-urlencoded", b"a=1&a=2&payload=3", "{\"a\":[\"1\",\"2\"],\"payload\":[\"3\"]}"),
+        (
+            "application/x-www-form-urlencoded",
+            b"a=1&a=2&payload=3",
+            "{\"a\":[\"1\",\"2\"],\"payload\":[\"3\"]}",
+        ),
         ("application/x-www-form-urlencoded", b"payload=3", "{\"payload\":[\"3\"]}"),
         ("text/plain", b"hi", "{\"body_base64\":\"aGk=\",\"content_type\":\"text/plain\"}"),
         ("image/png", b"\xff\x00", "{\"body_base64\":\"/wA=\",\"content_type\":\"image/png\"}"),
@@ -154,7 +160,10 @@ fn keys_are_taken_where_they_are() {
         )
     };
     let both = json!({ "header": "X-Kind", "pointer": "/action" });
-    assert_eq!(key(both.clone(), &[("x-kind", "a")], "{\"action\": \"b\", \"s\": 7}"), "custom:a.b 7");
+    assert_eq!(
+        key(both.clone(), &[("x-kind", "a")], "{\"action\": \"b\", \"s\": 7}"),
+        "custom:a.b 7"
+    );
     assert_eq!(key(both.clone(), &[("x-kind", "a")], "{\"s\": \"\"}"), "custom:a -");
     assert_eq!(key(both.clone(), &[], "{\"action\": \"b\"}"), "custom:received -");
     assert_eq!(key(json!({ "pointer": "/a" }), &[], "{\"a\": {}}"), "custom:received -");
@@ -187,7 +196,8 @@ const TIME: (&str, &str) = ("x-slack-request-timestamp", "1700000000");
 
 /// Signed by Python's `hmac`.
 const CHALLENGE: &[u8] = b"{\"type\":\"url_verification\",\"challenge\":\"3eZbrw\"}";
-const CHALLENGE_SIGNATURE: &str = "v0=8b4e6fc94242744bba8aa2295684c415bb203342c3fd68d7ce4117279c0a8696";
+const CHALLENGE_SIGNATURE: &str =
+    "v0=8b4e6fc94242744bba8aa2295684c415bb203342c3fd68d7ce4117279c0a8696";
 
 #[test]
 fn slack_is_answered_after_verification() {
@@ -198,7 +208,10 @@ fn slack_is_answered_after_verification() {
         let signed = [TIME, ("x-slack-signature", CHALLENGE_SIGNATURE)];
         let output = source.call(post(&signed), CHALLENGE);
         let response = output.response.as_ref().unwrap();
-        assert_eq!((response.status, json_body(response)), (200, &json!({ "challenge": "3eZbrw" })));
+        assert_eq!(
+            (response.status, json_body(response)),
+            (200, &json!({ "challenge": "3eZbrw" }))
+        );
         assert_eq!((output.events.len(), output.refused.is_none()), (0, true));
         let output = source.call(post(&[TIME]), CHALLENGE);
         assert_eq!(refusal(&output).1, "missing_signature");
@@ -211,9 +224,8 @@ fn cloud_events_ask_first() {
     let origin = ("webhook-request-origin", "eventemitter.example.com");
     let output = source.call(request("OPTIONS", &[origin, ("webhook-request-rate", "120")]), b"");
     let response = output.response.unwrap();
-    let header = |name: &str| {
-        response.headers.iter().find(|it| it.0 == name).map(|it| it.1.as_str())
-    };
+    let header =
+        |name: &str| response.headers.iter().find(|it| it.0 == name).map(|it| it.1.as_str());
     assert_eq!(response.status, 200);
     assert_eq!(header("WebHook-Allowed-Origin"), Some("eventemitter.example.com"));
     assert_eq!(header("WebHook-Allowed-Rate"), Some("*"));
@@ -244,9 +256,7 @@ fn cloud_events_in_three_modes() {
             "subject": "gr\u{fc}n", "datacontenttype": "application/json", "data": { "n": 1 },
         })
     };
-    let expected = |id: &str| {
-        ("custom:org.x.y".to_owned(), format!("/a b {id}"), event(id))
-    };
+    let expected = |id: &str| ("custom:org.x.y".to_owned(), format!("/a b {id}"), event(id));
     for source in [tokened(json!({})), tokened(json!({ "cloudevents": true }))] {
         let structured = event("1").to_string();
         let headers = [TOKEN, ("content-type", "application/cloudevents+json; charset=utf-8")];
@@ -297,7 +307,8 @@ fn data_of_a_binary_cloud_event() {
         ];
         let output = source.call(post(&headers), body);
         let mut wanted = expected;
-        for (name, value) in [("specversion", "1.0"), ("id", "1"), ("source", "/s"), ("type", "t")] {
+        for (name, value) in [("specversion", "1.0"), ("id", "1"), ("source", "/s"), ("type", "t")]
+        {
             wanted[name] = json!(value);
         }
         assert_eq!(events(&output, body)[0].2, wanted);
@@ -312,17 +323,49 @@ fn wrong_cloud_events_are_told_what_they_lack() {
     let whole = json!({ "specversion": "1.0", "id": "1", "source": "/", "type": "t" });
     for (headers, body, said) in [
         (vec![], "{}".to_owned(), "only CloudEvents are taken here"),
-        (vec![("content-type", structured)], "{}".to_owned(), "the CloudEvent lacks `specversion` and `id` and `source` and `type`"),
-        (vec![("content-type", structured)], json!({ "specversion": "1.0", "id": 1, "source": "", "type": "t" }).to_string(), "the CloudEvent lacks `id` and `source`"),
-        (vec![("content-type", structured)], json!({ "specversion": "0.3", "id": "1", "source": "/", "type": "t" }).to_string(), "the CloudEvent is not of `specversion` 1.0"),
+        (
+            vec![("content-type", structured)],
+            "{}".to_owned(),
+            "the CloudEvent lacks `specversion` and `id` and `source` and `type`",
+        ),
+        (
+            vec![("content-type", structured)],
+            json!({ "specversion": "1.0", "id": 1, "source": "", "type": "t" }).to_string(),
+            "the CloudEvent lacks `id` and `source`",
+        ),
+        (
+            vec![("content-type", structured)],
+            json!({ "specversion": "0.3", "id": "1", "source": "/", "type": "t" }).to_string(),
+            "the CloudEvent is not of `specversion` 1.0",
+        ),
         (vec![("content-type", structured)], "{".to_owned(), "the CloudEvent is not taken as JSON"),
         (vec![("content-type", batch)], "{}".to_owned(), "the batch is no JSON list of events"),
-        (vec![("content-type", batch)], json!([whole, {}]).to_string(), "event 1 of the batch lacks `specversion`"),
-        (vec![("content-type", batch)], json!(vec![whole.clone(); 1001]).to_string(), "the batch has 1001 events"),
-        (vec![("content-type", "application/cloudevents+avro")], String::new(), "CloudEvents are taken in JSON only"),
-        (vec![("ce-id", "1")], String::new(), "the CloudEvent lacks `specversion` and `source` and `type`"),
+        (
+            vec![("content-type", batch)],
+            json!([whole, {}]).to_string(),
+            "event 1 of the batch lacks `specversion`",
+        ),
+        (
+            vec![("content-type", batch)],
+            json!(vec![whole.clone(); 1001]).to_string(),
+            "the batch has 1001 events",
+        ),
+        (
+            vec![("content-type", "application/cloudevents+avro")],
+            String::new(),
+            "CloudEvents are taken in JSON only",
+        ),
+        (
+            vec![("ce-id", "1")],
+            String::new(),
+            "the CloudEvent lacks `specversion` and `source` and `type`",
+        ),
         (vec![("ce-id", "1"), ("ce-id", "2")], String::new(), "the header ce-id is there twice"),
-        (vec![("ce-id", "1"), ("ce-data", "2")], String::new(), "the header ce-data names no attribute"),
+        (
+            vec![("ce-id", "1"), ("ce-data", "2")],
+            String::new(),
+            "the header ce-data names no attribute",
+        ),
         (
             vec![("ce-id", "1"), ("content-type", "application/json")],
             "1,\"source\":2".to_owned(),
@@ -389,10 +432,17 @@ fn all_that_is_wrong_is_told() {
         "cloudevents": "yes",
     } }));
     let paths: Vec<&str> = found.iter().map(|it| it.0.as_str()).collect();
-    assert_eq!(paths, [
-        "verify.scheme", "verify.event_key.heder", "verify.event_key", "verify.dedup_key",
-        "verify.sync_id.pointer", "verify.cloudevents",
-    ]);
+    assert_eq!(
+        paths,
+        [
+            "verify.scheme",
+            "verify.event_key.heder",
+            "verify.event_key",
+            "verify.dedup_key",
+            "verify.sync_id.pointer",
+            "verify.cloudevents",
+        ]
+    );
     assert!(found[0].1.ends_with("did you mean `github`?"), "{}", found[0].1);
     assert!(found[1].1.contains("did you mean `header`?"), "{}", found[1].1);
 
@@ -400,10 +450,22 @@ fn all_that_is_wrong_is_told() {
         "scheme": "stripe", "secrt": "s3cret", "tolerance_seconds": 0, "prefix": "x",
     } }));
     let paths: Vec<&str> = found.iter().map(|it| it.0.as_str()).collect();
-    assert_eq!(paths, [
-        "verify.prefix", "verify.secrt", "verify.secret", "verify.tolerance_seconds", "policy", "policy",
-    ]);
-    assert!(found[1].1.contains("for the scheme `stripe`; did you mean `secret`?"), "{}", found[1].1);
+    assert_eq!(
+        paths,
+        [
+            "verify.prefix",
+            "verify.secrt",
+            "verify.secret",
+            "verify.tolerance_seconds",
+            "policy",
+            "policy",
+        ]
+    );
+    assert!(
+        found[1].1.contains("for the scheme `stripe`; did you mean `secret`?"),
+        "{}",
+        found[1].1
+    );
     assert!(!format!("{found:?}").contains("s3cret"));
 
     for (config, path, said) in [
@@ -412,25 +474,93 @@ fn all_that_is_wrong_is_told() {
         (json!({ "verify": {} }), "verify.scheme", "is missing; it must be `github`, `gitlab`"),
         (json!({ "verify": { "scheme": 7 } }), "verify.scheme", "must be a text"),
         (json!({ "verify": { "scheme": "github" } }), "verify.secret", "is missing"),
-        (json!({ "verify": { "scheme": "github", "secret": "" } }), "verify.secret", "must be a text that is not empty"),
+        (
+            json!({ "verify": { "scheme": "github", "secret": "" } }),
+            "verify.secret",
+            "must be a text that is not empty",
+        ),
         (json!({ "verify": { "scheme": "github", "secret": [] } }), "verify.secret", "up to four"),
-        (json!({ "verify": { "scheme": "github", "secret": ["a", 1] } }), "verify.secret.1", "must be a text"),
-        (json!({ "verify": { "scheme": "github", "secret": "s", "tolerance_seconds": 9 } }), "verify.tolerance_seconds", "is not known for the scheme `github`"),
-        (json!({ "verify": { "scheme": "discord", "secret": "00" } }), "verify.secret", "64 hexadecimal digits"),
-        (json!({ "verify": { "scheme": "discord", "secret": "00", "public_key": "00" } }), "verify.secret", "give either"),
-        (json!({ "verify": { "scheme": "standard-webhooks", "secret": "whsk_AAAA" } }), "verify.secret", "sender's own key"),
-        (json!({ "verify": { "scheme": "standard-webhooks", "secret": "whpk_AAAA" } }), "verify.secret", "must have 32 bytes"),
-        (json!({ "verify": { "scheme": "standard-webhooks", "secret": "whsec_?" } }), "verify.secret", "must be `whsec_` and base64"),
+        (
+            json!({ "verify": { "scheme": "github", "secret": ["a", 1] } }),
+            "verify.secret.1",
+            "must be a text",
+        ),
+        (
+            json!({ "verify": { "scheme": "github", "secret": "s", "tolerance_seconds": 9 } }),
+            "verify.tolerance_seconds",
+            "is not known for the scheme `github`",
+        ),
+        (
+            json!({ "verify": { "scheme": "discord", "secret": "00" } }),
+            "verify.secret",
+            "64 hexadecimal digits",
+        ),
+        (
+            json!({ "verify": { "scheme": "discord", "secret": "00", "public_key": "00" } }),
+            "verify.secret",
+            "give either",
+        ),
+        (
+            json!({ "verify": { "scheme": "standard-webhooks", "secret": "whsk_AAAA" } }),
+            "verify.secret",
+            "sender's own key",
+        ),
+        (
+            json!({ "verify": { "scheme": "standard-webhooks", "secret": "whpk_AAAA" } }),
+            "verify.secret",
+            "must have 32 bytes",
+        ),
+        (
+            json!({ "verify": { "scheme": "standard-webhooks", "secret": "whsec_?" } }),
+            "verify.secret",
+            "must be `whsec_` and base64",
+        ),
         (json!({ "verify": { "scheme": "hmac", "secret": "s" } }), "verify.header", "is missing"),
-        (json!({ "verify": { "scheme": "hmac", "secret": "s", "header": "X", "algorithm": "md5" } }), "verify.algorithm", "must be `sha256`, `sha1` or `sha512`"),
-        (json!({ "verify": { "scheme": "hmac", "secret": "s", "header": "X", "secret_encoding": "hex" } }), "verify.secret", "is not written as"),
-        (json!({ "verify": { "scheme": "hmac", "secret": "s", "header": "X", "signed": "{timestamp}{body}" } }), "verify.signed", "so `timestamp_header` must say"),
-        (json!({ "verify": { "scheme": "hmac", "secret": "s", "header": "X", "timestamp_header": "T", "signed": "{body}" } }), "verify.signed", "a time that is not signed"),
-        (json!({ "verify": { "scheme": "hmac", "secret": "s", "header": "X", "tolerance_seconds": 9 } }), "verify.tolerance_seconds", "without `timestamp_header`"),
-        (json!({ "verify": { "scheme": "hmac", "secret": "s", "header": "X Y" } }), "verify.header", "must be the name of a header"),
-        (json!({ "verify": { "scheme": "token", "secret": "s", "user": "a", "query": "b" } }), "verify", "give one of"),
-        (json!({ "verify": { "scheme": "token", "secret": "s", "user": "a:b" } }), "verify.user", "must not contain `:`"),
-        (json!({ "verify": { "scheme": "token", "secret": "s", "query": "b", "prefix": "x" } }), "verify.prefix", "for a `header` only"),
+        (
+            json!({ "verify": { "scheme": "hmac", "secret": "s", "header": "X", "algorithm": "md5" } }),
+            "verify.algorithm",
+            "must be `sha256`, `sha1` or `sha512`",
+        ),
+        (
+            json!({ "verify": { "scheme": "hmac", "secret": "s", "header": "X", "secret_encoding": "hex" } }),
+            "verify.secret",
+            "is not written as",
+        ),
+        (
+            json!({ "verify": { "scheme": "hmac", "secret": "s", "header": "X", "signed": "{timestamp}{body}" } }),
+            "verify.signed",
+            "so `timestamp_header` must say",
+        ),
+        (
+            json!({ "verify": { "scheme": "hmac", "secret": "s", "header": "X", "timestamp_header": "T", "signed": "{body}" } }),
+            "verify.signed",
+            "a time that is not signed",
+        ),
+        (
+            json!({ "verify": { "scheme": "hmac", "secret": "s", "header": "X", "tolerance_seconds": 9 } }),
+            "verify.tolerance_seconds",
+            "without `timestamp_header`",
+        ),
+        (
+            json!({ "verify": { "scheme": "hmac", "secret": "s", "header": "X Y" } }),
+            "verify.header",
+            "must be the name of a header",
+        ),
+        (
+            json!({ "verify": { "scheme": "token", "secret": "s", "user": "a", "query": "b" } }),
+            "verify",
+            "give one of",
+        ),
+        (
+            json!({ "verify": { "scheme": "token", "secret": "s", "user": "a:b" } }),
+            "verify.user",
+            "must not contain `:`",
+        ),
+        (
+            json!({ "verify": { "scheme": "token", "secret": "s", "query": "b", "prefix": "x" } }),
+            "verify.prefix",
+            "for a `header` only",
+        ),
     ] {
         let found = problems(config.clone());
         let right = found.iter().any(|it| it.0 == path && it.1.contains(said));

@@ -100,11 +100,7 @@ impl TokenCheck {
         }
     }
 
-    fn compare(
-        &self,
-        token: &[u8],
-        what: impl FnOnce() -> String,
-    ) -> Result<Passed, Rejection> {
+    fn compare(&self, token: &[u8], what: impl FnOnce() -> String) -> Result<Passed, Rejection> {
         let presented: [u8; 32] = Sha256::digest(token).into();
         let suits = self.digests.iter().position(|it| bool::from(it.ct_eq(&presented)));
         suits.map(|secret| Passed { secret }).ok_or_else(|| {
@@ -131,8 +127,7 @@ mod tests {
     use super::*;
 
     fn check(place: Place, headers: &[(&str, &str)], query: &str) -> Result<usize, String> {
-        let headers: Vec<_> =
-            headers.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
+        let headers: Vec<_> = headers.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
         TokenCheck::new(place, &["s3cret", "gr\u{fc}n"])
             .verify(Headers::new(&headers), query)
             .map(|it| it.secret)
