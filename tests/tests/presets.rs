@@ -129,7 +129,7 @@ fn now() -> String {
 #[test]
 fn a_delivery_of_github_is_stored_once() {
     let bench = bench();
-    let body = json!({ "ref": "refs/heads/main", "n": 1.0 }).to_string();
+    let body = json!({ "ref": "refs/heads/main", "n": 1.5 }).to_string();
     let signature = format!("sha256={}", sign(body.as_bytes()));
     let headers = |delivery| {
         [
@@ -151,7 +151,7 @@ fn a_delivery_of_github_is_stored_once() {
 
     // Again; by another delivery; and as a form, as GitHub sends it when it is asked to.
     let again = bench.events(&bench.post("github", &headers("d-1"), body.as_bytes()));
-    assert_eq!(again, [(event.clone(), true)]);
+    assert_eq!((&again[0].0["id"], again[0].1, again.len()), (&event["id"], true, 1));
     assert!(!bench.events(&bench.post("github", &headers("d-2"), body.as_bytes()))[0].1);
     let form = b"payload=%7B%22zen%22%3A1%7D";
     let signature = format!("sha256={}", sign(form));
