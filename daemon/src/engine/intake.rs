@@ -24,7 +24,7 @@ use crate::model::event::{Cause, DEV_OID, MOST_PAYLOAD_BYTES};
 use crate::model::id::{EventId, SourceId};
 use crate::plugins::{CallError, EffectLimits, PerformEffect, call_with_effects};
 use crate::store::{
-    AcceptEvents, Acceptance, NewEvent, PlannedRun, Store, StoreError, TimerRecord,
+    AcceptEvents, Acceptance, FromSchedule, NewEvent, PlannedRun, Store, StoreError, TimerRecord,
 };
 
 /// What a plugin may take for one input.
@@ -73,6 +73,12 @@ pub enum IntakeError {
     /// The plugin does not take this kind of input.
     #[error("the source does not take this: {0}")]
     Unsupported(String),
+    /// An event with the key that it was given is pending.
+    #[error("an event with this key is pending")]
+    KeyPending {
+        /// When that one is due.
+        due_ms: u64,
+    },
     /// The store did not take it.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -106,8 +112,9 @@ impl Intake {
         cause: Cause,
     ) -> Result<Taken, IntakeError> {
         let find = || self.routes.by_token(token);
-        let key = idempotency_key(&request);
-        match self.take(find, &SourceInput::Http(request), &body, cause, key).await {
+        let idempotency_key = idempotency_key(&request);
+        let origin = Origin { cause, idempotency_key, scheduled: FromSchedule::No };
+        match self.take(find, &SourceInput::Http(request), &body, origin).await {
             Err(IntakeError::NoSuchSource) => Err(self.why_closed(token)?),
             other => other,
         }
@@ -124,7 +131,22 @@ impl Intake {
     ) -> Result<Taken, IntakeError> {
         let find = || self.routes.by_id(source);
         let input = SourceInput::Published { event_type };
-        self.take(find, &input, &payload, cause, idempotency_key).await
+        let origin = Origin { cause, idempotency_key, scheduled: FromSchedule::No };
+        self.take(find, &input, &payload, origin).await
+    }
+
+    /// The same under a key, which a pending event may have.
+    pub(super) async fn publish_keyed(
+        &self,
+        source: SourceId,
+        event_type: String,
+        payload: Bytes,
+        cause: Cause,
+        key: FromSchedule,
+    ) -> Result<Taken, IntakeError> {
+        let find = || self.routes.by_id(source);
+        let origin = Origin { cause, idempotency_key: None, scheduled: key };
+        self.take(find, &SourceInput::Published { event_type }, &payload, origin).await
     }
 
     /// Whether a source that is not open will be in a moment: a sender that is told 404 may give up
@@ -146,8 +168,7 @@ impl Intake {
         find: impl Fn() -> Option<Arc<OpenSource>>,
         input: &SourceInput,
         body: &Bytes,
-        cause: Cause,
-        idempotency_key: Option<String>,
+        origin: Origin,
     ) -> Result<Taken, IntakeError> {
         for _ in 0..MOST_ROUNDS {
             let source = find().ok_or(IntakeError::NoSuchSource)?;
@@ -155,18 +176,22 @@ impl Intake {
             let output = self.call(&source, input.clone(), body.clone()).await.map_err(failed)?;
             let route = &source.route;
             let mut events = self.planned(&source, &output, body)?;
-            if let Some(key) = &idempotency_key {
+            if let Some(key) = &origin.idempotency_key {
                 dedup_by(key, &mut events);
             }
             if events.is_empty() {
                 return Ok(taken(route.source, Vec::new(), output));
             }
-            match self.accept(&source, events, cause, None).await? {
+            match self.accept(&source, events, origin.cause, None, origin.scheduled.clone()).await?
+            {
                 Acceptance::Stored(stored) => {
                     let events = stored.iter().map(|it| (it.id, it.duplicate)).collect();
                     return Ok(taken(route.source, events, output));
                 }
                 Acceptance::Stale => self.routes.newer_than(&source, PUBLICATION).await,
+                Acceptance::KeyPending { due_ms } => {
+                    return Err(IntakeError::KeyPending { due_ms });
+                }
             }
         }
         Err(IntakeError::Unavailable("its snap-in is being changed; try again".to_owned()))
@@ -248,6 +273,7 @@ impl Intake {
         events: Vec<NewEvent>,
         cause: Cause,
         timer: Option<TimerRecord>,
+        scheduled: FromSchedule,
     ) -> Result<Acceptance, StoreError> {
         let route = &source.route;
         let at_hand: Vec<_> = events
@@ -266,6 +292,7 @@ impl Intake {
             events,
             dedup_window_ms: route.dedup_window_ms,
             timer,
+            scheduled,
         };
         let dispatcher = self.dispatcher.clone();
         self.store
@@ -274,10 +301,10 @@ impl Intake {
                 move |acceptance| {
                     let Acceptance::Stored(stored) = acceptance else { return };
                     let mut queued = Vec::new();
-                    for (event, at_hand) in stored.iter().zip(at_hand) {
+                    for event in stored {
                         queued.extend(event.runs.iter().map(|run| QueuedRun {
                             run: run.clone(),
-                            event: Some(at_hand.clone()),
+                            event: at_hand.get(event.at).cloned(),
                         }));
                     }
                     dispatcher.queued(queued);
@@ -285,6 +312,14 @@ impl Intake {
             )
             .await
     }
+}
+
+/// Where an input comes from.
+struct Origin {
+    cause: Cause,
+    /// What its sender calls it.
+    idempotency_key: Option<String>,
+    scheduled: FromSchedule,
 }
 
 /// What the sender of a request calls it, so that a repetition is known as one.
