@@ -215,7 +215,15 @@ const BORDERS: [Border; 40] = [
     ("regex", &["daemon/src/configuration/", "plugin-abi/jq/src/"]),
     ("regorus", &["plugins/flow-custom-webhook/"]),
     ("reqwest", &["daemon/src/cli/", "daemon/src/egress/"]),
-    ("ring", &["plugins/flow-custom-webhook/src/verify/ed25519.rs"]),
+    // The first two by way of rustls.
+    (
+        "ring",
+        &[
+            "daemon/src/cli/",
+            "daemon/src/egress/",
+            "plugins/flow-custom-webhook/src/verify/ed25519.rs",
+        ],
+    ),
     ("rquickjs", &["daemon/src/functions/"]),
     ("rustls", &["daemon/src/cli/", "daemon/src/egress/"]),
     ("rustls_native_certs", &["daemon/src/egress/"]),
