@@ -56,6 +56,8 @@ codes! {
     Conflict = "conflict", 409, "this contradicts the present state";
     /// An event with the same key is pending.
     AlreadyScheduled = "already_scheduled", 409, "an event with this key is pending";
+    /// The key belongs to another call.
+    IdempotencyKeyReused = "idempotency_key_reused", 422, "this key was used for another call";
     /// The body is too large.
     TooLarge = "too_large", 413, "the body is larger than allowed";
     /// What was uploaded cannot be used.
@@ -130,6 +132,12 @@ impl ApiError {
     /// What went wrong, for people.
     pub fn message(&self) -> &str {
         &self.message
+    }
+
+    /// A member of the answer beside code and message.
+    #[cfg(test)]
+    pub(super) fn member(&self, name: &str) -> Option<&Value> {
+        self.members.get(name)
     }
 
     /// Lists things under a name of their own.

@@ -165,7 +165,7 @@ pub(super) enum Command {
     Call {
         /// Such as `runs.list`
         name: String,
-        /// The parameters, JSON
+        /// The parameters: JSON, @FILE, or - for standard input
         #[arg(default_value = "{}")]
         parameters: String,
     },
@@ -344,7 +344,13 @@ pub(super) enum RunCommand {
         page: Page,
     },
     /// Show a run with what called it, its attempts, its result and what it called out to
-    #[command(visible_alias = "show")]
+    #[command(
+        visible_alias = "show",
+        after_help = "Examples:
+  mortise run show RUN
+  mortise run show RUN --wait 60
+  mortise run show RUN --json | jq .run.result"
+    )]
     Get {
         run: String,
         /// Wait up to so many seconds until it has ended
@@ -421,11 +427,15 @@ before open with the key of then only: keep a copy of it with them."
 #[derive(Debug, Subcommand)]
 pub(super) enum FunctionCommand {
     /// Call a function and wait for its result
+    #[command(after_help = "Examples:
+  mortise function call prod/team/hello greet '{\"name\": \"Ada\"}'
+  mortise function call prod/team/hello greet @payload.json
+  jq .payload event.json | mortise function call prod/team/hello greet -")]
     Call {
         /// Id or scope of the snap-in
         snap_in: String,
         function: String,
-        /// The payload, JSON
+        /// The payload: JSON, @FILE, or - for standard input
         #[arg(default_value = "{}")]
         payload: String,
     },

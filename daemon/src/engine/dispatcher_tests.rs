@@ -91,6 +91,7 @@ impl Bench {
             generation,
             cause: Cause::default(),
             user: None,
+            dedup_window_ms: 86_400_000,
             timer: None,
             scheduled: crate::store::FromSchedule::No,
             events: vec![NewEvent {

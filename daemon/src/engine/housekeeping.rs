@@ -76,5 +76,5 @@ pub async fn prune_before(store: &Store, before_ms: u64) -> Result<(), StoreErro
     {
         cursor = next;
     }
-    Ok(())
+    store.write(|tables| tables.forget_answers()).await
 }

@@ -49,6 +49,15 @@ pub struct Taken {
     pub bodies: Vec<Vec<u8>>,
 }
 
+/// What an input is not to be taken twice by.
+#[derive(Default)]
+struct Keys {
+    /// The sender's own.
+    idempotency: Option<String>,
+    /// That of an event which could be pending.
+    scheduled: FromSchedule,
+}
+
 /// Why nothing was taken. Nothing of the input was stored.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum IntakeError {
@@ -112,24 +121,26 @@ impl Intake {
         cause: Cause,
     ) -> Result<Taken, IntakeError> {
         let find = || self.routes.by_token(token);
-        let input = SourceInput::Http(request);
-        match self.take(find, &input, &body, cause, &FromSchedule::No).await {
+        let keys = Keys { idempotency: idempotency_key(&request), ..Keys::default() };
+        match self.take(find, &SourceInput::Http(request), &body, cause, &keys).await {
             Err(IntakeError::NoSuchSource) => Err(self.why_closed(token)?),
             other => other,
         }
     }
 
-    /// Takes a payload that somebody publishes by hand.
+    /// Takes a payload that somebody publishes by hand; once, when he has a key for it.
     pub async fn publish(
         &self,
         source: SourceId,
         event_type: String,
         payload: Bytes,
         cause: Cause,
+        idempotency_key: Option<String>,
     ) -> Result<Taken, IntakeError> {
         let find = || self.routes.by_id(source);
         let input = SourceInput::Published { event_type };
-        self.take(find, &input, &payload, cause, &FromSchedule::No).await
+        let keys = Keys { idempotency: idempotency_key, ..Keys::default() };
+        self.take(find, &input, &payload, cause, &keys).await
     }
 
     /// The same under a key, which a pending event may have.
@@ -139,10 +150,11 @@ impl Intake {
         event_type: String,
         payload: Bytes,
         cause: Cause,
-        key: FromSchedule,
+        scheduled: FromSchedule,
     ) -> Result<Taken, IntakeError> {
         let find = || self.routes.by_id(source);
-        self.take(find, &SourceInput::Published { event_type }, &payload, cause, &key).await
+        let keys = Keys { scheduled, ..Keys::default() };
+        self.take(find, &SourceInput::Published { event_type }, &payload, cause, &keys).await
     }
 
     /// Whether a source that is not open will be in a moment: a sender that is told 404 may give up
@@ -165,18 +177,21 @@ impl Intake {
         input: &SourceInput,
         body: &Bytes,
         cause: Cause,
-        scheduled: &FromSchedule,
+        keys: &Keys,
     ) -> Result<Taken, IntakeError> {
         for _ in 0..MOST_ROUNDS {
             let source = find().ok_or(IntakeError::NoSuchSource)?;
             self.check_bounds(&source)?;
             let output = self.call(&source, input.clone(), body.clone()).await.map_err(failed)?;
             let route = &source.route;
-            let events = self.planned(&source, &output, body)?;
+            let mut events = self.planned(&source, &output, body)?;
+            if let Some(key) = &keys.idempotency {
+                dedup_by(key, &mut events);
+            }
             if events.is_empty() {
                 return Ok(taken(route.source, Vec::new(), output));
             }
-            match self.accept(&source, events, cause, None, scheduled.clone()).await? {
+            match self.accept(&source, events, cause, None, keys.scheduled.clone()).await? {
                 Acceptance::Stored(stored) => {
                     let events = stored.iter().map(|it| (it.id, it.duplicate)).collect();
                     return Ok(taken(route.source, events, output));
@@ -283,6 +298,7 @@ impl Intake {
             cause,
             user: route.user,
             events,
+            dedup_window_ms: route.dedup_window_ms,
             timer,
             scheduled,
         };
@@ -303,6 +319,22 @@ impl Intake {
                 },
             )
             .await
+    }
+}
+
+/// What the sender of a request calls it, so that a repetition is known as one.
+fn idempotency_key(request: &HttpRequest) -> Option<String> {
+    const LONGEST: usize = 255;
+    let header = request.headers.iter().find(|(name, _)| name == "idempotency-key");
+    // Another one is no key of ours: the sender's vendor may mean something else by it.
+    header.map(|(_, key)| key.clone()).filter(|it| (1..=LONGEST).contains(&it.len()))
+}
+
+/// Events that their plugin has no dedup key for get one of the key that their request came with.
+fn dedup_by(key: &str, events: &mut [NewEvent]) {
+    let without = events.iter_mut().filter(|it| it.dedup_key.is_none());
+    for (place, event) in without.enumerate() {
+        event.dedup_key = Some(format!("idempotency-key:{place}:{key}"));
     }
 }
 

@@ -8,6 +8,7 @@
 //! redb type out.
 
 mod access;
+mod answers;
 mod authorizations;
 mod blobs;
 mod configure;
@@ -70,7 +71,7 @@ pub use keyrings::{KeyringRemoval, KeyringSetting};
 pub use outbox::PendingEffect;
 pub use packages::{NewVersion, PackageDeletion, VersionCreation};
 pub use records::{
-    AuthorizationRecord, DisplayedRecord, KeyringRecord, PackageRecord, PastVersion,
+    AnswerRecord, AuthorizationRecord, DisplayedRecord, KeyringRecord, PackageRecord, PastVersion,
     ScheduledRecord, SnapInRecord, SourceRecord, TagRecord, TimerRecord, TokenRecord, UserRecord,
     UserSettingsRecord, VersionRecord,
 };

@@ -77,6 +77,7 @@ impl Fixture {
             generation: self.generation(),
             cause: Cause::default(),
             user: None,
+            dedup_window_ms: 86_400_000,
             timer: None,
             scheduled: FromSchedule::No,
             events: vec![NewEvent {

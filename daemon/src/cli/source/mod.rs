@@ -5,11 +5,11 @@ mod scheduled;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::Failure;
 use super::arguments::{About, Page};
-use super::client::{narrowed, paged, parse};
+use super::client::{narrowed, paged};
 use super::connection::Client;
 use super::show::{self, View};
+use super::{Failure, payload};
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum SourceCommand {
@@ -33,7 +33,7 @@ pub(in crate::cli) enum SourceCommand {
         source: String,
         /// As automations name it, such as `custom:my-event`
         event_type: String,
-        /// Any JSON
+        /// Any JSON, @FILE, or - for standard input
         payload: String,
     },
     /// Publish an event later
@@ -79,7 +79,7 @@ pub(super) fn run(client: &Client, as_json: bool, command: SourceCommand) -> Res
             ("event-sources.resume", json!({ "id": source }), View::SOURCE)
         }
         SourceCommand::Publish { source, event_type, payload } => {
-            let payload = parse("the payload", &payload)?;
+            let payload = payload::any("the payload", &payload)?;
             let body = json!({ "id": source, "event_type": event_type, "payload": payload });
             ("event-sources.publish", body, View::EVERYTHING)
         }

@@ -9,11 +9,11 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::cli::arguments::Page;
-use crate::cli::client::{paged, parse};
+use crate::cli::client::paged;
 use crate::cli::connection::Client;
 use crate::cli::show::{self, View, plain};
 use crate::cli::table::{Column, Fit, table};
-use crate::cli::{Failure, files, terminal};
+use crate::cli::{Failure, payload, terminal};
 
 const COLUMNS: [Column; 6] = [
     ("KEY", Fit::Whole),
@@ -35,7 +35,7 @@ pub(in crate::cli) struct Schedule {
     source: String,
     /// Without `custom:`, which automations see before it
     event_type: String,
-    /// Any JSON, or @FILE
+    /// Any JSON, @FILE, or - for standard input
     payload: String,
     /// Not before this time: 2026-05-01T09:00:00Z, or '2026-05-01 09:00'
     #[arg(long, value_name = "TIME", conflicts_with = "in")]
@@ -53,12 +53,7 @@ pub(in crate::cli) struct Schedule {
 
 /// Schedules an event and says when it will be published.
 pub(super) fn schedule(client: &Client, as_json: bool, options: &Schedule) -> Result<(), Failure> {
-    let text = match options.payload.strip_prefix('@') {
-        Some(path) => files::read_text(path.as_ref())?,
-        None => options.payload.clone(),
-    };
-    // Checked here, so that what the shell made of it is shown where it was typed.
-    parse("the payload", &text)?;
+    let payload = payload::any("the payload", &options.payload)?;
     let (now, zone) = (now(), TimeZone::system());
     let at = match (&options.at, &options.after) {
         (Some(at), _) => Some(moment(at, &zone)?),
@@ -68,7 +63,7 @@ pub(super) fn schedule(client: &Client, as_json: bool, options: &Schedule) -> Re
     let mut parameters = json!({
         "id": options.source,
         "event_type": options.event_type,
-        "payload": STANDARD.encode(&text),
+        "payload": STANDARD.encode(payload.to_string()),
     });
     if let Some(at) = at {
         parameters["publish_at"] = json!(at.to_string());
