@@ -73,6 +73,28 @@ pub(crate) fn write(directory: &Path, with_automation: bool) -> Result<(), Failu
     Ok(())
 }
 
+/// Writes a snap-in of timers alone.
+pub(crate) fn write_timers(directory: &Path, count: usize, cron: &str) -> Result<(), Failure> {
+    std::fs::create_dir_all(directory)?;
+    let mut manifest = "version: \"2\"\nname: Timers\nservice_account:\n  display_name: Load\n\
+                        event_sources:\n  organization:\n"
+        .to_owned();
+    for number in 0..count {
+        manifest.push_str(&format!(
+            "    - name: t{number}\n      type: timer-events\n      config: {{cron: \"{cron}\"}}\n"
+        ));
+    }
+    std::fs::write(directory.join("manifest.yaml"), manifest)?;
+    Ok(())
+}
+
+/// Milliseconds of the Unix epoch.
+#[expect(clippy::disallowed_methods, reason = "a measurement has no daemon's clock")]
+pub(crate) fn now_ms() -> Result<u64, Failure> {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+    Ok(u64::try_from(now.as_millis())?)
+}
+
 /// A snap-in that shows what a call costs.
 #[derive(Clone, Copy)]
 pub(crate) enum Sample {
