@@ -52,7 +52,7 @@ struct Bench {
 
 impl Bench {
     fn start() -> Bench {
-        let plugins = vec!["stand-ins".to_owned()];
+        let plugins = vec!["mortise-test-stand-ins".to_owned()];
         let daemon = Daemon::start_with(Options { plugins, ..Options::default() });
         let (snap_in, source) = install(&daemon, "later");
         daemon.step("activate", &snap_in, "ACTIVE");
