@@ -75,7 +75,7 @@ pub(crate) fn write(directory: &Path, with_automation: bool) -> Result<(), Failu
 
 /// Writes a snap-in of timers alone.
 pub(crate) fn write_timers(directory: &Path, count: usize, cron: &str) -> Result<(), Failure> {
-    std::fs::create_dir_all(directory)?;
+    write(directory, false)?;
     let mut manifest = "version: \"2\"\nname: Timers\nservice_account:\n  display_name: Load\n\
                         event_sources:\n  organization:\n"
         .to_owned();
@@ -84,6 +84,7 @@ pub(crate) fn write_timers(directory: &Path, count: usize, cron: &str) -> Result
             "    - name: t{number}\n      type: timer-events\n      config: {{cron: \"{cron}\"}}\n"
         ));
     }
+    manifest.push_str("functions:\n  - name: trivial\n    description: Answers.\n");
     std::fs::write(directory.join("manifest.yaml"), manifest)?;
     Ok(())
 }
