@@ -193,7 +193,13 @@ const BORDERS: [Border; 40] = [
     ("jaq_std", &["plugin-abi/jq/src/"]),
     (
         "jiff",
-        &["daemon/src/api/times.rs", "daemon/src/cli/", "plugins/poll/", "plugins/timer-events/"],
+        &[
+            "daemon/src/api/times.rs",
+            "daemon/src/cli/",
+            "plugins/poll/",
+            "plugins/timer-events/",
+            "tests/tests/scheduled.rs",
+        ],
     ),
     ("jsonschema", &["daemon/src/plugins/"]),
     ("landlock", &["daemon/src/functions/"]),

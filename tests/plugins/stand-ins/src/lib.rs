@@ -43,7 +43,7 @@ fn describe(name: &str) -> TypeDescriptor {
         takes_http: false,
         takes_ticks: false,
         own_thread: false,
-        takes_scheduled: false,
+        takes_scheduled: name == "flow-events",
     }
 }
 
