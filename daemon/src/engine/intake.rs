@@ -17,7 +17,9 @@ use serde::de::IgnoredAny;
 
 use super::dispatcher::{Dispatcher, EventAtHand, QueuedRun};
 use super::invocation::too_large;
+use super::refusals::Refused;
 use super::routes::{OpenSource, Routes};
+use super::source_counts::Failure;
 use super::source_log::{OpenState, SourceLogs};
 use crate::clock::Clock;
 use crate::model::event::{Cause, DEV_OID, MOST_PAYLOAD_BYTES};
@@ -64,7 +66,10 @@ pub enum IntakeError {
     /// Too many requests wait for plugins.
     #[error("too many requests are being worked on; try again later")]
     Busy,
-    /// The plugin did not answer in time, or failed in a way that may pass.
+    /// The plugin did not answer in time.
+    #[error("the source could not answer: {0}")]
+    TimedOut(String),
+    /// It failed in a way that may pass.
     #[error("the source could not answer: {0}")]
     Unavailable(String),
     /// The source is wrong, not the request: its policy failed, its answer was unusable.
@@ -76,6 +81,23 @@ pub enum IntakeError {
     /// The store did not take it.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl IntakeError {
+    /// What it is counted as; there is nobody to count for when the source takes no events.
+    pub fn failure(&self) -> Option<Failure> {
+        Some(match self {
+            IntakeError::NoSuchSource => return None,
+            IntakeError::QueueFull { .. } => Failure::QueueFull,
+            IntakeError::Busy => Failure::Busy,
+            IntakeError::TimedOut(_) => Failure::TimedOut,
+            IntakeError::Unavailable(_) => Failure::Unavailable,
+            IntakeError::Broken(_) => Failure::Source,
+            IntakeError::Unsupported(_) => Failure::Unsupported,
+            IntakeError::Store(StoreError::Full) => Failure::DiskFull,
+            IntakeError::Store(_) => Failure::Store,
+        })
+    }
 }
 
 /// Takes inputs in.
@@ -127,7 +149,7 @@ impl Intake {
     /// Whether a source that is not open will be in a moment: a sender that is told 404 may give up
     /// for good. Right after a start, policies are still being compiled.
     fn why_closed(&self, token: &str) -> Result<IntakeError, StoreError> {
-        let found = self.store.read(|tables| tables.open_source_by_token(token))?;
+        let found = self.store.read(|tables| tables.open_source_by_token(token, self.clock.now_ms()))?;
         let Some(source) = found else { return Ok(IntakeError::NoSuchSource) };
         let state = self.source_logs.open_state(source).borrow().clone();
         Ok(match state {
@@ -145,24 +167,64 @@ impl Intake {
         body: &Bytes,
         cause: Cause,
     ) -> Result<Taken, IntakeError> {
+        let mut last = None;
         for _ in 0..MOST_ROUNDS {
             let source = find().ok_or(IntakeError::NoSuchSource)?;
-            self.check_bounds(&source)?;
-            let output = self.call(&source, input.clone(), body.clone()).await.map_err(failed)?;
-            let route = &source.route;
-            let events = self.planned(&source, &output, body)?;
-            if events.is_empty() {
-                return Ok(taken(route.source, Vec::new(), output));
-            }
-            match self.accept(&source, events, cause, None).await? {
-                Acceptance::Stored(stored) => {
-                    let events = stored.iter().map(|it| (it.id, it.duplicate)).collect();
-                    return Ok(taken(route.source, events, output));
+            match self.take_once(&source, input, body, cause).await {
+                Ok(Some(taken)) => return Ok(taken),
+                Ok(None) => self.routes.newer_than(&source, PUBLICATION).await,
+                Err(error) => {
+                    source.counts.failed_with(&error);
+                    return Err(error);
                 }
-                Acceptance::Stale => self.routes.newer_than(&source, PUBLICATION).await,
             }
+            last = Some(source);
         }
-        Err(IntakeError::Unavailable("its snap-in is being changed; try again".to_owned()))
+        let error = IntakeError::Unavailable("its snap-in is being changed; try again".to_owned());
+        if let Some(source) = last {
+            source.counts.failed_with(&error);
+        }
+        Err(error)
+    }
+
+    /// Takes an input as its source is now; nothing, when it is not any more what was planned with.
+    async fn take_once(
+        &self,
+        source: &OpenSource,
+        input: &SourceInput,
+        body: &Bytes,
+        cause: Cause,
+    ) -> Result<Option<Taken>, IntakeError> {
+        self.check_bounds(source)?;
+        let output = self.call(source, input.clone(), body.clone()).await.map_err(failed)?;
+        let route = &source.route;
+        let events = self.planned(source, &output, body)?;
+        if events.is_empty() {
+            source.without_event(Origin::of(input), &output, self.clock.now_ms());
+            return Ok(Some(taken(route.source, Vec::new(), output)));
+        }
+        Ok(match self.accept(source, events, cause, None).await? {
+            Acceptance::Stored(stored) => {
+                let events = stored.iter().map(|it| (it.id, it.duplicate)).collect();
+                Some(taken(route.source, events, output))
+            }
+            Acceptance::Stale => None,
+        })
+    }
+
+    /// A request was turned away before anybody looked what it is: too large, cut off, of a method
+    /// that is not taken. It counts as refused, if a source takes requests there.
+    pub fn turned_away(&self, token: &str, refused: Refused<'_>) {
+        if let Some(source) = self.routes.by_token(token) {
+            source.refused(refused, self.clock.now_ms());
+        }
+    }
+
+    /// A request failed, and was answered with this. It is counted already.
+    pub fn not_answered(&self, token: &str, refused: Refused<'_>) {
+        if let Some(source) = self.routes.by_token(token) {
+            source.refusals.add(refused, &source.masks, self.clock.now_ms());
+        }
     }
 
     pub(super) fn check_bounds(&self, source: &OpenSource) -> Result<(), IntakeError> {
@@ -204,7 +266,10 @@ impl Intake {
                 }
                 Ok(output)
             }
-            Err(error) => {
+            Err(mut error) => {
+                if let CallError::Fault(fault) = &mut error {
+                    fault.message = source.masks.mask(&fault.message);
+                }
                 if !matches!(error, CallError::Busy) {
                     let message = format!("a {asked} could not be answered: {error}");
                     if source.log.add(now_ms, LogLevel::Error, &message) {
@@ -260,7 +325,8 @@ impl Intake {
             timer,
         };
         let dispatcher = self.dispatcher.clone();
-        self.store
+        let acceptance = self
+            .store
             .write_then(
                 move |tables| tables.accept_events(&new),
                 move |acceptance| {
@@ -275,7 +341,76 @@ impl Intake {
                     dispatcher.queued(queued);
                 },
             )
-            .await
+            .await?;
+        if let Acceptance::Stored(stored) = &acceptance {
+            let duplicate = stored.iter().filter(|it| it.duplicate).count() as u64;
+            let accepted = stored.len() as u64 - duplicate;
+            source.counts.stored(accepted, duplicate, self.clock.now_ms());
+        }
+        Ok(acceptance)
+    }
+}
+
+/// The status that stands for a default answer.
+const OK: u16 = 200;
+/// Statuses from here on say that a request is not taken.
+const FIRST_REFUSAL: u16 = 400;
+
+/// Where an input came from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin<'a> {
+    peer: &'a str,
+    method: &'a str,
+    /// Whether somebody waits for an answer to a request.
+    is_request: bool,
+}
+
+impl Origin<'_> {
+    /// The daemon woke the source.
+    pub(super) const TICK: Origin<'static> = Origin::other("tick");
+
+    const fn other(method: &'static str) -> Origin<'static> {
+        Origin { peer: "", method, is_request: false }
+    }
+
+    fn of(input: &SourceInput) -> Origin<'_> {
+        match input {
+            SourceInput::Http(HttpRequest { peer, method, .. }) => {
+                Origin { peer, method, is_request: true }
+            }
+            SourceInput::Tick(_) => Origin::TICK,
+            SourceInput::Published { .. } => Origin::other("publish"),
+            SourceInput::Check {} => Origin::other("check"),
+            SourceInput::Mail(_) => Origin::other("mail"),
+            SourceInput::Object(_) => Origin::other("object"),
+            SourceInput::Poll(_) => Origin::other("poll"),
+            SourceInput::Response { .. } => Origin::other("response"),
+        }
+    }
+}
+
+impl OpenSource {
+    /// An input led to no event: what its plugin says about that is counted. A tick that finds
+    /// nothing is nobody's request.
+    pub(super) fn without_event(&self, from: Origin<'_>, output: &SourceOutput, now_ms: u64) {
+        let Origin { peer, method, is_request } = from;
+        let status = output.response.as_ref().map_or(OK, |it| it.status);
+        let status_reason = format!("status_{status}");
+        let (reason, message) = match &output.refused {
+            Some(refusal) => (refusal.reason.as_str(), refusal.message.as_str()),
+            None if is_request && status >= FIRST_REFUSAL => {
+                (status_reason.as_str(), "the source answered so, and led to no event")
+            }
+            None if is_request => return self.counts.answered(),
+            None => return,
+        };
+        let status = is_request.then_some(status);
+        self.refused(Refused { peer, method, status, reason, message }, now_ms);
+    }
+
+    fn refused(&self, refused: Refused<'_>, now_ms: u64) {
+        self.counts.refused(refused.reason, &self.masks, now_ms);
+        self.refusals.add(refused, &self.masks, now_ms);
     }
 }
 
@@ -333,7 +468,7 @@ pub(super) fn failed(error: CallError) -> IntakeError {
     match error {
         CallError::Busy => IntakeError::Busy,
         CallError::Stuck | CallError::Deadline(_) | CallError::OverallDeadline(_) => {
-            IntakeError::Unavailable(error.to_string())
+            IntakeError::TimedOut(error.to_string())
         }
         CallError::BadAnswer(_) | CallError::TooManyEffects(_) => {
             IntakeError::Broken(error.to_string())

@@ -32,6 +32,10 @@ mod retention;
 mod runs;
 mod schema;
 mod snap_ins;
+mod source_counts;
+mod sources;
+#[cfg(test)]
+mod sources_tests;
 mod tables;
 mod tags;
 #[cfg(test)]
@@ -67,13 +71,14 @@ pub use keyrings::{KeyringRemoval, KeyringSetting};
 pub use outbox::PendingEffect;
 pub use packages::{NewVersion, PackageDeletion, VersionCreation};
 pub use records::{
-    AuthorizationRecord, DisplayedRecord, KeyringRecord, PackageRecord, PastVersion, SnapInRecord,
-    SourceRecord, TagRecord, TimerRecord, TokenRecord, UserRecord, UserSettingsRecord,
+    AuthorizationRecord, DisplayedRecord, KeyringRecord, PackageRecord, PastVersion, PreviousToken,
+    SnapInRecord, SourceCountsRecord, SourceRecord, TagRecord, TimerRecord, TokenRecord, UserRecord, UserSettingsRecord,
     VersionRecord,
 };
 pub use retention::PruneCursor;
 pub use runs::{Claim, FinishedAttempt, OpenRun, Reopening, RunFilter, Settled};
 pub use snap_ins::{Creation, NewSnapIn, Transition};
+pub use sources::{NewToken, SourceChange};
 pub use tables::{Page, PageRequest, ReadTables, WriteTables};
 pub use users::{UserChange, UserOutcome};
 
