@@ -26,7 +26,9 @@ use tokio::sync::watch;
 
 pub use keyrings::BrokenKeyrings;
 pub use registry::{Find, Registry};
-pub use snap_in::{Ask, AskError, ChangeSource, ChangeUser, Configure, Reload, RotateToken, SnapIn};
+pub use snap_in::{
+    Ask, AskError, ChangeSource, ChangeUser, Configure, Reload, RotateToken, SnapIn,
+};
 
 use crate::clock::Clock;
 use crate::engine::calls::Calls;

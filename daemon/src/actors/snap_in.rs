@@ -19,8 +19,8 @@ use crate::lifecycle::source::{self, IsBlocked};
 use crate::model::id::{EffectId, SnapInId, SourceId};
 use crate::model::snap_in::{SnapInState, SourceStatus};
 use crate::store::{
-    Answer, Configuration, NewToken, SnapInRecord, SourceChange, SourceRecord, StoreError, Transition, UserChange,
-    UserOutcome, UserSettingsRecord,
+    Answer, Configuration, NewToken, SnapInRecord, SourceChange, SourceRecord, StoreError,
+    Transition, UserChange, UserOutcome, UserSettingsRecord,
 };
 
 /// How long the store may take for one transition.

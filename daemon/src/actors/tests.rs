@@ -161,8 +161,7 @@ impl Bench {
             4,
         );
         let settings = PluginSettings::new(Vec::new(), Trust::Root);
-        let source_counts =
-            SourceCounts::open(&store, Clock::manual(1)).expect("an empty table");
+        let source_counts = SourceCounts::open(&store, Clock::manual(1)).expect("an empty table");
         let services = Services::new(Parts {
             contexts: Arc::new(Contexts::new(store.clone())),
             store,

@@ -319,15 +319,16 @@ pub(super) async fn publish(
         return Err(ApiError::field("event_type", "event_type is empty"));
     }
     let payload = String::from(Box::<str>::from(publish.payload));
-    let taken =
-        api.intake.publish(id, publish.event_type, payload.into(), caller.cause).await.map_err(
-            |error| match error {
-                crate::engine::intake::IntakeError::NoSuchSource => ApiError::new(
-                    Code::Conflict,
-                    "the source takes no events: it is paused or blocked, or its snap-in is not active",
-                ),
-                other => other.into(),
-            },
-        )?;
+    let taken = api
+        .intake
+        .publish(id, publish.event_type, payload.into(), caller.cause)
+        .await
+        .map_err(|error| match error {
+            crate::engine::intake::IntakeError::NoSuchSource => ApiError::new(
+                Code::Conflict,
+                "the source takes no events: it is paused or blocked, or its snap-in is not active",
+            ),
+            other => other.into(),
+        })?;
     Ok(Published { events: taken.events.iter().map(|(id, _)| id.to_string()).collect() })
 }

@@ -105,9 +105,7 @@ impl From<AskError> for ApiError {
             AskError::Refused(_)
             | AskError::IsBlocked(_)
             | AskError::ChangedMeanwhile
-            | AskError::TooManySources => {
-                ApiError::new(Code::Conflict, message)
-            }
+            | AskError::TooManySources => ApiError::new(Code::Conflict, message),
             AskError::NoSuchSnapIn
             | AskError::NoSuchSource
             | AskError::NoSuchUser

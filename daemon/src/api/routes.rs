@@ -6,7 +6,8 @@ use super::rights::Right;
 use super::{
     commands, configuration_pages, dead_letters, developer_keyrings, event_sources, events,
     functions, keyrings, keys, operations, packages, runs, snap_components, snap_ins,
-    snap_kit_actions, source_control, source_view, system, system_update, tags, tokens, upgrades, user_level, versions,
+    snap_kit_actions, source_control, source_view, system, system_update, tags, tokens, upgrades,
+    user_level, versions,
 };
 
 /// Every call of the API.

@@ -149,7 +149,8 @@ impl Intake {
     /// Whether a source that is not open will be in a moment: a sender that is told 404 may give up
     /// for good. Right after a start, policies are still being compiled.
     fn why_closed(&self, token: &str) -> Result<IntakeError, StoreError> {
-        let found = self.store.read(|tables| tables.open_source_by_token(token, self.clock.now_ms()))?;
+        let found =
+            self.store.read(|tables| tables.open_source_by_token(token, self.clock.now_ms()))?;
         let Some(source) = found else { return Ok(IntakeError::NoSuchSource) };
         let state = self.source_logs.open_state(source).borrow().clone();
         Ok(match state {

@@ -69,9 +69,8 @@ impl RefusalLog {
                 return;
             }
         };
-        let cut = |text: &str, most: usize| -> String {
-            masks.mask(text).chars().take(most).collect()
-        };
+        let cut =
+            |text: &str, most: usize| -> String { masks.mask(text).chars().take(most).collect() };
         let (peer, method) = (cut(refused.peer, LONGEST_WORD), cut(refused.method, LONGEST_WORD));
         let reason = cut(refused.reason, LONGEST_WORD);
         let message = cut(refused.message, LONGEST_MESSAGE);
@@ -136,13 +135,8 @@ mod tests {
     fn what_is_long_is_cut_and_nobody_waits() {
         let log = RefusalLog::default();
         let long = "x".repeat(10_000);
-        let refused = |message| Refused {
-            peer: &long,
-            method: &long,
-            status: None,
-            reason: &long,
-            message,
-        };
+        let refused =
+            |message| Refused { peer: &long, method: &long, status: None, reason: &long, message };
         log.add(refused(&long), &Masks::default(), 1);
         let (entries, _) = log.entries();
         let sizes = (entries[0].peer.len(), entries[0].message.len());

@@ -104,11 +104,9 @@ pub fn step(now: &Standing, change: Change) -> Result<Standing, IsBlocked> {
         }),
         // What is blocked is not open; this was under way before.
         (Change::Fail { .. }, Some(_)) => Ok(now.clone()),
-        (Change::Fail { problem }, None) => Ok(Standing {
-            status: SourceStatus::Blocked,
-            reason: Some(problem),
-            block: None,
-        }),
+        (Change::Fail { problem }, None) => {
+            Ok(Standing { status: SourceStatus::Blocked, reason: Some(problem), block: None })
+        }
     }
 }
 

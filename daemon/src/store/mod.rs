@@ -72,8 +72,8 @@ pub use outbox::PendingEffect;
 pub use packages::{NewVersion, PackageDeletion, VersionCreation};
 pub use records::{
     AuthorizationRecord, DisplayedRecord, KeyringRecord, PackageRecord, PastVersion, PreviousToken,
-    SnapInRecord, SourceCountsRecord, SourceRecord, TagRecord, TimerRecord, TokenRecord, UserRecord, UserSettingsRecord,
-    VersionRecord,
+    SnapInRecord, SourceCountsRecord, SourceRecord, TagRecord, TimerRecord, TokenRecord,
+    UserRecord, UserSettingsRecord, VersionRecord,
 };
 pub use retention::PruneCursor;
 pub use runs::{Claim, FinishedAttempt, OpenRun, Reopening, RunFilter, Settled};
