@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
 use crate::actors::{self, BrokenKeyrings, EffectsUnderWay, Registry, Services};
-use crate::api::{self, Api, Bound, RuntimeStatus, Status};
+use crate::api::{self, Api, Bound, RuntimeStatus, Status, UnderWay};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::egress::{Egress, EgressOptions};
@@ -196,6 +196,7 @@ async fn serve(
         invoker,
         tokens,
         key_keeper: KeyKeeper::start(&engine, store.clone(), keys),
+        under_way: UnderWay::default(),
         egress,
         limits: config.limits.clone(),
         owner_uids: config.listen.owner_uids.clone(),

@@ -42,6 +42,8 @@ pub struct Parts {
     pub name: String,
     /// The policy of the source.
     pub policy: String,
+    /// The secret that the policy gets as a parameter.
+    pub secret: String,
     /// Lines of the function's entry in the manifest, beside name and description.
     pub settings: Vec<String>,
     /// The function.
@@ -65,6 +67,7 @@ impl Parts {
         Parts {
             name: name.to_owned(),
             policy: policy.to_owned(),
+            secret: SECRET.to_owned(),
             settings: Vec::new(),
             code: code.to_owned(),
             functions: Vec::new(),
@@ -105,7 +108,7 @@ impl Parts {
             .iter()
             .map(|(name, _)| format!("  - name: {name}\n    description: Works too.\n"))
             .collect();
-        let sections = &self.sections;
+        let (sections, secret) = (&self.sections, &self.secret);
         let settings: String = self.settings.iter().map(|it| indent(it, "    ")).collect();
         format!(
             "version: \"2\"\n\
@@ -114,7 +117,7 @@ impl Parts {
              service_account:\n  display_name: Tester\n\
              event_sources:\n  organization:\n    - name: hook\n      display_name: Hook\n      \
              type: flow-custom-webhook\n{}      config:\n        policy: |\n{policy}        \
-             parameters:\n          secret: {SECRET}\n\
+             parameters:\n          secret: {secret}\n\
              functions:\n  - name: work\n    description: Works.\n{settings}{functions}\
              automations:\n  - name: All\n    source: hook\n    event_types:\n      \
              - custom:tick\n    function: work\n{sections}",

@@ -296,6 +296,40 @@ fn calls_of_the_api_that_make_no_sense() {
 }
 
 #[test]
+fn what_has_the_wrong_type_is_named_with_its_field() {
+    let daemon = Daemon::start();
+    let press = "snap-kit-action.execute.deferred";
+    for (name, body, field) in [
+        ("snap-ins.get", json!({ "id": 1 }), "id"),
+        ("snap-ins.get", json!({}), "id"),
+        ("snap-ins.activate", json!({ "id": "x", "idd": 1 }), "idd"),
+        ("snap-ins.update", json!({ "id": "x", "inputs_values": [] }), "inputs_values"),
+        ("runs.get", json!({ "id": "run_1", "wait_seconds": "x" }), "wait_seconds"),
+        // Parts that all lists have.
+        ("events.list", json!({ "limit": "x" }), "limit"),
+        ("events.list", json!({ "type": "a", "limit": true }), "limit"),
+        ("runs.list", json!({ "limit": -1, "function": "a" }), "limit"),
+        ("packages.list", json!({ "cursor": 5 }), "cursor"),
+        ("runs.list", json!({ "state": "odd" }), "state"),
+        // Within others.
+        (press, json!({ "id": "x", "actions": [{ "id": "a" }, { "id": 5 }] }), "actions[1].id"),
+        (press, json!({ "id": "x", "actions": [], "context": { "objct": "a" } }), "context.objct"),
+        (
+            press,
+            json!({ "id": "x", "actions": [], "from": { "configuration_page": "odd" } }),
+            "from.configuration_page",
+        ),
+    ] {
+        let response = daemon.try_call(name, &body).expect("an answer");
+        let problem = check(&response, 400, "bad_request", &format!("`{field}`"));
+        assert_eq!(problem["field"], field, "{name} {body}: {problem:#}");
+    }
+    for limit in [json!("2"), json!(2), json!(null)] {
+        daemon.call("events.list", &json!({ "limit": limit }));
+    }
+}
+
+#[test]
 fn policies_that_misbehave() {
     let daemon = Daemon::start();
     let looping = "

@@ -378,7 +378,7 @@ fn the_client_gives_commands_and_carries_operations_out() {
     assert!(failed.err.contains("asked with way") && failed.err.contains("no way"), "{failed:?}");
     let id = failed.err.split("mortise run show ").nth(1).expect("its run").trim();
     let shown = run(&["run", "show", id]);
-    assert!(shown.out.contains("\"type\":\"command\""), "{shown:?}");
+    assert!(shown.out.contains("called by  command workbench status"), "{shown:?}");
     let listed = run(&["run", "list"]);
     assert!(listed.out.contains("command workbench status"), "{listed:?}");
     let as_json = run(&[&["--json", "command", "run", "workbench", "status"][..], &from].concat());

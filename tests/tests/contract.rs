@@ -53,6 +53,20 @@ functions:
   - {name: tell, description: Tells.}
 hooks:
   - {type: activate, function: tell}
+  - {type: deactivate, function: tell}
+  - {type: update, function: tell}
+snap_kit_actions:
+  - {name: press, description: Is pressed., function: tell}
+snap_components:
+  - name: panel
+    display_name: Panel
+    description: Shows it.
+    surface: issue
+    snap_kit_action_name: press
+    initializer: tell
+configuration_handler:
+  organization: {initializer: tell, snap_kit_action_name: press}
+  user: {initializer: tell}
 automations:
   - {name: on hook, source: hook, event_types: ['custom:tick'], function: tell}
   - {name: on clock, source: clock, event_types: [timer.tick], function: tell}
@@ -156,15 +170,30 @@ impl Bench {
         event
     }
 
-    /// The newest run that was called in a way, when it has ended.
-    fn run_by(&self, kind: &str) -> Value {
+    /// The newest run of a hook, when it has ended.
+    fn run_of_hook(&self, hook: &str) -> Value {
         let filter = json!({ "snap_in": self.snap_in["id"] });
-        let run = eventually(&format!("a run by {kind}"), PATIENCE, || {
-            let runs = self.daemon.call("runs.list", &filter)["runs"].clone();
-            let mut runs = runs.as_array().expect("runs").clone().into_iter();
-            runs.find(|it| it["trigger"]["type"] == kind)
+        let run = eventually(&format!("a run of the {hook} hook"), PATIENCE, || {
+            let runs = self.daemon.list_all("runs.list", "runs", &filter);
+            runs.into_iter().find(|it| it["trigger"]["hook"] == hook)
         });
         self.run(&run["id"])
+    }
+
+    /// The event of a hook, whose payload is this.
+    fn event_of_hook(&self, run: &Value, hook: &str, payload: &Value) -> Value {
+        let context = json!({ "source_id": self.snap_in["id"] });
+        let metadata = json!({ "event_type": format!("hook:snap_in_{hook}") });
+        self.event(&run["id"], payload, context, metadata)
+    }
+
+    /// Id of something that the snap-in's manifest names.
+    fn part(&self, path: &str) -> String {
+        format!("{}/{path}", text(&self.snap_in["id"]))
+    }
+
+    fn id(&self) -> &str {
+        text(&self.snap_in["id"])
     }
 
     fn run(&self, id: &Value) -> Value {
@@ -185,11 +214,9 @@ fn every_way_of_calling_has_the_event_of_the_contract() {
     let daemon = &bench.daemon;
 
     // A hook: the first thing that happened.
-    let run = bench.run_by("hook");
+    let run = bench.run_of_hook("activate");
     assert_eq!(run["trigger"], json!({ "type": "hook", "hook": "activate" }));
-    let context = json!({ "source_id": bench.snap_in["id"] });
-    let metadata = json!({ "event_type": "hook:snap_in_activate" });
-    assert_same(&run["result"], &bench.event(&run["id"], &json!({}), context, metadata));
+    assert_same(&run["result"], &bench.event_of_hook(&run, "activate", &json!({})));
 
     // An automation.
     let payload = json!({ "n": 1, "nested": { "a": [null, 1.50] } });
@@ -238,7 +265,7 @@ fn every_way_of_calling_has_the_event_of_the_contract() {
         "namespace": "teller", "name": "status", "parameters": "ticket 12  --all", "source_id": "TKT-12",
     });
     let called = daemon.call("commands.execute", &command);
-    let id = format!("{}/commands/teller/status", text(&bench.snap_in["id"]));
+    let id = bench.part("commands/teller/status");
     let actor = called["result"]["payload"]["actor_id"].clone();
     assert!(text(&actor).starts_with("usr_"), "{called:#}");
     let payload = json!({
@@ -267,13 +294,140 @@ fn every_way_of_calling_has_the_event_of_the_contract() {
         "input_port_name": "input",
         "data": { "title": "It broke" },
     });
-    let id = format!("{}/operations/file", text(&bench.snap_in["id"]));
+    let id = bench.part("operations/file");
     let (context, metadata) = (json!({ "source_id": id }), json!({ "operation_slug": "file" }));
     assert_same(&run["result"], &bench.event(&run["id"], &payload, context, metadata));
     assert_eq!(run["trigger"], json!({ "type": "operation", "slug": "file" }));
     // What it answered is no output of an operation.
     assert_eq!(called["error"]["type"], 0, "{called:#}");
     assert!(text(&called["error"]["message"]).contains("none of `error`"), "{called:#}");
+}
+
+#[test]
+fn what_is_drawn_and_pressed_has_the_event_of_the_contract() {
+    let bench = bench();
+    let daemon = &bench.daemon;
+    let action_id = bench.part("snap-kit-actions/press");
+    let nothing = json!({ "snaps": [] });
+
+    // A component.
+    let which = json!({ "snap_in": bench.id(), "name": "panel", "object_id": "TKT-12" });
+    let drawn = daemon.call("snap-components.render", &which);
+    let run = bench.run(&drawn["run"]);
+    assert_eq!(run["trigger"], json!({ "type": "snap_component", "name": "panel" }));
+    let actor = run["result"]["payload"]["actor_id"].clone();
+    assert!(text(&actor).starts_with("usr_"), "{run:#}");
+    let payload = json!({
+        "action_id": action_id,
+        "actor_id": actor,
+        "body": nothing,
+        "context": { "object_id": "TKT-12" },
+        "dev_org": "org_local",
+        "parent_id": bench.snap_in["id"],
+        "request_id": run["id"],
+    });
+    let context = json!({ "source_id": bench.part("snap-components/panel") });
+    assert_same(&run["result"], &bench.event(&run["id"], &payload, context, json!({})));
+    // What it answered is nothing that could be displayed.
+    assert_eq!(drawn["problems"][0]["code"], "missing", "{drawn:#}");
+
+    // A page: of the snap-in, and of a person.
+    for level in ["organization", "user"] {
+        let which = json!({ "snap_in": bench.snap_in["id"], "level": level });
+        let drawn = daemon.call("configuration-pages.render", &which);
+        let run = bench.run(&drawn["run"]);
+        assert_eq!(run["trigger"], json!({ "type": "configuration_page", "level": level }));
+        let mut payload = json!({
+            "actor_id": actor,
+            "body": nothing,
+            "context": {},
+            "dev_org": "org_local",
+            "level": level,
+            "parent_id": bench.snap_in["id"],
+            "request_id": run["id"],
+        });
+        let source_id = bench.part(&format!("configuration-pages/{level}"));
+        let mut context = json!({ "source_id": source_id });
+        match level {
+            // Only this page names an action.
+            "organization" => payload["action_id"] = json!(action_id),
+            _ => context["user_id"] = actor.clone(),
+        }
+        assert_same(&run["result"], &bench.event(&run["id"], &payload, context, json!({})));
+    }
+
+    // An action, as in a timeline.
+    let body = json!({ "snaps": [{
+        "type": "button", "action_id": "save", "block_id": "b1", "value": "v",
+        "text": { "type": "plain_text", "text": "Save" },
+    }] });
+    let timeline = json!({ "entry_id": "TLE-7", "parent_core_object_id": "TKT-12" });
+    let value = json!({ "level": { "value": "high" } });
+    let pressed = json!({
+        "id": action_id,
+        "body": body,
+        "context": timeline,
+        "actions": [{ "action_id": "save", "value": value, "timestamp": "2026-01-31T12:00:00Z" }],
+    });
+    let answer = daemon.call("snap-kit-action.execute.deferred", &pressed);
+    let run = bench.run(&answer["results"][0]["run"]);
+    assert_eq!(run["trigger"], json!({ "type": "snap_kit_action", "name": "press" }));
+    let payload = json!({
+        "action": {
+            "block_id": "b1",
+            "id": "save",
+            "timestamp": "2026-01-31T12:00:00Z",
+            "type": "button",
+            "value": value,
+        },
+        "action_id": action_id,
+        "actor_id": actor,
+        "body": body,
+        "context": timeline,
+        "dev_org": "org_local",
+        "parent_id": bench.snap_in["id"],
+        "request_id": run["id"],
+    });
+    let secrets = json!({ "service_account_token": "[secret]", "actor_session_token": "[secret]" });
+    let context = json!({ "source_id": action_id, "secrets": secrets });
+    assert_same(&run["result"], &bench.event(&run["id"], &payload, context, json!({})));
+}
+
+#[test]
+fn hooks_have_the_event_of_the_contract() {
+    let bench = bench();
+    let daemon = &bench.daemon;
+    let told = |force: bool, is_deletion: bool| json!({ "force_deactivate": force, "is_deletion": is_deletion });
+
+    // An update: the new values, and those before.
+    let change = json!({ "id": bench.snap_in["id"], "inputs_values": { "limit": 7 } });
+    daemon.call("snap-ins.update", &change);
+    let run = bench.run_of_hook("update");
+    assert_eq!(run["trigger"], json!({ "type": "hook", "hook": "update" }));
+    let mut event = bench.event_of_hook(&run, "update", &json!({}));
+    event["execution_metadata"]["previous_inputs"] = json!({ "limit": 5 });
+    event["input_data"]["global_values"]["limit"] = json!(7);
+    assert_same(&run["result"], &event);
+
+    // Pauses, one of them by force, and the end.
+    let later = |run: &Value, payload: &Value| {
+        let mut event = bench.event_of_hook(run, "deactivate", payload);
+        event["input_data"]["global_values"]["limit"] = json!(7);
+        event
+    };
+    daemon.step("deactivate", bench.id(), "INACTIVE");
+    let run = bench.run_of_hook("deactivate");
+    assert_eq!(run["trigger"], json!({ "type": "hook", "hook": "deactivate" }));
+    assert_same(&run["result"], &later(&run, &told(false, false)));
+    daemon.step("activate", bench.id(), "ACTIVE");
+    let forced = json!({ "id": bench.snap_in["id"], "force": true, "wait_seconds": 30 });
+    assert_eq!(daemon.call("snap-ins.deactivate", &forced)["snap_in"]["state"], "INACTIVE");
+    let run = bench.run_of_hook("deactivate");
+    assert_same(&run["result"], &later(&run, &told(true, false)));
+    // An end asks an inactive one again.
+    daemon.step("delete", bench.id(), "DELETED");
+    let run = bench.run_of_hook("deactivate");
+    assert_same(&run["result"], &later(&run, &told(false, true)));
 }
 
 // Limits

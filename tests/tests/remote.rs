@@ -274,6 +274,94 @@ fn a_kill_while_a_hook_is_awaited_calls_it_again() {
     assert_eq!(daemon.run_of(&send(&daemon, &path, &json!({})))["state"], "succeeded");
 }
 
+/// Its activate hook writes inputs of several types.
+fn writer(name: &str) -> Parts {
+    Parts::new(name, SIGNED, "").with_sections(
+        "inputs:
+  organization:
+    - {name: remembered, description: Text., field_type: text, default_value: nothing}
+    - {name: limit, description: A number., field_type: int, default_value: 5}
+    - {name: level, description: One of two., field_type: enum, allowed_values: [low, high]}
+hooks:
+  - {type: activate, function: work}
+",
+    )
+}
+
+#[test]
+fn a_report_with_wrong_inputs_leaves_room_for_a_right_one() {
+    let harness = Harness::start(author);
+    let daemon = Daemon::start();
+    let (id, _) = install(&daemon, &writer("writer"), &harness.url());
+    harness.report(false);
+    let activate = |id: &str| {
+        let before = harness.events("/handle/async").len();
+        daemon.call("snap-ins.activate", &json!({ "id": id }));
+        eventually("the hook is called", Duration::from_secs(20), || {
+            harness.events("/handle/async").get(before).cloned()
+        })
+    };
+    let report = |event: &Value, status: &str, inputs: Value| {
+        let token = event["context"]["secrets"]["service_account_token"].as_str().unwrap();
+        let headers = [("authorization", token), ("content-type", "application/json")];
+        let id = &event["context"]["snap_in_id"];
+        let body = json!({ "id": id, "status": status, "inputs_values": inputs }).to_string();
+        let path = "/internal/snap-ins.system-update";
+        daemon.connect().send("POST", path, &headers, body.as_bytes()).unwrap()
+    };
+    let wrong = json!({ "remembered": "half", "limit": "many", "level": "middle", "rememberd": 1 });
+
+    let event = activate(&id);
+    let refused = report(&event, "active", wrong.clone());
+    assert_eq!(refused.status, 422, "{}", refused.text());
+    let refused = refused.json();
+    let said = |name: &str| {
+        let all = refused["inputs"].as_array().unwrap().iter();
+        let found: Vec<_> = all.filter(|it| it["input"] == name).collect();
+        let [one] = &found[..] else { panic!("{name}: {refused:#}") };
+        (one["message"].as_str().unwrap().to_owned(), one["allowed"].clone())
+    };
+    assert!(said("limit").0.contains("`int` is wanted, found text"), "{refused:#}");
+    assert!(said("level").0.contains("`middle`"), "{refused:#}");
+    assert_eq!(said("level").1, json!(["low", "high"]));
+    assert!(said("rememberd").0.contains("did you mean `remembered`"), "{refused:#}");
+    assert_eq!(refused["inputs"].as_array().unwrap().len(), 3, "{refused:#}");
+    let before = state(&daemon, &id);
+    assert_eq!(before["state"], "ACTIVATING", "it is awaited still: {before:#}");
+    assert!(!before.to_string().contains("half"), "nothing was written: {before:#}");
+    let right = json!({ "remembered": "whole", "limit": 6, "level": "high" });
+    let taken = report(&event, "active", right.clone());
+    assert_eq!(taken.status, 200, "{}", taken.text());
+    eventually("it is ACTIVE", Duration::from_secs(30), || {
+        (state(&daemon, &id)["state"] == "ACTIVE").then_some(())
+    });
+    let inputs = state(&daemon, &id)["inputs"].to_string();
+    assert!(inputs.contains("whole") && inputs.contains("high"), "{inputs}");
+    let again = report(&event, "active", right);
+    assert_eq!(again.status, 409, "only one report is taken: {}", again.text());
+
+    // With an error nothing is written, so that nothing is in the way of it.
+    daemon.step("deactivate", &id, "INACTIVE");
+    let event = activate(&id);
+    let failed = report(&event, "error", wrong.clone());
+    assert_eq!(failed.status, 200, "{}", failed.text());
+    let end = eventually("it is in ERROR", Duration::from_secs(30), || {
+        Some(state(&daemon, &id)).filter(|it| it["state"] == "ERROR")
+    });
+    assert!(!end.to_string().contains("did not report"), "{end:#}");
+
+    // Whoever only looks at the snap-in later sees what was wrong.
+    let hasty = writer("hasty").with("timeout_seconds: 5");
+    let (id, _) = install(&daemon, &hasty, &harness.url());
+    assert_eq!(report(&activate(&id), "active", wrong).status, 422);
+    let end = eventually("the time is over", Duration::from_secs(30), || {
+        Some(state(&daemon, &id)).filter(|it| it["state"] == "ERROR")
+    });
+    let end = end.to_string();
+    assert!(end.contains("did not report how it went"), "{end}");
+    assert!(end.contains("was refused: 3 inputs are wrong") && end.contains("`limit`"), "{end}");
+}
+
 #[test]
 fn events_wait_for_a_server_that_is_down() {
     let harness = Harness::start(author);

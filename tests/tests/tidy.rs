@@ -175,7 +175,7 @@ fn reads_environment(file: &Source) -> Vec<String> {
 /// A foreign crate, and where it may be named: folders (ending in `/`) and files.
 type Border = (&'static str, &'static [&'static str]);
 
-const BORDERS: [Border; 37] = [
+const BORDERS: [Border; 38] = [
     ("abi_stable", &["daemon/src/plugins/", "plugin-abi/src/"]),
     ("actix", &["daemon/src/actors/"]),
     ("actix_web", &["daemon/src/api/"]),
@@ -208,6 +208,7 @@ const BORDERS: [Border; 37] = [
     ("saphyr_parser", &["daemon/src/manifest/"]),
     ("sd_notify", &["daemon/src/run.rs"]),
     ("seccompiler", &["daemon/src/functions/", "daemon/tests/process/"]),
+    ("serde_path_to_error", &["daemon/src/api/"]),
     ("strsim", &["daemon/src/configuration/"]),
     ("tar", &["daemon/src/archive/"]),
     ("toml", &["daemon/src/config.rs", "tests/tests/licences.rs"]),

@@ -5,6 +5,7 @@ use actix_web::HttpRequest;
 use actix_web::http::header::AUTHORIZATION;
 
 use super::error::{ApiError, Code};
+use super::idempotency::key_of;
 use super::rights::{Caller, Principal, Right};
 use super::{Api, server::PeerUid};
 use crate::model::event::Cause;
@@ -21,7 +22,8 @@ pub(super) fn admit(api: &Api, request: &HttpRequest, right: Right) -> Result<Ca
         let message = format!("this call needs the right `{}`", right.name());
         ApiError::new(Code::Forbidden, message)
     })?;
-    Ok(Caller { principal, reach, cause, hook_call })
+    let idempotency_key = key_of(request)?;
+    Ok(Caller { principal, reach, cause, hook_call, idempotency_key })
 }
 
 /// Who it is, what caused it, and which call of a hook that was.

@@ -9,10 +9,12 @@ use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, web};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::DeserializeOwned;
 
 use super::access::admit;
 use super::error::{ApiError, Code};
+use super::idempotency::{self, Known};
+use super::parameters::Input;
 use super::rights::{Caller, Right};
 use super::{Api, routes, system_update};
 
@@ -30,15 +32,11 @@ pub(super) struct Route {
     pub(super) summary: &'static str,
     /// Whether the body may be as large as an archive.
     large: bool,
+    /// Whether its answer is remembered for whoever sends it again with the same `Idempotency-Key`.
+    pub(super) remembered: bool,
     pub(super) request: fn(&mut SchemaGenerator) -> Schema,
     pub(super) response: fn(&mut SchemaGenerator) -> Schema,
     call: Box<dyn Fn(Arc<Api>, Caller, Input) -> Answer + Send + Sync>,
-}
-
-/// The parameters of a call, before they are understood.
-pub(super) enum Input {
-    Query(String),
-    Body(web::Bytes),
 }
 
 impl Route {
@@ -46,34 +44,10 @@ impl Route {
     pub(super) fn with_archive(self) -> Route {
         Route { large: true, ..self }
     }
-}
 
-impl Input {
-    fn read<Q: DeserializeOwned>(&self) -> Result<Q, ApiError> {
-        match self {
-            Input::Query(query) => web::Query::<Q>::from_query(query)
-                .map(web::Query::into_inner)
-                .map_err(|error| ApiError::new(Code::BadRequest, error.to_string())),
-            Input::Body(body) => {
-                let body: &[u8] = if body.is_empty() { b"{}" } else { body };
-                // Otherwise a list would be taken for the members in the order of the code.
-                if body.trim_ascii_start().first().is_some_and(|it| *it != b'{')
-                    && serde_json::from_slice::<IgnoredAny>(body).is_ok()
-                {
-                    let message = "the parameters of a call are one JSON object";
-                    return Err(ApiError::new(Code::BadRequest, message));
-                }
-                serde_json::from_slice(body).map_err(|error| {
-                    let code = match error.classify() {
-                        serde_json::error::Category::Data => Code::BadRequest,
-                        serde_json::error::Category::Io
-                        | serde_json::error::Category::Syntax
-                        | serde_json::error::Category::Eof => Code::InvalidJson,
-                    };
-                    ApiError::new(code, error.to_string())
-                })
-            }
-        }
+    /// Takes an `Idempotency-Key`. Only for calls whose answers hold no secret.
+    pub(super) fn remembered(self) -> Route {
+        Route { remembered: true, ..self }
     }
 }
 
@@ -110,6 +84,7 @@ where
         reads: false,
         summary,
         large: false,
+        remembered: false,
         request: |generator| generator.subschema_for::<Q>(),
         response: |generator| generator.subschema_for::<A>(),
         call: Box::new(move |api, caller, input| {
@@ -144,9 +119,19 @@ pub(super) async fn serve_system_update(
     answer(call(api.into_inner(), &table, system_update::NAME, &request, payload).await)
 }
 
-fn answer(outcome: Result<Vec<u8>, ApiError>) -> HttpResponse {
+/// What a call was answered with.
+enum Answered {
+    Now(Vec<u8>),
+    /// The same was answered before, and nothing was done.
+    Before(Vec<u8>),
+}
+
+fn answer(outcome: Result<Answered, ApiError>) -> HttpResponse {
+    let mut ok = HttpResponse::Ok();
+    ok.content_type("application/json");
     match outcome {
-        Ok(body) => HttpResponse::Ok().content_type("application/json").body(body),
+        Ok(Answered::Now(body)) => ok.body(body),
+        Ok(Answered::Before(body)) => ok.insert_header((idempotency::REPLAYED, "true")).body(body),
         Err(error) => error.respond(),
     }
 }
@@ -157,7 +142,7 @@ async fn call(
     name: &str,
     request: &HttpRequest,
     payload: web::Payload,
-) -> Result<Vec<u8>, ApiError> {
+) -> Result<Answered, ApiError> {
     let route = table.find(name).ok_or_else(|| {
         let message =
             format!("there is no call `{name}`; /api/v1/openapi.json lists those that there are");
@@ -179,7 +164,18 @@ async fn call(
         let message = format!("`{name}` is not called with {}", request.method());
         return Err(ApiError::new(Code::MethodNotAllowed, message).allowing(allowed));
     };
-    (route.call)(api, caller, input).await
+    let (Input::Body(body), Some(key), true) = (&input, &caller.idempotency_key, route.remembered)
+    else {
+        return (route.call)(api, caller, input).await.map(Answered::Now);
+    };
+    match idempotency::begin(&api, &caller.principal.name(), route.name, key, body)? {
+        Known::Answered(body) => Ok(Answered::Before(body)),
+        Known::New(turn) => {
+            let body = (route.call)(api.clone(), caller.clone(), input).await?;
+            turn.end(&api, &body).await;
+            Ok(Answered::Now(body))
+        }
+    }
 }
 
 /// The whole body, if it is not too large and arrives in time.

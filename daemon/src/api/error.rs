@@ -54,6 +54,8 @@ codes! {
     RequestTimeout = "request_timeout", 408, "the request took too long to arrive";
     /// It contradicts what is there.
     Conflict = "conflict", 409, "this contradicts the present state";
+    /// The key belongs to another call.
+    IdempotencyKeyReused = "idempotency_key_reused", 422, "this key was used for another call";
     /// The body is too large.
     TooLarge = "too_large", 413, "the body is larger than allowed";
     /// What was uploaded cannot be used.
@@ -128,6 +130,12 @@ impl ApiError {
     /// What went wrong, for people.
     pub fn message(&self) -> &str {
         &self.message
+    }
+
+    /// A member of the answer beside code and message.
+    #[cfg(test)]
+    pub(super) fn member(&self, name: &str) -> Option<&Value> {
+        self.members.get(name)
     }
 
     /// Lists things under a name of their own.

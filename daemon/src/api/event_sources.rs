@@ -321,7 +321,7 @@ pub(super) async fn publish(
     let payload = String::from(Box::<str>::from(publish.payload));
     let taken = api
         .intake
-        .publish(id, publish.event_type, payload.into(), caller.cause)
+        .publish(id, publish.event_type, payload.into(), caller.cause, caller.idempotency_key)
         .await
         .map_err(|error| match error {
             crate::engine::intake::IntakeError::NoSuchSource => ApiError::new(

@@ -3,10 +3,12 @@
 use std::str::FromStr;
 
 use schemars::JsonSchema;
-use serde::de::{Error, Unexpected};
+use serde::de::Error;
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use super::error::ApiError;
+use crate::configuration::suggest::quoted;
 use crate::store::PageRequest;
 
 const DEFAULT_LIMIT: usize = 50;
@@ -27,19 +29,18 @@ pub(super) struct Paging {
 /// A number that may also come as text: in a query everything is text, and serde cannot read it as
 /// anything else in a structure that is flattened into another.
 fn number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<usize>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Given {
-        Number(Option<usize>),
-        Text(String),
-    }
-    match Given::deserialize(from)? {
-        Given::Number(number) => Ok(number),
-        Given::Text(text) => text
-            .parse()
-            .map(Some)
-            .map_err(|_| D::Error::invalid_value(Unexpected::Str(&text), &"a number, 1 to 1000")),
-    }
+    let given = Option::<Value>::deserialize(from)?;
+    let number = match &given {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Number(number)) => number.as_u64().and_then(|it| it.try_into().ok()),
+        Some(Value::String(text)) => text.parse().ok(),
+        Some(Value::Bool(_) | Value::Array(_) | Value::Object(_)) => None,
+    };
+    let wrong = || {
+        let found = given.as_ref().map(|it| quoted(&it.to_string())).unwrap_or_default();
+        D::Error::custom(format!("limit is {found}: expected a number, 1 to {MOST}"))
+    };
+    number.map(Some).ok_or_else(wrong)
 }
 
 impl Paging {

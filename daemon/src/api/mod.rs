@@ -19,6 +19,7 @@ mod events;
 mod extent;
 mod functions;
 mod hooks;
+mod idempotency;
 mod keyring_view;
 mod keyrings;
 mod keys;
@@ -26,6 +27,8 @@ mod lists;
 mod openapi;
 mod operations;
 mod packages;
+mod parameters;
+mod replays;
 pub mod rights;
 mod routes;
 mod runs;
@@ -49,6 +52,7 @@ use std::sync::Arc;
 
 pub(crate) use access::CAUSE_HEADER;
 pub use error::{ApiError, Code};
+pub use idempotency::UnderWay;
 pub use openapi::document as openapi_document;
 pub use server::{Bound, Listeners, bind};
 pub(crate) use tokens::PREFIX as TOKEN_PREFIX;
@@ -84,6 +88,8 @@ pub struct Api {
     pub tokens: ServiceTokens,
     /// Changes the master key.
     pub key_keeper: KeyKeeper,
+    /// Calls with an `Idempotency-Key` that are being carried out.
+    pub under_way: UnderWay,
     /// Fetches what callers name by a URL.
     pub egress: Arc<Egress>,
     /// Bounds on what comes in.

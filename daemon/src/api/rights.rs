@@ -120,6 +120,8 @@ pub struct Caller {
     pub cause: Cause,
     /// Which call of a hook that run was, when it was one that reports its outcome.
     pub hook_call: Option<u64>,
+    /// What he calls this call, so that a repetition is known as one.
+    pub idempotency_key: Option<String>,
 }
 
 impl Principal {

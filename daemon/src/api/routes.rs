@@ -5,7 +5,7 @@ use super::dispatch::{Route, read, write};
 use super::rights::Right;
 use super::{
     commands, configuration_pages, dead_letters, developer_keyrings, event_sources, events,
-    functions, keyrings, keys, operations, packages, runs, snap_components, snap_ins,
+    functions, keyrings, keys, operations, packages, replays, runs, snap_components, snap_ins,
     snap_kit_actions, source_control, source_view, system, system_update, tags, tokens, upgrades,
     user_level, versions,
 };
@@ -17,7 +17,8 @@ impl Table {
     pub(super) fn new() -> Table {
         use Right as R;
         let mut routes = vec![
-            write("packages.create", R::WritePackages, "Creates a package", packages::create),
+            write("packages.create", R::WritePackages, "Creates a package", packages::create)
+                .remembered(),
             read("packages.get", R::ReadPackages, "Shows a package", packages::get),
             read("packages.list", R::ReadPackages, "Lists packages, oldest first", packages::list),
             write(
@@ -39,7 +40,8 @@ impl Table {
                 "Creates a version from a manifest and an archive, which may be at a URL",
                 versions::create,
             )
-            .with_archive(),
+            .with_archive()
+            .remembered(),
             read("versions.get", R::ReadPackages, "Shows a version", versions::get),
             read("versions.list", R::ReadPackages, "Lists versions, oldest first", versions::list),
             write(
@@ -53,7 +55,8 @@ impl Table {
                 R::WriteSnapIns,
                 "Installs a version, in DRAFT",
                 snap_ins::create,
-            ),
+            )
+            .remembered(),
             read("snap-ins.get", R::ReadSnapIns, "Shows a snap-in", snap_ins::get),
             read("snap-ins.list", R::ReadSnapIns, "Lists snap-ins, oldest first", snap_ins::list),
             write("snap-ins.activate", R::WriteSnapIns, "Activates a snap-in", snap_ins::activate),
@@ -266,6 +269,13 @@ impl Table {
                 "Shows a run, waiting for its end if asked to",
                 runs::get,
             ),
+            write(
+                "events.replay",
+                R::WriteRuns,
+                "Queues new runs for stored events",
+                replays::replay,
+            )
+            .remembered(),
             read("runs.list", R::ReadRuns, "Lists runs, newest first", runs::list),
             read("runs.logs", R::ReadRuns, "Shows what a run logged", runs::logs),
             write(
@@ -280,7 +290,8 @@ impl Table {
                 R::WriteRuns,
                 "Queues a new run for the event of an old one",
                 runs::replay,
-            ),
+            )
+            .remembered(),
             read(
                 "dead-letters.list",
                 R::ReadRuns,

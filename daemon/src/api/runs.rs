@@ -35,14 +35,21 @@ pub(super) struct Run {
     automation: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hook: Option<String>,
+    /// The key by which its function is run in order: it waits for earlier runs of the function with
+    /// the same one. Absent when the function does not ask for order, or the event had no such key.
     #[serde(skip_serializing_if = "Option::is_none")]
     sync_id: Option<String>,
+    /// The run that it repeats.
     #[serde(skip_serializing_if = "Option::is_none")]
     replay_of: Option<String>,
+    /// Whether its event had its runs before, and was replayed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    is_replay: bool,
     /// On whose behalf, when its event came from a source of his.
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<String>,
-    /// Who called the function and waited for it; absent for events and hooks.
+    /// Name of who called the function and waited for it; absent for events and hooks. What it is run
+    /// in order by is `sync_id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     ordered_by: Option<String>,
     created_date: String,
@@ -237,6 +244,7 @@ pub(super) fn run(id: RunId, head: RunHead, output: RunOutput) -> Run {
         hook,
         sync_id: head.sync_id,
         replay_of: head.replay_of.map(|it| it.to_string()),
+        is_replay: head.is_replay,
         user: head.user.map(|it| it.to_string()),
         ordered_by: head.ordered_by,
         created_date: time(head.created_ms),
@@ -386,6 +394,7 @@ pub(super) async fn replay(
         attempts: Vec::new(),
         forgiven: 0,
         replay_of: Some(id),
+        is_replay: true,
         ordered_by: None,
         ..head
     };

@@ -9,7 +9,7 @@ use super::keyrings::{DeveloperKeyringCommand, KeyringCommand};
 use super::snap_in::arguments::{SnapInCommand, Source};
 use super::snap_kit::{ActionCommand, ComponentCommand};
 use super::source::SourceCommand;
-use super::{dev, function, init};
+use super::{dev, function, init, replay};
 
 /// Runs snap-ins: event sources, automations and functions, on this host.
 #[derive(Debug, Parser)]
@@ -165,7 +165,7 @@ pub(super) enum Command {
     Call {
         /// Such as `runs.list`
         name: String,
-        /// The parameters, JSON
+        /// The parameters: JSON, @FILE, or - for standard input
         #[arg(default_value = "{}")]
         parameters: String,
     },
@@ -326,6 +326,17 @@ pub(super) enum EventCommand {
     },
     /// Show an event with its payload
     Get { event: String },
+    /// Queue new runs for stored events, for the automations of the present version
+    #[command(
+        after_help = "Nothing is stored a second time: the new runs name the event, and the runs \
+that it had. Runs with a sync_id go behind those that wait.
+
+Examples:
+  mortise event replay evt_01k9...
+  mortise event replay --snap-in prod/payments/sync --from 2026-01-31T22:00:00Z --dry-run
+  mortise event replay --source src_01k9... --type custom:push --from 2026-01-31T22:00:00Z"
+    )]
+    Replay(replay::Replay),
 }
 
 #[derive(Debug, Subcommand)]
@@ -344,7 +355,13 @@ pub(super) enum RunCommand {
         page: Page,
     },
     /// Show a run with what called it, its attempts, its result and what it called out to
-    #[command(visible_alias = "show")]
+    #[command(
+        visible_alias = "show",
+        after_help = "Examples:
+  mortise run show RUN
+  mortise run show RUN --wait 60
+  mortise run show RUN --json | jq .run.result"
+    )]
     Get {
         run: String,
         /// Wait up to so many seconds until it has ended
@@ -421,11 +438,15 @@ before open with the key of then only: keep a copy of it with them."
 #[derive(Debug, Subcommand)]
 pub(super) enum FunctionCommand {
     /// Call a function and wait for its result
+    #[command(after_help = "Examples:
+  mortise function call prod/team/hello greet '{\"name\": \"Ada\"}'
+  mortise function call prod/team/hello greet @payload.json
+  jq .payload event.json | mortise function call prod/team/hello greet -")]
     Call {
         /// Id or scope of the snap-in
         snap_in: String,
         function: String,
-        /// The payload, JSON
+        /// The payload: JSON, @FILE, or - for standard input
         #[arg(default_value = "{}")]
         payload: String,
     },

@@ -11,7 +11,7 @@ use super::connection::Client;
 use super::show::{self, View};
 use super::snap_in::arguments::Source;
 use super::snap_in::{self, origin};
-use super::{commands, dev, keyrings, keys, run_logs, snap_kit, source};
+use super::{commands, dev, keyrings, keys, payload, replay, run_logs, run_show, snap_kit, source};
 
 /// How long lifecycle commands wait.
 pub(super) const WAIT_SECONDS: u32 = 60;
@@ -45,11 +45,17 @@ pub(super) fn run(connection: &Connection, command: Command) -> Result<(), Failu
         Command::Run { command: RunCommand::Logs { run, follow: true } } => {
             return run_logs::follow(&client, connection.json, &run);
         }
+        Command::Run { command: RunCommand::Get { run, wait } } => {
+            return run_show::run(&client, connection.json, &run, wait);
+        }
         Command::Slash { command } => return commands::run(&client, connection.json, command),
         Command::Operation { command } => {
             return commands::run_operation(&client, connection.json, command);
         }
         Command::Source { command } => return source::run(&client, connection.json, command),
+        Command::Event { command: EventCommand::Replay(which) } => {
+            return replay::run(&client, connection.json, &which);
+        }
         Command::Key { command } => return keys::run(&client, connection.json, &command),
         Command::Component { command } => {
             return snap_kit::component(&client, connection.json, command);
@@ -104,6 +110,7 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
                 View::EVENTS,
             ),
             EventCommand::Get { event } => ("events.get", json!({ "id": event }), View::EVENT),
+            EventCommand::Replay(_) => return Err(not_one_call()),
         },
         Command::Run { command } => match command {
             RunCommand::List { about, state, function, page } => (
@@ -111,9 +118,7 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
                 paged(page, narrowed(about, json!({ "state": state, "function": function }))),
                 View::RUNS,
             ),
-            RunCommand::Get { run, wait } => {
-                ("runs.get", json!({ "id": run, "wait_seconds": wait }), View::RUN)
-            }
+            RunCommand::Get { .. } => return Err(not_one_call()),
             RunCommand::Logs { run, .. } => ("runs.logs", json!({ "id": run }), View::RUN_LOG),
             RunCommand::Retry { run } => ("runs.retry", json!({ "id": run }), View::RUN),
             RunCommand::Cancel { run, reason } => {
@@ -133,7 +138,7 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
             }
         },
         Command::Function { command: FunctionCommand::Call { snap_in, function, payload } } => {
-            let payload = parse("the payload", &payload)?;
+            let payload = payload::any("the payload", &payload)?;
             let body = json!({ "snap_in": snap_in, "function": function, "payload": payload });
             ("functions.call", body, View::EVERYTHING)
         }
@@ -148,7 +153,7 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
         Command::Status => ("system.status", json!({}), View::EVERYTHING),
         Command::Plugins => ("system.plugins", json!({}), View::PLUGINS),
         Command::Call { name, parameters } => {
-            let parameters = parse("the parameters", &parameters)?;
+            let parameters = payload::any("the parameters", &parameters)?;
             return Ok((name, parameters, View::EVERYTHING));
         }
         Command::Key { .. }
@@ -173,11 +178,6 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
 
 fn not_one_call() -> Failure {
     Failure::failed("this command is more than one call")
-}
-
-pub(super) fn parse(what: &str, text: &str) -> Result<Value, Failure> {
-    serde_json::from_str(text)
-        .map_err(|error| Failure::usage(format!("{what} is no JSON: {error}")))
 }
 
 pub(super) fn paged(page: Page, mut parameters: Value) -> Value {

@@ -3,11 +3,11 @@
 //! standard error.
 
 use clap::Subcommand;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::Failure;
 use super::connection::Client;
 use super::show::{self, View};
+use super::{Failure, payload};
 use crate::configuration::suggest;
 
 const COMMANDS: View = View::Table(
@@ -84,12 +84,14 @@ pub(super) enum OperationCommand {
     },
     /// Carry an operation out and print what it makes
     #[command(after_help = "Examples:
-  mortise operation run prod/team/workbench file_report '{\"title\": \"It broke\"}'")]
+  mortise operation run prod/team/workbench file_report '{\"title\": \"It broke\"}'
+  mortise operation run prod/team/workbench file_report @report.json
+  jq '{title: .subject}' mail.json | mortise operation run prod/team/workbench file_report -")]
     Run {
         /// Id or scope of the snap-in
         snap_in: String,
         slug: String,
-        /// Values by name of field, JSON
+        /// Values by name of field: a JSON object, @FILE, or - for standard input
         #[arg(default_value = "{}")]
         data: String,
         /// Where the data comes in
@@ -154,8 +156,7 @@ pub(super) fn run_operation(
             list(client, as_json, ("operations.list", "operations"), &filter, &OPERATIONS)
         }
         OperationCommand::Run { snap_in, slug, data, input_port, logs } => {
-            let data: Map<String, Value> = serde_json::from_str(&data)
-                .map_err(|error| Failure::usage(format!("the data is no JSON object: {error}")))?;
+            let data = payload::object("the data", &data)?;
             let mut asked = json!({ "snap_in": snap_in, "slug": slug, "data": data });
             if let Some(port) = input_port {
                 asked["input_port_name"] = port.into();

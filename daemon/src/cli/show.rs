@@ -317,10 +317,12 @@ pub(super) fn problem(status: u16, answer: &Value) -> String {
     if let Some(missing) = listed("missing") {
         return with_lines("something is missing:", missing.iter().map(missing_thing));
     }
-    match answer["hook"]["run"].as_str() {
-        Some(run) => format!("{message}\n  its log: mortise run logs {run}"),
-        None => message.to_owned(),
-    }
+    let allowed = listed("allowed").map(|it| {
+        let words = it.iter().map(|it| it.as_str().map_or_else(|| it.to_string(), str::to_owned));
+        format!("allowed: {}", words.collect::<Vec<_>>().join(", "))
+    });
+    let log = answer["hook"]["run"].as_str().map(|it| format!("its log: mortise run logs {it}"));
+    with_lines(message, allowed.into_iter().chain(log))
 }
 
 /// Something that a snap-in needs, with the command that gives it.

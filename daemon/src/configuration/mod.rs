@@ -2,7 +2,7 @@
 //! effects. Owns the checks of input values, what is missing before an activation, and the plan of
 //! an upgrade. Must never store, ask or call anything.
 
-mod dates;
+pub mod dates;
 pub mod differences;
 mod ids;
 pub mod inputs;

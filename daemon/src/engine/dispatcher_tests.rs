@@ -91,6 +91,7 @@ impl Bench {
             generation,
             cause: Cause::default(),
             user: None,
+            dedup_window_ms: 86_400_000,
             timer: None,
             events: vec![NewEvent {
                 event_type: "x".to_owned(),

@@ -57,5 +57,5 @@ pub async fn prune_before(store: &Store, before_ms: u64) -> Result<(), StoreErro
     {
         cursor = next;
     }
-    Ok(())
+    store.write(|tables| tables.forget_answers()).await
 }

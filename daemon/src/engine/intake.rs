@@ -128,22 +128,25 @@ impl Intake {
         cause: Cause,
     ) -> Result<Taken, IntakeError> {
         let find = || self.routes.by_token(token);
-        match self.take(find, &SourceInput::Http(request), &body, cause).await {
+        let key = idempotency_key(&request);
+        match self.take(find, &SourceInput::Http(request), &body, cause, key).await {
             Err(IntakeError::NoSuchSource) => Err(self.why_closed(token)?),
             other => other,
         }
     }
 
-    /// Takes a payload that somebody publishes by hand.
+    /// Takes a payload that somebody publishes by hand; once, when he has a key for it.
     pub async fn publish(
         &self,
         source: SourceId,
         event_type: String,
         payload: Bytes,
         cause: Cause,
+        idempotency_key: Option<String>,
     ) -> Result<Taken, IntakeError> {
         let find = || self.routes.by_id(source);
-        self.take(find, &SourceInput::Published { event_type }, &payload, cause).await
+        let input = SourceInput::Published { event_type };
+        self.take(find, &input, &payload, cause, idempotency_key).await
     }
 
     /// Whether a source that is not open will be in a moment: a sender that is told 404 may give up
@@ -167,11 +170,12 @@ impl Intake {
         input: &SourceInput,
         body: &Bytes,
         cause: Cause,
+        idempotency_key: Option<String>,
     ) -> Result<Taken, IntakeError> {
         let mut last = None;
         for _ in 0..MOST_ROUNDS {
             let source = find().ok_or(IntakeError::NoSuchSource)?;
-            match self.take_once(&source, input, body, cause).await {
+            match self.take_once(&source, input, body, cause, idempotency_key.as_deref()).await {
                 Ok(Some(taken)) => return Ok(taken),
                 Ok(None) => self.routes.newer_than(&source, PUBLICATION).await,
                 Err(error) => {
@@ -195,11 +199,15 @@ impl Intake {
         input: &SourceInput,
         body: &Bytes,
         cause: Cause,
+        idempotency_key: Option<&str>,
     ) -> Result<Option<Taken>, IntakeError> {
         self.check_bounds(source)?;
         let output = self.call(source, input.clone(), body.clone()).await.map_err(failed)?;
         let route = &source.route;
-        let events = self.planned(source, &output, body)?;
+        let mut events = self.planned(source, &output, body)?;
+        if let Some(key) = idempotency_key {
+            dedup_by(key, &mut events);
+        }
         if events.is_empty() {
             source.without_event(Origin::of(input), &output, self.clock.now_ms());
             return Ok(Some(taken(route.source, Vec::new(), output)));
@@ -323,6 +331,7 @@ impl Intake {
             cause,
             user: route.user,
             events,
+            dedup_window_ms: route.dedup_window_ms,
             timer,
         };
         let dispatcher = self.dispatcher.clone();
@@ -412,6 +421,22 @@ impl OpenSource {
     fn refused(&self, refused: Refused<'_>, now_ms: u64) {
         self.counts.refused(refused.reason, &self.masks, now_ms);
         self.refusals.add(refused, &self.masks, now_ms);
+    }
+}
+
+/// What the sender of a request calls it, so that a repetition is known as one.
+fn idempotency_key(request: &HttpRequest) -> Option<String> {
+    const LONGEST: usize = 255;
+    let header = request.headers.iter().find(|(name, _)| name == "idempotency-key");
+    // Another one is no key of ours: the sender's vendor may mean something else by it.
+    header.map(|(_, key)| key.clone()).filter(|it| (1..=LONGEST).contains(&it.len()))
+}
+
+/// Events that their plugin has no dedup key for get one of the key that their request came with.
+fn dedup_by(key: &str, events: &mut [NewEvent]) {
+    let without = events.iter_mut().filter(|it| it.dedup_key.is_none());
+    for (place, event) in without.enumerate() {
+        event.dedup_key = Some(format!("idempotency-key:{place}:{key}"));
     }
 }
 

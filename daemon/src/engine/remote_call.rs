@@ -41,6 +41,8 @@ struct Awaited {
     call: u64,
     hook: AwaitedHook,
     answer: oneshot::Sender<Value>,
+    /// Why its last report was refused: what to tell if no other one comes.
+    refused: Option<String>,
 }
 
 /// One call.
@@ -82,6 +84,13 @@ impl RemoteServers {
         }
         let awaited = awaiting.remove(&run);
         awaited.is_some_and(|it| it.answer.send(answer).is_ok())
+    }
+
+    /// A report of this call was not taken; another one may follow.
+    pub fn report_refused(&self, run: RunId, call: u64, why: String) {
+        if let Some(awaited) = self.awaiting().get_mut(&run).filter(|it| it.call == call) {
+            awaited.refused = Some(why);
+        }
     }
 
     fn awaiting(&self) -> MutexGuard<'_, HashMap<RunId, Awaited>> {
@@ -306,7 +315,8 @@ impl<'a> Waiting<'a> {
         hook: AwaitedHook,
     ) -> Waiting<'a> {
         let (sender, answer) = oneshot::channel();
-        servers.awaiting().insert(run, Awaited { call, hook, answer: sender });
+        let awaited = Awaited { call, hook, answer: sender, refused: None };
+        servers.awaiting().insert(run, awaited);
         Waiting { servers, run, answer }
     }
 
@@ -324,11 +334,19 @@ impl<'a> Waiting<'a> {
                 FailureKind::Timeout,
                 format!(
                     "the server of the testing URL took the event, but did not report how it went \
-                     (snap-ins.system-update) within {} s",
-                    timeout.as_secs()
+                     (snap-ins.system-update) within {} s{}",
+                    timeout.as_secs(),
+                    self.refused(),
                 ),
             )),
         }
+    }
+
+    /// What was wrong with the report that did come.
+    fn refused(&self) -> String {
+        let awaited = self.servers.awaiting();
+        let why = awaited.get(&self.run).and_then(|it| it.refused.as_ref());
+        why.map(|it| format!("; what it reported was refused: {it}")).unwrap_or_default()
     }
 }
 

@@ -29,6 +29,9 @@ const CONFIG_KEYS: &[Elsewhere] = &[(
     "`config`",
 )];
 
+/// Thirty days.
+const MOST_DEDUP_SECONDS: u32 = 30 * 24 * 60 * 60;
+
 pub(super) fn read(r: &mut Reader, entry: &Leveled<'_>) -> Option<EventSource> {
     let mut fields = Fields::open(r, entry.node, &entry.path)?;
     fields.knows_elsewhere(CONFIG_KEYS);
@@ -49,6 +52,7 @@ pub(super) fn read(r: &mut Reader, entry: &Leveled<'_>) -> Option<EventSource> {
         connection: fields.optional_reference(r, "connection", Space::Keyring),
         config,
         setup_instructions,
+        dedup_window_seconds: fields.number(r, "dedup_window_seconds", 0..=MOST_DEDUP_SECONDS),
         registration: registration(r, &mut fields, entry.level),
     };
     warn_of_unknown_fields(r, &fields, &source);

@@ -137,6 +137,11 @@ pub fn created_ms(id: u128) -> u64 {
     u64::try_from(id >> 80).unwrap_or(u64::MAX)
 }
 
+/// The smallest id that is made at a time, or later.
+pub fn first_id_at(ms: u64) -> u128 {
+    u128::from(ms) << 80
+}
+
 fn encode(value: u128, text: &mut [u8; TEXT_LENGTH]) -> &str {
     let mut rest = value;
     for place in text.iter_mut().rev() {

@@ -42,6 +42,9 @@ pub struct RunHead {
     /// The run that this one repeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replay_of: Option<RunId>,
+    /// Whether its event had its runs before, and was replayed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_replay: bool,
     /// On whose behalf it runs, when its event came from a source of his.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<UserId>,
@@ -74,6 +77,7 @@ impl RunHead {
             forgiven: 0,
             cause: Cause::default(),
             replay_of: None,
+            is_replay: false,
             user: None,
             ordered_by: None,
         }

@@ -6,6 +6,9 @@ use std::sync::Arc;
 use crate::model::id::{AutomationId, SnapInId, SourceId, UserId, VersionId};
 use crate::model::manifest::Manifest;
 
+/// How long a dedup key is remembered when the manifest does not say.
+const DEDUP_WINDOW_MS: u64 = 24 * 60 * 60 * 1000;
+
 /// What events of one source lead to, as long as the source's generation stays what it is.
 #[derive(Clone, Debug)]
 pub struct Route {
@@ -19,6 +22,8 @@ pub struct Route {
     pub generation: u64,
     /// Whose the source is, when its level is the user's.
     pub user: Option<UserId>,
+    /// How long an event with the dedup key of an earlier one is taken for the same.
+    pub dedup_window_ms: u64,
     /// The automations of the source, in manifest order.
     automations: Vec<Binding>,
 }
@@ -70,7 +75,16 @@ impl Route {
                     .is_some_and(|function| function.supports_synchronization),
             })
             .collect();
-        Route { source, snap_in, version, generation, user: None, automations: bindings }
+        let window = manifest.event_source(source_name).and_then(|it| it.dedup_window_seconds);
+        Route {
+            source,
+            snap_in,
+            version,
+            generation,
+            user: None,
+            dedup_window_ms: window.map_or(DEDUP_WINDOW_MS, |it| u64::from(it) * 1000),
+            automations: bindings,
+        }
     }
 
     /// The same for a source that is a person's.

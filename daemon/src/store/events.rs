@@ -11,7 +11,9 @@ use super::runs::OpenRun;
 use super::tables::{Page, PageRequest, ReadTables, WriteTables};
 use super::{StoreError, schema};
 use crate::model::event::{Cause, EventHead};
-use crate::model::id::{AutomationId, EventId, RunId, SnapInId, SourceId, UserId, VersionId};
+use crate::model::id::{
+    AutomationId, EventId, RunId, SnapInId, SourceId, UserId, VersionId, created_ms,
+};
 use crate::model::run::{RunHead, RunTrigger};
 
 /// Events of one source, to be stored together.
@@ -29,6 +31,8 @@ pub struct AcceptEvents {
     pub user: Option<UserId>,
     /// The events, in order.
     pub events: Vec<NewEvent>,
+    /// How long a dedup key is remembered.
+    pub dedup_window_ms: u64,
     /// What is kept of the source's timer from now on, when a wake-up led to this.
     pub timer: Option<TimerRecord>,
 }
@@ -40,7 +44,7 @@ pub struct NewEvent {
     pub event_type: String,
     /// Valid JSON, stored as it is.
     pub payload: Bytes,
-    /// At most one event of the source has this key.
+    /// At most one event of the source has this key, as long as it is remembered.
     pub dedup_key: Option<String>,
     /// Ordering key.
     pub sync_id: Option<String>,
@@ -103,11 +107,14 @@ impl WriteTables<'_> {
         new: &AcceptEvents,
         event: &NewEvent,
     ) -> Result<StoredEvent, StoreError> {
-        if let Some(key) = &event.dedup_key
-            && let Some(first) = self.dedup()?.get((new.source.0, key.as_str()))?
-        {
-            let id = EventId(first.value());
-            return Ok(StoredEvent { id, duplicate: true, runs: Vec::new() });
+        if let Some(key) = &event.dedup_key {
+            let first = self.dedup()?.get((new.source.0, key.as_str()))?.map(|it| it.value());
+            let now_ms = self.now_ms();
+            let is_remembered =
+                |id: u128| created_ms(id).saturating_add(new.dedup_window_ms) > now_ms;
+            if let Some(id) = first.filter(|it| is_remembered(*it)) {
+                return Ok(StoredEvent { id: EventId(id), duplicate: true, runs: Vec::new() });
+            }
         }
         let id = EventId(self.new_id());
         let mut runs = Vec::with_capacity(event.runs.len());

@@ -8,6 +8,7 @@
 //! redb type out.
 
 mod access;
+mod answers;
 mod authorizations;
 mod blobs;
 mod configure;
@@ -71,9 +72,9 @@ pub use keyrings::{KeyringRemoval, KeyringSetting};
 pub use outbox::PendingEffect;
 pub use packages::{NewVersion, PackageDeletion, VersionCreation};
 pub use records::{
-    AuthorizationRecord, DisplayedRecord, KeyringRecord, PackageRecord, PastVersion, PreviousToken,
-    SnapInRecord, SourceCountsRecord, SourceRecord, TagRecord, TimerRecord, TokenRecord,
-    UserRecord, UserSettingsRecord, VersionRecord,
+    AnswerRecord, AuthorizationRecord, DisplayedRecord, KeyringRecord, PackageRecord, PastVersion,
+    PreviousToken, SnapInRecord, SourceCountsRecord, SourceRecord, TagRecord, TimerRecord,
+    TokenRecord, UserRecord, UserSettingsRecord, VersionRecord,
 };
 pub use retention::PruneCursor;
 pub use runs::{Claim, FinishedAttempt, OpenRun, Reopening, RunFilter, Settled};

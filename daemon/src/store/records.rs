@@ -352,6 +352,17 @@ pub struct EffectRecord {
     pub effect: Effect,
 }
 
+/// What a call with an `Idempotency-Key` was answered with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AnswerRecord {
+    /// SHA-256 of the parameters, hex.
+    pub body_hash: String,
+    /// When, milliseconds of the Unix epoch.
+    pub answered_ms: u64,
+    /// The body of the answer.
+    pub answer: String,
+}
+
 /// An API token; the token itself is not stored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TokenRecord {
@@ -405,6 +416,9 @@ impl Record for TagRecord {
 }
 impl Record for EffectRecord {
     const NAME: &'static str = "effect";
+}
+impl Record for AnswerRecord {
+    const NAME: &'static str = "answer";
 }
 impl Record for TokenRecord {
     const NAME: &'static str = "token";

@@ -62,7 +62,12 @@ impl WriteTables<'_> {
             }
             self.events()?.remove(id)?;
             if let Some(key) = &head.dedup_key {
-                self.dedup()?.remove((head.source.0, key.as_str()))?;
+                let key = (head.source.0, key.as_str());
+                // A later event may have the key by now.
+                let is_its_own = self.dedup()?.get(key)?.is_some_and(|it| it.value() == id);
+                if is_its_own {
+                    self.dedup()?.remove(key)?;
+                }
             }
         }
         Ok(next)

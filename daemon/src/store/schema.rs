@@ -91,6 +91,9 @@ pub const OUTBOX: RecordTable = TableDefinition::new("outbox");
 /// API tokens by the SHA-256 of the token.
 pub const TOKENS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("tokens");
 
+/// Answers to calls with an `Idempotency-Key`, by a hash of caller, call and key.
+pub const ANSWERS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("answers");
+
 /// Every table whose key is an id, to find the greatest id ever given out.
 pub const BY_ID: [RecordTable; 11] = [
     PACKAGES, VERSIONS, SNAP_INS, SOURCES, EVENTS, RUNS_OPEN, RUNS_DONE, OUTBOX, KEYRINGS, USERS,

@@ -82,6 +82,7 @@ tables! {
     runs_done: RUNS_DONE<u128, &'static [u8]>;
     dead_letters: DEAD_LETTERS<u128, ()>;
     outbox: OUTBOX<u128, &'static [u8]>;
+    answers: ANSWERS<&'static [u8; 32], &'static [u8]>;
     tokens: TOKENS<&'static [u8; 32], &'static [u8]>;
 }
 

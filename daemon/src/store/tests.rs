@@ -77,6 +77,7 @@ impl Fixture {
             generation: self.generation(),
             cause: Cause::default(),
             user: None,
+            dedup_window_ms: 86_400_000,
             timer: None,
             events: vec![NewEvent {
                 event_type: "custom:x".to_owned(),

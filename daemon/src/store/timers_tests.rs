@@ -50,6 +50,7 @@ impl Bench {
                 sync_id: None,
                 runs: Vec::new(),
             }],
+            dedup_window_ms: 86_400_000,
             timer: Some(timer(due_ms)),
         }
     }

@@ -143,7 +143,7 @@ async fn whatever_is_written_becomes_the_log() {
     }));
     let report = pool().invoke(invocation).await;
     assert_eq!(result(&report), "1");
-    let said = messages(&report.logs);
+    let said = messages(&report);
     for line in [
         "loading",
         "a b { c: 1 }",

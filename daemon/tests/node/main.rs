@@ -9,3 +9,8 @@ mod harness;
 mod network;
 mod npm;
 mod sandbox;
+
+#[path = "../common/folder.rs"]
+mod folder;
+#[path = "../common/reports.rs"]
+mod reports;

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::arguments::Page;
 use super::connection::Client;
 use super::show::{self, View, plain};
-use super::{Failure, files, terminal};
+use super::{Failure, payload, terminal};
 
 const COMPONENTS: View = View::Table(
     "snap_components",
@@ -76,6 +76,8 @@ pub(super) enum ActionCommand {
   mortise action run prod/payments/hello/snap-kit-actions/click --component panel --object TKT-12
   mortise action run prod/payments/hello/snap-kit-actions/setup --page organization \\
     --value '{\"level\": {\"value\": \"high\"}}'
+  mortise action run prod/payments/hello/snap-kit-actions/setup --page user --value @form.json
+  mortise action run prod/payments/hello/snap-kit-actions/setup --page user --value - < form.json
   mortise action run prod/payments/hello/snap-kit-actions/click --body @shown.json --entry TLE-7 \\
     --do '{\"action_id\": \"choose\", \"value\": \"a\"}' --do '{\"action_id\": \"save\"}'")]
     Run(RunAction),
@@ -95,17 +97,19 @@ pub(super) struct RunAction {
     /// Action id of the element that was pressed, or of the form; the action's name when absent
     #[arg(long, value_name = "ID")]
     element: Option<String>,
-    /// What was chosen or filled in, JSON; the element's own value when absent
+    /// What was chosen or filled in: JSON, @FILE, or - for standard input; the element's own value
+    /// when absent
     #[arg(long, value_name = "JSON")]
     value: Option<String>,
     /// Type of the element, when it is not displayed
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
-    /// One of several things that were done, in their order, JSON: action_id, and value, type and
-    /// block_id when they are not those of what is displayed
+    /// One of several things that were done, in their order: JSON, @FILE or -, with action_id, and
+    /// with value, type and block_id when they are not those of what is displayed
     #[arg(long = "do", value_name = "JSON", conflicts_with_all = ["element", "value", "kind"])]
     actions: Vec<String>,
-    /// What was displayed, JSON or @FILE: {"snaps": [...]}; what is kept for the place when absent
+    /// What was displayed: JSON, @FILE or -, such as {"snaps": [...]}; what is kept for the place when
+    /// absent
     #[arg(long, value_name = "JSON")]
     body: Option<String>,
     /// Id of the timeline's entry in which it is displayed
@@ -201,8 +205,8 @@ pub(super) fn action(
     let ActionCommand::Run(options) = command;
     let RunAction { action, element, value, kind, actions, body, .. } = options;
     let RunAction { entry, entry_object, component, page, object, user, .. } = options;
-    let value = value.as_deref().map(|it| read_json("the value", it)).transpose()?;
-    let body = body.as_deref().map(|it| read_json("the body", it)).transpose()?;
+    let value = value.as_deref().map(|it| payload::any("the value", it)).transpose()?;
+    let body = body.as_deref().map(|it| payload::any("the body", it)).transpose()?;
     let element = element.or_else(|| action.rsplit_once('/').map(|(_, name)| name.to_owned()));
     let page = page.map(|it| match it {
         PageLevel::Organization => "organization",
@@ -216,7 +220,7 @@ pub(super) fn action(
     let actions = match actions.as_slice() {
         [] => vec![one],
         several => {
-            several.iter().map(|it| read_json("an action", it)).collect::<Result<Vec<_>, _>>()?
+            several.iter().map(|it| payload::any("an action", it)).collect::<Result<Vec<_>, _>>()?
         }
     };
     let context = given([
@@ -251,15 +255,6 @@ pub(super) fn action(
         refuse_failed(result)?;
     }
     Ok(())
-}
-
-/// JSON as it is, or from a file.
-fn read_json(what: &str, text: &str) -> Result<Value, Failure> {
-    let read = match text.strip_prefix('@') {
-        Some(path) => serde_json::from_str(&files::read_text(path.as_ref())?),
-        None => serde_json::from_str(text),
-    };
-    read.map_err(|error| Failure::usage(format!("{what} is no JSON: {error}")))
 }
 
 /// Shows what was drawn, and what is wrong with it.

@@ -8,8 +8,9 @@ use serde_json::json;
 
 use super::Failure;
 use super::arguments::{About, Page};
-use super::client::{narrowed, paged, parse};
+use super::client::{narrowed, paged};
 use super::connection::Client;
+use super::payload;
 use super::show::{self, View};
 use which::id_of;
 
@@ -80,7 +81,7 @@ Examples:
         source: String,
         /// As automations name it, such as `custom:my-event`
         event_type: String,
-        /// Any JSON
+        /// Any JSON, @FILE, or - for standard input
         payload: String,
     },
 }
@@ -117,7 +118,7 @@ pub(super) fn run(client: &Client, as_json: bool, command: SourceCommand) -> Res
             ("event-sources.rotate-token", body, View::SOURCE)
         }
         SourceCommand::Publish { source, event_type, payload } => {
-            let payload = parse("the payload", &payload)?;
+            let payload = payload::any("the payload", &payload)?;
             let id = id_of(client, &source)?;
             let body = json!({ "id": id, "event_type": event_type, "payload": payload });
             ("event-sources.publish", body, View::EVERYTHING)

@@ -47,6 +47,10 @@ pub struct EventSource {
     /// A keyring that the source uses; version 1 manifests have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection: Option<String>,
+    /// How long an event with the dedup key of an earlier one is taken for the same. An addition of
+    /// ours; a day when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dedup_window_seconds: Option<u32>,
     /// How its trigger URL is made known to the external system. An addition of ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registration: Option<Registration>,

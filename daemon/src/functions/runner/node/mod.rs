@@ -5,7 +5,7 @@
 //! started it stays, and tells every run why. Must never start another process: the sandbox binds this one.
 //!
 //! ```text
-//!   apply sandbox ─► Hello ─► exec node ─► js/: link, console, tunnels, main, npm ─► runs
+//!   apply sandbox ─► Hello ─► exec node ─► js/: link, console, tunnels, find, main, npm ─► runs
 //!                        └─ cannot ─► Refused for every run
 //! ```
 
@@ -39,10 +39,15 @@ pub(in crate::functions) struct NodeStart {
 }
 
 /// The parts of the script, in the order in which they run.
-const SCRIPTS: [(&str, &str); 5] = [
+const SCRIPTS: [(&str, &str); 6] = [
     ("link", include_str!("js/link.js")),
     ("console", include_str!("js/console.js")),
     ("tunnels", include_str!("js/tunnels.js")),
+    // The embedded engine's own.
+    (
+        "find",
+        concat!("(function (mortise) { mortise.finder =", include_str!("../js/find.js"), "})"),
+    ),
     ("main", include_str!("js/main.js")),
     ("npm", include_str!("js/npm.js")),
 ];

@@ -116,64 +116,14 @@
 
   class NotFound extends Error {}
 
-  // The order: `functionFactory[name]` of the main module; the module named after the function;
-  // the main module's export of that name; the main module's `run`, if the package has no
-  // modules of functions, so that it can only be meant.
-  async function find(name) {
-    const main = findMain();
-    let exports, factory;
-    const names = functionNames(main);
-    if (main !== undefined) {
-      exports = Object(await load(main));
-      factory = exports.functionFactory ?? exports.default?.functionFactory;
-      if (Object(factory) === factory) {
-        for (const key of Object.keys(factory)) names.add(key);
-        if (Object.hasOwn(factory, name)) {
-          const run = runnable(factory[name], factory);
-          if (run !== undefined) return run;
-          throw new TypeError(
-            `functionFactory.${name} of ${path.relative(folder, main)} is of type ` +
-            `${typeof factory[name]}: expected a function, or an object with a function \`run\``);
-        }
-      }
-    }
-    for (const module of modulesNamed(main, name)) {
-      if (module === main) continue;
-      const run = runnable(await load(module));
-      if (run !== undefined) return run;
-    }
-    if (exports !== undefined) {
-      for (const owner of [exports, Object(exports.default)]) {
-        if (!Object.hasOwn(owner, name)) continue;
-        const run = runnable(owner[name], owner);
-        if (run !== undefined) return run;
-      }
-      if (factory === undefined && names.size === 0) {
-        const run = runnable(exports);
-        if (run !== undefined) return run;
-      }
-    }
-    const available = names.size === 0
-      ? 'the package hands out no functions: expected an export `functionFactory` of the main ' +
-        'module, an export `run`, or a module in a folder `functions`'
-      : `available are ${[...names].sort().join(', ')}`;
-    throw new NotFound(`the version has no such function; ${available}`);
-  }
-
-  function runnable(value, owner) {
-    if (typeof value === 'function') {
-      if (typeof value.run === 'function' && !owner) return value.run.bind(value);
-      return owner ? value.bind(owner) : value;
-    }
-    if (value === null || typeof value !== 'object') return undefined;
-    if (typeof value.run === 'function') return (events) => value.run(events);
-    const inner = value.default;
-    if (typeof inner === 'function') return inner;
-    if (inner !== null && typeof inner === 'object' && typeof inner.run === 'function') {
-      return (events) => inner.run(events);
-    }
-    return undefined;
-  }
+  const find = mortise.finder({
+    main: findMain,
+    names: functionNames,
+    named: modulesNamed,
+    load,
+    shown: (file) => path.relative(folder, file),
+    missing: (message) => new NotFound(message),
+  });
 
   // --- What went wrong -----------------------------------------------------------------------
 
