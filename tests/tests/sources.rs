@@ -243,7 +243,10 @@ fn a_trigger_url_is_replaced_with_an_overlap() {
     daemon.restart();
     assert_eq!(statuses(&[&it.path, &second]), [200, 200], "durable");
     let now = source(&daemon, &it);
-    assert_eq!((path_of(&now), now["previous_trigger_url_until"].as_str()), (second.clone(), until));
+    assert_eq!(
+        (path_of(&now), now["previous_trigger_url_until"].as_str()),
+        (second.clone(), until)
+    );
 
     // Once more: only the last but one stays.
     let third = path_of(&rotate(json!(3600)));
@@ -255,9 +258,7 @@ fn a_trigger_url_is_replaced_with_an_overlap() {
 
     // With one that ends while it is looked at.
     let fifth = path_of(&rotate(json!(1)));
-    eventually("the overlap ends", PATIENCE, || {
-        (status_at(&daemon, &fourth) == 404).then_some(())
-    });
+    eventually("the overlap ends", PATIENCE, || (status_at(&daemon, &fourth) == 404).then_some(()));
     assert_eq!(statuses(&[&fifth]), [200]);
     eventually("it is not shown any more", PATIENCE, || {
         source(&daemon, &it)["previous_trigger_url_until"].is_null().then_some(())
