@@ -34,9 +34,10 @@ use crate::engine::keyrings::{self, Keyrings};
 use crate::engine::remote_call::RemoteServers;
 use crate::engine::routes::Routes;
 use crate::engine::runtimes::Runtimes;
+use crate::engine::scheduled::Scheduler;
 use crate::engine::source_counts::SourceCounts;
 use crate::engine::source_log::SourceLogs;
-use crate::engine::timers::Timers;
+use crate::engine::timers::{SHORTEST_TICK, Timers};
 use crate::engine::version_files::InstallPackages;
 use crate::functions::kind::RunnerKind;
 use crate::functions::packages::Packages;
@@ -166,13 +167,15 @@ async fn serve(
         clock: clock.clone(),
         most_queued: config.limits.queued_runs,
     });
-    let timers = Timers::start(&engine, intake.clone(), clock.clone());
+    let timers = Timers::start(&engine, intake.clone(), clock.clone(), SHORTEST_TICK);
+    let scheduler = Scheduler::start(&engine, intake.clone());
     let calls = Calls::new(engine.clone());
     let services = Services::new(actors::Parts {
         store: store.clone(),
         contexts,
         routes,
         timers: timers.clone(),
+        scheduled: scheduler.timers().clone(),
         plugins,
         dispatcher: dispatcher.clone(),
         invoker: Arc::new(invoker.clone()),
@@ -192,6 +195,7 @@ async fn serve(
         keyrings: keyrings.clone(),
         operations: Operations::new(services.clone(), registry, invoker.clone(), keyrings.clone()),
         intake,
+        scheduler: scheduler.clone(),
         runtimes: runtimes.clone(),
         invoker,
         tokens,
@@ -212,6 +216,7 @@ async fn serve(
     engine.spawn(housekeeping::watch_space(store.clone()));
     engine.spawn(housekeeping::keep_tidy(runtimes.packages));
     engine.spawn(source_counts.clone().keep_written_down(store.clone()));
+    engine.spawn(housekeeping::forget_scheduled(store.clone()));
     engine.spawn(housekeeping::keep_pruned(store.clone(), clock, config.store.keep_days));
     status.set_ready(true);
     let socket = bound.socket.as_deref().map(|it| it.display().to_string()).unwrap_or_default();
@@ -227,6 +232,9 @@ async fn serve(
         () = timers.died() => {
             return Err("what wakes timers has died: start again to go on".to_owned());
         }
+        () = scheduler.timers().died() => {
+            return Err("what publishes scheduled events has died: start again to go on".to_owned());
+        }
     };
     info!(signal, "stopping: running functions have {} s to finish", DRAIN.as_secs());
     tell_systemd(&[NotifyState::Stopping, NotifyState::Status("finishing running functions")]);
@@ -234,6 +242,7 @@ async fn serve(
     // What it has begun goes on without it.
     fresh.abort();
     timers.stop();
+    scheduler.timers().stop();
     handle.stop(true).await;
     if let Ok(Err(error)) = server.await {
         warn!(%error, "the server ended with an error");

@@ -14,6 +14,8 @@ use crate::engine::intake::Taken;
 use crate::engine::refusals::Refused;
 use crate::model::event::Cause;
 
+/// Who asks whether it may send CloudEvents.
+const ORIGIN_HEADER: &str = "webhook-request-origin";
 /// Ids of the events that a request led to.
 const EVENT_ID_HEADER: &str = "mortise-event-id";
 
@@ -62,7 +64,10 @@ async fn receive(
     request: &HttpRequest,
     payload: web::Payload,
 ) -> Result<(web::Bytes, Cause), ApiError> {
-    if request.method() != Method::POST && request.method() != Method::GET {
+    // CloudEvents' handshake is for the source to answer; other OPTIONS were never for it.
+    let is_handshake =
+        request.method() == Method::OPTIONS && request.headers().contains_key(ORIGIN_HEADER);
+    if request.method() != Method::POST && request.method() != Method::GET && !is_handshake {
         let message = format!("trigger URLs take GET and POST, not {}", request.method());
         return Err(ApiError::new(Code::MethodNotAllowed, message).allowing(&["GET", "POST"]));
     }

@@ -5,9 +5,9 @@ use super::dispatch::{Route, read, write};
 use super::rights::Right;
 use super::{
     commands, configuration_pages, dead_letters, developer_keyrings, event_sources, events,
-    functions, keyrings, keys, operations, packages, replays, runs, snap_components, snap_ins,
-    snap_kit_actions, source_control, source_view, system, system_update, tags, tokens, upgrades,
-    user_level, versions,
+    functions, keyrings, keys, operations, packages, replays, runs, scheduled, snap_components,
+    snap_ins, snap_kit_actions, source_control, source_view, system, system_update, tags, tokens,
+    upgrades, user_level, versions,
 };
 
 /// Every call of the API.
@@ -194,6 +194,24 @@ impl Table {
                 R::PublishEvents,
                 "Publishes an event by hand",
                 event_sources::publish,
+            ),
+            write(
+                "event-sources.schedule",
+                R::PublishEvents,
+                "Publishes an event at a time, or at once",
+                scheduled::schedule,
+            ),
+            write(
+                "event-sources.unschedule",
+                R::PublishEvents,
+                "Takes back an event that is to be published later",
+                scheduled::unschedule,
+            ),
+            read(
+                "event-sources.list-scheduled",
+                R::PublishEvents,
+                "Lists events that are to be published later, next due first",
+                scheduled::list,
             ),
             write(
                 "keyrings.set",

@@ -26,7 +26,7 @@ use crate::model::event::{Cause, DEV_OID, MOST_PAYLOAD_BYTES};
 use crate::model::id::{EventId, SourceId};
 use crate::plugins::{CallError, EffectLimits, PerformEffect, call_with_effects};
 use crate::store::{
-    AcceptEvents, Acceptance, NewEvent, PlannedRun, Store, StoreError, TimerRecord,
+    AcceptEvents, Acceptance, FromSchedule, NewEvent, PlannedRun, Store, StoreError, TimerRecord,
 };
 
 /// What a plugin may take for one input.
@@ -78,6 +78,12 @@ pub enum IntakeError {
     /// The plugin does not take this kind of input.
     #[error("the source does not take this: {0}")]
     Unsupported(String),
+    /// An event with the key that it was given is pending.
+    #[error("an event with this key is pending")]
+    KeyPending {
+        /// When that one is due.
+        due_ms: u64,
+    },
     /// The store did not take it.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -87,7 +93,8 @@ impl IntakeError {
     /// What it is counted as; there is nobody to count for when the source takes no events.
     pub fn failure(&self) -> Option<Failure> {
         Some(match self {
-            IntakeError::NoSuchSource => return None,
+            // Whoever asked for it twice is told so.
+            IntakeError::NoSuchSource | IntakeError::KeyPending { .. } => return None,
             IntakeError::QueueFull { .. } => Failure::QueueFull,
             IntakeError::Busy => Failure::Busy,
             IntakeError::TimedOut(_) => Failure::TimedOut,
@@ -128,8 +135,9 @@ impl Intake {
         cause: Cause,
     ) -> Result<Taken, IntakeError> {
         let find = || self.routes.by_token(token);
-        let key = idempotency_key(&request);
-        match self.take(find, &SourceInput::Http(request), &body, cause, key).await {
+        let idempotency_key = idempotency_key(&request);
+        let origin = Origin { cause, idempotency_key, scheduled: FromSchedule::No };
+        match self.take(find, &SourceInput::Http(request), &body, origin).await {
             Err(IntakeError::NoSuchSource) => Err(self.why_closed(token)?),
             other => other,
         }
@@ -146,7 +154,22 @@ impl Intake {
     ) -> Result<Taken, IntakeError> {
         let find = || self.routes.by_id(source);
         let input = SourceInput::Published { event_type };
-        self.take(find, &input, &payload, cause, idempotency_key).await
+        let origin = Origin { cause, idempotency_key, scheduled: FromSchedule::No };
+        self.take(find, &input, &payload, origin).await
+    }
+
+    /// The same under a key, which a pending event may have.
+    pub(super) async fn publish_keyed(
+        &self,
+        source: SourceId,
+        event_type: String,
+        payload: Bytes,
+        cause: Cause,
+        key: FromSchedule,
+    ) -> Result<Taken, IntakeError> {
+        let find = || self.routes.by_id(source);
+        let origin = Origin { cause, idempotency_key: None, scheduled: key };
+        self.take(find, &SourceInput::Published { event_type }, &payload, origin).await
     }
 
     /// Whether a source that is not open will be in a moment: a sender that is told 404 may give up
@@ -169,13 +192,12 @@ impl Intake {
         find: impl Fn() -> Option<Arc<OpenSource>>,
         input: &SourceInput,
         body: &Bytes,
-        cause: Cause,
-        idempotency_key: Option<String>,
+        origin: Origin,
     ) -> Result<Taken, IntakeError> {
         let mut last = None;
         for _ in 0..MOST_ROUNDS {
             let source = find().ok_or(IntakeError::NoSuchSource)?;
-            match self.take_once(&source, input, body, cause, idempotency_key.as_deref()).await {
+            match self.take_once(&source, input, body, &origin).await {
                 Ok(Some(taken)) => return Ok(taken),
                 Ok(None) => self.routes.newer_than(&source, PUBLICATION).await,
                 Err(error) => {
@@ -198,26 +220,27 @@ impl Intake {
         source: &OpenSource,
         input: &SourceInput,
         body: &Bytes,
-        cause: Cause,
-        idempotency_key: Option<&str>,
+        origin: &Origin,
     ) -> Result<Option<Taken>, IntakeError> {
         self.check_bounds(source)?;
         let output = self.call(source, input.clone(), body.clone()).await.map_err(failed)?;
         let route = &source.route;
         let mut events = self.planned(source, &output, body)?;
-        if let Some(key) = idempotency_key {
+        if let Some(key) = &origin.idempotency_key {
             dedup_by(key, &mut events);
         }
         if events.is_empty() {
-            source.without_event(Origin::of(input), &output, self.clock.now_ms());
+            source.without_event(Whence::of(input), &output, self.clock.now_ms());
             return Ok(Some(taken(route.source, Vec::new(), output)));
         }
-        Ok(match self.accept(source, events, cause, None).await? {
+        let scheduled = origin.scheduled.clone();
+        Ok(match self.accept(source, events, origin.cause, None, scheduled).await? {
             Acceptance::Stored(stored) => {
                 let events = stored.iter().map(|it| (it.id, it.duplicate)).collect();
                 Some(taken(route.source, events, output))
             }
             Acceptance::Stale => None,
+            Acceptance::KeyPending { due_ms } => return Err(IntakeError::KeyPending { due_ms }),
         })
     }
 
@@ -315,6 +338,7 @@ impl Intake {
         events: Vec<NewEvent>,
         cause: Cause,
         timer: Option<TimerRecord>,
+        scheduled: FromSchedule,
     ) -> Result<Acceptance, StoreError> {
         let route = &source.route;
         let at_hand: Vec<_> = events
@@ -333,6 +357,7 @@ impl Intake {
             events,
             dedup_window_ms: route.dedup_window_ms,
             timer,
+            scheduled,
         };
         let dispatcher = self.dispatcher.clone();
         let acceptance = self
@@ -342,10 +367,10 @@ impl Intake {
                 move |acceptance| {
                     let Acceptance::Stored(stored) = acceptance else { return };
                     let mut queued = Vec::new();
-                    for (event, at_hand) in stored.iter().zip(at_hand) {
+                    for event in stored {
                         queued.extend(event.runs.iter().map(|run| QueuedRun {
                             run: run.clone(),
-                            event: Some(at_hand.clone()),
+                            event: at_hand.get(event.at).cloned(),
                         }));
                     }
                     dispatcher.queued(queued);
@@ -368,33 +393,33 @@ const FIRST_REFUSAL: u16 = 400;
 
 /// Where an input came from.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Origin<'a> {
+pub(super) struct Whence<'a> {
     peer: &'a str,
     method: &'a str,
     /// Whether somebody waits for an answer to a request.
     is_request: bool,
 }
 
-impl Origin<'_> {
+impl Whence<'_> {
     /// The daemon woke the source.
-    pub(super) const TICK: Origin<'static> = Origin::other("tick");
+    pub(super) const TICK: Whence<'static> = Whence::other("tick");
 
-    const fn other(method: &'static str) -> Origin<'static> {
-        Origin { peer: "", method, is_request: false }
+    const fn other(method: &'static str) -> Whence<'static> {
+        Whence { peer: "", method, is_request: false }
     }
 
-    fn of(input: &SourceInput) -> Origin<'_> {
+    fn of(input: &SourceInput) -> Whence<'_> {
         match input {
             SourceInput::Http(HttpRequest { peer, method, .. }) => {
-                Origin { peer, method, is_request: true }
+                Whence { peer, method, is_request: true }
             }
-            SourceInput::Tick(_) => Origin::TICK,
-            SourceInput::Published { .. } => Origin::other("publish"),
-            SourceInput::Check {} => Origin::other("check"),
-            SourceInput::Mail(_) => Origin::other("mail"),
-            SourceInput::Object(_) => Origin::other("object"),
-            SourceInput::Poll(_) => Origin::other("poll"),
-            SourceInput::Response { .. } => Origin::other("response"),
+            SourceInput::Tick(_) => Whence::TICK,
+            SourceInput::Published { .. } => Whence::other("publish"),
+            SourceInput::Check {} => Whence::other("check"),
+            SourceInput::Mail(_) => Whence::other("mail"),
+            SourceInput::Object(_) => Whence::other("object"),
+            SourceInput::Poll(_) => Whence::other("poll"),
+            SourceInput::Response { .. } => Whence::other("response"),
         }
     }
 }
@@ -402,8 +427,8 @@ impl Origin<'_> {
 impl OpenSource {
     /// An input led to no event: what its plugin says about that is counted. A tick that finds
     /// nothing is nobody's request.
-    pub(super) fn without_event(&self, from: Origin<'_>, output: &SourceOutput, now_ms: u64) {
-        let Origin { peer, method, is_request } = from;
+    pub(super) fn without_event(&self, from: Whence<'_>, output: &SourceOutput, now_ms: u64) {
+        let Whence { peer, method, is_request } = from;
         let status = output.response.as_ref().map_or(OK, |it| it.status);
         let status_reason = format!("status_{status}");
         let (reason, message) = match &output.refused {
@@ -422,6 +447,14 @@ impl OpenSource {
         self.counts.refused(refused.reason, &self.masks, now_ms);
         self.refusals.add(refused, &self.masks, now_ms);
     }
+}
+
+/// Where an input comes from.
+struct Origin {
+    cause: Cause,
+    /// What its sender calls it.
+    idempotency_key: Option<String>,
+    scheduled: FromSchedule,
 }
 
 /// What the sender of a request calls it, so that a repetition is known as one.

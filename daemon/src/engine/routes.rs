@@ -2,8 +2,12 @@
 //!
 //! Invariant: a snapshot is published after the commit it reflects. Whoever planned with an older
 //! one is told so by the writer, which knows the generation, and plans again.
+//!
+//! There are many small snapshots rather than one: whoever publishes copies the one that he changes,
+//! and ten thousand sources that open one after the other would copy a large one ten thousand times.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -46,9 +50,14 @@ pub struct OpenSource {
 
 type Snapshot = HashMap<Arc<str>, Arc<OpenSource>>;
 
+/// How many snapshots there are.
+const SHARDS: usize = 256;
+
 /// Every source that takes events, by the secret part of its trigger URL, and by the one before.
 pub struct Routes {
-    snapshot: ArcSwap<Snapshot>,
+    shards: Box<[ArcSwap<Snapshot>]>,
+    /// Which snapshot a token is in: tokens are secret, but somebody may choose what he asks for.
+    hasher: RandomState,
     by_source: Mutex<HashMap<SourceId, Arc<OpenSource>>>,
     published: watch::Sender<()>,
     clock: Clock,
@@ -58,7 +67,8 @@ impl Routes {
     /// None.
     pub fn new(clock: Clock) -> Routes {
         Routes {
-            snapshot: ArcSwap::default(),
+            shards: (0..SHARDS).map(|_| ArcSwap::default()).collect(),
+            hasher: RandomState::new(),
             by_source: Mutex::default(),
             published: watch::Sender::new(()),
             clock,
@@ -68,7 +78,7 @@ impl Routes {
     /// The source with this token, if it takes events. A token of before is known until its time,
     /// whether or not somebody has taken it away by then.
     pub fn by_token(&self, token: &str) -> Option<Arc<OpenSource>> {
-        let source = self.snapshot.load().get(token).cloned()?;
+        let source = self.shard(token).load().get(token).cloned()?;
         let is_over = |it: &PreviousToken| it.token == token && it.until_ms <= self.clock.now_ms();
         (!source.previous.as_ref().is_some_and(is_over)).then_some(source)
     }
@@ -80,25 +90,33 @@ impl Routes {
 
     /// Opens a source, or replaces what its events lead to.
     pub fn publish(&self, source: Arc<OpenSource>) {
-        self.change(|by_source, snapshot| {
-            if let Some(before) = by_source.insert(source.route.source, source.clone()) {
-                before.tokens().for_each(|it| drop(snapshot.remove(it)));
+        let mut by_source = self.by_source.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = by_source.insert(source.route.source, source.clone());
+        for token in source.tokens() {
+            self.change(token, |snapshot| snapshot.insert(token.into(), source.clone()));
+        }
+        // Last: one that stays is never missing.
+        for token in before.iter().flat_map(|it| it.tokens()) {
+            if !source.tokens().any(|it| it == token) {
+                self.change(token, |snapshot| snapshot.remove(token));
             }
-            for token in source.tokens() {
-                snapshot.insert(token.into(), source.clone());
-            }
-        });
+        }
+        drop(by_source);
+        self.published.send_replace(());
     }
 
     /// Closes a source, unless something newer than `published` was published for it.
     pub fn withdraw(&self, published: &Arc<OpenSource>) {
         let id = published.route.source;
-        self.change(|by_source, snapshot| {
-            if by_source.get(&id).is_some_and(|it| Arc::ptr_eq(it, published)) {
-                published.tokens().for_each(|it| drop(snapshot.remove(it)));
-                by_source.remove(&id);
+        let mut by_source = self.by_source.lock().unwrap_or_else(PoisonError::into_inner);
+        if by_source.get(&id).is_some_and(|it| Arc::ptr_eq(it, published)) {
+            for token in published.tokens() {
+                self.change(token, |snapshot| snapshot.remove(token));
             }
-        });
+            by_source.remove(&id);
+        }
+        drop(by_source);
+        self.published.send_replace(());
     }
 
     /// How many sources are open.
@@ -123,13 +141,17 @@ impl Routes {
         let _ = tokio::time::timeout(patience, wait).await;
     }
 
-    fn change(&self, change: impl FnOnce(&mut HashMap<SourceId, Arc<OpenSource>>, &mut Snapshot)) {
-        let mut by_source = self.by_source.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut snapshot = Snapshot::clone(&self.snapshot.load());
-        change(&mut by_source, &mut snapshot);
-        self.snapshot.store(Arc::new(snapshot));
-        drop(by_source);
-        self.published.send_replace(());
+    fn shard(&self, token: &str) -> &ArcSwap<Snapshot> {
+        let at = usize::try_from(self.hasher.hash_one(token) % SHARDS as u64).unwrap_or(0);
+        &self.shards[at]
+    }
+
+    /// Changes the snapshot that a token is in. Called with `by_source` held: one change at a time.
+    fn change<A>(&self, token: &str, change: impl FnOnce(&mut Snapshot) -> A) {
+        let shard = self.shard(token);
+        let mut snapshot = Snapshot::clone(&shard.load());
+        change(&mut snapshot);
+        shard.store(Arc::new(snapshot));
     }
 }
 

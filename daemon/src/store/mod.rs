@@ -31,6 +31,9 @@ mod record;
 mod records;
 mod retention;
 mod runs;
+mod scheduled;
+#[cfg(test)]
+mod scheduled_tests;
 mod schema;
 mod snap_ins;
 mod source_counts;
@@ -73,11 +76,15 @@ pub use outbox::PendingEffect;
 pub use packages::{NewVersion, PackageDeletion, VersionCreation};
 pub use records::{
     AnswerRecord, AuthorizationRecord, DisplayedRecord, KeyringRecord, PackageRecord, PastVersion,
-    PreviousToken, SnapInRecord, SourceCountsRecord, SourceRecord, TagRecord, TimerRecord,
-    TokenRecord, UserRecord, UserSettingsRecord, VersionRecord,
+    PreviousToken, ScheduledRecord, SnapInRecord, SourceCountsRecord, SourceRecord, TagRecord,
+    TimerRecord, TokenRecord, UserRecord, UserSettingsRecord, VersionRecord,
 };
 pub use retention::PruneCursor;
 pub use runs::{Claim, FinishedAttempt, OpenRun, Reopening, RunFilter, Settled};
+pub use scheduled::{
+    DueEvents, FromSchedule, MOST_SCHEDULED, NewScheduled, Place, ScheduledEvent, ScheduledPage,
+    Scheduling, Unschedule,
+};
 pub use snap_ins::{Creation, NewSnapIn, Transition};
 pub use sources::{NewToken, SourceChange};
 pub use tables::{Page, PageRequest, ReadTables, WriteTables};

@@ -9,11 +9,11 @@ use mortise_plugin::{LogLevel, SourceInput, SourceOutput, Tick};
 use tracing::warn;
 
 use super::{Wake, Woken};
-use crate::engine::intake::{Intake, IntakeError, MOST_ROUNDS, Origin, PUBLICATION, failed};
+use crate::engine::intake::{Intake, IntakeError, MOST_ROUNDS, PUBLICATION, Whence, failed};
 use crate::model::event::Cause;
 use crate::model::id::SourceId;
 use crate::plugins::CallError;
-use crate::store::{Acceptance, StoreError, TimerRecord};
+use crate::store::{Acceptance, FromSchedule, StoreError, TimerRecord};
 
 impl Wake for Intake {
     fn wake(&self, source: SourceId) -> BoxFuture<'_, Woken> {
@@ -88,14 +88,20 @@ impl Intake {
             let planned = self.planned(&source, &output, &Bytes::new());
             let events = planned.inspect_err(|it| source.counts.failed_with(it))?;
             if events.is_empty() {
-                source.without_event(Origin::TICK, &output, self.clock.now_ms());
+                source.without_event(Whence::TICK, &output, self.clock.now_ms());
             }
             if events.is_empty() && is_same(&kept, &next) {
                 return Ok(next.due_ms);
             }
             let due_ms = next.due_ms;
-            match self.accept(&source, events, Cause::default(), Some(next)).await? {
+            match self
+                .accept(&source, events, Cause::default(), Some(next), FromSchedule::No)
+                .await?
+            {
                 Acceptance::Stored(_) => return Ok(due_ms),
+                Acceptance::KeyPending { due_ms } => {
+                    return Err(IntakeError::KeyPending { due_ms }.into());
+                }
                 Acceptance::Stale => self.routes.newer_than(&source, PUBLICATION).await,
             }
         }
