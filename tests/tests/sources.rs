@@ -82,7 +82,7 @@ fn counts_are_exact_under_many_requests_and_survive_a_stop() {
     assert!(number(401) > 60 && number(405) > 5 && number(200) > 100, "{by_status:?}");
     assert_eq!(counts["accepted"], keys, "{by_status:?}: {counts:#}");
     assert_eq!(counts["duplicate"], number(200) - keys, "{by_status:?}: {counts:#}");
-    let reasons = json!({ "status_401": number(401), "method_not_allowed": number(405) });
+    let reasons = json!({ "policy": number(401), "method_not_allowed": number(405) });
     assert_eq!(counts["refused_by_reason"], reasons, "{counts:#}");
     assert_eq!(counts["refused"], number(401) + number(405));
     assert_eq!((&counts["answered"], &counts["failed"]), (&json!(0), &json!(0)), "{counts:#}");
@@ -113,7 +113,7 @@ fn refusals_say_where_they_came_from_and_why() {
     let refusals = log["refusals"].as_array().expect("a list");
     assert_eq!((refusals.len(), &log["unseen"]), (2, &json!(0)), "{log:#}");
     for (refusal, method, status, reason, times) in [
-        (&refusals[0], "POST", 401, "status_401", 3),
+        (&refusals[0], "POST", 401, "policy", 3),
         (&refusals[1], "DELETE", 405, "method_not_allowed", 1),
     ] {
         assert_eq!(refusal["peer"], "127.0.0.1", "{log:#}");
@@ -127,7 +127,7 @@ fn refusals_say_where_they_came_from_and_why() {
     for hint in [
         "default/default/echo/hook: takes events",
         "refused            4",
-        "status_401 (3 times): POST from 127.0.0.1",
+        "policy (3 times): POST from 127.0.0.1",
         it.path.as_str(),
     ] {
         assert!(shown.out.contains(hint), "{hint:?} in {}", shown.out);
