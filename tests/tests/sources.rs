@@ -60,7 +60,7 @@ fn counts_are_exact_under_many_requests_and_survive_a_stop() {
             scope.spawn(move || {
                 let answer = match n % 3 {
                     0 => daemon.connect().send("POST", path, &[], b"{}").expect("an answer"),
-                    1 if n % 10 == 0 => {
+                    1 if n.is_multiple_of(10) => {
                         daemon.connect().send("PUT", path, &[], b"{}").expect("an answer")
                     }
                     _ => send_keyed(daemon, path, n),
