@@ -35,6 +35,7 @@ use crate::engine::remote_call::RemoteServers;
 use crate::engine::routes::Routes;
 use crate::engine::runtimes::Runtimes;
 use crate::engine::scheduled::Scheduler;
+use crate::engine::source_counts::SourceCounts;
 use crate::engine::source_log::SourceLogs;
 use crate::engine::timers::{SHORTEST_TICK, Timers};
 use crate::engine::version_files::InstallPackages;
@@ -154,8 +155,10 @@ async fn serve(
     let waiting = unfinished.len();
     dispatcher.queued(unfinished);
 
-    let routes = Arc::new(Routes::new());
+    let routes = Arc::new(Routes::new(clock.clone()));
     let source_logs = Arc::new(SourceLogs::default());
+    let source_counts = SourceCounts::open(&store, clock.clone());
+    let source_counts = Arc::new(source_counts.map_err(|error| error.to_string())?);
     let intake = Arc::new(Intake {
         routes: routes.clone(),
         source_logs: source_logs.clone(),
@@ -182,6 +185,7 @@ async fn serve(
         secrets: Arc::new(keyrings.clone()),
         changes,
         source_logs,
+        source_counts: source_counts.clone(),
         clock: clock.clone(),
         under_way: EffectsUnderWay::default(),
     });
@@ -212,6 +216,7 @@ async fn serve(
     let fresh = engine.spawn(keyrings.clone().keep_fresh());
     engine.spawn(housekeeping::watch_space(store.clone()));
     engine.spawn(housekeeping::keep_tidy(runtimes.packages));
+    engine.spawn(source_counts.clone().keep_written_down(store.clone()));
     engine.spawn(housekeeping::forget_scheduled(store.clone()));
     engine.spawn(housekeeping::keep_pruned(store.clone(), clock, config.store.keep_days));
     status.set_ready(true);
@@ -264,6 +269,9 @@ async fn serve(
     let last = async { tokio::join!(dispatcher.stop(), calls.settled(), keyrings.settled()) };
     if tokio::time::timeout(Duration::from_secs(5), last).await.is_err() {
         warn!("the ends of some runs are not stored; they count as interrupted");
+    }
+    if let Err(error) = source_counts.write_down(&store).await {
+        warn!(%error, "what event sources counted last is lost");
     }
     if let Some(path) = &bound.socket {
         // A leftover is replaced by the next start.

@@ -175,7 +175,7 @@ fn reads_environment(file: &Source) -> Vec<String> {
 /// A foreign crate, and where it may be named: folders (ending in `/`) and files.
 type Border = (&'static str, &'static [&'static str]);
 
-const BORDERS: [Border; 40] = [
+const BORDERS: [Border; 42] = [
     ("abi_stable", &["daemon/src/plugins/", "plugin-abi/src/"]),
     ("actix", &["daemon/src/actors/"]),
     ("actix_web", &["daemon/src/api/"]),

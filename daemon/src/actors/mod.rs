@@ -26,7 +26,9 @@ use tokio::sync::watch;
 
 pub use keyrings::BrokenKeyrings;
 pub use registry::{Find, Registry};
-pub use snap_in::{Ask, AskError, ChangeUser, Configure, Reload, SetSourceStatus, SnapIn};
+pub use snap_in::{
+    Ask, AskError, ChangeSource, ChangeUser, Configure, Reload, RotateToken, SnapIn,
+};
 
 use crate::clock::Clock;
 use crate::engine::calls::Calls;
@@ -36,6 +38,7 @@ use crate::engine::dispatcher::{Dispatcher, Execution};
 use crate::engine::invocation::{Call, Invoker};
 use crate::engine::keyrings::{FilledConfig, KeyringError, Keyrings, Stamp};
 use crate::engine::routes::Routes;
+use crate::engine::source_counts::SourceCounts;
 use crate::engine::source_log::SourceLogs;
 use crate::engine::timers::Timers;
 use crate::model::id::{EffectId, SnapInId, UserId};
@@ -74,6 +77,8 @@ pub struct Parts {
     pub changes: Changes,
     /// Logs of sources.
     pub source_logs: Arc<SourceLogs>,
+    /// What became of their inputs.
+    pub source_counts: Arc<SourceCounts>,
     /// Wall time.
     pub clock: Clock,
     /// Effects that a task of this process is carrying out.

@@ -15,11 +15,12 @@ use super::effects;
 use super::registry::{Ended, Registry};
 use super::source::{OpenState, Source, Update, Wanted};
 use crate::lifecycle::snap_in::{Effect, Event, Refusal};
+use crate::lifecycle::source::{self, IsBlocked};
 use crate::model::id::{EffectId, SnapInId, SourceId};
 use crate::model::snap_in::{SnapInState, SourceStatus};
 use crate::store::{
-    Answer, Configuration, SnapInRecord, SourceRecord, StoreError, Transition, UserChange,
-    UserOutcome, UserSettingsRecord,
+    Answer, Configuration, NewToken, SnapInRecord, SourceChange, SourceRecord, StoreError,
+    Transition, UserChange, UserOutcome, UserSettingsRecord,
 };
 
 /// How long the store may take for one transition.
@@ -63,16 +64,24 @@ pub struct Configure(pub Configuration);
 #[rtype(result = "()")]
 pub struct Reload;
 
-/// Pauses a source, resumes it, or blocks it.
+/// Pauses a source, resumes it, blocks or unblocks it.
 #[derive(Message)]
 #[rtype(result = "Result<SourceRecord, AskError>")]
-pub struct SetSourceStatus {
+pub struct ChangeSource {
     /// Which.
     pub source: SourceId,
-    /// To what.
-    pub status: SourceStatus,
-    /// Why, when it is blocked.
-    pub reason: Option<String>,
+    /// How.
+    pub change: source::Change,
+}
+
+/// Gives a source another trigger URL.
+#[derive(Message)]
+#[rtype(result = "Result<SourceRecord, AskError>")]
+pub struct RotateToken {
+    /// Which.
+    pub source: SourceId,
+    /// The new one, and for how long the one before is known.
+    pub token: NewToken,
 }
 
 /// Changes what a person has set for himself, and opens or closes his sources.
@@ -120,6 +129,9 @@ pub enum AskError {
     /// Somebody was faster.
     #[error("its configuration was changed meanwhile: look at it again, then try again")]
     ChangedMeanwhile,
+    /// Somebody blocked the source.
+    #[error(transparent)]
+    IsBlocked(#[from] IsBlocked),
     /// Its package has no such version.
     #[error("its package has no such version")]
     NoSuchVersion,
@@ -289,6 +301,24 @@ impl Actor for SnapIn {
 }
 
 impl SnapIn {
+    /// Takes over what was stored of a source.
+    fn source_changed(
+        &mut self,
+        source: SourceId,
+        result: Result<Result<SourceChange, StoreError>, Elapsed>,
+        ctx: &mut Context<SnapIn>,
+    ) -> Result<SourceRecord, AskError> {
+        match result.map_err(|_| AskError::TimedOut)?? {
+            SourceChange::Changed { record, generation } => {
+                self.update_source(source, generation, ctx);
+                self.services.changes.ring();
+                Ok(*record)
+            }
+            SourceChange::Refused(refused) => Err(refused.into()),
+            SourceChange::NoSuchSource => Err(AskError::NoSuchSource),
+        }
+    }
+
     /// Takes over what a transition stored.
     fn moved(
         &mut self,
@@ -402,23 +432,33 @@ impl Handler<Reload> for SnapIn {
     }
 }
 
-impl Handler<SetSourceStatus> for SnapIn {
+impl Handler<ChangeSource> for SnapIn {
     type Result = AtomicResponse<SnapIn, Result<SourceRecord, AskError>>;
 
-    fn handle(&mut self, message: SetSourceStatus, ctx: &mut Context<SnapIn>) -> Self::Result {
-        let SetSourceStatus { source, status, reason } = message;
-        let write = self
-            .services
-            .store
-            .write(move |tables| tables.set_source_status(source, status, reason.as_deref()));
+    fn handle(&mut self, message: ChangeSource, ctx: &mut Context<SnapIn>) -> Self::Result {
+        let ChangeSource { source, change } = message;
+        let write = self.services.store.write(move |it| it.change_source(source, &change));
         let write = in_time(write, ctx.address().downgrade());
-        AtomicResponse::new(Box::pin(write.into_actor(self).map(move |result, this, ctx| {
-            let changed = result.map_err(|_| AskError::TimedOut)??;
-            let (record, generation) = changed.ok_or(AskError::NoSuchSource)?;
-            this.update_source(source, generation, ctx);
-            this.services.changes.ring();
-            Ok(record)
-        })))
+        AtomicResponse::new(Box::pin(
+            write
+                .into_actor(self)
+                .map(move |result, this, ctx| this.source_changed(source, result, ctx)),
+        ))
+    }
+}
+
+impl Handler<RotateToken> for SnapIn {
+    type Result = AtomicResponse<SnapIn, Result<SourceRecord, AskError>>;
+
+    fn handle(&mut self, message: RotateToken, ctx: &mut Context<SnapIn>) -> Self::Result {
+        let RotateToken { source, token } = message;
+        let write = self.services.store.write(move |it| it.rotate_source_token(source, &token));
+        let write = in_time(write, ctx.address().downgrade());
+        AtomicResponse::new(Box::pin(
+            write
+                .into_actor(self)
+                .map(move |result, this, ctx| this.source_changed(source, result, ctx)),
+        ))
     }
 }
 
@@ -468,8 +508,8 @@ impl Handler<SourceFailed> for SnapIn {
         let found = self.services.store.read(|tables| tables.source(*source));
         if found.is_ok_and(|it| it.is_some_and(|it| it.user.is_some())) {
             // One person's source is no reason to stop the others.
-            let (source, reason) = (*source, Some(problem.clone()));
-            ctx.notify(SetSourceStatus { source, status: SourceStatus::Blocked, reason });
+            let change = source::Change::Fail { problem: problem.clone() };
+            ctx.notify(ChangeSource { source: *source, change });
             return;
         }
         // While it is being activated, the effect that waits for its sources says so itself.

@@ -47,6 +47,8 @@ pub(super) struct Source {
     /// The same for events that are scheduled.
     scheduled: Option<(u64, timers::Opening)>,
     state: Arc<watch::Sender<OpenState>>,
+    /// What wakes it when the trigger URL before the present one is over.
+    overlap: Option<SpawnHandle>,
     /// Whether it is told when secrets change.
     hears_of_secrets: bool,
 }
@@ -116,11 +118,15 @@ impl Source {
             woken: None,
             scheduled: None,
             state,
+            overlap: None,
             hears_of_secrets: false,
         }
     }
 
     fn follow(&mut self, ctx: &mut Context<Source>) {
+        if let Some(waiting) = self.overlap.take() {
+            ctx.cancel_future(waiting);
+        }
         let Some(wanted) = &self.wanted else {
             self.withdraw();
             self.instance = None;
@@ -132,10 +138,36 @@ impl Source {
             Some(instance) if instance.version == wanted.version_id => {
                 let (source, masks) = (instance.source.clone(), instance.masks.clone());
                 self.publish(source, masks);
+                self.await_end_of_overlap(ctx);
                 self.state.send_replace(OpenState::Open);
                 self.open_again_for_secrets(ctx);
             }
             Some(_) | None => self.open(ctx),
+        }
+    }
+
+    /// The trigger URL before the present one is taken away when its time has come. Whoever sends to
+    /// it looks at the time himself: this only clears up.
+    fn await_end_of_overlap(&mut self, ctx: &mut Context<Source>) {
+        let Some(wanted) = &mut self.wanted else { return };
+        let now_ms = self.services.clock.now_ms();
+        if let Some(previous) = wanted.record.previous_token_at(now_ms) {
+            let wait = Duration::from_millis(previous.until_ms - now_ms);
+            // The clock may have been set: it follows once more, and looks.
+            self.overlap = Some(ctx.run_later(wait, |source, ctx| {
+                source.overlap = None;
+                source.follow(ctx);
+            }));
+        } else if let Some(previous) = wanted.record.previous_token.take() {
+            let id = self.id;
+            let write =
+                self.services.store.write(move |it| it.forget_previous_token(id, &previous));
+            let write = async move {
+                if let Err(error) = write.await {
+                    warn!(source = %id, %error, "a trigger URL that is over stays in the database");
+                }
+            };
+            actix::spawn(write);
         }
     }
 
@@ -164,14 +196,19 @@ impl Source {
             &wanted.automations,
         )
         .for_user(wanted.record.user);
+        let now_ms = self.services.clock.now_ms();
         let source = Arc::new(OpenSource {
             route,
             instance,
+            token: wanted.record.token.as_str().into(),
+            previous: wanted.record.previous_token_at(now_ms).cloned(),
             log: self.services.source_logs.of(self.id),
+            refusals: self.services.source_logs.refusals(self.id),
+            counts: self.services.source_counts.of(self.id),
             masks,
             depth: self.services.dispatcher.depth(self.snap_in),
         });
-        self.services.routes.publish(wanted.record.token.as_str().into(), source.clone());
+        self.services.routes.publish(source.clone());
         self.published = Some(source);
         // After the route: a wake-up without one is lost.
         let kind = self.wanted.as_ref().map(|it| it.record.kind.as_str()).unwrap_or_default();

@@ -161,6 +161,7 @@ impl Bench {
             4,
         );
         let settings = PluginSettings::new(Vec::new(), Trust::Root);
+        let source_counts = SourceCounts::open(&store, Clock::manual(1)).expect("an empty table");
         let services = Services::new(Parts {
             contexts: Arc::new(Contexts::new(store.clone())),
             store,
@@ -184,6 +185,7 @@ impl Bench {
             registrar: Arc::new(NoRegistrations),
             secrets: Arc::new(NoSecrets(watch::Sender::new(()))),
             changes,
+            source_counts: Arc::new(source_counts),
             source_logs: Arc::default(),
             clock: Clock::manual(1),
             under_way: EffectsUnderWay::default(),

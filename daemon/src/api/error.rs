@@ -208,9 +208,10 @@ impl From<IntakeError> for ApiError {
         let message = error.to_string();
         match error {
             IntakeError::NoSuchSource => ApiError::new(Code::NotFound, message),
-            IntakeError::QueueFull { .. } | IntakeError::Busy | IntakeError::Unavailable(_) => {
-                ApiError::new(Code::Unavailable, message)
-            }
+            IntakeError::QueueFull { .. }
+            | IntakeError::Busy
+            | IntakeError::TimedOut(_)
+            | IntakeError::Unavailable(_) => ApiError::new(Code::Unavailable, message),
             IntakeError::Broken(_) => ApiError::new(Code::SourceFailed, message),
             IntakeError::Unsupported(_) => ApiError::new(Code::BadRequest, message),
             IntakeError::KeyPending { .. } => ApiError::new(Code::AlreadyScheduled, message),

@@ -12,10 +12,12 @@ use serde_json::value::RawValue;
 use super::error::{ApiError, Code};
 use super::lists::{Paging, cursor, parse_id, time};
 use super::rights::{Caller, Right};
+use super::source_view::{Counts, counts_of};
 use super::{Api, extent};
-use crate::actors::SetSourceStatus;
+use crate::actors::ChangeSource;
 use crate::engine::contexts::VersionContext;
 use crate::engine::source_log::OpenState;
+use crate::lifecycle::source::Change;
 use crate::manifest::{mask_secrets, render_instructions};
 use crate::model::id::{SnapInId, SourceId};
 use crate::model::snap_in::SourceStatus;
@@ -39,9 +41,17 @@ pub(super) struct Source {
     /// Why it is blocked.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// Who blocked it, when it was not the daemon.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blocked_by: Option<String>,
     /// Whether requests to the trigger URL are taken now.
     open: bool,
     trigger_url: String,
+    /// Until when requests to the trigger URL before this one are taken too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous_trigger_url_until: Option<String>,
+    /// What became of its inputs.
+    counts: Counts,
     /// When it is woken next, while it is open and of a type that is, such as a timer. Only when one
     /// source is shown.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,6 +97,12 @@ pub(super) struct ManySources {
 #[serde(deny_unknown_fields)]
 pub(super) struct Which {
     id: String,
+}
+
+impl Which {
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -138,7 +154,9 @@ pub(super) struct Lines {
 fn source(api: &Api, id: SourceId, record: SourceRecord) -> Result<Source, ApiError> {
     let version = version_of(api, &record)?;
     let declared = version.as_ref().and_then(|it| it.manifest.event_source(&record.name));
+    let now_ms = api.services.clock.now_ms();
     Ok(Source {
+        previous_trigger_url_until: record.previous_token_at(now_ms).map(|it| time(it.until_ms)),
         display_name: declared.and_then(|it| it.display_name.clone()),
         description: declared.and_then(|it| it.description.clone()),
         id: id.to_string(),
@@ -150,6 +168,8 @@ fn source(api: &Api, id: SourceId, record: SourceRecord) -> Result<Source, ApiEr
         user: record.user.map(|it| it.to_string()),
         status: record.status,
         reason: record.reason,
+        blocked_by: record.block.map(|it| it.by),
+        counts: counts_of(&api.services.source_counts.of(id).record()),
         next_tick_date: None,
         scheduled_events: None,
         config: None,
@@ -264,7 +284,7 @@ pub(super) async fn pause(
     caller: Caller,
     which: Which,
 ) -> Result<OneSource, ApiError> {
-    set_status(&api, &caller, &which.id, SourceStatus::Paused).await
+    change(&api, &caller, &which.id, Change::Pause).await
 }
 
 pub(super) async fn resume(
@@ -272,18 +292,27 @@ pub(super) async fn resume(
     caller: Caller,
     which: Which,
 ) -> Result<OneSource, ApiError> {
-    set_status(&api, &caller, &which.id, SourceStatus::Active).await
+    change(&api, &caller, &which.id, Change::Resume).await
 }
 
-async fn set_status(
+/// What may not be done to a source is refused as a conflict, by whoever decides.
+pub(super) async fn change(
     api: &Api,
     caller: &Caller,
     text: &str,
-    status: SourceStatus,
+    change: Change,
 ) -> Result<OneSource, ApiError> {
     let (id, record) = find(api, caller, text)?;
-    let message = SetSourceStatus { source: id, status, reason: None };
-    let record = api.operations.ask(record.snap_in, message).await??;
+    let record = api.operations.ask(record.snap_in, ChangeSource { source: id, change }).await??;
+    shown_when_open(api, id, record).await
+}
+
+/// A source that was changed just now.
+pub(super) async fn shown_when_open(
+    api: &Api,
+    id: SourceId,
+    record: SourceRecord,
+) -> Result<OneSource, ApiError> {
     let mut state = api.services.source_logs.open_state(id);
     // So that the answer says where it stands; a source that takes longer is shown as not open.
     let opened = state.wait_for(|it| *it != OpenState::Opening);
@@ -308,7 +337,7 @@ pub(super) async fn publish(
         .map_err(|error| match error {
             crate::engine::intake::IntakeError::NoSuchSource => ApiError::new(
                 Code::Conflict,
-                "the source takes no events: it is paused, or its snap-in is not active",
+                "the source takes no events: it is paused or blocked, or its snap-in is not active",
             ),
             other => other.into(),
         })?;

@@ -11,6 +11,8 @@ use super::access::{CAUSE_HEADER, cause_of};
 use super::dispatch::read_body;
 use super::error::{ApiError, Code};
 use crate::engine::intake::Taken;
+use crate::engine::refusals::Refused;
+use crate::model::event::Cause;
 
 /// Who asks whether it may send CloudEvents.
 const ORIGIN_HEADER: &str = "webhook-request-origin";
@@ -31,6 +33,37 @@ async fn take(
     request: &HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
+    let token = request.match_info().unprocessed().trim_start_matches('/');
+    let (body, cause) = match receive(api, request, payload).await {
+        Ok(received) => received,
+        Err(error) => {
+            let peer = peer_of(request);
+            let code = error.code();
+            let refused = refused(request, &peer, &error, code.text());
+            api.intake.turned_away(token, refused);
+            return Err(error);
+        }
+    };
+    match api.intake.http(token, source_request(request), body, cause).await {
+        Ok(taken) => respond(taken),
+        Err(error) => {
+            let failure = error.failure();
+            let error = ApiError::from(error);
+            if let Some(failure) = failure {
+                let peer = peer_of(request);
+                api.intake.not_answered(token, refused(request, &peer, &error, failure.name()));
+            }
+            Err(error)
+        }
+    }
+}
+
+/// What a source is told of a request, beside its head.
+async fn receive(
+    api: &Api,
+    request: &HttpRequest,
+    payload: web::Payload,
+) -> Result<(web::Bytes, Cause), ApiError> {
     // CloudEvents' handshake is for the source to answer; other OPTIONS were never for it.
     let is_handshake =
         request.method() == Method::OPTIONS && request.headers().contains_key(ORIGIN_HEADER);
@@ -40,9 +73,22 @@ async fn take(
     }
     let body = read_body(api, payload, api.limits.body_bytes).await?;
     let cause = cause_of(api, request)?;
-    let token = request.match_info().unprocessed().trim_start_matches('/');
-    let taken = api.intake.http(token, source_request(request), body, cause).await?;
-    respond(taken)
+    Ok((body, cause))
+}
+
+fn peer_of(request: &HttpRequest) -> String {
+    request.peer_addr().map(|it| it.ip().to_string()).unwrap_or_default()
+}
+
+/// A request for the log of refusals.
+fn refused<'a>(
+    request: &'a HttpRequest,
+    peer: &'a str,
+    error: &'a ApiError,
+    reason: &'a str,
+) -> Refused<'a> {
+    let (method, status) = (request.method().as_str(), Some(error.code().status()));
+    Refused { peer, method, status, reason, message: error.message() }
 }
 
 fn source_request(request: &HttpRequest) -> SourceRequest {
@@ -60,7 +106,7 @@ fn source_request(request: &HttpRequest) -> SourceRequest {
         method: request.method().as_str().to_owned(),
         query_raw: request.query_string().to_owned(),
         headers,
-        peer: request.peer_addr().map(|it| it.ip().to_string()).unwrap_or_default(),
+        peer: peer_of(request),
     }
 }
 

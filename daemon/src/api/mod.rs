@@ -38,6 +38,8 @@ mod snap_components;
 mod snap_in_view;
 mod snap_ins;
 mod snap_kit_actions;
+mod source_control;
+mod source_view;
 mod system;
 mod system_update;
 mod tags;
@@ -111,9 +113,10 @@ impl From<AskError> for ApiError {
     fn from(error: AskError) -> ApiError {
         let message = error.to_string();
         match error {
-            AskError::Refused(_) | AskError::ChangedMeanwhile | AskError::TooManySources => {
-                ApiError::new(Code::Conflict, message)
-            }
+            AskError::Refused(_)
+            | AskError::IsBlocked(_)
+            | AskError::ChangedMeanwhile
+            | AskError::TooManySources => ApiError::new(Code::Conflict, message),
             AskError::NoSuchSnapIn
             | AskError::NoSuchSource
             | AskError::NoSuchUser

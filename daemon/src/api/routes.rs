@@ -6,8 +6,8 @@ use super::rights::Right;
 use super::{
     commands, configuration_pages, dead_letters, developer_keyrings, event_sources, events,
     functions, keyrings, keys, operations, packages, replays, runs, scheduled, snap_components,
-    snap_ins, snap_kit_actions, system, system_update, tags, tokens, upgrades, user_level,
-    versions,
+    snap_ins, snap_kit_actions, source_control, source_view, system, system_update, tags, tokens,
+    upgrades, user_level, versions,
 };
 
 /// Every call of the API.
@@ -164,6 +164,30 @@ impl Table {
                 R::WriteSnapIns,
                 "Resumes an event source",
                 event_sources::resume,
+            ),
+            read(
+                "event-sources.refusals",
+                R::ReadSnapIns,
+                "Shows what did not become an event lately, where it came from, and why",
+                source_view::refusals,
+            ),
+            write(
+                "event-sources.block",
+                R::WriteSnapIns,
+                "Blocks an event source, with a reason, until somebody unblocks it",
+                source_control::block,
+            ),
+            write(
+                "event-sources.unblock",
+                R::WriteSnapIns,
+                "Unblocks an event source",
+                source_control::unblock,
+            ),
+            write(
+                "event-sources.rotate-token",
+                R::WriteSnapIns,
+                "Gives an event source another trigger URL; the one before goes on working for a while",
+                source_control::rotate_token,
             ),
             write(
                 "event-sources.publish",

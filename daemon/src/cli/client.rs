@@ -52,10 +52,10 @@ pub(super) fn run(connection: &Connection, command: Command) -> Result<(), Failu
         Command::Operation { command } => {
             return commands::run_operation(&client, connection.json, command);
         }
+        Command::Source { command } => return source::run(&client, connection.json, command),
         Command::Event { command: EventCommand::Replay(which) } => {
             return replay::run(&client, connection.json, &which);
         }
-        Command::Source { command } => return source::run(&client, connection.json, command),
         Command::Key { command } => return keys::run(&client, connection.json, &command),
         Command::Component { command } => {
             return snap_kit::component(&client, connection.json, command);

@@ -10,7 +10,8 @@ use super::{Failure, terminal};
 
 /// What of an answer is shown.
 pub(super) enum View {
-    /// A list: where it is, and its columns with where they are in each row.
+    /// A list: where it is, and its columns with where they are in each row: by name, or by JSON
+    /// pointer.
     Table(&'static str, &'static [(&'static str, &'static str)]),
     /// One thing: where it is.
     One(&'static str),
@@ -51,7 +52,22 @@ impl View {
             ("NAME", "name"),
             ("STATUS", "status"),
             ("OPEN", "open"),
+            ("ACCEPTED", "/counts/accepted"),
+            ("REFUSED", "/counts/refused"),
+            ("FAILED", "/counts/failed"),
             ("TRIGGER URL", "trigger_url"),
+        ],
+    );
+    pub(super) const REFUSALS: View = View::Table(
+        "refusals",
+        &[
+            ("DATE", "date"),
+            ("TIMES", "times"),
+            ("FROM", "peer"),
+            ("METHOD", "method"),
+            ("STATUS", "status"),
+            ("REASON", "reason"),
+            ("WHAT", "message"),
         ],
     );
     pub(super) const SOURCE_LOG: View = View::Table(
@@ -141,19 +157,24 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
 }
 
 fn list(rows: &[Value], columns: &[(&str, &str)]) -> String {
-    let cells: Vec<Vec<String>> =
-        rows.iter().map(|row| columns.iter().map(|(_, key)| cell(&row[*key])).collect()).collect();
+    let cells: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| columns.iter().map(|(_, key)| cell(at(row, key))).collect())
+        .collect();
     let columns: Vec<_> = columns.iter().map(|(title, _)| (*title, fit(title))).collect();
     table(&columns, &cells, terminal::width())
+}
+
+fn at<'a>(row: &'a Value, key: &str) -> &'a Value {
+    if key.starts_with('/') { row.pointer(key).unwrap_or(&Value::Null) } else { &row[key] }
 }
 
 /// What may happen to a column on a narrow terminal. Ids, names, URLs and what went wrong stay.
 fn fit(title: &str) -> Fit {
     match title {
-        "DESCRIPTION" | "FUNCTION" | "TYPE" | "CALLED BY" => Fit::Cut,
-        "CREATED" | "CHANGED" | "RECEIVED" | "BYTES" | "ATTEMPTS" | "OPEN" | "VERIFIED" => {
-            Fit::Drop
-        }
+        "DESCRIPTION" | "FUNCTION" | "TYPE" | "CALLED BY" | "WHAT" => Fit::Cut,
+        "CREATED" | "CHANGED" | "RECEIVED" | "BYTES" | "ATTEMPTS" | "OPEN" | "VERIFIED"
+        | "ACCEPTED" | "REFUSED" | "FAILED" | "METHOD" => Fit::Drop,
         _ => Fit::Whole,
     }
 }

@@ -17,7 +17,9 @@ use serde::de::IgnoredAny;
 
 use super::dispatcher::{Dispatcher, EventAtHand, QueuedRun};
 use super::invocation::too_large;
+use super::refusals::Refused;
 use super::routes::{OpenSource, Routes};
+use super::source_counts::Failure;
 use super::source_log::{OpenState, SourceLogs};
 use crate::clock::Clock;
 use crate::model::event::{Cause, DEV_OID, MOST_PAYLOAD_BYTES};
@@ -64,7 +66,10 @@ pub enum IntakeError {
     /// Too many requests wait for plugins.
     #[error("too many requests are being worked on; try again later")]
     Busy,
-    /// The plugin did not answer in time, or failed in a way that may pass.
+    /// The plugin did not answer in time.
+    #[error("the source could not answer: {0}")]
+    TimedOut(String),
+    /// It failed in a way that may pass.
     #[error("the source could not answer: {0}")]
     Unavailable(String),
     /// The source is wrong, not the request: its policy failed, its answer was unusable.
@@ -82,6 +87,24 @@ pub enum IntakeError {
     /// The store did not take it.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl IntakeError {
+    /// What it is counted as; there is nobody to count for when the source takes no events.
+    pub fn failure(&self) -> Option<Failure> {
+        Some(match self {
+            // Whoever asked for it twice is told so.
+            IntakeError::NoSuchSource | IntakeError::KeyPending { .. } => return None,
+            IntakeError::QueueFull { .. } => Failure::QueueFull,
+            IntakeError::Busy => Failure::Busy,
+            IntakeError::TimedOut(_) => Failure::TimedOut,
+            IntakeError::Unavailable(_) => Failure::Unavailable,
+            IntakeError::Broken(_) => Failure::Source,
+            IntakeError::Unsupported(_) => Failure::Unsupported,
+            IntakeError::Store(StoreError::Full) => Failure::DiskFull,
+            IntakeError::Store(_) => Failure::Store,
+        })
+    }
 }
 
 /// Takes inputs in.
@@ -152,7 +175,8 @@ impl Intake {
     /// Whether a source that is not open will be in a moment: a sender that is told 404 may give up
     /// for good. Right after a start, policies are still being compiled.
     fn why_closed(&self, token: &str) -> Result<IntakeError, StoreError> {
-        let found = self.store.read(|tables| tables.open_source_by_token(token))?;
+        let found =
+            self.store.read(|tables| tables.open_source_by_token(token, self.clock.now_ms()))?;
         let Some(source) = found else { return Ok(IntakeError::NoSuchSource) };
         let state = self.source_logs.open_state(source).borrow().clone();
         Ok(match state {
@@ -170,31 +194,69 @@ impl Intake {
         body: &Bytes,
         origin: Origin,
     ) -> Result<Taken, IntakeError> {
+        let mut last = None;
         for _ in 0..MOST_ROUNDS {
             let source = find().ok_or(IntakeError::NoSuchSource)?;
-            self.check_bounds(&source)?;
-            let output = self.call(&source, input.clone(), body.clone()).await.map_err(failed)?;
-            let route = &source.route;
-            let mut events = self.planned(&source, &output, body)?;
-            if let Some(key) = &origin.idempotency_key {
-                dedup_by(key, &mut events);
-            }
-            if events.is_empty() {
-                return Ok(taken(route.source, Vec::new(), output));
-            }
-            match self.accept(&source, events, origin.cause, None, origin.scheduled.clone()).await?
-            {
-                Acceptance::Stored(stored) => {
-                    let events = stored.iter().map(|it| (it.id, it.duplicate)).collect();
-                    return Ok(taken(route.source, events, output));
-                }
-                Acceptance::Stale => self.routes.newer_than(&source, PUBLICATION).await,
-                Acceptance::KeyPending { due_ms } => {
-                    return Err(IntakeError::KeyPending { due_ms });
+            match self.take_once(&source, input, body, &origin).await {
+                Ok(Some(taken)) => return Ok(taken),
+                Ok(None) => self.routes.newer_than(&source, PUBLICATION).await,
+                Err(error) => {
+                    source.counts.failed_with(&error);
+                    return Err(error);
                 }
             }
+            last = Some(source);
         }
-        Err(IntakeError::Unavailable("its snap-in is being changed; try again".to_owned()))
+        let error = IntakeError::Unavailable("its snap-in is being changed; try again".to_owned());
+        if let Some(source) = last {
+            source.counts.failed_with(&error);
+        }
+        Err(error)
+    }
+
+    /// Takes an input as its source is now; nothing, when it is not any more what was planned with.
+    async fn take_once(
+        &self,
+        source: &OpenSource,
+        input: &SourceInput,
+        body: &Bytes,
+        origin: &Origin,
+    ) -> Result<Option<Taken>, IntakeError> {
+        self.check_bounds(source)?;
+        let output = self.call(source, input.clone(), body.clone()).await.map_err(failed)?;
+        let route = &source.route;
+        let mut events = self.planned(source, &output, body)?;
+        if let Some(key) = &origin.idempotency_key {
+            dedup_by(key, &mut events);
+        }
+        if events.is_empty() {
+            source.without_event(Whence::of(input), &output, self.clock.now_ms());
+            return Ok(Some(taken(route.source, Vec::new(), output)));
+        }
+        let scheduled = origin.scheduled.clone();
+        Ok(match self.accept(source, events, origin.cause, None, scheduled).await? {
+            Acceptance::Stored(stored) => {
+                let events = stored.iter().map(|it| (it.id, it.duplicate)).collect();
+                Some(taken(route.source, events, output))
+            }
+            Acceptance::Stale => None,
+            Acceptance::KeyPending { due_ms } => return Err(IntakeError::KeyPending { due_ms }),
+        })
+    }
+
+    /// A request was turned away before anybody looked what it is: too large, cut off, of a method
+    /// that is not taken. It counts as refused, if a source takes requests there.
+    pub fn turned_away(&self, token: &str, refused: Refused<'_>) {
+        if let Some(source) = self.routes.by_token(token) {
+            source.refused(refused, self.clock.now_ms());
+        }
+    }
+
+    /// A request failed, and was answered with this. It is counted already.
+    pub fn not_answered(&self, token: &str, refused: Refused<'_>) {
+        if let Some(source) = self.routes.by_token(token) {
+            source.refusals.add(refused, &source.masks, self.clock.now_ms());
+        }
     }
 
     pub(super) fn check_bounds(&self, source: &OpenSource) -> Result<(), IntakeError> {
@@ -236,7 +298,10 @@ impl Intake {
                 }
                 Ok(output)
             }
-            Err(error) => {
+            Err(mut error) => {
+                if let CallError::Fault(fault) = &mut error {
+                    fault.message = source.masks.mask(&fault.message);
+                }
                 if !matches!(error, CallError::Busy) {
                     let message = format!("a {asked} could not be answered: {error}");
                     if source.log.add(now_ms, LogLevel::Error, &message) {
@@ -295,7 +360,8 @@ impl Intake {
             scheduled,
         };
         let dispatcher = self.dispatcher.clone();
-        self.store
+        let acceptance = self
+            .store
             .write_then(
                 move |tables| tables.accept_events(&new),
                 move |acceptance| {
@@ -310,7 +376,76 @@ impl Intake {
                     dispatcher.queued(queued);
                 },
             )
-            .await
+            .await?;
+        if let Acceptance::Stored(stored) = &acceptance {
+            let duplicate = stored.iter().filter(|it| it.duplicate).count() as u64;
+            let accepted = stored.len() as u64 - duplicate;
+            source.counts.stored(accepted, duplicate, self.clock.now_ms());
+        }
+        Ok(acceptance)
+    }
+}
+
+/// The status that stands for a default answer.
+const OK: u16 = 200;
+/// Statuses from here on say that a request is not taken.
+const FIRST_REFUSAL: u16 = 400;
+
+/// Where an input came from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Whence<'a> {
+    peer: &'a str,
+    method: &'a str,
+    /// Whether somebody waits for an answer to a request.
+    is_request: bool,
+}
+
+impl Whence<'_> {
+    /// The daemon woke the source.
+    pub(super) const TICK: Whence<'static> = Whence::other("tick");
+
+    const fn other(method: &'static str) -> Whence<'static> {
+        Whence { peer: "", method, is_request: false }
+    }
+
+    fn of(input: &SourceInput) -> Whence<'_> {
+        match input {
+            SourceInput::Http(HttpRequest { peer, method, .. }) => {
+                Whence { peer, method, is_request: true }
+            }
+            SourceInput::Tick(_) => Whence::TICK,
+            SourceInput::Published { .. } => Whence::other("publish"),
+            SourceInput::Check {} => Whence::other("check"),
+            SourceInput::Mail(_) => Whence::other("mail"),
+            SourceInput::Object(_) => Whence::other("object"),
+            SourceInput::Poll(_) => Whence::other("poll"),
+            SourceInput::Response { .. } => Whence::other("response"),
+        }
+    }
+}
+
+impl OpenSource {
+    /// An input led to no event: what its plugin says about that is counted. A tick that finds
+    /// nothing is nobody's request.
+    pub(super) fn without_event(&self, from: Whence<'_>, output: &SourceOutput, now_ms: u64) {
+        let Whence { peer, method, is_request } = from;
+        let status = output.response.as_ref().map_or(OK, |it| it.status);
+        let status_reason = format!("status_{status}");
+        let (reason, message) = match &output.refused {
+            Some(refusal) => (refusal.reason.as_str(), refusal.message.as_str()),
+            None if is_request && status >= FIRST_REFUSAL => {
+                (status_reason.as_str(), "the source answered so, and led to no event")
+            }
+            None if is_request => return self.counts.answered(),
+            None => return,
+        };
+        let status = is_request.then_some(status);
+        self.refused(Refused { peer, method, status, reason, message }, now_ms);
+    }
+
+    fn refused(&self, refused: Refused<'_>, now_ms: u64) {
+        self.counts.refused(refused.reason, &self.masks, now_ms);
+        self.refusals.add(refused, &self.masks, now_ms);
     }
 }
 
@@ -392,7 +527,7 @@ pub(super) fn failed(error: CallError) -> IntakeError {
     match error {
         CallError::Busy => IntakeError::Busy,
         CallError::Stuck | CallError::Deadline(_) | CallError::OverallDeadline(_) => {
-            IntakeError::Unavailable(error.to_string())
+            IntakeError::TimedOut(error.to_string())
         }
         CallError::BadAnswer(_) | CallError::TooManyEffects(_) => {
             IntakeError::Broken(error.to_string())

@@ -16,10 +16,14 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::keyrings::Masks;
+use super::refusals::RefusalLog;
+use super::source_counts::Counters;
 use super::source_log::SourceLog;
+use crate::clock::Clock;
 use crate::model::id::SourceId;
 use crate::plugins::SourceInstance;
 use crate::routing::Route;
+use crate::store::PreviousToken;
 
 /// A source that takes events.
 #[derive(Clone)]
@@ -28,8 +32,16 @@ pub struct OpenSource {
     pub route: Route,
     /// The plugin's instance.
     pub instance: SourceInstance,
+    /// The secret part of its trigger URL.
+    pub token: Arc<str>,
+    /// The one before, while it is known too.
+    pub previous: Option<PreviousToken>,
     /// Where its owner reads what happened.
     pub log: Arc<SourceLog>,
+    /// Where he reads what was refused.
+    pub refusals: Arc<RefusalLog>,
+    /// What became of its inputs.
+    pub counts: Arc<Counters>,
     /// What is taken out of what its plugin says.
     pub masks: Masks,
     /// How many runs of its snap-in wait.
@@ -41,44 +53,54 @@ type Snapshot = HashMap<Arc<str>, Arc<OpenSource>>;
 /// How many snapshots there are.
 const SHARDS: usize = 256;
 
-/// Every source that takes events, by the secret part of its trigger URL.
+/// Every source that takes events, by the secret part of its trigger URL, and by the one before.
 pub struct Routes {
     shards: Box<[ArcSwap<Snapshot>]>,
     /// Which snapshot a token is in: tokens are secret, but somebody may choose what he asks for.
     hasher: RandomState,
-    by_source: Mutex<HashMap<SourceId, Arc<str>>>,
+    by_source: Mutex<HashMap<SourceId, Arc<OpenSource>>>,
     published: watch::Sender<()>,
+    clock: Clock,
 }
 
 impl Routes {
     /// None.
-    pub fn new() -> Routes {
+    pub fn new(clock: Clock) -> Routes {
         Routes {
             shards: (0..SHARDS).map(|_| ArcSwap::default()).collect(),
             hasher: RandomState::new(),
             by_source: Mutex::default(),
             published: watch::Sender::new(()),
+            clock,
         }
     }
 
-    /// The source with this token, if it takes events.
+    /// The source with this token, if it takes events. A token of before is known until its time,
+    /// whether or not somebody has taken it away by then.
     pub fn by_token(&self, token: &str) -> Option<Arc<OpenSource>> {
-        self.shard(token).load().get(token).cloned()
+        let source = self.shard(token).load().get(token).cloned()?;
+        let is_over = |it: &PreviousToken| it.token == token && it.until_ms <= self.clock.now_ms();
+        (!source.previous.as_ref().is_some_and(is_over)).then_some(source)
     }
 
     /// The source with this id, if it takes events.
     pub fn by_id(&self, source: SourceId) -> Option<Arc<OpenSource>> {
-        let token =
-            self.by_source.lock().unwrap_or_else(PoisonError::into_inner).get(&source).cloned()?;
-        self.by_token(&token)
+        self.by_source.lock().unwrap_or_else(PoisonError::into_inner).get(&source).cloned()
     }
 
     /// Opens a source, or replaces what its events lead to.
-    pub fn publish(&self, token: Arc<str>, source: Arc<OpenSource>) {
-        let id = source.route.source;
+    pub fn publish(&self, source: Arc<OpenSource>) {
         let mut by_source = self.by_source.lock().unwrap_or_else(PoisonError::into_inner);
-        by_source.insert(id, token.clone());
-        self.change(&token, |snapshot| snapshot.insert(token.clone(), source));
+        let before = by_source.insert(source.route.source, source.clone());
+        for token in source.tokens() {
+            self.change(token, |snapshot| snapshot.insert(token.into(), source.clone()));
+        }
+        // Last: one that stays is never missing.
+        for token in before.iter().flat_map(|it| it.tokens()) {
+            if !source.tokens().any(|it| it == token) {
+                self.change(token, |snapshot| snapshot.remove(token));
+            }
+        }
         drop(by_source);
         self.published.send_replace(());
     }
@@ -87,9 +109,10 @@ impl Routes {
     pub fn withdraw(&self, published: &Arc<OpenSource>) {
         let id = published.route.source;
         let mut by_source = self.by_source.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(token) = by_source.get(&id).cloned() else { return };
-        if self.by_token(&token).is_some_and(|it| Arc::ptr_eq(&it, published)) {
-            self.change(&token, |snapshot| snapshot.remove(&token));
+        if by_source.get(&id).is_some_and(|it| Arc::ptr_eq(it, published)) {
+            for token in published.tokens() {
+                self.change(token, |snapshot| snapshot.remove(token));
+            }
             by_source.remove(&id);
         }
         drop(by_source);
@@ -98,7 +121,7 @@ impl Routes {
 
     /// How many sources are open.
     pub fn count(&self) -> usize {
-        self.shards.iter().map(|it| it.load().len()).sum()
+        self.by_source.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Waits until something else than `seen` is published for its source, for a while.
@@ -132,8 +155,14 @@ impl Routes {
     }
 }
 
+impl OpenSource {
+    fn tokens(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&*self.token).chain(self.previous.iter().map(|it| it.token.as_str()))
+    }
+}
+
 impl Default for Routes {
     fn default() -> Routes {
-        Routes::new()
+        Routes::new(Clock::default())
     }
 }

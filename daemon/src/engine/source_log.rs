@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use mortise_plugin::LogLevel;
 use tokio::sync::watch;
 
+use super::refusals::RefusalLog;
 use crate::model::id::SourceId;
 
 /// How many lines are kept per source.
@@ -77,6 +78,7 @@ pub struct SourceLogs(Mutex<HashMap<SourceId, Kept>>);
 #[derive(Debug)]
 struct Kept {
     log: Arc<SourceLog>,
+    refusals: Arc<RefusalLog>,
     state: Arc<watch::Sender<OpenState>>,
 }
 
@@ -84,6 +86,11 @@ impl SourceLogs {
     /// The log of a source.
     pub fn of(&self, source: SourceId) -> Arc<SourceLog> {
         self.with(source, |it| it.log.clone())
+    }
+
+    /// The log of refusals of a source.
+    pub fn refusals(&self, source: SourceId) -> Arc<RefusalLog> {
+        self.with(source, |it| it.refusals.clone())
     }
 
     /// Where a source stands, now and from now on. One that nobody has started yet is opening.
@@ -105,6 +112,7 @@ impl SourceLogs {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         look(all.entry(source).or_insert_with(|| Kept {
             log: Arc::default(),
+            refusals: Arc::default(),
             state: Arc::new(watch::Sender::new(OpenState::Opening)),
         }))
     }

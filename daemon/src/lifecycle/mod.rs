@@ -7,4 +7,5 @@ pub mod hook_answer;
 pub mod operation_output;
 pub mod run;
 pub mod snap_in;
+pub mod source;
 pub mod system_update;

@@ -89,7 +89,8 @@ pub enum SourceStatus {
     Active,
     /// Somebody paused it; it answers 404.
     Paused,
-    /// Its configuration or its plugin does not work; it answers 404 until that is mended.
+    /// Somebody blocked it, or its configuration or its plugin does not work; it answers 404 until
+    /// that is mended.
     Blocked,
 }
 

@@ -10,6 +10,7 @@ mod configure;
 mod displaying;
 mod keyrings;
 mod leases;
+mod sources;
 mod system_update;
 mod upgrade;
 mod user_level;

@@ -36,6 +36,10 @@ mod scheduled;
 mod scheduled_tests;
 mod schema;
 mod snap_ins;
+mod source_counts;
+mod sources;
+#[cfg(test)]
+mod sources_tests;
 mod tables;
 mod tags;
 #[cfg(test)]
@@ -72,8 +76,8 @@ pub use outbox::PendingEffect;
 pub use packages::{NewVersion, PackageDeletion, VersionCreation};
 pub use records::{
     AnswerRecord, AuthorizationRecord, DisplayedRecord, KeyringRecord, PackageRecord, PastVersion,
-    ScheduledRecord, SnapInRecord, SourceRecord, TagRecord, TimerRecord, TokenRecord, UserRecord,
-    UserSettingsRecord, VersionRecord,
+    PreviousToken, ScheduledRecord, SnapInRecord, SourceCountsRecord, SourceRecord, TagRecord,
+    TimerRecord, TokenRecord, UserRecord, UserSettingsRecord, VersionRecord,
 };
 pub use retention::PruneCursor;
 pub use runs::{Claim, FinishedAttempt, OpenRun, Reopening, RunFilter, Settled};
@@ -82,6 +86,7 @@ pub use scheduled::{
     Scheduling, Unschedule,
 };
 pub use snap_ins::{Creation, NewSnapIn, Transition};
+pub use sources::{NewToken, SourceChange};
 pub use tables::{Page, PageRequest, ReadTables, WriteTables};
 pub use users::{UserChange, UserOutcome};
 

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::record::Record;
 use crate::lifecycle::snap_in::Effect;
+use crate::lifecycle::source::Block;
 use crate::model::event::EventHead;
 use crate::model::id::{
     AutomationId, KeyringId, PackageId, RunId, ServiceAccountId, SnapInId, SourceId, TagId, UserId,
@@ -136,17 +137,66 @@ pub struct SourceRecord {
     pub kind: String,
     /// The secret part of its trigger URL.
     pub token: String,
+    /// The one before, while it is known too.
+    #[serde(default)]
+    pub previous_token: Option<PreviousToken>,
     /// Whether it takes events while its snap-in does.
     pub status: SourceStatus,
     /// Why it is blocked.
     #[serde(default)]
     pub reason: Option<String>,
+    /// Who blocked it, when it was not the daemon.
+    #[serde(default)]
+    pub block: Option<Block>,
     /// Whose it is, when its level is the user's.
     #[serde(default)]
     pub user: Option<UserId>,
     /// What the external system calls the registration of its trigger URL, while there is one.
     #[serde(default)]
     pub registration: Option<String>,
+    /// The same of registrations of trigger URLs that it had before, and that are not taken back yet.
+    #[serde(default)]
+    pub outdated_registrations: Vec<String>,
+}
+
+/// The secret part of a trigger URL that was replaced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreviousToken {
+    /// It.
+    pub token: String,
+    /// From when on it is unknown, milliseconds of the Unix epoch.
+    pub until_ms: u64,
+}
+
+/// What became of the inputs of a source.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceCountsRecord {
+    /// Since when, milliseconds of the Unix epoch.
+    pub since_ms: u64,
+    /// Events that were stored.
+    #[serde(default)]
+    pub accepted: u64,
+    /// Events that had been stored before.
+    #[serde(default)]
+    pub duplicate: u64,
+    /// Inputs that were answered and led to no event, as they should.
+    #[serde(default)]
+    pub answered: u64,
+    /// Inputs that deserved no event, by reason.
+    #[serde(default)]
+    pub refused: BTreeMap<String, u64>,
+    /// The same, for further reasons.
+    #[serde(default)]
+    pub refused_otherwise: u64,
+    /// Inputs of which nothing became because something failed, by what.
+    #[serde(default)]
+    pub failed: BTreeMap<String, u64>,
+    /// When an event was stored last.
+    #[serde(default)]
+    pub last_accepted_ms: Option<u64>,
+    /// When an input was refused last.
+    #[serde(default)]
+    pub last_refused_ms: Option<u64>,
 }
 
 /// A source that is woken: when next, and what it keeps until then.
@@ -352,6 +402,9 @@ impl Record for SnapInRecord {
 }
 impl Record for SourceRecord {
     const NAME: &'static str = "source";
+}
+impl Record for SourceCountsRecord {
+    const NAME: &'static str = "counts of a source";
 }
 impl Record for TimerRecord {
     const NAME: &'static str = "timer";

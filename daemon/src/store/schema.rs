@@ -39,6 +39,8 @@ pub const ROUTE_GENERATIONS: TableDefinition<u128, u64> = TableDefinition::new("
 pub const SOURCES: RecordTable = TableDefinition::new("sources");
 /// Event sources by the secret part of their trigger URL.
 pub const SOURCE_TOKENS: NameTable = TableDefinition::new("source_tokens");
+/// What became of the inputs of event sources, by id.
+pub const SOURCE_COUNTS: RecordTable = TableDefinition::new("source_counts");
 
 /// Keyrings by id; their secrets are in [`ENVELOPES`] under the same id.
 pub const KEYRINGS: RecordTable = TableDefinition::new("keyrings");

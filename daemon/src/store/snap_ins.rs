@@ -1,23 +1,22 @@
-//! Snap-ins and their event sources.
+//! Snap-ins and their lifecycle.
 
 use std::collections::BTreeMap;
 
 use redb::ReadableTable;
 use serde_json::{Map, Value};
 
-use super::records::{EffectRecord, SnapInRecord, SourceRecord};
+use super::records::{EffectRecord, SnapInRecord};
+use super::sources::NewSource;
 use super::tables::{Page, PageRequest, ReadTables, WriteTables, get, put};
 use super::{StoreError, record::decode, schema};
 use crate::lifecycle::hook_answer::write_over;
 use crate::lifecycle::snap_in::{self, Decision, Event, Refusal};
 use crate::model::id::{
-    AutomationId, EffectId, PackageId, ServiceAccountId, SnapInId, SourceId, UserId, VersionId,
+    AutomationId, EffectId, PackageId, ServiceAccountId, SnapInId, SourceId, VersionId,
 };
-use crate::model::manifest::EventSource;
 use crate::model::manifest::Tag;
 use crate::model::scope::{Extent, Scope};
-use crate::model::snap_in::{SnapInState, SourceStatus};
-use crate::random::secret_text;
+use crate::model::snap_in::SnapInState;
 
 /// A snap-in to be created, in DRAFT.
 #[derive(Clone, Debug)]
@@ -85,15 +84,12 @@ impl WriteTables<'_> {
         let id = SnapInId(self.new_id());
         let mut sources = Vec::with_capacity(new.sources.len());
         for (name, kind, token) in &new.sources {
-            sources.push(self.add_source(SourceRecord {
+            sources.push(self.add_source(&NewSource {
                 snap_in: id,
-                name: name.clone(),
-                kind: kind.clone(),
+                name,
+                kind,
                 token: token.clone(),
-                status: SourceStatus::Active,
-                reason: None,
                 user: None,
-                registration: None,
             })?);
         }
         let automations = (0..new.automations).map(|_| AutomationId(self.new_id())).collect();
@@ -119,34 +115,6 @@ impl WriteTables<'_> {
         put(self.snap_ins()?, id.0, &record)?;
         self.snap_in_scopes()?.insert(new.scope.as_str(), id.0)?;
         Ok(Creation::Created(id))
-    }
-
-    /// Makes a source as a manifest declares it, for everybody or for one person.
-    pub(super) fn declare_source(
-        &mut self,
-        snap_in: SnapInId,
-        declared: &EventSource,
-        user: Option<UserId>,
-    ) -> Result<SourceId, StoreError> {
-        self.add_source(SourceRecord {
-            snap_in,
-            name: declared.name.clone(),
-            kind: declared.kind.clone(),
-            token: secret_text(),
-            status: SourceStatus::Active,
-            reason: None,
-            user,
-            registration: None,
-        })
-    }
-
-    /// Makes a source and its trigger URL.
-    pub(super) fn add_source(&mut self, record: SourceRecord) -> Result<SourceId, StoreError> {
-        let source = SourceId(self.new_id());
-        put(self.sources()?, source.0, &record)?;
-        self.source_tokens()?.insert(record.token.as_str(), source.0)?;
-        self.route_generations()?.insert(source.0, 1)?;
-        Ok(source)
     }
 
     /// Steps the lifecycle: the next state and its effects in one transaction. `done`, the effect
@@ -246,42 +214,7 @@ impl WriteTables<'_> {
     fn forget_names(&mut self, record: &SnapInRecord) -> Result<(), StoreError> {
         self.snap_in_scopes()?.remove(record.scope.as_str())?;
         for source in record.sources.iter().chain(&record.detached_sources) {
-            if let Some(source) = get::<SourceRecord>(self.sources()?, source.0)? {
-                self.source_tokens()?.remove(source.token.as_str())?;
-            }
-            self.sources()?.remove(source.0)?;
-            self.forget_timer(*source)?;
-        }
-        Ok(())
-    }
-
-    /// Sets the status of a source; answers its record and the new generation, or nothing when
-    /// there is no such source.
-    pub fn set_source_status(
-        &mut self,
-        id: SourceId,
-        status: SourceStatus,
-        reason: Option<&str>,
-    ) -> Result<Option<(SourceRecord, u64)>, StoreError> {
-        let Some(mut record) = get::<SourceRecord>(self.sources()?, id.0)? else {
-            return Ok(None);
-        };
-        record.status = status;
-        record.reason = reason.map(str::to_owned);
-        put(self.sources()?, id.0, &record)?;
-        let generation = self.bump_generation(id)?;
-        Ok(Some((record, generation)))
-    }
-
-    /// Notes what the external system calls the registration of a source, or that there is none.
-    pub fn set_source_registration(
-        &mut self,
-        id: SourceId,
-        registration: Option<&str>,
-    ) -> Result<(), StoreError> {
-        if let Some(mut record) = get::<SourceRecord>(self.sources()?, id.0)? {
-            record.registration = registration.map(str::to_owned);
-            put(self.sources()?, id.0, &record)?;
+            self.forget_source(*source)?;
         }
         Ok(())
     }
@@ -361,36 +294,5 @@ impl ReadTables {
                 None => return Ok(living),
             }
         }
-    }
-
-    /// An event source.
-    pub fn source(&self, id: SourceId) -> Result<Option<SourceRecord>, StoreError> {
-        get(&self.table(schema::SOURCES)?, id.0)
-    }
-
-    /// The source with a trigger token, if it and its snap-in are meant to take events now.
-    pub fn open_source_by_token(&self, token: &str) -> Result<Option<SourceId>, StoreError> {
-        let Some(id) = self.table(schema::SOURCE_TOKENS)?.get(token)?.map(|it| it.value()) else {
-            return Ok(None);
-        };
-        let Some(source) = self.source(SourceId(id))? else { return Ok(None) };
-        let snap_in = self.snap_in(source.snap_in)?;
-        let open = source.status == SourceStatus::Active
-            && snap_in
-                .is_some_and(|it| it.state.sources_open() && it.sources.contains(&SourceId(id)));
-        Ok(open.then_some(SourceId(id)))
-    }
-
-    /// Event sources of some snap-ins.
-    pub fn list_sources(
-        &self,
-        extent: &Extent,
-        page: PageRequest,
-    ) -> Result<Page<(SourceId, SourceRecord)>, StoreError> {
-        page.read(&self.table(schema::SOURCES)?, |id, value| {
-            let record: SourceRecord = decode(value)?;
-            let wanted = extent.has(record.snap_in);
-            Ok(wanted.then_some((SourceId(id), record)))
-        })
     }
 }

@@ -64,6 +64,7 @@ tables! {
     route_generations: ROUTE_GENERATIONS<u128, u64>;
     sources: SOURCES<u128, &'static [u8]>;
     source_tokens: SOURCE_TOKENS<&'static str, u128>;
+    source_counts: SOURCE_COUNTS<u128, &'static [u8]>;
     keyrings: KEYRINGS<u128, &'static [u8]>;
     envelopes: ENVELOPES<u128, &'static [u8]>;
     developer_keyrings: DEVELOPER_KEYRINGS<(u128, &'static str), u128>;

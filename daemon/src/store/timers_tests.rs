@@ -90,8 +90,8 @@ async fn a_stale_wake_up_leaves_the_timer_as_it_is() {
     let source = bench.source;
     let stale = bench.tick(2, "2");
     bench.accept(bench.tick(1, "1")).await.expect("written");
-    let status = crate::model::snap_in::SourceStatus::Paused;
-    let paused = bench.store.write(move |it| it.set_source_status(source, status, None)).await;
+    let pause = crate::lifecycle::source::Change::Pause;
+    let paused = bench.store.write(move |it| it.change_source(source, &pause)).await;
     paused.expect("written");
     assert!(matches!(bench.accept(stale).await.expect("written"), Acceptance::Stale));
     assert_eq!(look(&bench.store, source), (1, Some(timer(1))));

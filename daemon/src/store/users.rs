@@ -179,11 +179,7 @@ impl WriteTables<'_> {
     pub(super) fn forget_users(&mut self, id: SnapInId) -> Result<(), StoreError> {
         for (user, settings) in self.all_settings(id)? {
             for source in settings.sources.values().chain(&settings.detached_sources) {
-                if let Some(source) = get::<SourceRecord>(self.sources()?, source.0)? {
-                    self.source_tokens()?.remove(source.token.as_str())?;
-                }
-                self.sources()?.remove(source.0)?;
-                self.forget_timer(*source)?;
+                self.forget_source(*source)?;
             }
             self.user_settings()?.remove((id.0, user.0))?;
         }

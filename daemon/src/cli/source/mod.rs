@@ -1,6 +1,8 @@
 //! `mortise source`: event sources. One file for each subject that is more than one call and its table.
 
+mod page;
 mod scheduled;
+mod which;
 
 use clap::Subcommand;
 use serde_json::json;
@@ -10,6 +12,7 @@ use super::client::{narrowed, paged};
 use super::connection::Client;
 use super::show::{self, View};
 use super::{Failure, payload};
+use which::id_of;
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum SourceCommand {
@@ -20,14 +23,59 @@ pub(in crate::cli) enum SourceCommand {
         #[command(flatten)]
         page: Page,
     },
+    /// Show all about an event source on one page: what came, what became of it, and why not
+    #[command(after_help = "Examples:
+  mortise source show prod/team/sync/github       scope of the snap-in, and name of the source
+  mortise source show SOURCE --json | jq .event_source.counts")]
+    Show { source: String },
     /// Show an event source and how to set it up
     Get { source: String },
     /// Show what an event source had to say lately
     Logs { source: String },
+    /// Show what did not become an event lately, where it came from, and why
+    #[command(after_help = "\
+The last 100 are kept, until the daemon stops. What is the same is one line; TIMES says how often it \
+came.
+
+Examples:
+  mortise source refusals prod/team/sync/github
+  mortise source refusals SOURCE --json | jq '.refusals[] | select(.reason == \"bad_signature\")'")]
+    Refusals { source: String },
     /// Take no events for a while
     Pause { source: String },
     /// Take events again
     Resume { source: String },
+    /// Take no events until somebody unblocks it, also over upgrades
+    #[command(after_help = "\
+It answers 404, as a paused one does, and cannot be resumed.
+
+Example:
+  mortise source block prod/team/sync/github --reason 'its sender floods us, ticket 4711'")]
+    Block {
+        source: String,
+        /// Why, for whoever wonders
+        #[arg(long)]
+        reason: String,
+    },
+    /// Take events again after it was blocked; one that was paused before is paused again
+    #[command(after_help = "Example:
+  mortise source unblock prod/team/sync/github")]
+    Unblock { source: String },
+    /// Give it another trigger URL; the one before goes on working for a while
+    #[command(after_help = "\
+Both trigger URLs work until the overlap ends; the one before answers 404 then. Where the manifest says \
+how the source is registered at an external system, that is done again at once. Rotating again ends the \
+oldest one at once.
+
+Examples:
+  mortise source rotate-token prod/team/sync/github
+  mortise source rotate-token SOURCE --overlap-seconds 0      # it has leaked")]
+    RotateToken {
+        source: String,
+        /// For how long the one before goes on working: 0 to 2592000, a day when absent
+        #[arg(long, value_name = "SECONDS")]
+        overlap_seconds: Option<u64>,
+    },
     /// Publish an event by hand
     Publish {
         source: String,
@@ -62,25 +110,39 @@ pub(in crate::cli) enum SourceCommand {
 
 /// Does what a command about sources says.
 pub(super) fn run(client: &Client, as_json: bool, command: SourceCommand) -> Result<(), Failure> {
+    let which = |source: &str| Ok::<_, Failure>(json!({ "id": id_of(client, source)? }));
     let (name, parameters, view) = match command {
         SourceCommand::List { about, page } => {
             ("event-sources.list", paged(page, narrowed(about, json!({}))), View::SOURCES)
         }
-        SourceCommand::Get { source } => {
-            ("event-sources.get", json!({ "id": source }), View::SOURCE)
+        SourceCommand::Show { source } => {
+            return page::show(client, as_json, &id_of(client, &source)?);
         }
-        SourceCommand::Logs { source } => {
-            ("event-sources.logs", json!({ "id": source }), View::SOURCE_LOG)
+        SourceCommand::Get { source } => ("event-sources.get", which(&source)?, View::SOURCE),
+        SourceCommand::Logs { source } => ("event-sources.logs", which(&source)?, View::SOURCE_LOG),
+        SourceCommand::Refusals { source } => {
+            ("event-sources.refusals", which(&source)?, View::REFUSALS)
         }
-        SourceCommand::Pause { source } => {
-            ("event-sources.pause", json!({ "id": source }), View::SOURCE)
+        SourceCommand::Pause { source } => ("event-sources.pause", which(&source)?, View::SOURCE),
+        SourceCommand::Resume { source } => ("event-sources.resume", which(&source)?, View::SOURCE),
+        SourceCommand::Block { source, reason } => {
+            let body = json!({ "id": id_of(client, &source)?, "reason": reason });
+            ("event-sources.block", body, View::SOURCE)
         }
-        SourceCommand::Resume { source } => {
-            ("event-sources.resume", json!({ "id": source }), View::SOURCE)
+        SourceCommand::Unblock { source } => {
+            ("event-sources.unblock", which(&source)?, View::SOURCE)
+        }
+        SourceCommand::RotateToken { source, overlap_seconds } => {
+            let mut body = which(&source)?;
+            if let Some(seconds) = overlap_seconds {
+                body["overlap_seconds"] = json!(seconds);
+            }
+            ("event-sources.rotate-token", body, View::SOURCE)
         }
         SourceCommand::Publish { source, event_type, payload } => {
             let payload = payload::any("the payload", &payload)?;
-            let body = json!({ "id": source, "event_type": event_type, "payload": payload });
+            let id = id_of(client, &source)?;
+            let body = json!({ "id": id, "event_type": event_type, "payload": payload });
             ("event-sources.publish", body, View::EVERYTHING)
         }
         SourceCommand::Schedule(options) => {

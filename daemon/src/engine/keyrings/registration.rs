@@ -29,13 +29,19 @@ impl Keyrings {
     pub async fn register_sources(&self, id: SnapInId) -> Result<(), String> {
         let (snap_in, sources) = self.registrable(id).map_err(|it| it.to_string())?;
         for source in sources {
+            // One that was registered with a trigger URL that has been replaced is registered anew,
+            // also while it takes no events: nobody would do it when it takes them again.
             let wanted = snap_in.sources.contains(&source.id)
-                && source.record.status == SourceStatus::Active;
+                && (source.record.status == SourceStatus::Active
+                    || !source.record.outdated_registrations.is_empty());
             if wanted && source.record.registration.is_none() {
-                let name = source.declared.name.clone();
-                self.register(&snap_in, source).await.map_err(|error| {
+                self.register(&snap_in, &source).await.map_err(|error| {
+                    let name = &source.declared.name;
                     format!("event source `{name}` cannot be registered: {error}")
                 })?;
+            }
+            if wanted && let Err(error) = self.unregister_outdated(&snap_in, &source).await {
+                tracing::warn!(source = %source.id, error, "a replaced trigger URL stays outside");
             }
         }
         // Those that an upgrade or a person left behind: what cannot be taken back any more is no
@@ -60,7 +66,10 @@ impl Keyrings {
         let (snap_in, sources) = self.registrable(id).map_err(|it| it.to_string())?;
         let mut problems = Vec::new();
         for source in sources {
-            if source.record.registration.is_some() && wanted(&snap_in, &source) {
+            let record = &source.record;
+            let is_registered =
+                record.registration.is_some() || !record.outdated_registrations.is_empty();
+            if is_registered && wanted(&snap_in, &source) {
                 let name = source.declared.name.clone();
                 if let Err(error) = self.unregister(&snap_in, source).await {
                     problems.push(format!("event source `{name}` is still registered: {error}"));
@@ -109,10 +118,10 @@ impl Keyrings {
         Ok((snap_in, sources))
     }
 
-    async fn register(&self, snap_in: &SnapInRecord, source: Registrable) -> Result<(), String> {
+    async fn register(&self, snap_in: &SnapInRecord, source: &Registrable) -> Result<(), String> {
         let Some(registration) = &source.declared.registration else { return Ok(()) };
-        let values = self.values_for(snap_in, &source, registration.keyring.as_deref()).await?;
-        let answer = self.send(&registration.register, &source, values).await?;
+        let values = self.values_for(snap_in, source, registration.keyring.as_deref()).await?;
+        let answer = self.send(&registration.register, source, values).await?;
         let id = match &registration.register.id_jq {
             None => String::new(),
             Some(program) => {
@@ -129,13 +138,51 @@ impl Keyrings {
         self.note(source.id, Some(id)).await.map_err(|error| error.to_string())
     }
 
+    /// Takes back what trigger URLs of before were registered as.
+    async fn unregister_outdated(
+        &self,
+        snap_in: &SnapInRecord,
+        source: &Registrable,
+    ) -> Result<(), String> {
+        for outdated in &source.record.outdated_registrations {
+            let mut record = source.record.clone();
+            if let Some(previous) = record.previous_token.take() {
+                record.token = previous.token;
+            }
+            record.registration = Some(outdated.clone());
+            let before = Registrable { id: source.id, record, declared: source.declared.clone() };
+            self.send_unregister(snap_in, &before).await?;
+            let (id, outdated) = (source.id, outdated.clone());
+            let write = self
+                .0
+                .parts
+                .store
+                .write(move |tables| tables.forget_outdated_registration(id, &outdated));
+            write.await.map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
     async fn unregister(&self, snap_in: &SnapInRecord, source: Registrable) -> Result<(), String> {
+        self.unregister_outdated(snap_in, &source).await?;
+        if source.record.registration.is_none() {
+            return Ok(());
+        }
+        self.send_unregister(snap_in, &source).await?;
+        self.note(source.id, None).await.map_err(|error| error.to_string())
+    }
+
+    async fn send_unregister(
+        &self,
+        snap_in: &SnapInRecord,
+        source: &Registrable,
+    ) -> Result<(), String> {
         let Some(registration) = &source.declared.registration else { return Ok(()) };
         if let Some(unregister) = &registration.unregister {
-            let values = self.values_for(snap_in, &source, registration.keyring.as_deref()).await?;
-            self.send(unregister, &source, values).await?;
+            let values = self.values_for(snap_in, source, registration.keyring.as_deref()).await?;
+            self.send(unregister, source, values).await?;
         }
-        self.note(source.id, None).await.map_err(|error| error.to_string())
+        Ok(())
     }
 
     /// Sends a request and answers the body of a success; to take back what is gone is one.

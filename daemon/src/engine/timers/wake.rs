@@ -9,7 +9,7 @@ use mortise_plugin::{LogLevel, SourceInput, SourceOutput, Tick};
 use tracing::warn;
 
 use super::{Wake, Woken};
-use crate::engine::intake::{Intake, IntakeError, MOST_ROUNDS, PUBLICATION, failed};
+use crate::engine::intake::{Intake, IntakeError, MOST_ROUNDS, PUBLICATION, Whence, failed};
 use crate::model::event::Cause;
 use crate::model::id::SourceId;
 use crate::plugins::CallError;
@@ -67,11 +67,17 @@ impl Intake {
     async fn tick(&self, id: SourceId) -> Result<Option<u64>, NotWoken> {
         for _ in 0..MOST_ROUNDS {
             let source = self.routes.by_id(id).ok_or(IntakeError::NoSuchSource)?;
-            self.check_bounds(&source)?;
+            if let Err(error) = self.check_bounds(&source) {
+                source.counts.failed_with(&error);
+                return Err(error.into());
+            }
             let kept = self.store.read(|tables| tables.timer(id))?.unwrap_or_default();
             let tick = tick_of(&kept, self.clock.now_ms());
             let due_ms = tick.due_ms;
             let asked = self.call(&source, SourceInput::Tick(tick), Bytes::new()).await;
+            if let Err(error) = &asked {
+                source.counts.failed_with(&failed(error.clone()));
+            }
             let output = match asked {
                 Ok(output) => output,
                 // It goes without saying in the source's log.
@@ -79,7 +85,11 @@ impl Intake {
                 Err(error) => return Err(NotWoken::Plugin(error)),
             };
             let next = after(&kept, due_ms, &output);
-            let events = self.planned(&source, &output, &Bytes::new())?;
+            let planned = self.planned(&source, &output, &Bytes::new());
+            let events = planned.inspect_err(|it| source.counts.failed_with(it))?;
+            if events.is_empty() {
+                source.without_event(Whence::TICK, &output, self.clock.now_ms());
+            }
             if events.is_empty() && is_same(&kept, &next) {
                 return Ok(next.due_ms);
             }

@@ -1,0 +1,150 @@
+//! The log of refusals of one source: what did not become an event lately, where it came from, and
+//! why. In memory and bounded, because strangers cause these lines; the counts are what is exact.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError, TryLockError};
+
+use super::keyrings::Masks;
+
+/// How many are kept per source.
+const MOST: usize = 100;
+/// Longer messages are cut.
+const LONGEST_MESSAGE: usize = 500;
+/// Longer ones of what strangers made up, such as methods, are cut.
+const LONGEST_WORD: usize = 48;
+
+/// Something that did not become an event.
+#[derive(Clone, Copy, Debug)]
+pub struct Refused<'a> {
+    /// The address that it came from; empty when it came over no network.
+    pub peer: &'a str,
+    /// The method of the request, or what it was instead.
+    pub method: &'a str,
+    /// What was answered, when it was a request.
+    pub status: Option<u16>,
+    /// What it is counted as.
+    pub reason: &'a str,
+    /// What exactly was wrong.
+    pub message: &'a str,
+}
+
+/// One entry: a refusal, or several of the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// When the first one was, milliseconds of the Unix epoch.
+    pub first_ms: u64,
+    /// When the last one was.
+    pub last_ms: u64,
+    /// How many.
+    pub times: u64,
+    /// Where they came from.
+    pub peer: String,
+    /// How.
+    pub method: String,
+    /// What the last one was answered.
+    pub status: Option<u16>,
+    /// What they are counted as.
+    pub reason: String,
+    /// What exactly was wrong.
+    pub message: String,
+}
+
+/// The entries, the one that came last at the end.
+#[derive(Debug, Default)]
+pub struct RefusalLog {
+    entries: Mutex<VecDeque<Refusal>>,
+    /// Those that came while another was being written.
+    unseen: AtomicU64,
+}
+
+impl RefusalLog {
+    /// Adds one. Of a flood only as many are looked at as one thread can look at.
+    pub fn add(&self, refused: Refused<'_>, masks: &Masks, now_ms: u64) {
+        let mut entries = match self.entries.try_lock() {
+            Ok(entries) => entries,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                self.unseen.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+        };
+        let cut =
+            |text: &str, most: usize| -> String { masks.mask(text).chars().take(most).collect() };
+        let (peer, method) = (cut(refused.peer, LONGEST_WORD), cut(refused.method, LONGEST_WORD));
+        let reason = cut(refused.reason, LONGEST_WORD);
+        let message = cut(refused.message, LONGEST_MESSAGE);
+        let is_same = |it: &Refusal| {
+            it.peer == peer && it.reason == reason && it.message == message && it.method == method
+        };
+        let same = entries.iter().rposition(is_same).and_then(|at| entries.remove(at));
+        if same.is_none() && entries.len() == MOST {
+            entries.pop_front();
+        }
+        let (first_ms, times) = same.map_or((now_ms, 1), |it| (it.first_ms, it.times + 1));
+        let status = refused.status;
+        entries.push_back(Refusal {
+            first_ms,
+            last_ms: now_ms,
+            times,
+            peer,
+            method,
+            status,
+            reason,
+            message,
+        });
+    }
+
+    /// All entries that are kept, and how many refusals are in none because there were too many.
+    pub fn entries(&self) -> (Vec<Refusal>, u64) {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        (entries.iter().cloned().collect(), self.unseen.load(Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(peer: &str, now_ms: u64, log: &RefusalLog) {
+        let (method, status, reason) = ("POST", Some(401), "bad_signature");
+        let refused = Refused { peer, method, status, reason, message: "no" };
+        log.add(refused, &Masks::default(), now_ms);
+    }
+
+    #[test]
+    fn is_bounded_and_counts_what_is_the_same() {
+        let log = RefusalLog::default();
+        for now_ms in 0..500 {
+            refused("a", now_ms, &log);
+            refused("b", now_ms, &log);
+        }
+        let (entries, unseen) = log.entries();
+        assert_eq!((entries.len(), unseen), (2, 0));
+        assert_eq!((entries[0].times, entries[0].first_ms, entries[0].last_ms), (500, 0, 499));
+        refused("a", 600, &log);
+        assert_eq!(log.entries().0[1].times, 501, "the last one is at the end");
+        for n in 0..300 {
+            refused(&format!("peer {n}"), 700 + n, &log);
+        }
+        let (entries, _) = log.entries();
+        assert_eq!((entries.len(), entries[0].peer.as_str()), (MOST, "peer 200"));
+    }
+
+    #[test]
+    fn what_is_long_is_cut_and_nobody_waits() {
+        let log = RefusalLog::default();
+        let long = "x".repeat(10_000);
+        let refused =
+            |message| Refused { peer: &long, method: &long, status: None, reason: &long, message };
+        log.add(refused(&long), &Masks::default(), 1);
+        let (entries, _) = log.entries();
+        let sizes = (entries[0].peer.len(), entries[0].message.len());
+        assert_eq!(sizes, (LONGEST_WORD, LONGEST_MESSAGE));
+        let held = log.entries.lock().expect("no panic");
+        log.add(refused("other"), &Masks::default(), 2);
+        drop(held);
+        let (entries, unseen) = log.entries();
+        assert_eq!((entries.len(), unseen), (1, 1));
+    }
+}
