@@ -27,7 +27,7 @@ use crate::model::id::SourceId;
 use due::Due;
 
 /// Wake-ups under way at the same time. Most of each is the wait for a commit, which they share.
-const MOST_AT_ONCE: usize = 256;
+const MOST_AT_ONCE: usize = 512;
 /// The least between two wake-ups of a source that asks for ticks.
 pub const SHORTEST_TICK: Duration = Duration::from_millis(100);
 /// How often the clock is looked at when nothing is due.
