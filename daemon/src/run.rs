@@ -31,6 +31,7 @@ use crate::engine::invocation::{self, Invoker};
 use crate::engine::key_check;
 use crate::engine::key_rotation::KeyKeeper;
 use crate::engine::keyrings::{self, Keyrings};
+use crate::engine::recording;
 use crate::engine::remote_call::RemoteServers;
 use crate::engine::routes::Routes;
 use crate::engine::runtimes::Runtimes;
@@ -154,6 +155,7 @@ async fn serve(
 
     let routes = Arc::new(Routes::new());
     let source_logs = Arc::new(SourceLogs::default());
+    recording::recover(&store, &source_logs).map_err(|error| error.to_string())?;
     let intake = Arc::new(Intake {
         routes: routes.clone(),
         source_logs: source_logs.clone(),

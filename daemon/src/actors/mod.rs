@@ -27,6 +27,7 @@ use tokio::sync::watch;
 pub use keyrings::BrokenKeyrings;
 pub use registry::{Find, Registry};
 pub use snap_in::{Ask, AskError, ChangeUser, Configure, Reload, SetSourceStatus, SnapIn};
+pub use source::filled;
 
 use crate::clock::Clock;
 use crate::engine::calls::Calls;

@@ -81,7 +81,7 @@ pub(super) struct ManySources {
 #[schemars(rename = "EventSourcesWhich")]
 #[serde(deny_unknown_fields)]
 pub(super) struct Which {
-    id: String,
+    pub(super) id: String,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -160,7 +160,11 @@ fn version_of(api: &Api, record: &SourceRecord) -> Result<Option<Arc<VersionCont
     }
 }
 
-fn find(api: &Api, caller: &Caller, text: &str) -> Result<(SourceId, SourceRecord), ApiError> {
+pub(super) fn find(
+    api: &Api,
+    caller: &Caller,
+    text: &str,
+) -> Result<(SourceId, SourceRecord), ApiError> {
     let id: SourceId = parse_id("id", text)?;
     let record = api.services.store.read(|tables| tables.source(id))?;
     let reached = match &record {

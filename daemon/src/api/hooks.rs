@@ -11,9 +11,13 @@ use super::access::{CAUSE_HEADER, cause_of};
 use super::dispatch::read_body;
 use super::error::{ApiError, Code};
 use crate::engine::intake::Taken;
+use crate::engine::recording::Became;
 
 /// Ids of the events that a request led to.
 const EVENT_ID_HEADER: &str = "mortise-event-id";
+
+/// What trigger URLs are called with.
+pub(super) const METHODS: [&str; 2] = ["GET", "POST"];
 
 /// Serves a request to a trigger URL.
 pub(super) async fn serve(
@@ -31,13 +35,19 @@ async fn take(
 ) -> Result<HttpResponse, ApiError> {
     if request.method() != Method::POST && request.method() != Method::GET {
         let message = format!("trigger URLs take GET and POST, not {}", request.method());
-        return Err(ApiError::new(Code::MethodNotAllowed, message).allowing(&["GET", "POST"]));
+        return Err(ApiError::new(Code::MethodNotAllowed, message).allowing(&METHODS));
     }
     let body = read_body(api, payload, api.limits.body_bytes).await?;
     let cause = cause_of(api, request)?;
     let token = request.match_info().unprocessed().trim_start_matches('/');
-    let taken = api.intake.http(token, source_request(request), body, cause).await?;
-    respond(taken)
+    let mut wanted = None;
+    let taken = api.intake.http(token, source_request(request), body, cause, &mut wanted).await;
+    let Some(wanted) = wanted else { return respond(taken?) };
+    let became = Became::of(&taken);
+    let answered = taken.map_err(ApiError::from).and_then(respond);
+    let response = answered.unwrap_or_else(|error| error.respond());
+    wanted.keep(&api.services.store, became.answered(response.status().as_u16()));
+    Ok(response)
 }
 
 fn source_request(request: &HttpRequest) -> SourceRequest {
@@ -59,7 +69,8 @@ fn source_request(request: &HttpRequest) -> SourceRequest {
     }
 }
 
-fn respond(taken: Taken) -> Result<HttpResponse, ApiError> {
+/// What the sender gets.
+pub(super) fn respond(taken: Taken) -> Result<HttpResponse, ApiError> {
     let Some(answer) = taken.response else {
         let mut response = HttpResponse::Ok();
         response.content_type("application/json");

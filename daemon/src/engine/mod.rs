@@ -17,6 +17,7 @@ pub mod keyrings;
 mod live_logs;
 pub mod local_package;
 mod queue;
+pub mod recording;
 pub mod remote_call;
 pub mod routes;
 pub mod runtimes;

@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::keyrings::Masks;
+use super::recording::Recorder;
 use super::source_log::SourceLog;
 use crate::model::id::SourceId;
 use crate::plugins::SourceInstance;
@@ -28,6 +29,8 @@ pub struct OpenSource {
     pub log: Arc<SourceLog>,
     /// What is taken out of what its plugin says.
     pub masks: Masks,
+    /// How many more of its requests are recorded.
+    pub recorder: Arc<Recorder>,
     /// How many runs of its snap-in wait.
     pub depth: Arc<AtomicUsize>,
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use mortise_plugin::LogLevel;
 use tokio::sync::watch;
 
+use super::recording::Recorder;
 use crate::model::id::SourceId;
 
 /// How many lines are kept per source.
@@ -78,6 +79,7 @@ pub struct SourceLogs(Mutex<HashMap<SourceId, Kept>>);
 struct Kept {
     log: Arc<SourceLog>,
     state: Arc<watch::Sender<OpenState>>,
+    recorder: Arc<Recorder>,
 }
 
 impl SourceLogs {
@@ -96,6 +98,11 @@ impl SourceLogs {
         self.with(source, |it| it.state.clone())
     }
 
+    /// How many more of its requests are recorded.
+    pub fn recorder(&self, source: SourceId) -> Arc<Recorder> {
+        self.with(source, |it| it.recorder.clone())
+    }
+
     /// A source is gone for good.
     pub fn forget(&self, source: SourceId) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&source);
@@ -106,6 +113,7 @@ impl SourceLogs {
         look(all.entry(source).or_insert_with(|| Kept {
             log: Arc::default(),
             state: Arc::new(watch::Sender::new(OpenState::Opening)),
+            recorder: Arc::default(),
         }))
     }
 }

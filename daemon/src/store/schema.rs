@@ -76,6 +76,11 @@ pub const DEDUP: TableDefinition<(u128, &str), u128> = TableDefinition::new("ded
 /// When sources want to be woken, and their cursors, by source id.
 pub const TIMERS: RecordTable = TableDefinition::new("timers");
 
+/// How the recording of requests at sources stands, by source id.
+pub const RECORDINGS: RecordTable = TableDefinition::new("recordings");
+/// Recorded requests, by source id and their own id; the body is the record's tail.
+pub const RECORDED: TableDefinition<(u128, u128), &[u8]> = TableDefinition::new("recorded");
+
 /// Runs that have not ended, by id.
 pub const RUNS_OPEN: RecordTable = TableDefinition::new("runs_open");
 /// Runs that have ended, by id; result and log are the record's tail.

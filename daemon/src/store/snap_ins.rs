@@ -251,6 +251,7 @@ impl WriteTables<'_> {
             }
             self.sources()?.remove(source.0)?;
             self.forget_timer(*source)?;
+            self.forget_recordings(*source)?;
         }
         Ok(())
     }

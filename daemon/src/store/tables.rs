@@ -77,6 +77,8 @@ tables! {
     events: EVENTS<u128, &'static [u8]>;
     dedup: DEDUP<(u128, &'static str), u128>;
     timers: TIMERS<u128, &'static [u8]>;
+    recordings: RECORDINGS<u128, &'static [u8]>;
+    recorded: RECORDED<(u128, u128), &'static [u8]>;
     runs_open: RUNS_OPEN<u128, &'static [u8]>;
     runs_done: RUNS_DONE<u128, &'static [u8]>;
     dead_letters: DEAD_LETTERS<u128, ()>;

@@ -184,6 +184,7 @@ impl WriteTables<'_> {
                 }
                 self.sources()?.remove(source.0)?;
                 self.forget_timer(*source)?;
+                self.forget_recordings(*source)?;
             }
             self.user_settings()?.remove((id.0, user.0))?;
         }
