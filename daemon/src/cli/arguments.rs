@@ -8,6 +8,7 @@ use super::commands::{OperationCommand, SlashCommand};
 use super::keyrings::{DeveloperKeyringCommand, KeyringCommand};
 use super::snap_in::arguments::{SnapInCommand, Source};
 use super::snap_kit::{ActionCommand, ComponentCommand};
+use super::source::SourceCommand;
 use super::{dev, function, init};
 
 /// Runs snap-ins: event sources, automations and functions, on this host.
@@ -309,33 +310,6 @@ Examples:
     },
     /// Delete a version that no snap-in uses
     Delete { version: String },
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum SourceCommand {
-    /// List event sources
-    List {
-        #[command(flatten)]
-        about: About,
-        #[command(flatten)]
-        page: Page,
-    },
-    /// Show an event source and how to set it up
-    Get { source: String },
-    /// Show what an event source had to say lately
-    Logs { source: String },
-    /// Take no events for a while
-    Pause { source: String },
-    /// Take events again
-    Resume { source: String },
-    /// Publish an event by hand
-    Publish {
-        source: String,
-        /// As automations name it, such as `custom:my-event`
-        event_type: String,
-        /// Any JSON, @FILE, or - for standard input
-        payload: String,
-    },
 }
 
 #[derive(Debug, Subcommand)]

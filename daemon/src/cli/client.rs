@@ -5,13 +5,13 @@ use serde_json::{Value, json};
 use super::Failure;
 use super::arguments::{
     About, Command, Connection, DeadLetterCommand, DeadLetters, EventCommand, FunctionCommand,
-    PackageCommand, Page, RunCommand, SourceCommand, TokenCommand, VersionCommand,
+    PackageCommand, Page, RunCommand, TokenCommand, VersionCommand,
 };
 use super::connection::Client;
 use super::show::{self, View};
 use super::snap_in::arguments::Source;
 use super::snap_in::{self, origin};
-use super::{commands, dev, keyrings, keys, payload, run_logs, run_show, snap_kit};
+use super::{commands, dev, keyrings, keys, payload, run_logs, run_show, snap_kit, source};
 
 /// How long lifecycle commands wait.
 pub(super) const WAIT_SECONDS: u32 = 60;
@@ -52,6 +52,7 @@ pub(super) fn run(connection: &Connection, command: Command) -> Result<(), Failu
         Command::Operation { command } => {
             return commands::run_operation(&client, connection.json, command);
         }
+        Command::Source { command } => return source::run(&client, connection.json, command),
         Command::Key { command } => return keys::run(&client, connection.json, &command),
         Command::Component { command } => {
             return snap_kit::component(&client, connection.json, command);
@@ -97,28 +98,6 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
             | VersionCommand::Dev(_)
             | VersionCommand::Init(_) => {
                 return Err(not_one_call());
-            }
-        },
-        Command::Source { command } => match command {
-            SourceCommand::List { about, page } => {
-                ("event-sources.list", paged(page, narrowed(about, json!({}))), View::SOURCES)
-            }
-            SourceCommand::Get { source } => {
-                ("event-sources.get", json!({ "id": source }), View::SOURCE)
-            }
-            SourceCommand::Logs { source } => {
-                ("event-sources.logs", json!({ "id": source }), View::SOURCE_LOG)
-            }
-            SourceCommand::Pause { source } => {
-                ("event-sources.pause", json!({ "id": source }), View::SOURCE)
-            }
-            SourceCommand::Resume { source } => {
-                ("event-sources.resume", json!({ "id": source }), View::SOURCE)
-            }
-            SourceCommand::Publish { source, event_type, payload } => {
-                let payload = payload::any("the payload", &payload)?;
-                let body = json!({ "id": source, "event_type": event_type, "payload": payload });
-                ("event-sources.publish", body, View::EVERYTHING)
             }
         },
         Command::Event { command } => match command {
@@ -174,6 +153,7 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
             return Ok((name, parameters, View::EVERYTHING));
         }
         Command::Key { .. }
+        | Command::Source { .. }
         | Command::Component { .. }
         | Command::Action { .. }
         | Command::Slash { .. }
@@ -196,7 +176,7 @@ fn not_one_call() -> Failure {
     Failure::failed("this command is more than one call")
 }
 
-fn paged(page: Page, mut parameters: Value) -> Value {
+pub(super) fn paged(page: Page, mut parameters: Value) -> Value {
     parameters["limit"] = json!(page.limit);
     parameters["cursor"] = json!(page.cursor);
     without_nulls(parameters)
@@ -212,7 +192,7 @@ fn without_nulls(parameters: Value) -> Value {
 }
 
 /// What is asked for, of some snap-ins only.
-fn narrowed(about: About, mut parameters: Value) -> Value {
+pub(super) fn narrowed(about: About, mut parameters: Value) -> Value {
     parameters["snap_in"] = json!(about.snap_in);
     parameters["scope"] = json!(about.scope);
     parameters

@@ -25,6 +25,7 @@ mod serve;
 mod show;
 mod snap_in;
 mod snap_kit;
+mod source;
 mod table;
 mod terminal;
 mod validate;
