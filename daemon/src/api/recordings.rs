@@ -90,7 +90,7 @@ pub(super) struct Recorded {
 pub(super) struct RawRequest {
     method: String,
     query: String,
-    /// In the order received, values as Latin-1 text.
+    /// By name, values as Latin-1 text.
     headers: Vec<(String, String)>,
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<String>,

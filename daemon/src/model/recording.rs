@@ -42,7 +42,7 @@ pub struct RecordedRequest {
     pub method: String,
     /// Query string without the `?`, not decoded.
     pub query: String,
-    /// Headers in the order received, values as Latin-1 text.
+    /// Headers by name, values as Latin-1 text.
     pub headers: Vec<(String, String)>,
     /// Address of the peer.
     pub peer: String,

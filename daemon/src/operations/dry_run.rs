@@ -316,9 +316,10 @@ impl Subject<'_> {
         tried.outcome = RequestOutcome::of(!events.is_empty(), output.refused.is_some(), status);
         tried.reason = output.refused.as_ref().map(|it| it.reason.clone());
         tried.message = match (&output.refused, tried.outcome) {
-            (Some(refused), RequestOutcome::Refused) => tried.masks.mask(&refused.message),
-            (_, outcome) => said_of(outcome, events.len(), status),
+            (Some(refused), RequestOutcome::Refused) => refused.message.clone(),
+            (_, outcome) => said_of(outcome, events.len(), status, warning(&tried.log)),
         };
+        tried.message = tried.masks.mask(&tried.message);
         tried.next_tick_ms = output.next_tick_ms;
         tried.cursor = output.cursor.as_ref().map(|it| tried.masks.mask_json(it));
         let mut ids = Vec::new();
@@ -470,16 +471,31 @@ fn told(trial: &Trial, status: u16) -> String {
     }
 }
 
-fn said_of(outcome: RequestOutcome, events: usize, status: Option<u16>) -> String {
+fn said_of(
+    outcome: RequestOutcome,
+    events: usize,
+    status: Option<u16>,
+    warning: Option<&str>,
+) -> String {
     match outcome {
         RequestOutcome::Accepted if events == 1 => "one event would be stored".to_owned(),
         RequestOutcome::Accepted => format!("{events} events would be stored"),
         RequestOutcome::Refused | RequestOutcome::Failed => {
             let status = status.unwrap_or_default();
-            format!("the source answers {status} and makes no event of it")
+            let why = warning.map(|it| format!(": {it}")).unwrap_or_default();
+            format!("the source answers {status} and makes no event of it{why}")
         }
         RequestOutcome::Answered => "the source answers itself, without an event".to_owned(),
     }
+}
+
+/// What the plugin complains of last.
+fn warning(log: &[LogLine]) -> Option<&str> {
+    let is_complaint = |it: &&LogLine| match it.level {
+        LogLevel::Warn | LogLevel::Error => true,
+        LogLevel::Debug | LogLevel::Info => false,
+    };
+    log.iter().rev().find(is_complaint).map(|it| it.message.as_str())
 }
 
 fn name_of(manifest: &Manifest, ids: &[AutomationId], id: AutomationId) -> String {
@@ -593,7 +609,9 @@ mod tests {
         assert_eq!(told(&published, 404), "whoever publishes would get 409");
         let tick = Trial::Tick { due_ms: None, cursor: None };
         assert_eq!(told(&tick, 404), "it would not be woken now");
-        let refused = said_of(RequestOutcome::Refused, 0, Some(401));
-        assert_eq!(refused, "the source answers 401 and makes no event of it");
+        let line = |level, text: &str| LogLine { level, message: text.to_owned() };
+        let log = [line(LogLevel::Warn, "no output"), line(LogLevel::Info, "printed")];
+        let refused = said_of(RequestOutcome::Refused, 0, Some(401), warning(&log));
+        assert_eq!(refused, "the source answers 401 and makes no event of it: no output");
     }
 }

@@ -93,7 +93,10 @@ impl Wanted {
 
     fn recorded(self, became: Became) -> (RecordedRequest, Bytes) {
         let masks = &self.open.masks;
-        let (headers, masked_headers) = mask::headers(&self.request.headers, masks);
+        let mut headers = self.request.headers;
+        // The server has lost their order, but not that of those with the same name.
+        headers.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let (headers, masked_headers) = mask::headers(&headers, masks);
         let (query, masked_parameters) = mask::query(&self.request.query_raw, masks);
         let is_cut = self.body.len() > MOST_BODY_BYTES;
         let recorded = RecordedRequest {
