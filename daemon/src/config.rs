@@ -86,8 +86,8 @@ pub struct StoreSettings {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FunctionSettings {
-    /// Whether a kernel without all protections may run none.
-    pub require_sandbox: bool,
+    /// What becomes of a kernel without all protections.
+    pub require_sandbox: RequireSandbox,
     /// Processes at the same time; 0 for twice the number of processors.
     pub processes: usize,
     /// Megabytes that files of versions and installed packages may take in the cache directory.
@@ -106,6 +106,33 @@ pub struct FunctionSettings {
     pub node: PathBuf,
     /// Where packages come from.
     pub npm_registry: String,
+}
+
+/// What there is without a protection of the sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "toml::Value")]
+pub enum RequireSandbox {
+    /// No daemon (`true`).
+    ToStart,
+    /// A daemon that runs no functions (`"functions"`).
+    ToRun,
+    /// Functions with less (`false`).
+    No,
+}
+
+impl TryFrom<toml::Value> for RequireSandbox {
+    type Error = String;
+
+    fn try_from(value: toml::Value) -> Result<RequireSandbox, String> {
+        match value {
+            toml::Value::Boolean(true) => Ok(RequireSandbox::ToStart),
+            toml::Value::Boolean(false) => Ok(RequireSandbox::No),
+            toml::Value::String(text) if text == "functions" => Ok(RequireSandbox::ToRun),
+            other => Err(format!(
+                "functions.require_sandbox is {other}: expected true, \"functions\" or false"
+            )),
+        }
+    }
 }
 
 /// Outgoing requests.
@@ -212,7 +239,9 @@ fn overlay_table(into: &mut toml::Table, from: toml::Table, prefix: &str) -> Res
                 return Err(format!("`{prefix}{key}` is a {}: expected a table", other.type_str()));
             }
             (slot, value) => {
-                if slot.type_str() != value.type_str() {
+                // The one that checks its values itself.
+                let takes_any = format!("{prefix}{key}") == "functions.require_sandbox";
+                if !takes_any && slot.type_str() != value.type_str() {
                     return Err(format!(
                         "`{prefix}{key}` is a {}: expected a {}",
                         value.type_str(),
@@ -234,6 +263,11 @@ mod tests {
     fn the_defaults_are_a_configuration() {
         let config = Config::parse("").expect("default.toml is complete");
         assert_eq!(config.listen.address.to_string(), "127.0.0.1:8460");
+        assert_eq!(config.functions.require_sandbox, RequireSandbox::ToRun);
+        for (text, expected) in [("true", RequireSandbox::ToStart), ("false", RequireSandbox::No)] {
+            let config = Config::parse(&format!("[functions]\nrequire_sandbox = {text}"));
+            assert_eq!(config.expect("valid").functions.require_sandbox, expected);
+        }
     }
 
     #[test]
@@ -246,6 +280,8 @@ mod tests {
             ("state_dir = \"here\"", "not absolute"),
             ("[listen]\naddress = \"nowhere\"", "socket address"),
             ("[listen", "line 1"),
+            ("[functions]\nrequire_sandbox = \"no\"", "expected true, \"functions\" or false"),
+            ("[functions]\nrequire_sandbox = 1", "expected true, \"functions\" or false"),
             ("[listen]\nworkers = 0", "at least one thread"),
         ] {
             let error = Config::parse(text).expect_err(text);

@@ -19,7 +19,7 @@ use tracing::{error, info, warn};
 use crate::actors::{self, BrokenKeyrings, EffectsUnderWay, Registry, Services};
 use crate::api::{self, Api, Bound, RuntimeStatus, Status, UnderWay};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, RequireSandbox};
 use crate::egress::{Egress, EgressOptions};
 use crate::engine::calls::Calls;
 use crate::engine::changes::Changes;
@@ -35,10 +35,12 @@ use crate::engine::recording;
 use crate::engine::remote_call::RemoteServers;
 use crate::engine::routes::Routes;
 use crate::engine::runtimes::Runtimes;
+use crate::engine::scheduled::Scheduler;
 use crate::engine::source_log::SourceLogs;
-use crate::engine::timers::Timers;
+use crate::engine::timers::{SHORTEST_TICK, Timers};
 use crate::engine::version_files::InstallPackages;
 use crate::functions::kind::RunnerKind;
+use crate::functions::node_host::{self, NodeHost};
 use crate::functions::packages::Packages;
 use crate::functions::packages::install::Installer;
 use crate::functions::pool::{Pool, PoolOptions};
@@ -148,7 +150,7 @@ async fn serve(
         processes * STARTED_PER_PROCESS,
     );
     let status = Arc::new(Status::default());
-    look_at_sandbox(&pool, &status, config.functions.require_sandbox).await;
+    look_at_sandbox(&pool, &status, &config).await?;
     let unfinished = dispatcher::recover(&store).await.map_err(|error| error.to_string())?;
     let waiting = unfinished.len();
     dispatcher.queued(unfinished);
@@ -165,13 +167,15 @@ async fn serve(
         clock: clock.clone(),
         most_queued: config.limits.queued_runs,
     });
-    let timers = Timers::start(&engine, intake.clone(), clock.clone());
+    let timers = Timers::start(&engine, intake.clone(), clock.clone(), SHORTEST_TICK);
+    let scheduler = Scheduler::start(&engine, intake.clone());
     let calls = Calls::new(engine.clone());
     let services = Services::new(actors::Parts {
         store: store.clone(),
         contexts,
         routes,
         timers: timers.clone(),
+        scheduled: scheduler.timers().clone(),
         plugins,
         dispatcher: dispatcher.clone(),
         invoker: Arc::new(invoker.clone()),
@@ -190,6 +194,7 @@ async fn serve(
         keyrings: keyrings.clone(),
         operations: Operations::new(services.clone(), registry, invoker.clone(), keyrings.clone()),
         intake,
+        scheduler: scheduler.clone(),
         runtimes: runtimes.clone(),
         invoker,
         tokens,
@@ -209,6 +214,7 @@ async fn serve(
     let fresh = engine.spawn(keyrings.clone().keep_fresh());
     engine.spawn(housekeeping::watch_space(store.clone()));
     engine.spawn(housekeeping::keep_tidy(runtimes.packages));
+    engine.spawn(housekeeping::forget_scheduled(store.clone()));
     engine.spawn(housekeeping::keep_pruned(store.clone(), clock, config.store.keep_days));
     status.set_ready(true);
     let socket = bound.socket.as_deref().map(|it| it.display().to_string()).unwrap_or_default();
@@ -224,6 +230,9 @@ async fn serve(
         () = timers.died() => {
             return Err("what wakes timers has died: start again to go on".to_owned());
         }
+        () = scheduler.timers().died() => {
+            return Err("what publishes scheduled events has died: start again to go on".to_owned());
+        }
     };
     info!(signal, "stopping: running functions have {} s to finish", DRAIN.as_secs());
     tell_systemd(&[NotifyState::Stopping, NotifyState::Status("finishing running functions")]);
@@ -231,6 +240,7 @@ async fn serve(
     // What it has begun goes on without it.
     fresh.abort();
     timers.stop();
+    scheduler.timers().stop();
     handle.stop(true).await;
     if let Ok(Err(error)) = server.await {
         warn!(%error, "the server ended with an error");
@@ -406,7 +416,7 @@ fn make_pool(
 ) -> Result<Pool, String> {
     let options = PoolOptions {
         most_processes: processes(config),
-        require_sandbox: config.functions.require_sandbox,
+        require_sandbox: config.functions.require_sandbox != RequireSandbox::No,
         node: (!config.functions.node.as_os_str().is_empty())
             .then(|| config.functions.node.clone()),
         own_origin: egress.own_origin(),
@@ -424,45 +434,96 @@ fn processes(config: &Config) -> usize {
     }
 }
 
-/// Finds out what the kernel enforces on each kind of process, and says what it does not.
-async fn look_at_sandbox(pool: &Pool, status: &Status, required: bool) {
+/// Finds out what the kernel enforces on each kind of process, and says what it does not. An error says
+/// why the daemon must not start without it.
+async fn look_at_sandbox(pool: &Pool, status: &Status, config: &Config) -> Result<(), String> {
+    let required = config.functions.require_sandbox;
     let mut runtimes = Vec::new();
-    for kind in RunnerKind::ALL.into_iter().filter(|it| pool.has(*it)) {
+    let mut lacking = Vec::new();
+    for kind in RunnerKind::ALL {
         let runtime = kind.name();
         let mut seen = RuntimeStatus::new(runtime);
-        match pool.probe(kind).await {
-            Ok(report) => {
-                seen.runs = report.is_full() || !required;
-                seen.reduced = report.reduced.clone();
-                for lack in &report.reduced {
-                    warn!(runtime, lack, "functions can do less here than elsewhere");
-                }
-                if report.is_full() {
-                    for lack in &report.missing {
-                        warn!(runtime, lack, "a second layer of the sandbox is missing");
-                    }
-                    seen.second_layers_missing = report.missing;
-                } else {
-                    seen.missing = report.missing;
-                }
-            }
-            Err(error) => seen.missing.push(format!("no process can be started: {error}")),
+        if kind == RunnerKind::Node {
+            look_at_node(config, &mut seen).await;
         }
-        let missing = &seen.missing;
-        match (missing.is_empty(), seen.runs) {
-            (true, _) => {}
-            (false, true) => {
-                warn!(runtime, ?missing, "functions run although the sandbox is not whole");
-            }
-            (false, false) => error!(
-                runtime,
-                ?missing,
-                "no function of this runtime will run: the sandbox is not whole (require_sandbox)"
-            ),
+        if pool.has(kind) {
+            look_at_kind(pool, kind, required, &mut seen).await;
         }
+        seen.runs &= seen.problem.is_none();
+        lacking.extend(seen.missing.iter().map(|lack| format!("{runtime}: {lack}")));
         runtimes.push(seen);
     }
     *status.runtimes.lock().unwrap_or_else(PoisonError::into_inner) = runtimes;
+    if required == RequireSandbox::ToStart && !lacking.is_empty() {
+        return Err(format!(
+            "the kernel does not enforce the whole sandbox of functions, which \
+             `functions.require_sandbox = true` asks for: {}; mend that (Landlock needs Linux 5.13 or \
+             later with `landlock` in /sys/kernel/security/lsm, and no filter of system calls of the \
+             service against it), or set it to \"functions\" for a daemon that runs no functions",
+            lacking.join("; ")
+        ));
+    }
+    Ok(())
+}
+
+/// Says where Node.js is, or why it cannot be used.
+async fn look_at_node(config: &Config, seen: &mut RuntimeStatus) {
+    let given = Some(config.functions.node.as_path()).filter(|it| !it.as_os_str().is_empty());
+    let NodeHost { path, version, problem } = node_host::look(given).await;
+    let shown = path.as_ref().map(|it| it.display().to_string()).unwrap_or_default();
+    match (&problem, &path) {
+        (None, _) => {
+            let version = version.as_deref().unwrap_or_default();
+            info!(path = shown, version, "functions in `node` have Node.js");
+        }
+        // Nobody has asked for it.
+        (Some(problem), None) if given.is_none() => {
+            info!(problem, "no function in `node` will run");
+        }
+        (Some(problem), _) => warn!(path = shown, problem, "no function in `node` will run"),
+    }
+    seen.program = path.map(|_| shown);
+    seen.program_version = version;
+    seen.problem = problem;
+}
+
+async fn look_at_kind(
+    pool: &Pool,
+    kind: RunnerKind,
+    required: RequireSandbox,
+    seen: &mut RuntimeStatus,
+) {
+    let runtime = kind.name();
+    match pool.probe(kind).await {
+        Ok(report) => {
+            seen.runs = report.is_full() || required == RequireSandbox::No;
+            seen.reduced = report.reduced.clone();
+            for lack in &report.reduced {
+                warn!(runtime, lack, "functions can do less here than elsewhere");
+            }
+            if report.is_full() {
+                for lack in &report.missing {
+                    warn!(runtime, lack, "a second layer of the sandbox is missing");
+                }
+                seen.second_layers_missing = report.missing;
+            } else {
+                seen.missing = report.missing;
+            }
+        }
+        Err(error) => seen.missing.push(format!("no process can be started: {error}")),
+    }
+    let missing = &seen.missing;
+    match (missing.is_empty(), seen.runs) {
+        (true, _) => {}
+        (false, true) => {
+            warn!(runtime, ?missing, "functions run although the sandbox is not whole");
+        }
+        (false, false) => error!(
+            runtime,
+            ?missing,
+            "no function of this runtime will run: the sandbox is not whole (require_sandbox)"
+        ),
+    }
 }
 
 fn tell_systemd(state: &[NotifyState<'_>]) {

@@ -51,7 +51,9 @@ pub enum SourceInput {
     /// it unusable was already refused when it was opened. Answered with
     /// [`SourceOutput::problems`].
     Check {},
-    /// A request to the source's trigger URL; its raw body is the call's body.
+    /// A request to the source's trigger URL; its raw body is the call's body. The method is POST or
+    /// GET; or OPTIONS with the header `webhook-request-origin`, the handshake of CloudEvents, which
+    /// a source that does not know it answers with 405.
     Http(HttpRequest),
     /// A mail to the source's address; the raw message is the call's body.
     Mail(MailInput),

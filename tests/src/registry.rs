@@ -13,6 +13,8 @@ use crate::files::{Answer, FileServer};
 /// What the script of the package would make; it must never run.
 pub const ESCAPED: &str = "/tmp/mortise-escaped";
 
+const TARBALL: &str = "/left/-/left-1.0.0.tgz";
+
 /// A registry that has `left` in version 1.0.0, whose function writes `left ` before what it is given.
 pub struct Registry {
     server: FileServer,
@@ -26,18 +28,25 @@ impl Registry {
         let server = FileServer::start();
         let tarball = tarball();
         let integrity = format!("sha512-{}", STANDARD.encode(Sha512::digest(&tarball)));
-        let path = "/left/-/left-1.0.0.tgz";
         let packument = json!({
             "name": "left",
             "dist-tags": { "latest": "1.0.0" },
             "versions": { "1.0.0": {
                 "name": "left", "version": "1.0.0",
-                "dist": { "tarball": server.url(path), "integrity": integrity },
+                "dist": { "tarball": server.url(TARBALL), "integrity": integrity },
             } },
         });
         server.put("/left", Answer::bytes(packument.to_string().into_bytes()));
-        server.put(path, Answer::bytes(tarball));
+        server.put(TARBALL, Answer::bytes(tarball));
         Registry { server, integrity, asked: Mutex::default() }
+    }
+
+    /// Answers whoever wants the package with this status from now on.
+    pub fn fail(&self, status: u16) {
+        for path in ["/left", TARBALL] {
+            let body = b"not now".to_vec();
+            self.server.put(path, Answer { status, headers: Vec::new(), body });
+        }
     }
 
     /// For the setting `functions.npm_registry`.

@@ -42,6 +42,8 @@ pub struct Parts {
     pub name: String,
     /// The policy of the source.
     pub policy: String,
+    /// The secret that the policy gets as a parameter.
+    pub secret: String,
     /// Lines of the function's entry in the manifest, beside name and description.
     pub settings: Vec<String>,
     /// The function.
@@ -67,6 +69,7 @@ impl Parts {
         Parts {
             name: name.to_owned(),
             policy: policy.to_owned(),
+            secret: SECRET.to_owned(),
             settings: Vec::new(),
             code: code.to_owned(),
             functions: Vec::new(),
@@ -115,7 +118,7 @@ impl Parts {
             .iter()
             .map(|(name, _)| format!("  - name: {name}\n    description: Works too.\n"))
             .collect();
-        let sections = &self.sections;
+        let (sections, secret) = (&self.sections, &self.secret);
         let parameters: String =
             self.parameters.iter().map(|it| indent(it, "          ")).collect();
         let settings: String = self.settings.iter().map(|it| indent(it, "    ")).collect();
@@ -126,7 +129,7 @@ impl Parts {
              service_account:\n  display_name: Tester\n\
              event_sources:\n  organization:\n    - name: hook\n      display_name: Hook\n      \
              type: flow-custom-webhook\n{}      config:\n        policy: |\n{policy}        \
-             parameters:\n          secret: {SECRET}\n{parameters}\
+             parameters:\n          secret: {secret}\n{parameters}\
              functions:\n  - name: work\n    description: Works.\n{settings}{functions}\
              automations:\n  - name: All\n    source: hook\n    event_types:\n      \
              - custom:tick\n    function: work\n{sections}",

@@ -195,7 +195,7 @@ fn failures_say_where_and_scripts_can_tell() {
     assert_says(&sample.run("again", "{}", &[]), 1, &["Error: later", hint]);
     assert_says(&sample.run("spin", "{}", &["--timeout", "1"]), 1, &["TimeoutError"]);
     assert_says(&sample.run("hoard", "{}", &["--memory", "16"]), 1, &["MemoryError"]);
-    assert_says(&sample.run("absent", "{}", &[]), 1, &["the version has no such function"]);
+    assert_says(&sample.run("absent", "{}", &[]), 1, &["the version has no function `absent`"]);
 
     assert_says(&sample.run("text", "{}", &["-v"]), 1, &["text runs in quickjs: the embedded"]);
     let done = sample.run("fail", "{}", &["--json"]);

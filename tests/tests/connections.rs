@@ -523,6 +523,7 @@ fn a_server_that_is_down_is_waited_for() {
     let payload = json!({ "url": format!("{}/me", server.url()) });
     let events: Vec<_> = (0..5).map(|_| daemon.send_event(&installed, &payload)).collect();
     assert!(daemon.log().contains("runs wait for a connection"), "{}", daemon.log());
+    // Whether it is asked too often shows in a span of time only: what asks too often gives no sign.
     std::thread::sleep(Duration::from_secs(2));
     let asked = server.asked().refreshes;
     assert!(asked <= 6, "{asked} requests to a server that is down");
@@ -556,6 +557,7 @@ fn a_kill_in_the_middle_of_a_renewal_costs_a_new_authorization_at_most() {
             eventually("it is asked for", PATIENCE, || {
                 (server.asked().refreshes > before).then_some(())
             });
+            // Moments before the answer, at it and after it; every one of them has to be fine.
             std::thread::sleep(Duration::from_millis(delay));
             daemon.kill_dash_nine();
         });

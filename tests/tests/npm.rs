@@ -80,7 +80,11 @@ fn packages_are_installed_once_and_belong_to_the_version() {
     daemon.restart();
     assert_runs(&daemon, &id);
     assert_eq!(registry.asked(), asked);
-    // A new version installs again, although all of the cache went while the daemon ran.
+    // All of it goes while the daemon runs, with the warm process: the same.
+    std::fs::remove_dir_all(daemon.directory().join("cache")).unwrap();
+    assert_runs(&daemon, &id);
+    assert_eq!(registry.asked(), asked);
+    // A new version installs again.
     std::fs::remove_dir_all(daemon.directory().join("cache")).unwrap();
     let third =
         daemon.call("versions.create", &upload(&format!("{CODE}///"), &package, Some(&lock)));
@@ -121,6 +125,51 @@ fn what_npm_refuses_is_said_in_its_words() {
     // None of it stands in the way of what is right.
     let made = daemon.call("versions.create", &upload(CODE, &package, Some(&lock)));
     assert_runs(&daemon, &activate(&daemon, &made, "default/default/right"));
+}
+
+#[test]
+fn a_registry_that_is_down_is_not_the_authors_fault() {
+    let registry = Registry::start();
+    let daemon = start(&registry.url());
+    let (package, lock) = registry.files("left");
+    let upload = upload(CODE, &package, Some(&lock));
+    // It answers, but not as it should.
+    for (status, answer) in [(500, 503), (503, 503), (429, 503), (401, 422), (403, 422), (404, 422)]
+    {
+        registry.fail(status);
+        let response = daemon.try_call("versions.create", &upload).unwrap();
+        assert_eq!(response.status, answer, "{status}: {}", response.text());
+        let is_told = response.header("retry-after").is_some();
+        assert_eq!(is_told, answer == 503, "{status}: {}", response.text());
+        if answer == 503 {
+            let said = response.json()["message"].as_str().unwrap().to_owned();
+            for part in [&registry.url(), "functions.npm_registry", "try again", "node_modules"] {
+                assert!(said.contains(part), "{part} of {said}");
+            }
+        }
+    }
+    assert!(installed(&daemon).is_empty(), "nothing is left: {:?}", installed(&daemon));
+    drop(daemon);
+
+    // Nobody listens.
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = format!("http://127.0.0.1:{}/", free.local_addr().unwrap().port());
+    drop(free);
+    let daemon = start(&nobody);
+    let response = daemon.try_call("versions.create", &upload).unwrap();
+    assert_eq!(response.status, 503, "{}", response.text());
+    let said = response.json()["message"].as_str().unwrap().to_owned();
+    assert!(said.contains(&nobody) && said.contains("try again"), "{said}");
+    assert_eq!(response.header("retry-after"), Some("30"));
+    // The same upload does when the registry is there.
+    let registry = Registry::start();
+    let file = daemon.directory().join("mortise.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    daemon.kill_dash_nine();
+    std::fs::write(&file, text.replace(&nobody, &registry.url())).unwrap();
+    daemon.restart();
+    let made = daemon.call("versions.create", &upload);
+    assert_runs(&daemon, &activate(&daemon, &made, "default/default/later"));
 }
 
 #[test]

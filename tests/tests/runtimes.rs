@@ -145,3 +145,139 @@ fn files_come_back_when_the_cache_is_emptied_and_go_with_their_version() {
         folders(&daemon).is_empty().then_some(())
     });
 }
+
+#[test]
+fn functions_go_on_when_the_cache_is_deleted_while_the_daemon_runs() {
+    let daemon = Daemon::start();
+    daemon.call("packages.create", &json!({ "slug": "chosen" }));
+    // Another file of the version for each call: a warm process has not read it yet.
+    let code = "require('os'); exports.functionFactory = { work: async ([event]) => ({ ran: \
+                require('./' + event.payload.file), pid: process.pid }) };";
+    let node = vec![("index.js", code), ("a.json", "\"tool\""), ("b.json", "\"tool\"")];
+    let ids: Vec<String> =
+        [("node", "runtime: node", node), ("process", "entry_point: bin/tool", vec![TOOL])]
+            .into_iter()
+            .map(|(name, setting, files)| {
+                let manifest = manifest(&[setting]);
+                let upload =
+                    json!({ "package": "chosen", "manifest": manifest, "archive": pack(&files) });
+                let version = daemon.call("versions.create", &upload)["version"]["id"].clone();
+                let parameters =
+                    json!({ "version": version, "scope": format!("default/default/{name}") });
+                let created = daemon.call("snap-ins.create", &parameters);
+                let id = created["snap_in"]["id"].as_str().unwrap().to_owned();
+                daemon.step("activate", &id, "ACTIVE");
+                id
+            })
+            .collect();
+    let call = |id: &str, file: &str| {
+        let payload = json!({ "file": file });
+        let call = json!({ "snap_in": id, "function": "work", "payload": payload });
+        let called = daemon.call("functions.call", &call);
+        assert_eq!(called["result"]["ran"], "tool", "{called}");
+        called["result"]["pid"].clone()
+    };
+    let warm = call(&ids[0], "a.json");
+    assert_eq!(call(&ids[0], "a.json"), warm, "it is warm");
+    call(&ids[1], "");
+    let cache = daemon.directory().join("cache");
+    std::fs::remove_dir_all(&cache).unwrap();
+    // Laid out again for the one; its folder is there for the other, and not the one it was started for.
+    assert_ne!(call(&ids[0], "b.json"), warm);
+    call(&ids[1], "");
+    assert_eq!(folders(&daemon).len(), 2);
+    std::fs::remove_dir_all(&cache).unwrap();
+    call(&ids[1], "");
+    call(&ids[0], "b.json");
+    call(&ids[0], "a.json");
+}
+
+fn without(what: &str, settings: &str) -> Options {
+    let launcher = mortise_tests::daemon::built("mortise-without").display().to_string();
+    let (settings, wrapper) = (settings.to_owned(), vec![launcher, what.to_owned()]);
+    Options { settings, wrapper, ..Options::default() }
+}
+
+fn status_of<'a>(status: &'a Value, runtime: &str) -> &'a Value {
+    let all = status["runtimes"].as_array().unwrap();
+    all.iter().find(|it| it["runtime"] == runtime).unwrap()
+}
+
+#[test]
+fn status_says_where_node_is_or_why_it_is_not_used() {
+    let daemon = Daemon::start();
+    let status = daemon.call("system.status", &json!({}));
+    let node = status_of(&status, "node");
+    assert_eq!((&node["runs"], &node["problem"]), (&json!(true), &Value::Null), "{status}");
+    assert!(node["program"].as_str().unwrap().ends_with("/node"), "{node}");
+    assert!(node["program_version"].as_str().unwrap().starts_with('v'), "{node}");
+    drop(daemon);
+
+    let settings = "[functions]\nnode = \"/not-here/node\"\n".to_owned();
+    let daemon = Daemon::start_with(Options { settings, ..Options::default() });
+    let status = daemon.call("system.status", &json!({}));
+    let node = status_of(&status, "node");
+    assert_eq!((&node["runs"], &node["program"]), (&json!(false), &Value::Null), "{status}");
+    let problem = node["problem"].as_str().unwrap();
+    assert!(problem.contains("/not-here/node") && problem.contains("functions.node"), "{problem}");
+    drop(daemon);
+
+    // As the unit is without its drop-in.
+    let daemon = Daemon::start_with(without("code", ""));
+    let status = daemon.call("system.status", &json!({}));
+    let node = status_of(&status, "node");
+    assert_eq!(node["runs"], false, "{status}");
+    assert!(node["program_version"].as_str().unwrap().starts_with('v'), "{node}");
+    let problem = node["problem"].as_str().unwrap();
+    for part in ["MemoryDenyWriteExecute", "systemd/mortise.service.d-node.conf"] {
+        assert!(problem.contains(part), "{problem}");
+    }
+    for other in ["quickjs", "process"] {
+        assert_eq!(status_of(&status, other)["runs"], true, "{status}");
+    }
+}
+
+#[test]
+fn a_kernel_without_a_protection_is_refused_as_the_setting_says() {
+    // By default the daemon starts, and runs nothing.
+    let daemon = Daemon::start_with(without("landlock", ""));
+    let status = daemon.call("system.status", &json!({}));
+    for runtime in ["quickjs", "process", "node"] {
+        let seen = status_of(&status, runtime);
+        assert_eq!(seen["runs"], false, "{status}");
+        assert!(seen["missing"].to_string().contains("Landlock"), "{status}");
+    }
+    // Asked for, it does not start, and says what lacks and how to go on.
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("mortise.toml");
+    let (state, cache) = (directory.path().join("state"), directory.path().join("cache"));
+    let text = |required: &str| {
+        format!(
+            "state_dir = {state:?}\ncache_dir = {cache:?}\nplugin_dirs = []\n[listen]\n\
+             address = \"127.0.0.1:0\"\nsocket = \"\"\n[functions]\nrequire_sandbox = {required}\n"
+        )
+    };
+    std::fs::write(&config, text("true")).unwrap();
+    let Options { wrapper, .. } = without("landlock", "");
+    let output = std::process::Command::new(&wrapper[0])
+        .arg(&wrapper[1])
+        .arg(mortise_tests::daemon::built("mortise"))
+        .args(["serve", "--config"])
+        .arg(&config)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success(), "{said}");
+    for part in
+        ["quickjs: Landlock", "process: Landlock", "require_sandbox = true", "\"functions\""]
+    {
+        assert!(said.contains(part), "`{part}` is not in {said}");
+    }
+    assert!(!said.contains("ready address="), "{said}");
+    drop(daemon);
+
+    // With all of it, it starts.
+    let settings = "[functions]\nrequire_sandbox = true\n".to_owned();
+    let daemon = Daemon::start_with(Options { settings, ..Options::default() });
+    assert_eq!(daemon.call("system.status", &json!({}))["ready"], true);
+}

@@ -119,6 +119,7 @@ fn a_rotation_that_is_killed_again_and_again_loses_nothing() {
                 // It may be killed before it has answered, and need not even have read it.
                 scope.spawn(|| drop(daemon.try_call("keys.rotate", &json!({}))));
             }
+            // Some moment of it: every one has to be fine.
             std::thread::sleep(Duration::from_millis(numbers.between(0, whole * 5 / 4)));
             daemon.kill_dash_nine();
         });

@@ -175,7 +175,7 @@ fn reads_environment(file: &Source) -> Vec<String> {
 /// A foreign crate, and where it may be named: folders (ending in `/`) and files.
 type Border = (&'static str, &'static [&'static str]);
 
-const BORDERS: [Border; 38] = [
+const BORDERS: [Border; 40] = [
     ("abi_stable", &["daemon/src/plugins/", "plugin-abi/src/"]),
     ("actix", &["daemon/src/actors/"]),
     ("actix_web", &["daemon/src/api/"]),
@@ -189,10 +189,18 @@ const BORDERS: [Border; 38] = [
     ("hmac", &["daemon/src/secrets/", "plugins/flow-custom-webhook/", "tests/src/snap_in.rs"]),
     ("jaq_core", &["daemon/src/script/"]),
     ("jaq_std", &["daemon/src/script/"]),
-    ("jiff", &["plugins/timer-events/"]),
+    ("jiff", &["daemon/src/api/times.rs", "daemon/src/cli/", "plugins/timer-events/"]),
     ("jsonschema", &["daemon/src/plugins/"]),
     ("landlock", &["daemon/src/functions/"]),
-    ("libc", &["daemon/src/functions/", "daemon/tests/sandbox.rs", "daemon/tests/process/"]),
+    (
+        "libc",
+        &[
+            "daemon/src/functions/",
+            "daemon/tests/sandbox.rs",
+            "daemon/tests/process/",
+            "tests/src/bin/mortise-without.rs",
+        ],
+    ),
     ("libloading", &["daemon/src/plugins/"]),
     ("llrt_modules", &["daemon/src/functions/"]),
     ("object", &["daemon/src/plugins/"]),
@@ -202,14 +210,19 @@ const BORDERS: [Border; 38] = [
     ("regex", &["daemon/src/configuration/", "daemon/src/script/"]),
     ("regorus", &["plugins/flow-custom-webhook/"]),
     ("reqwest", &["daemon/src/cli/", "daemon/src/egress/"]),
+    ("ring", &["plugins/flow-custom-webhook/src/verify/ed25519.rs"]),
     ("rquickjs", &["daemon/src/functions/"]),
     ("rustls", &["daemon/src/cli/", "daemon/src/egress/"]),
     ("rustls_native_certs", &["daemon/src/egress/"]),
     ("saphyr_parser", &["daemon/src/manifest/"]),
     ("sd_notify", &["daemon/src/run.rs"]),
-    ("seccompiler", &["daemon/src/functions/", "daemon/tests/process/"]),
+    (
+        "seccompiler",
+        &["daemon/src/functions/", "daemon/tests/process/", "tests/src/bin/mortise-without.rs"],
+    ),
     ("serde_path_to_error", &["daemon/src/api/"]),
-    ("strsim", &["daemon/src/configuration/"]),
+    ("strsim", &["daemon/src/configuration/", "plugins/flow-custom-webhook/"]),
+    ("subtle", &["plugins/flow-custom-webhook/src/verify/"]),
     ("tar", &["daemon/src/archive/"]),
     ("toml", &["daemon/src/config.rs", "tests/tests/licences.rs"]),
     ("tracing_subscriber", &["daemon/src/cli/"]),

@@ -57,6 +57,8 @@ pub struct Parts {
     pub routes: Arc<Routes>,
     /// Who wakes open sources.
     pub timers: Timers,
+    /// Who publishes to open sources what was scheduled.
+    pub scheduled: Timers,
     /// Source types.
     pub plugins: Arc<PluginHost>,
     /// Who starts runs.

@@ -1,5 +1,6 @@
 //! The actor of one event source: holds the plugin's instance, and keeps the route published while
-//! the snap-in wants it. While it is, sources of types that take ticks are woken.
+//! the snap-in wants it. While it is, sources of types that take ticks are woken,
+//! and those at which events can be scheduled get what is due.
 //!
 //! Opening an instance takes time (a policy is compiled), so it happens outside the mailbox and
 //! comes back as a message.
@@ -43,6 +44,8 @@ pub(super) struct Source {
     published: Option<Arc<OpenSource>>,
     /// While it is woken: since which opening of its plugin, and how that is ended.
     woken: Option<(u64, timers::Opening)>,
+    /// The same for events that are scheduled.
+    scheduled: Option<(u64, timers::Opening)>,
     state: Arc<watch::Sender<OpenState>>,
     /// Whether it is told when secrets change.
     hears_of_secrets: bool,
@@ -111,6 +114,7 @@ impl Source {
             opening: 0,
             published: None,
             woken: None,
+            scheduled: None,
             state,
             hears_of_secrets: false,
         }
@@ -171,20 +175,26 @@ impl Source {
         self.services.routes.publish(wanted.record.token.as_str().into(), source.clone());
         self.published = Some(source);
         // After the route: a wake-up without one is lost.
-        if self.takes_ticks() && self.woken.is_none_or(|(opening, _)| opening != self.opening) {
+        let kind = self.wanted.as_ref().map(|it| it.record.kind.as_str()).unwrap_or_default();
+        let Some(kind) = self.services.plugins.find(Role::Source, kind) else { return };
+        let descriptor = &kind.descriptor;
+        let is_new = |it: Option<(u64, timers::Opening)>| {
+            it.is_none_or(|(opening, _)| opening != self.opening)
+        };
+        if descriptor.takes_ticks && is_new(self.woken) {
             self.woken = Some((self.opening, self.services.timers.opened(self.id)));
         }
-    }
-
-    fn takes_ticks(&self) -> bool {
-        let kind = self.wanted.as_ref().map(|it| it.record.kind.as_str()).unwrap_or_default();
-        let known = self.services.plugins.find(Role::Source, kind);
-        known.is_some_and(|it| it.descriptor.takes_ticks)
+        if descriptor.takes_scheduled && is_new(self.scheduled) {
+            self.scheduled = Some((self.opening, self.services.scheduled.opened(self.id)));
+        }
     }
 
     fn withdraw(&mut self) {
         if let Some((_, opening)) = self.woken.take() {
             self.services.timers.closed(self.id, opening);
+        }
+        if let Some((_, opening)) = self.scheduled.take() {
+            self.services.scheduled.closed(self.id, opening);
         }
         if let Some(published) = self.published.take() {
             self.services.routes.withdraw(&published);

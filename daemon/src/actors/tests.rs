@@ -169,6 +169,13 @@ impl Bench {
                 &tokio::runtime::Handle::current(),
                 Arc::new(NoTimers),
                 Clock::manual(1),
+                Duration::ZERO,
+            ),
+            scheduled: Timers::start(
+                &tokio::runtime::Handle::current(),
+                Arc::new(NoTimers),
+                Clock::manual(1),
+                Duration::ZERO,
             ),
             plugins: Arc::new(PluginHost::load(settings)),
             dispatcher,

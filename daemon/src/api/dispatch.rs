@@ -130,6 +130,8 @@ fn answer(outcome: Result<Answered, ApiError>) -> HttpResponse {
     let mut ok = HttpResponse::Ok();
     ok.content_type("application/json");
     match outcome {
+        // What a handler has nothing to say with.
+        Ok(Answered::Now(body)) if body == b"null" => HttpResponse::Ok().finish(),
         Ok(Answered::Now(body)) => ok.body(body),
         Ok(Answered::Before(body)) => ok.insert_header((idempotency::REPLAYED, "true")).body(body),
         Err(error) => error.respond(),

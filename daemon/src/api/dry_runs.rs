@@ -18,8 +18,8 @@ use super::error::{ApiError, Code};
 use super::hooks::{METHODS, respond};
 use super::lists::{parse_id, time};
 use super::rights::Caller;
+use super::times::parse_time;
 use super::{Api, CAUSE_HEADER, event_sources};
-use crate::configuration::dates::timestamp_ms;
 use crate::engine::intake::{IntakeError, Taken};
 use crate::engine::keyrings::Masks;
 use crate::model::id::{RecordedId, SourceId};
@@ -220,7 +220,7 @@ struct Input {
 
 pub(super) async fn test(api: Arc<Api>, caller: Caller, test: Test) -> Result<Tested, ApiError> {
     let found = event_sources::find(&api, &caller, &test.id)?;
-    let now = test.now.as_deref().map(|it| date("now", it)).transpose()?;
+    let now = test.now.as_deref().map(|it| parse_time("now", it)).transpose()?;
     let Input { trial, body, received_ms, masked } = input(&api, found.0, test)?;
     let is_http = matches!(trial, Trial::Http(_));
     let now = now.or(received_ms);
@@ -258,7 +258,7 @@ fn input(api: &Api, source: SourceId, test: Test) -> Result<Input, ApiError> {
         }
         (None, None, None, Some(tick)) => {
             let due_ms =
-                tick.due_date.as_deref().map(|it| date("tick.due_date", it)).transpose()?;
+                tick.due_date.as_deref().map(|it| parse_time("tick.due_date", it)).transpose()?;
             Ok(plain(Trial::Tick { due_ms, cursor: tick.cursor }, Vec::new()))
         }
         _ => {
@@ -354,13 +354,6 @@ fn plain_headers(headers: Headers, field: &str) -> Result<Vec<(String, String)>,
         }
     }
     Ok(plain)
-}
-
-fn date(field: &str, text: &str) -> Result<u64, ApiError> {
-    timestamp_ms(text).ok_or_else(|| {
-        let message = format!("`{text}` is no date: expected one like 2026-01-31T12:00:00Z");
-        ApiError::field(field, message)
-    })
 }
 
 fn shown(tried: Tried, is_http: bool) -> Tested {

@@ -56,6 +56,8 @@ codes! {
     Conflict = "conflict", 409, "this contradicts the present state";
     /// The key belongs to another call.
     IdempotencyKeyReused = "idempotency_key_reused", 422, "this key was used for another call";
+    /// An event with the same key is pending.
+    AlreadyScheduled = "already_scheduled", 409, "an event with this key is pending";
     /// The body is too large.
     TooLarge = "too_large", 413, "the body is larger than allowed";
     /// What was uploaded cannot be used.
@@ -149,6 +151,11 @@ impl ApiError {
         self
     }
 
+    /// Says when it is worth another try.
+    pub(super) fn retry_after(self, seconds: u32) -> ApiError {
+        ApiError { retry_after_seconds: Some(seconds), ..self }
+    }
+
     /// Says what is allowed.
     pub fn allowing(self, allowed: &[&str]) -> ApiError {
         self.with("allowed", json!(allowed))
@@ -206,6 +213,7 @@ impl From<IntakeError> for ApiError {
             }
             IntakeError::Broken(_) => ApiError::new(Code::SourceFailed, message),
             IntakeError::Unsupported(_) => ApiError::new(Code::BadRequest, message),
+            IntakeError::KeyPending { .. } => ApiError::new(Code::AlreadyScheduled, message),
             IntakeError::Store(error) => error.into(),
         }
     }

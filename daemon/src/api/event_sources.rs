@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mortise_plugin::Role;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -45,6 +46,10 @@ pub(super) struct Source {
     /// source is shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_tick_date: Option<String>,
+    /// How many events are to be published later, when its type takes such. Only when one source is
+    /// shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scheduled_events: Option<u64>,
     /// For people.
     #[serde(skip_serializing_if = "Option::is_none")]
     display_name: Option<String>,
@@ -146,6 +151,7 @@ fn source(api: &Api, id: SourceId, record: SourceRecord) -> Result<Source, ApiEr
         status: record.status,
         reason: record.reason,
         next_tick_date: None,
+        scheduled_events: None,
         config: None,
         setup_instructions: None,
     })
@@ -187,6 +193,11 @@ pub(super) async fn get(
     if event_source.open {
         let timer = api.services.store.read(|tables| tables.timer(id))?;
         event_source.next_tick_date = timer.and_then(|it| it.due_ms).map(time);
+    }
+    let known = api.services.plugins.find(Role::Source, &event_source.kind);
+    if known.is_some_and(|it| it.descriptor.takes_scheduled) {
+        let pending = api.services.store.read(|tables| tables.count_scheduled(id))?;
+        event_source.scheduled_events = Some(pending);
     }
     let declared = version.as_ref().and_then(|it| it.manifest.event_source(&event_source.name));
     if let Some(declared) = declared {

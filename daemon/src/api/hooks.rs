@@ -13,6 +13,8 @@ use super::error::{ApiError, Code};
 use crate::engine::intake::Taken;
 use crate::engine::recording::Became;
 
+/// Who asks whether it may send CloudEvents.
+const ORIGIN_HEADER: &str = "webhook-request-origin";
 /// Ids of the events that a request led to.
 const EVENT_ID_HEADER: &str = "mortise-event-id";
 
@@ -33,7 +35,10 @@ async fn take(
     request: &HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    if request.method() != Method::POST && request.method() != Method::GET {
+    // CloudEvents' handshake is for the source to answer; other OPTIONS were never for it.
+    let is_handshake =
+        request.method() == Method::OPTIONS && request.headers().contains_key(ORIGIN_HEADER);
+    if request.method() != Method::POST && request.method() != Method::GET && !is_handshake {
         let message = format!("trigger URLs take GET and POST, not {}", request.method());
         return Err(ApiError::new(Code::MethodNotAllowed, message).allowing(&METHODS));
     }

@@ -53,6 +53,13 @@ impl Paging {
     }
 
     fn request(&self, newest_first: bool) -> Result<PageRequest, ApiError> {
+        let limit = self.limit()?;
+        let from = self.cursor.as_deref().map(parse_cursor).transpose()?;
+        Ok(PageRequest { from, limit, newest_first })
+    }
+
+    /// How many rows are asked for.
+    pub(super) fn limit(&self) -> Result<usize, ApiError> {
         let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
         if !(1..=MOST).contains(&limit) {
             return Err(ApiError::field(
@@ -60,8 +67,7 @@ impl Paging {
                 format!("limit is {limit}: expected 1 to {MOST}"),
             ));
         }
-        let from = self.cursor.as_deref().map(parse_cursor).transpose()?;
-        Ok(PageRequest { from, limit, newest_first })
+        Ok(limit)
     }
 }
 
@@ -70,9 +76,11 @@ pub(super) fn cursor(next: Option<u128>) -> Option<String> {
 }
 
 fn parse_cursor(text: &str) -> Result<u128, ApiError> {
-    u128::from_str_radix(text, 16).map_err(|_| {
-        ApiError::field("cursor", "cursor is none of ours: send the next_cursor of the last page")
-    })
+    u128::from_str_radix(text, 16).map_err(|_| foreign_cursor())
+}
+
+pub(super) fn foreign_cursor() -> ApiError {
+    ApiError::field("cursor", "cursor is none of ours: send the next_cursor of the last page")
 }
 
 /// An id in a request.

@@ -34,6 +34,7 @@ mod replays;
 pub mod rights;
 mod routes;
 mod runs;
+mod scheduled;
 mod server;
 mod snap_components;
 mod snap_in_view;
@@ -42,6 +43,7 @@ mod snap_kit_actions;
 mod system;
 mod system_update;
 mod tags;
+mod times;
 mod tokens;
 mod upgrades;
 mod uploads;
@@ -67,6 +69,7 @@ use crate::engine::invocation::Invoker;
 use crate::engine::key_rotation::KeyKeeper;
 use crate::engine::keyrings::Keyrings;
 use crate::engine::runtimes::Runtimes;
+use crate::engine::scheduled::Scheduler;
 use crate::operations::{Asker, OperationError, Operations};
 use crate::secrets::ServiceTokens;
 
@@ -80,6 +83,8 @@ pub struct Api {
     pub keyrings: Keyrings,
     /// Where events come in.
     pub intake: Arc<Intake>,
+    /// What is to be published later.
+    pub scheduler: Scheduler,
     /// What functions run by.
     pub runtimes: Runtimes,
     /// Calls functions for callers who wait.

@@ -86,6 +86,9 @@ fn operation(route: &Route, request: Option<Value>, response: &Value) -> Value {
             "default": { "$ref": "#/components/responses/Problem" },
         },
     });
+    if response.pointer("/type").is_some_and(|it| it == "null") {
+        operation["responses"]["200"] = json!({ "description": "Done, without a body" });
+    }
     if let (Some(request), Some(members)) = (request, operation.as_object_mut()) {
         let body = json!({ "content": { "application/json": { "schema": request } } });
         members.insert("requestBody".to_owned(), body);

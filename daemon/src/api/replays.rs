@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::error::{ApiError, Code};
 use super::lists::{Paging, cursor, parse_id};
 use super::rights::Caller;
+use super::times::parse_time;
 use super::{Api, extent};
-use crate::configuration::dates::timestamp_ms;
 use crate::engine::dispatcher::QueuedRun;
 use crate::model::event::EventHead;
 use crate::model::id::{EventId, RunId, SourceId, created_ms, first_id_at};
@@ -143,8 +143,11 @@ fn matching(
         return Err(ApiError::field("ids", message));
     }
     let extent = extent::of_list(api, caller, replay.snap_in.as_deref(), None)?;
-    let from_ms = date("from_date", replay.from_date.as_deref())?.unwrap_or(0);
-    let to_ms = date("to_date", replay.to_date.as_deref())?.unwrap_or(u64::MAX);
+    let date = |field: &str, text: &Option<String>| {
+        text.as_deref().map(|it| parse_time(field, it)).transpose()
+    };
+    let from_ms = date("from_date", &replay.from_date)?.unwrap_or(0);
+    let to_ms = date("to_date", &replay.to_date)?.unwrap_or(u64::MAX);
     if from_ms >= to_ms {
         return Err(ApiError::field("to_date", "to_date must be later than from_date"));
     }
@@ -161,15 +164,6 @@ fn matching(
     let next = found.next.filter(|it| is_before(*it));
     let rows = found.rows.into_iter().filter(|(id, _, _)| is_before(id.0));
     Ok((rows.map(|(id, head, _)| (id, head)).collect(), next))
-}
-
-fn date(field: &str, text: Option<&str>) -> Result<Option<u64>, ApiError> {
-    let Some(text) = text else { return Ok(None) };
-    let ms = timestamp_ms(text).ok_or_else(|| {
-        let message = format!("{field} is no time: expected one such as 2026-01-31T12:00:00Z");
-        ApiError::field(field, message)
-    })?;
-    Ok(Some(ms))
 }
 
 /// The runs of an event, or why there are none.

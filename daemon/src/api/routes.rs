@@ -5,7 +5,7 @@ use super::dispatch::{Route, read, write};
 use super::rights::Right;
 use super::{
     commands, configuration_pages, dead_letters, developer_keyrings, dry_runs, event_sources,
-    events, functions, keyrings, keys, operations, packages, recordings, replays, runs,
+    events, functions, keyrings, keys, operations, packages, recordings, replays, runs, scheduled,
     snap_components, snap_ins, snap_kit_actions, system, system_update, tags, tokens, upgrades,
     user_level, versions,
 };
@@ -207,6 +207,24 @@ impl Table {
                 R::PublishEvents,
                 "Publishes an event by hand",
                 event_sources::publish,
+            ),
+            write(
+                "event-sources.schedule",
+                R::PublishEvents,
+                "Publishes an event at a time, or at once",
+                scheduled::schedule,
+            ),
+            write(
+                "event-sources.unschedule",
+                R::PublishEvents,
+                "Takes back an event that is to be published later",
+                scheduled::unschedule,
+            ),
+            read(
+                "event-sources.list-scheduled",
+                R::PublishEvents,
+                "Lists events that are to be published later, next due first",
+                scheduled::list,
             ),
             write(
                 "keyrings.set",

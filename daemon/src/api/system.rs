@@ -26,6 +26,15 @@ pub struct RuntimeStatus {
     runtime: &'static str,
     /// Whether its functions are run.
     pub runs: bool,
+    /// For `node`: the executable, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
+    /// For `node`: which version that is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub program_version: Option<String>,
+    /// Why its functions are not run although its sandbox may be whole, and what helps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
     /// Protections without which its sandbox is not whole.
     pub missing: Vec<String>,
     /// Protections that the kernel lacks although others do the same.
@@ -40,6 +49,9 @@ impl RuntimeStatus {
         RuntimeStatus {
             runtime,
             runs: false,
+            program: None,
+            program_version: None,
+            problem: None,
             missing: Vec::new(),
             second_layers_missing: Vec::new(),
             reduced: Vec::new(),
@@ -66,7 +78,7 @@ pub(super) struct SystemStatus {
     open_sources: usize,
     /// Protections that the kernel lacks, by runtime; empty when every sandbox is whole.
     sandbox_missing: Vec<String>,
-    /// What the host makes of each runtime that it has processes for.
+    /// What the host makes of each runtime that has processes.
     runtimes: Vec<RuntimeStatus>,
     /// Whether the disk has room for new events.
     disk_has_room: bool,

@@ -18,6 +18,9 @@ use crate::model::id::VersionId;
 use crate::model::manifest::ChosenRuntime;
 use crate::store::{VersionCreation, VersionRecord};
 
+/// When a registry of packages that does not answer is worth another try.
+const REGISTRY_RETRY_SECONDS: u32 = 30;
+
 /// A version.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Version {
@@ -297,6 +300,9 @@ pub(super) async fn create(
             let errors = problems.iter().filter(|it| it.severity == Severity::Error).count();
             let message = format!("the version has {errors} error(s)");
             Err(ApiError::problems(message, &problems))
+        }
+        Uploaded::NotNow { reason } => {
+            Err(ApiError::new(Code::Unavailable, reason).retry_after(REGISTRY_RETRY_SECONDS))
         }
         Uploaded::Version { creation, .. } => match creation {
             VersionCreation::Created(id) => one(&api, id, false),

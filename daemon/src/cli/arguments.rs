@@ -9,7 +9,7 @@ use super::keyrings::{DeveloperKeyringCommand, KeyringCommand};
 use super::snap_in::arguments::{SnapInCommand, Source};
 use super::snap_kit::{ActionCommand, ComponentCommand};
 use super::source::SourceCommand;
-use super::{dev, function, init};
+use super::{dev, function, init, replay};
 
 /// Runs snap-ins: event sources, automations and functions, on this host.
 #[derive(Debug, Parser)]
@@ -326,6 +326,17 @@ pub(super) enum EventCommand {
     },
     /// Show an event with its payload
     Get { event: String },
+    /// Queue new runs for stored events, for the automations of the present version
+    #[command(
+        after_help = "Nothing is stored a second time: the new runs name the event, and the runs \
+that it had. Runs with a sync_id go behind those that wait.
+
+Examples:
+  mortise event replay evt_01k9...
+  mortise event replay --snap-in prod/payments/sync --from 2026-01-31T22:00:00Z --dry-run
+  mortise event replay --source src_01k9... --type custom:push --from 2026-01-31T22:00:00Z"
+    )]
+    Replay(replay::Replay),
 }
 
 #[derive(Debug, Subcommand)]

@@ -11,7 +11,7 @@ use super::connection::Client;
 use super::show::{self, View};
 use super::snap_in::arguments::Source;
 use super::snap_in::{self, origin};
-use super::{commands, dev, keyrings, keys, payload, run_logs, run_show, snap_kit, source};
+use super::{commands, dev, keyrings, keys, payload, replay, run_logs, run_show, snap_kit, source};
 
 /// How long lifecycle commands wait.
 pub(super) const WAIT_SECONDS: u32 = 60;
@@ -51,6 +51,9 @@ pub(super) fn run(connection: &Connection, command: Command) -> Result<(), Failu
         Command::Slash { command } => return commands::run(&client, connection.json, command),
         Command::Operation { command } => {
             return commands::run_operation(&client, connection.json, command);
+        }
+        Command::Event { command: EventCommand::Replay(which) } => {
+            return replay::run(&client, connection.json, &which);
         }
         Command::Source { command } => return source::run(&client, connection.json, command),
         Command::Key { command } => return keys::run(&client, connection.json, &command),
@@ -107,6 +110,7 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
                 View::EVENTS,
             ),
             EventCommand::Get { event } => ("events.get", json!({ "id": event }), View::EVENT),
+            EventCommand::Replay(_) => return Err(not_one_call()),
         },
         Command::Run { command } => match command {
             RunCommand::List { about, state, function, page } => (
@@ -146,7 +150,7 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
             TokenCommand::List => ("tokens.list", json!({}), View::TOKENS),
             TokenCommand::Delete { name } => ("tokens.delete", json!({ "name": name }), View::DONE),
         },
-        Command::Status => ("system.status", json!({}), View::EVERYTHING),
+        Command::Status => ("system.status", json!({}), View::Status),
         Command::Plugins => ("system.plugins", json!({}), View::PLUGINS),
         Command::Call { name, parameters } => {
             let parameters = payload::any("the parameters", &parameters)?;

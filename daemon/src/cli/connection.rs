@@ -127,6 +127,16 @@ impl Client {
         Ok(self.try_call(name, parameters)??)
     }
 
+    /// A call of the API that is answered with a status alone.
+    pub(super) fn call_for_nothing(&self, name: &str, parameters: &Value) -> Result<(), Failure> {
+        let (status, body) = self.wait_for(self.send_call(name, parameters))?;
+        if (200..300).contains(&status) {
+            return Ok(());
+        }
+        read_answer(status, body)??;
+        Ok(())
+    }
+
     /// A call of the API; the outer failure is that of the connection.
     pub(super) fn try_call(
         &self,

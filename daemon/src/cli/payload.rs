@@ -24,6 +24,13 @@ pub(super) fn any(what: &str, given: &str) -> Result<Value, Failure> {
     parse(what, &origin, &text)
 }
 
+/// The text of any JSON, as it was written.
+pub(super) fn text(what: &str, given: &str) -> Result<String, Failure> {
+    let (origin, text) = read(what, given)?;
+    parse(what, &origin, &text)?;
+    Ok(text)
+}
+
 /// A JSON object.
 pub(super) fn object(what: &str, given: &str) -> Result<Map<String, Value>, Failure> {
     let (origin, text) = read(what, given)?;

@@ -16,6 +16,8 @@ pub(super) enum View {
     One(&'static str),
     /// All of it.
     All,
+    /// How the daemon is.
+    Status,
     /// That it is done.
     Done,
 }
@@ -107,6 +109,7 @@ pub(super) fn answer(answer: &Value, view: &View, as_json: bool) -> Result<(), F
         }
         View::One(key) => print(&members(&answer[*key])),
         View::All => print(&members(answer)),
+        View::Status => print(&super::status::text(answer)),
         View::Done => print("done"),
     }
 }

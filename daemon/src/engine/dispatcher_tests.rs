@@ -93,6 +93,7 @@ impl Bench {
             user: None,
             dedup_window_ms: 86_400_000,
             timer: None,
+            scheduled: crate::store::FromSchedule::No,
             events: vec![NewEvent {
                 event_type: "x".to_owned(),
                 payload: Bytes::from_static(b"{}"),

@@ -38,6 +38,25 @@ pub async fn keep_tidy(packages: Packages) {
     }
 }
 
+/// Removes for ever what was scheduled at sources that are gone.
+pub async fn forget_scheduled(store: Arc<Store>) {
+    let mut ticks = tokio::time::interval(TIDY);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = forget_scheduled_once(&store).await {
+            warn!(%error, "scheduled events of deleted sources are removed later");
+        }
+    }
+}
+
+/// Removes what was scheduled at sources that are gone, in steps: there may be a million events.
+pub async fn forget_scheduled_once(store: &Store) -> Result<(), StoreError> {
+    for source in store.read(|tables| tables.sources_gone_with_scheduled())? {
+        while store.write(move |tables| tables.forget_scheduled(source, CHUNK)).await? {}
+    }
+    Ok(())
+}
+
 /// Prunes for ever.
 pub async fn keep_pruned(store: Arc<Store>, clock: Clock, keep_days: u64) {
     let mut ticks = tokio::time::interval(PRUNE);

@@ -26,7 +26,7 @@ use crate::model::id::{EventId, SourceId};
 use crate::plugins::{CallError, EffectLimits, PerformEffect, call_with_effects};
 use crate::routing::Route;
 use crate::store::{
-    AcceptEvents, Acceptance, NewEvent, PlannedRun, Store, StoreError, TimerRecord,
+    AcceptEvents, Acceptance, FromSchedule, NewEvent, PlannedRun, Store, StoreError, TimerRecord,
 };
 
 /// What a plugin may take for one input.
@@ -77,6 +77,12 @@ pub enum IntakeError {
     /// The plugin does not take this kind of input.
     #[error("the source does not take this: {0}")]
     Unsupported(String),
+    /// An event with the key that it was given is pending.
+    #[error("an event with this key is pending")]
+    KeyPending {
+        /// When that one is due.
+        due_ms: u64,
+    },
     /// The store did not take it.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -118,9 +124,10 @@ impl Intake {
             }
             Some(open)
         };
-        let key = idempotency_key(&request);
+        let idempotency_key = idempotency_key(&request);
+        let origin = Origin { cause, idempotency_key, scheduled: FromSchedule::No };
         let input = SourceInput::Http(request);
-        let taken = self.take(find, &input, &body, cause, key).await;
+        let taken = self.take(find, &input, &body, origin).await;
         if let (Some((open, received_ms)), SourceInput::Http(request)) =
             (recorded.into_inner(), input)
         {
@@ -143,7 +150,22 @@ impl Intake {
     ) -> Result<Taken, IntakeError> {
         let find = || self.routes.by_id(source);
         let input = SourceInput::Published { event_type };
-        self.take(find, &input, &payload, cause, idempotency_key).await
+        let origin = Origin { cause, idempotency_key, scheduled: FromSchedule::No };
+        self.take(find, &input, &payload, origin).await
+    }
+
+    /// The same under a key, which a pending event may have.
+    pub(super) async fn publish_keyed(
+        &self,
+        source: SourceId,
+        event_type: String,
+        payload: Bytes,
+        cause: Cause,
+        key: FromSchedule,
+    ) -> Result<Taken, IntakeError> {
+        let find = || self.routes.by_id(source);
+        let origin = Origin { cause, idempotency_key: None, scheduled: key };
+        self.take(find, &SourceInput::Published { event_type }, &payload, origin).await
     }
 
     /// Whether a source that is not open will be in a moment: a sender that is told 404 may give up
@@ -165,8 +187,7 @@ impl Intake {
         find: impl Fn() -> Option<Arc<OpenSource>>,
         input: &SourceInput,
         body: &Bytes,
-        cause: Cause,
-        idempotency_key: Option<String>,
+        origin: Origin,
     ) -> Result<Taken, IntakeError> {
         for _ in 0..MOST_ROUNDS {
             let source = find().ok_or(IntakeError::NoSuchSource)?;
@@ -174,18 +195,22 @@ impl Intake {
             let output = self.call(&source, input.clone(), body.clone()).await.map_err(failed)?;
             let route = &source.route;
             let mut events = self.planned(&source, &output, body)?;
-            if let Some(key) = &idempotency_key {
+            if let Some(key) = &origin.idempotency_key {
                 dedup_by(key, &mut events);
             }
             if events.is_empty() {
                 return Ok(taken(route.source, Vec::new(), output));
             }
-            match self.accept(&source, events, cause, None).await? {
+            match self.accept(&source, events, origin.cause, None, origin.scheduled.clone()).await?
+            {
                 Acceptance::Stored(stored) => {
                     let events = stored.iter().map(|it| (it.id, it.duplicate)).collect();
                     return Ok(taken(route.source, events, output));
                 }
                 Acceptance::Stale => self.routes.newer_than(&source, PUBLICATION).await,
+                Acceptance::KeyPending { due_ms } => {
+                    return Err(IntakeError::KeyPending { due_ms });
+                }
             }
         }
         Err(IntakeError::Unavailable("its snap-in is being changed; try again".to_owned()))
@@ -267,6 +292,7 @@ impl Intake {
         events: Vec<NewEvent>,
         cause: Cause,
         timer: Option<TimerRecord>,
+        scheduled: FromSchedule,
     ) -> Result<Acceptance, StoreError> {
         let route = &source.route;
         let at_hand: Vec<_> = events
@@ -285,6 +311,7 @@ impl Intake {
             events,
             dedup_window_ms: route.dedup_window_ms,
             timer,
+            scheduled,
         };
         let dispatcher = self.dispatcher.clone();
         self.store
@@ -293,10 +320,10 @@ impl Intake {
                 move |acceptance| {
                     let Acceptance::Stored(stored) = acceptance else { return };
                     let mut queued = Vec::new();
-                    for (event, at_hand) in stored.iter().zip(at_hand) {
+                    for event in stored {
                         queued.extend(event.runs.iter().map(|run| QueuedRun {
                             run: run.clone(),
-                            event: Some(at_hand.clone()),
+                            event: at_hand.get(event.at).cloned(),
                         }));
                     }
                     dispatcher.queued(queued);
@@ -304,6 +331,14 @@ impl Intake {
             )
             .await
     }
+}
+
+/// Where an input comes from.
+struct Origin {
+    cause: Cause,
+    /// What its sender calls it.
+    idempotency_key: Option<String>,
+    scheduled: FromSchedule,
 }
 
 /// What the sender of a request calls it, so that a repetition is known as one.

@@ -35,7 +35,7 @@ use crate::model::run::{
     Attempt, AttemptOutcome, RunError, RunHead, RunLogLine, RunOutput, RunRequest, RunTrigger,
 };
 use crate::random::RandomPool;
-use crate::secrets::ServiceTokens;
+use crate::secrets::{ServiceTokens, TokenRun};
 use crate::store::{Store, StoreError};
 
 /// Calls functions.
@@ -366,13 +366,17 @@ impl Parts {
     }
 
     fn tokens_for(&self, call: &Call, number: u64, account: ServiceAccountId) -> Tokens {
-        let (snap_in, cause, now_ms) = (call.head.snap_in, call.head.cause, self.clock.now_ms());
-        let for_person = |actor: &Actor| {
-            self.tokens.issue_for(actor.clone(), account, snap_in, call.run, cause, now_ms)
+        let now_ms = self.clock.now_ms();
+        let run = TokenRun {
+            service_account: account,
+            snap_in: call.head.snap_in,
+            run: call.run,
+            cause: call.head.cause,
         };
+        let for_person = |actor: &Actor| self.tokens.issue_for(actor.clone(), &run, now_ms);
         let own = match may_report(&call.head.trigger) {
-            true => self.tokens.issue_for_hook(number, account, snap_in, call.run, cause, now_ms),
-            false => self.tokens.issue(account, snap_in, call.run, cause, now_ms),
+            true => self.tokens.issue_for_hook(number, &run, now_ms),
+            false => self.tokens.issue(&run, now_ms),
         };
         Tokens {
             service_account: own.into(),

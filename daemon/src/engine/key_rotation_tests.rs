@@ -133,7 +133,13 @@ async fn the_old_key_is_forgotten_when_its_tokens_have_expired() {
     let keys = bench.keys();
     let vault = Vault::new(&keys);
     let tokens = ServiceTokens::new(&keys);
-    let issue = || tokens.issue(ServiceAccountId(1), SnapInId(2), RunId(3), Cause::default(), NOW);
+    let run = crate::secrets::TokenRun {
+        service_account: ServiceAccountId(1),
+        snap_in: SnapInId(2),
+        run: RunId(3),
+        cause: Cause::default(),
+    };
+    let issue = || tokens.issue(&run, NOW);
     bench.plant(&vault, 10).await;
     let runtime = tokio::runtime::Handle::current();
     let keeper =

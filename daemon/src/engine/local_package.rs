@@ -115,7 +115,8 @@ impl LocalFunction {
                 version_files::add_modules(files, &folder, own, Links::Followed).await?
             }
             (Some(folder), Some(Modules::Install(installer))) => {
-                version_files::add_installed(files, &folder, installer).await?
+                let added = version_files::add_installed(files, &folder, installer).await;
+                added.map_err(|error| error.to_string())?
             }
             (Some(_), None) | (None, _) => files,
         };

@@ -1,5 +1,6 @@
 //! What moves work: from an input to a durable event ([`intake`]), from a queued run to a function
-//! and its stored result ([`dispatcher`]), what wakes sources ([`timers`]), secrets on their way to functions ([`keyrings`]), and what keeps the house in order ([`housekeeping`]).
+//! and its stored result ([`dispatcher`]), what wakes
+//! sources ([`timers`]), events that are to be published later ([`scheduled`]), secrets on their way to functions ([`keyrings`]), and what keeps the house in order ([`housekeeping`]).
 //!
 //! Must never: wait on an actor's mailbox; know HTTP or a wire format.
 
@@ -21,6 +22,7 @@ pub mod recording;
 pub mod remote_call;
 pub mod routes;
 pub mod runtimes;
+pub mod scheduled;
 pub mod source_log;
 pub mod timers;
 mod turns;

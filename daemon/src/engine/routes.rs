@@ -2,8 +2,12 @@
 //!
 //! Invariant: a snapshot is published after the commit it reflects. Whoever planned with an older
 //! one is told so by the writer, which knows the generation, and plans again.
+//!
+//! There are many small snapshots rather than one: whoever publishes copies the one that he changes,
+//! and ten thousand sources that open one after the other would copy a large one ten thousand times.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -37,9 +41,14 @@ pub struct OpenSource {
 
 type Snapshot = HashMap<Arc<str>, Arc<OpenSource>>;
 
+/// How many snapshots there are.
+const SHARDS: usize = 256;
+
 /// Every source that takes events, by the secret part of its trigger URL.
 pub struct Routes {
-    snapshot: ArcSwap<Snapshot>,
+    shards: Box<[ArcSwap<Snapshot>]>,
+    /// Which snapshot a token is in: tokens are secret, but somebody may choose what he asks for.
+    hasher: RandomState,
     by_source: Mutex<HashMap<SourceId, Arc<str>>>,
     published: watch::Sender<()>,
 }
@@ -48,7 +57,8 @@ impl Routes {
     /// None.
     pub fn new() -> Routes {
         Routes {
-            snapshot: ArcSwap::default(),
+            shards: (0..SHARDS).map(|_| ArcSwap::default()).collect(),
+            hasher: RandomState::new(),
             by_source: Mutex::default(),
             published: watch::Sender::new(()),
         }
@@ -56,7 +66,7 @@ impl Routes {
 
     /// The source with this token, if it takes events.
     pub fn by_token(&self, token: &str) -> Option<Arc<OpenSource>> {
-        self.snapshot.load().get(token).cloned()
+        self.shard(token).load().get(token).cloned()
     }
 
     /// The source with this id, if it takes events.
@@ -69,27 +79,29 @@ impl Routes {
     /// Opens a source, or replaces what its events lead to.
     pub fn publish(&self, token: Arc<str>, source: Arc<OpenSource>) {
         let id = source.route.source;
-        self.change(|by_source, snapshot| {
-            by_source.insert(id, token.clone());
-            snapshot.insert(token, source);
-        });
+        let mut by_source = self.by_source.lock().unwrap_or_else(PoisonError::into_inner);
+        by_source.insert(id, token.clone());
+        self.change(&token, |snapshot| snapshot.insert(token.clone(), source));
+        drop(by_source);
+        self.published.send_replace(());
     }
 
     /// Closes a source, unless something newer than `published` was published for it.
     pub fn withdraw(&self, published: &Arc<OpenSource>) {
         let id = published.route.source;
-        self.change(|by_source, snapshot| {
-            let Some(token) = by_source.get(&id).cloned() else { return };
-            if snapshot.get(&token).is_some_and(|it| Arc::ptr_eq(it, published)) {
-                snapshot.remove(&token);
-                by_source.remove(&id);
-            }
-        });
+        let mut by_source = self.by_source.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(token) = by_source.get(&id).cloned() else { return };
+        if self.by_token(&token).is_some_and(|it| Arc::ptr_eq(&it, published)) {
+            self.change(&token, |snapshot| snapshot.remove(&token));
+            by_source.remove(&id);
+        }
+        drop(by_source);
+        self.published.send_replace(());
     }
 
     /// How many sources are open.
     pub fn count(&self) -> usize {
-        self.snapshot.load().len()
+        self.shards.iter().map(|it| it.load().len()).sum()
     }
 
     /// Waits until something else than `seen` is published for its source, for a while.
@@ -109,13 +121,17 @@ impl Routes {
         let _ = tokio::time::timeout(patience, wait).await;
     }
 
-    fn change(&self, change: impl FnOnce(&mut HashMap<SourceId, Arc<str>>, &mut Snapshot)) {
-        let mut by_source = self.by_source.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut snapshot = Snapshot::clone(&self.snapshot.load());
-        change(&mut by_source, &mut snapshot);
-        self.snapshot.store(Arc::new(snapshot));
-        drop(by_source);
-        self.published.send_replace(());
+    fn shard(&self, token: &str) -> &ArcSwap<Snapshot> {
+        let at = usize::try_from(self.hasher.hash_one(token) % SHARDS as u64).unwrap_or(0);
+        &self.shards[at]
+    }
+
+    /// Changes the snapshot that a token is in. Called with `by_source` held: one change at a time.
+    fn change<A>(&self, token: &str, change: impl FnOnce(&mut Snapshot) -> A) {
+        let shard = self.shard(token);
+        let mut snapshot = Snapshot::clone(&shard.load());
+        change(&mut snapshot);
+        shard.store(Arc::new(snapshot));
     }
 }
 

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 
 use crate::archive::{ArchiveError, ArchiveFile, Limits, read_archive, write_tar_gz};
 use crate::functions::packages::PackageFile;
-use crate::functions::packages::install::Installer;
+use crate::functions::packages::install::{InstallError, Installer};
 use crate::functions::pool::PackageFolder;
 
 /// What a version may have on the disk, with what was installed for it. More than an upload may: the
@@ -54,13 +54,12 @@ pub(super) fn unpack(bytes: &[u8]) -> Result<Vec<PackageFile>, ArchiveError> {
 
 /// Puts together what package.json names, as `node_modules` folders.
 pub trait InstallPackages: Send + Sync {
-    /// The folder with the packages of these two files, which stays while it is held; an error is for
-    /// the author.
+    /// The folder with the packages of these two files, which stays while it is held.
     fn install(
         &self,
         package: Vec<u8>,
         lock_file: Option<Vec<u8>>,
-    ) -> BoxFuture<'_, Result<Arc<PackageFolder>, String>>;
+    ) -> BoxFuture<'_, Result<Arc<PackageFolder>, InstallError>>;
 }
 
 impl InstallPackages for Installer {
@@ -68,11 +67,8 @@ impl InstallPackages for Installer {
         &self,
         package: Vec<u8>,
         lock_file: Option<Vec<u8>>,
-    ) -> BoxFuture<'_, Result<Arc<PackageFolder>, String>> {
-        Box::pin(async move {
-            let installed = Installer::install(self, &package, lock_file.as_deref()).await;
-            installed.map_err(|error| error.to_string())
-        })
+    ) -> BoxFuture<'_, Result<Arc<PackageFolder>, InstallError>> {
+        Box::pin(async move { Installer::install(self, &package, lock_file.as_deref()).await })
     }
 }
 
@@ -82,7 +78,7 @@ pub(super) async fn add_installed(
     files: Vec<PackageFile>,
     folder: &str,
     installer: &dyn InstallPackages,
-) -> Result<Vec<PackageFile>, String> {
+) -> Result<Vec<PackageFile>, InstallError> {
     let bytes = |name: &str| {
         let path = format!("{folder}{name}");
         files.iter().find(|it| it.path == path).map(|it| it.bytes.clone())
@@ -90,7 +86,8 @@ pub(super) async fn add_installed(
     let package = bytes("package.json").unwrap_or_default();
     let modules = installer.install(package, bytes("package-lock.json")).await?;
     // `modules` is held until it is read.
-    add_modules(files, folder, modules.path.clone(), Links::LeftOut).await
+    let added = add_modules(files, folder, modules.path.clone(), Links::LeftOut).await;
+    added.map_err(InstallError::Npm)
 }
 
 /// What becomes of symbolic links.

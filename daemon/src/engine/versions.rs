@@ -80,6 +80,11 @@ pub enum Uploaded {
         /// Everything that is wrong, in the manifest and in the files.
         problems: Vec<Problem>,
     },
+    /// Nothing is wrong with it, but its packages cannot be had now.
+    NotNow {
+        /// Why, and what to do.
+        reason: String,
+    },
 }
 
 /// What a source type that no plugin has means for a manifest.
@@ -270,7 +275,8 @@ pub async fn create(
     let files = match on_disk {
         Some(files) => match complete(files, to_install.as_deref(), installer).await {
             Ok(packed) => Some(Arc::from(packed)),
-            Err(message) => {
+            Err(Incomplete::NotNow(reason)) => return Ok(Uploaded::NotNow { reason }),
+            Err(Incomplete::Wrong(message)) => {
                 let file = format!("{}package.json", to_install.unwrap_or_default());
                 let problem = CodeProblem { file, line: 1, column: 1, message };
                 problems.push(in_file(problem));
@@ -308,17 +314,30 @@ pub async fn create(
     Ok(Uploaded::Version { creation, warnings: problems })
 }
 
+/// Why files are not complete.
+enum Incomplete {
+    /// It is for the author to mend.
+    Wrong(String),
+    /// The same files may do later.
+    NotNow(String),
+}
+
 /// All files in one, with what has to be installed for them.
 async fn complete(
     mut files: Vec<PackageFile>,
     to_install: Option<&str>,
     installer: Option<&dyn InstallPackages>,
-) -> Result<Vec<u8>, String> {
+) -> Result<Vec<u8>, Incomplete> {
     if let Some((folder, installer)) = to_install.zip(installer) {
-        files = version_files::add_installed(files, folder, installer).await?;
+        let added = version_files::add_installed(files, folder, installer).await;
+        files = added.map_err(|error| match error.is_transient() {
+            true => Incomplete::NotNow(error.to_string()),
+            false => Incomplete::Wrong(error.to_string()),
+        })?;
     }
     let packed = tokio::task::spawn_blocking(move || version_files::pack(files)).await;
-    packed.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+    let packed = packed.map_err(|error| Incomplete::NotNow(error.to_string()))?;
+    packed.map_err(|error| Incomplete::Wrong(error.to_string()))
 }
 
 async fn store_blob(store: &Store, bytes: Arc<[u8]>) -> Result<(), StoreError> {
@@ -334,6 +353,7 @@ mod tests {
     use futures_util::future::BoxFuture;
 
     use super::*;
+    use crate::functions::packages::install::InstallError;
     use crate::functions::pool::PackageFolder;
     use crate::plugins::{PluginSettings, Trust};
     use crate::store::{PackageRecord, testing};
@@ -349,10 +369,11 @@ mod tests {
             &self,
             _: Vec<u8>,
             _: Option<Vec<u8>>,
-        ) -> BoxFuture<'_, Result<Arc<PackageFolder>, String>> {
+        ) -> BoxFuture<'_, Result<Arc<PackageFolder>, InstallError>> {
             let first = self.0.fetch_add(1, Ordering::SeqCst) == 0;
             let folder = PackageFolder { path: self.1.path().to_owned(), about: Vec::new() };
-            std::future::ready(first.then_some(Arc::new(folder)).ok_or("down".to_owned())).boxed()
+            let down = InstallError::Host("down".to_owned());
+            std::future::ready(first.then_some(Arc::new(folder)).ok_or(down)).boxed()
         }
     }
 
@@ -401,6 +422,9 @@ mod tests {
             panic!("not found: {again:?}");
         };
         assert_eq!((same, installer.0.load(Ordering::SeqCst)), (id, 1));
+        // What the host lacks for a moment is not the author's fault.
+        let other = make(&format!("{needs_package}//")).await;
+        assert!(matches!(&other, Uploaded::NotNow { reason } if reason == "down"), "{other:?}");
     }
 
     #[tokio::test]

@@ -15,6 +15,7 @@
 pub mod choice;
 pub mod code;
 pub mod kind;
+pub mod node_host;
 pub mod outcome;
 pub mod packages;
 pub mod pool;

@@ -3,7 +3,8 @@
 //! Owns the compiled schema and the wording of its problems. It must never fetch a schema from
 //! elsewhere, and never repeat a config's values: they may be secret.
 
-use jsonschema::Validator;
+use jsonschema::error::ValidationErrorKind;
+use jsonschema::{ValidationError, Validator};
 use mortise_plugin::Problem;
 use serde_json::Value;
 
@@ -30,11 +31,29 @@ impl ConfigSchema {
             .take(MAX_PROBLEMS)
             .map(|error| Problem {
                 path: dotted(error.instance_path().as_str()),
-                message: error.masked().to_string(),
+                message: message(&error),
                 location: None,
             })
             .collect()
     }
+}
+
+/// What is wrong, without values. "None of these" is said in the names that are missing.
+fn message(error: &ValidationError<'_>) -> String {
+    if let ValidationErrorKind::AnyOf { context } = error.kind() {
+        let missing = context.iter().map(|branch| match branch.as_slice() {
+            [one] => match one.kind() {
+                ValidationErrorKind::Required { property } => property.as_str(),
+                _ => None,
+            },
+            _ => None,
+        });
+        if let Some(names) = missing.collect::<Option<Vec<&str>>>() {
+            let names: Vec<String> = names.iter().map(|it| format!("\"{it}\"")).collect();
+            return format!("{} is required", names.join(" or "));
+        }
+    }
+    error.masked().to_string()
 }
 
 /// `/parameters/keys/0` becomes `parameters.keys.0`, as people write it.
@@ -79,6 +98,14 @@ mod tests {
         assert!(all.contains("parameters.secret: value is shorter than 8 characters"), "{all}");
         assert!(all.contains("polcy"), "{all}");
         assert!(!all.contains("hunter2"), "{all}");
+    }
+
+    #[test]
+    fn one_of_several_names_is_asked_for() {
+        let schema = json!({ "anyOf": [{ "required": ["a"] }, { "required": ["b"] }] });
+        let problems = ConfigSchema::compile(&schema).unwrap().problems(&json!({ "c": "hunter2" }));
+        assert_eq!(problems.len(), 1);
+        assert_eq!(problems[0].message, "\"a\" or \"b\" is required");
     }
 
     #[test]

@@ -13,5 +13,5 @@ mod vault;
 pub use key_file::{KeyError, KeyHome};
 pub use master_key::KeyId;
 pub use master_keys::MasterKeys;
-pub use service_token::{ServiceClaims, ServiceTokenError, ServiceTokens};
+pub use service_token::{ServiceClaims, ServiceTokenError, ServiceTokens, TokenRun};
 pub use vault::{Vault, VaultError};

@@ -45,6 +45,28 @@ pub struct ServiceClaims {
     pub expires_ms: u64,
 }
 
+/// The run that a token is made for, and what it may reach.
+#[derive(Clone, Copy, Debug)]
+pub struct TokenRun {
+    /// The identity.
+    pub service_account: ServiceAccountId,
+    /// The snap-in that the token is limited to.
+    pub snap_in: SnapInId,
+    /// The run itself.
+    pub run: RunId,
+    /// Where in a chain of causes it stands.
+    pub cause: Cause,
+}
+
+impl TokenRun {
+    fn claims(&self, now_ms: u64) -> ServiceClaims {
+        let TokenRun { service_account, snap_in, run, cause } = *self;
+        let expires_ms = now_ms + LIFETIME_MS;
+        let (actor, hook_call) = (None, None);
+        ServiceClaims { service_account, snap_in, run, cause, actor, hook_call, expires_ms }
+    }
+}
+
 /// Why a token is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ServiceTokenError {
@@ -77,71 +99,18 @@ impl ServiceTokens {
     }
 
     /// A token for one run.
-    pub fn issue(
-        &self,
-        service_account: ServiceAccountId,
-        snap_in: SnapInId,
-        run: RunId,
-        cause: Cause,
-        now_ms: u64,
-    ) -> String {
-        let expires_ms = now_ms + LIFETIME_MS;
-        let (actor, hook_call) = (None, None);
-        self.sign(&ServiceClaims {
-            service_account,
-            snap_in,
-            run,
-            cause,
-            actor,
-            hook_call,
-            expires_ms,
-        })
+    pub fn issue(&self, run: &TokenRun, now_ms: u64) -> String {
+        self.sign(&run.claims(now_ms))
     }
 
     /// A token for one call of a hook that may report its outcome later.
-    pub fn issue_for_hook(
-        &self,
-        hook_call: u64,
-        service_account: ServiceAccountId,
-        snap_in: SnapInId,
-        run: RunId,
-        cause: Cause,
-        now_ms: u64,
-    ) -> String {
-        let expires_ms = now_ms + LIFETIME_MS;
-        let (actor, hook_call) = (None, Some(hook_call));
-        self.sign(&ServiceClaims {
-            service_account,
-            snap_in,
-            run,
-            cause,
-            actor,
-            hook_call,
-            expires_ms,
-        })
+    pub fn issue_for_hook(&self, hook_call: u64, run: &TokenRun, now_ms: u64) -> String {
+        self.sign(&ServiceClaims { hook_call: Some(hook_call), ..run.claims(now_ms) })
     }
 
     /// A token for one run that acts for whoever ordered it.
-    pub fn issue_for(
-        &self,
-        actor: Actor,
-        service_account: ServiceAccountId,
-        snap_in: SnapInId,
-        run: RunId,
-        cause: Cause,
-        now_ms: u64,
-    ) -> String {
-        let expires_ms = now_ms + LIFETIME_MS;
-        let (actor, hook_call) = (Some(actor), None);
-        self.sign(&ServiceClaims {
-            service_account,
-            snap_in,
-            run,
-            cause,
-            actor,
-            hook_call,
-            expires_ms,
-        })
+    pub fn issue_for(&self, actor: Actor, run: &TokenRun, now_ms: u64) -> String {
+        self.sign(&ServiceClaims { actor: Some(actor), ..run.claims(now_ms) })
     }
 
     fn sign(&self, claims: &ServiceClaims) -> String {
@@ -179,12 +148,19 @@ impl ServiceTokens {
 mod tests {
     use super::*;
 
+    const RUN: TokenRun = TokenRun {
+        service_account: ServiceAccountId(1),
+        snap_in: SnapInId(2),
+        run: RunId(3),
+        cause: Cause { run: None, hops: 0 },
+    };
+
     #[test]
     fn only_genuine_and_fresh_tokens_are_read() {
         let state = tempfile::tempdir().expect("tempdir");
         let tokens = ServiceTokens::new(&MasterKeys::load(None, state.path()).expect("made"));
         let cause = Cause { run: None, hops: 3 };
-        let token = tokens.issue(ServiceAccountId(1), SnapInId(2), RunId(3), cause, 1000);
+        let token = tokens.issue(&TokenRun { cause, ..RUN }, 1000);
         let claims = tokens.read(&token, 1000).expect("fresh");
         assert_eq!((claims.snap_in, claims.cause), (SnapInId(2), cause));
         let later = 1000 + LIFETIME_MS;
@@ -203,17 +179,15 @@ mod tests {
         let state = tempfile::tempdir().expect("tempdir");
         let tokens = ServiceTokens::new(&MasterKeys::load(None, state.path()).expect("made"));
         let actor = Actor { user: crate::model::id::UserId(7), name: "token:ada".to_owned() };
-        let (account, snap_in, run, cause) =
-            (ServiceAccountId(1), SnapInId(2), RunId(3), Cause::default());
-        let token = tokens.issue_for(actor.clone(), account, snap_in, run, cause, 1000);
+        let token = tokens.issue_for(actor.clone(), &RUN, 1000);
         assert!(ServiceTokens::looks_like_one(&token));
         let claims = tokens.read(&token, 1000).expect("fresh");
-        assert_eq!((claims.actor, claims.snap_in), (Some(actor), snap_in));
+        assert_eq!((claims.actor, claims.snap_in), (Some(actor), RUN.snap_in));
         let late = tokens.read(&token, 1000 + LIFETIME_MS);
         assert_eq!(late, Err(ServiceTokenError::Expired));
 
         // Its tag is of what it says: neither half goes with that of another token.
-        let plain = tokens.issue(account, snap_in, run, cause, 1000);
+        let plain = tokens.issue(&RUN, 1000);
         assert_eq!(tokens.read(&plain, 1000).expect("fresh").actor, None);
         let tag = plain.split_once('.').expect("two halves").1;
         let forged = format!("{}.{tag}", token.split_once('.').expect("two halves").0);
@@ -225,10 +199,7 @@ mod tests {
         let state = tempfile::tempdir().expect("tempdir");
         let keys = MasterKeys::load(None, state.path()).expect("made");
         let tokens = ServiceTokens::new(&keys);
-        let issue = || {
-            let cause = Cause::default();
-            tokens.issue(ServiceAccountId(1), SnapInId(2), RunId(3), cause, 1000)
-        };
+        let issue = || tokens.issue(&RUN, 1000);
         let before = issue();
         keys.renew().expect("written");
         let after = issue();

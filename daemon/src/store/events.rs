@@ -8,6 +8,7 @@ use redb::ReadableTable;
 use super::record::{decode_with_tail, encode_with_tail};
 use super::records::TimerRecord;
 use super::runs::OpenRun;
+use super::scheduled::{FromSchedule, TakenFromSchedule};
 use super::tables::{Page, PageRequest, ReadTables, WriteTables};
 use super::{StoreError, schema};
 use crate::model::event::{Cause, EventHead};
@@ -35,6 +36,8 @@ pub struct AcceptEvents {
     pub dedup_window_ms: u64,
     /// What is kept of the source's timer from now on, when a wake-up led to this.
     pub timer: Option<TimerRecord>,
+    /// Whether they were scheduled.
+    pub scheduled: FromSchedule,
 }
 
 /// An event to be stored.
@@ -68,15 +71,23 @@ pub struct PlannedRun {
 /// What became of [`AcceptEvents`].
 #[derive(Clone, Debug)]
 pub enum Acceptance {
-    /// All are on the disk, in the order given.
+    /// All are on the disk, in the order given, without those that had been scheduled and are not any
+    /// more.
     Stored(Vec<StoredEvent>),
     /// The route has changed since they were planned with: plan again.
     Stale,
+    /// An event with the same key is pending, and is not to be replaced.
+    KeyPending {
+        /// When that one is due.
+        due_ms: u64,
+    },
 }
 
 /// A stored event.
 #[derive(Clone, Debug)]
 pub struct StoredEvent {
+    /// Which of those that were given it is.
+    pub at: usize,
     /// Its id; that of the first one, for a duplicate.
     pub id: EventId,
     /// Whether an event with its dedup key was there already. Nothing was stored then.
@@ -92,9 +103,18 @@ impl WriteTables<'_> {
         if generation != Some(new.generation) {
             return Ok(Acceptance::Stale);
         }
+        let live = match self.take_from_schedule(new.source, &new.scheduled)? {
+            TakenFromSchedule::All => None,
+            TakenFromSchedule::These(live) => Some(live),
+            TakenFromSchedule::KeyPending { due_ms } => {
+                return Ok(Acceptance::KeyPending { due_ms });
+            }
+        };
         let mut stored = Vec::with_capacity(new.events.len());
-        for event in &new.events {
-            stored.push(self.accept_event(new, event)?);
+        for (at, event) in new.events.iter().enumerate() {
+            if live.as_ref().is_none_or(|it| it.get(at) == Some(&true)) {
+                stored.push(self.accept_event(new, at, event)?);
+            }
         }
         if let Some(timer) = &new.timer {
             self.put_timer(new.source, timer)?;
@@ -105,6 +125,7 @@ impl WriteTables<'_> {
     fn accept_event(
         &mut self,
         new: &AcceptEvents,
+        at: usize,
         event: &NewEvent,
     ) -> Result<StoredEvent, StoreError> {
         if let Some(key) = &event.dedup_key {
@@ -113,7 +134,8 @@ impl WriteTables<'_> {
             let is_remembered =
                 |id: u128| created_ms(id).saturating_add(new.dedup_window_ms) > now_ms;
             if let Some(id) = first.filter(|it| is_remembered(*it)) {
-                return Ok(StoredEvent { id: EventId(id), duplicate: true, runs: Vec::new() });
+                let id = EventId(id);
+                return Ok(StoredEvent { at, id, duplicate: true, runs: Vec::new() });
             }
         }
         let id = EventId(self.new_id());
@@ -135,7 +157,7 @@ impl WriteTables<'_> {
         if let Some(key) = &event.dedup_key {
             self.dedup()?.insert((new.source.0, key.as_str()), id.0)?;
         }
-        Ok(StoredEvent { id, duplicate: false, runs })
+        Ok(StoredEvent { at, id, duplicate: false, runs })
     }
 
     fn queue_run(

@@ -32,6 +32,9 @@ mod recordings;
 mod records;
 mod retention;
 mod runs;
+mod scheduled;
+#[cfg(test)]
+mod scheduled_tests;
 mod schema;
 mod snap_ins;
 mod tables;
@@ -71,11 +74,15 @@ pub use packages::{NewVersion, PackageDeletion, VersionCreation};
 pub use recordings::{MOST_BODY_BYTES, MOST_WANTED};
 pub use records::{
     AnswerRecord, AuthorizationRecord, DisplayedRecord, KeyringRecord, PackageRecord, PastVersion,
-    SnapInRecord, SourceRecord, TagRecord, TimerRecord, TokenRecord, UserRecord,
+    ScheduledRecord, SnapInRecord, SourceRecord, TagRecord, TimerRecord, TokenRecord, UserRecord,
     UserSettingsRecord, VersionRecord,
 };
 pub use retention::PruneCursor;
 pub use runs::{Claim, FinishedAttempt, OpenRun, Reopening, RunFilter, Settled};
+pub use scheduled::{
+    DueEvents, FromSchedule, MOST_SCHEDULED, NewScheduled, Place, ScheduledEvent, ScheduledPage,
+    Scheduling, Unschedule,
+};
 pub use snap_ins::{Creation, NewSnapIn, Transition};
 pub use tables::{Page, PageRequest, ReadTables, WriteTables};
 pub use users::{UserChange, UserOutcome};

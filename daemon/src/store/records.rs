@@ -164,6 +164,19 @@ pub struct TimerRecord {
     pub cursor: Option<Value>,
 }
 
+/// An event that is to be published later; its payload is the tail.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScheduledRecord {
+    /// Such as `custom:my-event`.
+    pub event_type: String,
+    /// At most one pending event of the source has this key.
+    pub event_key: String,
+    /// When it was scheduled, milliseconds of the Unix epoch.
+    pub created_ms: u64,
+    /// Name of the principal that scheduled it.
+    pub scheduled_by: String,
+}
+
 /// A keyring, without its secret: that is an envelope under the same id.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct KeyringRecord {
@@ -343,6 +356,9 @@ impl Record for SourceRecord {
 }
 impl Record for TimerRecord {
     const NAME: &'static str = "timer";
+}
+impl Record for ScheduledRecord {
+    const NAME: &'static str = "scheduled event";
 }
 impl Record for KeyringRecord {
     const NAME: &'static str = "keyring";

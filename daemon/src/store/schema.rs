@@ -80,6 +80,14 @@ pub const TIMERS: RecordTable = TableDefinition::new("timers");
 pub const RECORDINGS: RecordTable = TableDefinition::new("recordings");
 /// Recorded requests, by source id and their own id; the body is the record's tail.
 pub const RECORDED: TableDefinition<(u128, u128), &[u8]> = TableDefinition::new("recorded");
+/// Events that are to be published later, by source, time when they are due, and an id of their own;
+/// the payload is the record's tail.
+pub const SCHEDULED: TableDefinition<(u128, u64, u128), &[u8]> = TableDefinition::new("scheduled");
+/// Where in [`SCHEDULED`] the pending event of a source and key is: when it is due, and its id.
+pub const SCHEDULED_KEYS: TableDefinition<(u128, &str), (u64, u128)> =
+    TableDefinition::new("scheduled_keys");
+/// How many events are pending, by source; none for a source without.
+pub const SCHEDULED_COUNTS: TableDefinition<u128, u64> = TableDefinition::new("scheduled_counts");
 
 /// Runs that have not ended, by id.
 pub const RUNS_OPEN: RecordTable = TableDefinition::new("runs_open");

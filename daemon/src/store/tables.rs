@@ -79,6 +79,9 @@ tables! {
     timers: TIMERS<u128, &'static [u8]>;
     recordings: RECORDINGS<u128, &'static [u8]>;
     recorded: RECORDED<(u128, u128), &'static [u8]>;
+    scheduled: SCHEDULED<(u128, u64, u128), &'static [u8]>;
+    scheduled_keys: SCHEDULED_KEYS<(u128, &'static str), (u64, u128)>;
+    scheduled_counts: SCHEDULED_COUNTS<u128, u64>;
     runs_open: RUNS_OPEN<u128, &'static [u8]>;
     runs_done: RUNS_DONE<u128, &'static [u8]>;
     dead_letters: DEAD_LETTERS<u128, ()>;

@@ -79,6 +79,7 @@ impl Fixture {
             user: None,
             dedup_window_ms: 86_400_000,
             timer: None,
+            scheduled: FromSchedule::No,
             events: vec![NewEvent {
                 event_type: "custom:x".to_owned(),
                 payload: payload.to_owned().into(),
@@ -101,7 +102,7 @@ impl Fixture {
     async fn accept_one(&self, payload: &str) -> StoredEvent {
         match self.accept(self.new_event(payload, None)).await.expect("written") {
             Acceptance::Stored(mut events) => events.remove(0),
-            Acceptance::Stale => panic!("nothing changed meanwhile"),
+            other => panic!("nothing changed meanwhile: {other:?}"),
         }
     }
 

@@ -52,6 +52,7 @@ impl Bench {
             }],
             dedup_window_ms: 86_400_000,
             timer: Some(timer(due_ms)),
+            scheduled: FromSchedule::No,
         }
     }
 

@@ -8,12 +8,7 @@ use crate::harness::*;
 
 /// Waits until the code of so many versions is compiled.
 async fn until_compiled(pool: &Pool, versions: usize) {
-    let compiled = async {
-        while pool.compiled_versions() < versions {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(std::time::Duration::from_secs(30), compiled).await.expect("compiled");
+    until("the code is compiled", || pool.compiled_versions() >= versions).await;
 }
 
 #[tokio::test]

@@ -221,7 +221,7 @@ async fn what_is_not_awaited_is_seen_or_told() {
     let report =
         run("exports.run = () => { (async () => { throw new Error('lost') })(); return 1 }").await;
     assert_eq!(result(&report), "1");
-    assert!(messages(&report.logs)[0].contains("not handled: Error: lost"), "{:?}", report.logs);
+    assert!(messages(&report)[0].contains("not handled: Error: lost"), "{:?}", report.logs);
 }
 
 #[tokio::test]

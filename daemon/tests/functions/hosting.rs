@@ -162,7 +162,7 @@ async fn a_runner_killed_in_the_middle_interrupts_its_run_and_nothing_else() {
     for (signal, part) in [(Signal::KILL, "signal: 9"), (Signal::TERM, "signal: 15")] {
         let report = it.hang_and(async || it.signal(signal)).await;
         assert_interrupted(&report, part);
-        assert_eq!(messages(&report.logs), ["on"]);
+        assert_eq!(messages(&report), ["on"]);
         it.still_works().await;
     }
     // A fault of the process itself is the function's.
@@ -179,9 +179,8 @@ async fn a_runner_killed_between_runs_is_replaced_unseen() {
         rustix::process::kill_process(id, Signal::KILL).expect("it lives");
         // Dead is dead once the kernel says so; it is not reaped before the next run.
         let status = format!("/proc/{}/stat", id.as_raw_nonzero());
-        while std::fs::read_to_string(&status).is_ok_and(|it| !it.contains(") Z ")) {
-            tokio::task::yield_now().await;
-        }
+        let lives = || std::fs::read_to_string(&status).is_ok_and(|it| !it.contains(") Z "));
+        until("it is dead", || !lives()).await;
     }
     it.still_works().await;
 }
@@ -192,14 +191,12 @@ async fn a_dropped_invocation_ends_its_process_and_frees_its_place() {
     let dropped = async {
         tokio::select! {
             _ = it.hang_and(async || std::future::pending().await) => {}
-            () = async { while it.processes().is_empty() { tokio::task::yield_now().await } } => {}
+            () = until("it has begun", || !it.processes().is_empty()) => {}
         }
     };
     dropped.await;
     assert_eq!(it.pool.status().busy, 0);
-    while !it.processes().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    until("all have ended", || it.processes().is_empty()).await;
     it.still_works().await;
 }
 
@@ -231,9 +228,7 @@ async fn shutdown_waits_for_what_ends_and_cuts_off_what_does_not() {
     assert_interrupted(&report, "shutting down");
     let late = it.pool.invoke(invocation(&stored(&[("index.js", "")]))).await;
     assert_interrupted(&late, "shutting down");
-    while !it.processes().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    until("all have ended", || it.processes().is_empty()).await;
 }
 
 #[tokio::test]
@@ -250,13 +245,9 @@ async fn idle_processes_end_after_a_while_and_all_with_the_pool() {
         no_fetch(),
     )
     .expect("a pool");
-    while !it.processes().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    until("those of the old pool have ended with it", || it.processes().is_empty()).await;
     it.still_works().await;
-    while it.pool.status().idle > 0 || !it.processes().is_empty() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until("idle ones have ended", || it.pool.status().idle == 0 && it.processes().is_empty()).await;
 }
 
 #[tokio::test]
@@ -272,7 +263,7 @@ async fn logs_come_while_the_run_is_on() {
     }));
     let report = pool().invoke(long).await;
     assert_eq!(result(&report), "1");
-    assert_eq!(messages(&report.logs), ["first"]);
+    assert_eq!(messages(&report), ["first"]);
     let heard = heard.lock().expect("no panic").expect("heard");
     assert!(heard + Duration::from_millis(150) < report.duration, "{heard:?} {report:?}");
 }

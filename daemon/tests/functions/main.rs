@@ -12,3 +12,6 @@ mod hosting;
 mod modules;
 mod network;
 mod platform;
+
+#[path = "../common/reports.rs"]
+mod reports;

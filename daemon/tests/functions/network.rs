@@ -302,7 +302,7 @@ async fn many_requests_at_once_and_unawaited_ones_are_made() {
     )
     .await;
     assert_eq!(result(&report), "1");
-    assert_eq!(messages(&report.logs), ["seen through"]);
+    assert_eq!(messages(&report), ["seen through"]);
     assert_eq!(server.seen().len(), 51);
 }
 

@@ -55,13 +55,11 @@ async fn a_function_that_is_not_there_is_named_with_those_that_are() {
 async fn modules_stay_warm_and_runs_are_apart() {
     let package = package(&[(
         "index.js",
-        "let count = 0; exports.run = async ([event]) => { if (event.late) setTimeout(() => console.log('late'), 1); count += 1; return [count, process.pid]; }",
+        "let count = 0; exports.run = async ([event]) => { count += 1; return [count, process.pid]; }",
     )]);
     let pool = pool();
     let first = pool.invoke(invocation(&package)).await;
-    let mut late = invocation(&package);
-    late.event = Bytes::from_static(br#"{"late":true}"#);
-    assert!(result(&pool.invoke(late).await).starts_with("[2,"));
+    assert!(result(&pool.invoke(invocation(&package)).await).starts_with("[2,"));
     let third = pool.invoke(invocation(&package)).await;
     assert!(result(&third).starts_with("[3,"), "{third:?}");
     assert_eq!(result(&first)[2..], result(&third)[2..], "one process");
@@ -114,7 +112,7 @@ async fn stacks_name_files_of_the_version_only() {
     let stack = failure(&report).stack.as_deref().unwrap_or_default();
     assert!(stack.contains("src/a.ts:3:9"), "{stack}");
     assert!(stack.contains("index.js:1:"), "{stack}");
-    for hidden in ["mortise:", "node:internal", "[eval]", "/tmp", "file:"] {
+    for hidden in ["mortise:", "node:", "[eval]", "/tmp", "file:"] {
         assert!(!stack.contains(hidden), "{stack}");
     }
     let report = run_files(&[("index.js", "require('./missing'); exports.run = () => 1")]).await;
@@ -143,7 +141,7 @@ async fn whatever_is_written_becomes_the_log() {
     }));
     let report = pool().invoke(invocation).await;
     assert_eq!(result(&report), "1");
-    let said = messages(&report.logs);
+    let said = messages(&report);
     for line in [
         "loading",
         "a b { c: 1 }",

@@ -53,7 +53,7 @@ async fn time_is_limited_for_what_waits_and_what_spins() {
         let report = pool().invoke(invocation).await;
         assert_failure(&report, FailureKind::Timeout, part);
         let expected: &[&str] = if source.contains("before") { &["before"] } else { &[] };
-        assert_eq!(messages(&report.logs), expected);
+        assert_eq!(messages(&report), expected);
     }
 }
 

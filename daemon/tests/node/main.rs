@@ -6,6 +6,12 @@ mod breakout;
 mod contract;
 mod failures;
 mod harness;
+mod leftovers;
 mod network;
 mod npm;
 mod sandbox;
+
+#[path = "../common/folder.rs"]
+mod folder;
+#[path = "../common/reports.rs"]
+mod reports;

@@ -316,16 +316,20 @@ async fn the_own_url_stays_on_the_host() {
 }
 
 #[tokio::test]
-async fn there_are_no_connections_between_runs() {
+async fn what_is_left_of_a_run_connects_nowhere() {
     let server = Server::start();
+    // What is set to run at once comes before the next frame is read: no run is on then, whenever the
+    // process is stopped for its rest and woken from it.
     let source = format!(
-        "const net = require('net'); let told;
+        "const net = require('net'); let go, told;
+         const goes = new Promise((r) => {{ go = r }});
+         const connect = () => new Promise((r) => net.connect({}, 'localhost').on('connect', () => r('connected')).on('error', (error) => r(error.message)));
          exports.run = async ([event]) => {{
-           const connect = () => net.connect({}, 'localhost').on('error', (error) => {{ told = error.message }});
-           // Far into the rest between the runs: it comes before the next run is heard of.
-           if (event.first) {{ setTimeout(connect, 30); return 0 }}
+           if (event.first) {{ goes.then(connect).then((it) => {{ told = it }}); return [process.pid] }}
+           const own = await connect();
+           go();
            for (let i = 0; i < 500 && !told; i++) await new Promise((r) => setTimeout(r, 10));
-           return told;
+           return [process.pid, own, told];
          }}",
         server.echo
     );
@@ -333,10 +337,39 @@ async fn there_are_no_connections_between_runs() {
     let pool = pool();
     let mut first = invocation(&package);
     first.event = bytes::Bytes::from_static(br#"{"first":true}"#);
-    assert_eq!(result(&pool.invoke(first).await), "0");
-    std::thread::sleep(std::time::Duration::from_millis(100));
-    let second = result(&pool.invoke(invocation(&package)).await);
-    // If it comes after the next run was heard of, it is one of that run, under its rules.
-    let is_refused = ["no connections between runs", "unless an egress rule allows it"];
-    assert!(is_refused.iter().any(|it| second.contains(it)), "{second}");
+    let first = result(&pool.invoke(first).await);
+    let mut second = invocation(&package);
+    second.egress = server.allowed();
+    let second = result(&pool.invoke(second).await);
+    let told = r#","connected","the run that wants a connection has ended"]"#;
+    assert_eq!(second, first.replace(']', told), "the same process");
+}
+
+#[tokio::test]
+async fn connections_and_their_timers_leave_nothing_behind() {
+    let server = Server::start();
+    let own = format!(
+        "const agent = new http.Agent({{ keepAlive: true, timeout: 5000 }}), agents = new https.Agent({{ keepAlive: true, ca }});
+         await (await fetch(`http://127.0.0.1:{}/`, {{ signal: AbortSignal.timeout(5000) }})).text();
+         await request(http, {{ agent, host: 'localhost', port: {}, timeout: 5000 }}, '');
+         await request(https, {{ agent: agents, host: 'localhost', port: {} }}, '');
+         fetch(`http://127.0.0.1:{}/never`).catch(() => {{}});",
+        server.http, server.http, server.https, server.http
+    );
+    let certificate = include_str!("server.crt");
+    let source = format!(
+        "const ca = `{certificate}`; const http = require('http'), https = require('https');
+         const request = (module, options, body) => new Promise((done, fail) => {{
+           module.request(options, (response) => {{ response.resume(); response.on('end', done); }}).on('error', fail).end(body);
+         }});
+         let count = 0;
+         exports.run = async () => {{ {own} count += 1; return count; }}"
+    );
+    let (package, pool) = (package(&[("index.js", &source)]), pool());
+    for expected in ["1", "2", "3"] {
+        let mut asked = invocation(&package);
+        asked.egress = server.allowed();
+        let report = pool.invoke(asked).await;
+        assert_eq!(result(&report), expected, "the same process: {:?}", report.logs);
+    }
 }

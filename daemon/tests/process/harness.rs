@@ -3,22 +3,19 @@
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use mortise::functions::kind::RunnerKind;
-use mortise::functions::outcome::{Failure, FailureKind, Outcome, RunReport};
-use mortise::functions::pool::{
-    CodeError, CodeSource, Connection, Fetch, Invocation, LoadedCode, PackageFolder, Pool,
-    PoolOptions,
-};
+use mortise::functions::outcome::RunReport;
+use mortise::functions::pool::{CodeSource, Connection, Fetch, Invocation, Pool, PoolOptions};
 use mortise::functions::runner::process::About;
-use mortise::model::http::{EgressRules, OutgoingRequest, OutgoingResponse};
-use mortise::model::id::{SnapInId, VersionId};
+use mortise::model::http::{OutgoingRequest, OutgoingResponse};
+
+pub(crate) use crate::folder::Package;
+pub(crate) use crate::reports::*;
 
 /// Which of the two places of a supervisor is tested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,28 +27,7 @@ pub(crate) enum Place {
 pub(crate) const PLACES: [Place; 2] = [Place::Private, Place::Shared];
 
 /// A version: each script is the program of the function of the same name.
-pub(crate) struct Package {
-    folder: tempfile::TempDir,
-    loaded: Arc<PackageFolder>,
-    version: VersionId,
-}
-
-impl CodeSource for Package {
-    fn load(&self) -> BoxFuture<'_, Result<LoadedCode, CodeError>> {
-        let loaded = Arc::clone(&self.loaded);
-        async move { Ok(LoadedCode::Folder(loaded)) }.boxed()
-    }
-}
-
-impl Package {
-    pub(crate) fn path(&self) -> PathBuf {
-        self.folder.path().to_owned()
-    }
-}
-
 pub(crate) fn package(scripts: &[(&str, &str)]) -> Arc<Package> {
-    use std::sync::atomic::{AtomicU64, Ordering};
-    static NEXT: AtomicU64 = AtomicU64::new(1);
     let folder = tempfile::tempdir().expect("a folder");
     let open = |path: &std::path::Path, mode| {
         let mode = std::fs::Permissions::from_mode(mode);
@@ -63,12 +39,11 @@ pub(crate) fn package(scripts: &[(&str, &str)]) -> Arc<Package> {
         std::fs::write(&path, text).expect("a file");
         open(&path, 0o755);
     }
-    let path = folder.path().canonicalize().expect("it is there");
     let names = scripts.iter().map(|(name, _)| ((*name).to_owned(), (*name).to_owned()));
-    let about = About { path: path.clone(), entry_points: names.collect() };
-    let about = serde_json::to_vec(&about).expect("JSON");
-    let version = VersionId(NEXT.fetch_add(1, Ordering::Relaxed).into());
-    Arc::new(Package { folder, loaded: Arc::new(PackageFolder { path, about }), version })
+    let entry_points = names.collect();
+    Package::of(folder, |path| {
+        serde_json::to_vec(&About { path: path.to_owned(), entry_points }).expect("JSON")
+    })
 }
 
 /// A network of one server, for the host `allowed.test`; every other is refused.
@@ -101,10 +76,6 @@ impl Fetch for OneHost {
     }
 }
 
-pub(crate) fn options() -> PoolOptions {
-    PoolOptions { program: PathBuf::from(env!("CARGO_BIN_EXE_mortise")), ..PoolOptions::default() }
-}
-
 /// What the tests of a place are given.
 pub(crate) struct Host {
     pub pool: Pool,
@@ -117,20 +88,12 @@ impl Host {
 }
 
 pub(crate) fn invocation(package: &Arc<Package>, function: &str) -> Invocation {
+    let source = Arc::clone(package) as Arc<dyn CodeSource>;
     Invocation {
-        run_id: "run_test".to_owned(),
-        snap_in: SnapInId(1),
-        version: package.version,
-        runtime: RunnerKind::Process,
-        code: Arc::clone(package) as Arc<dyn CodeSource>,
         function: function.to_owned(),
         event: Bytes::from_static(b"{\"payload\":{\"a\":1}}"),
-        timeout: Duration::from_secs(20),
         memory_bytes: 128 * 1024 * 1024,
-        fresh: false,
-        egress: EgressRules::default(),
-        secrets: Arc::from([]),
-        on_log: None,
+        ..invocation_of(RunnerKind::Process, package.version, source)
     }
 }
 
@@ -276,29 +239,4 @@ fn answer_one(mut stream: TcpStream, answer: &str) -> Option<String> {
     )
     .ok()?;
     Some(text)
-}
-
-/// The result as JSON text.
-#[track_caller]
-pub(crate) fn result(report: &RunReport) -> String {
-    match &report.outcome {
-        Outcome::Succeeded { result } => result.get().to_owned(),
-        other => panic!("expected a result, got {other:?}; logs: {:?}", report.logs),
-    }
-}
-
-#[track_caller]
-pub(crate) fn assert_failure(report: &RunReport, kind: FailureKind, part: &str) -> Failure {
-    match &report.outcome {
-        Outcome::Failed(failure) => {
-            assert_eq!(failure.kind, kind, "{failure:?}; logs: {:?}", report.logs);
-            assert!(failure.message.contains(part), "`{part}` is not in {failure:?}");
-            failure.clone()
-        }
-        other => panic!("expected a failure, got {other:?}; logs: {:?}", report.logs),
-    }
-}
-
-pub(crate) fn messages(report: &RunReport) -> Vec<&str> {
-    report.logs.iter().map(|it| it.message.as_str()).collect()
 }

@@ -1,11 +1,11 @@
 //! The end of a run ends everything that it has started, however it hides.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mortise::functions::outcome::FailureKind;
 
 use crate::harness::{
-    OneHost, PLACES, Place, assert_failure, in_place, invocation, package, result,
+    OneHost, PLACES, Place, assert_failure, in_place, invocation, package, result, until,
 };
 
 /// Processes of this host whose command line holds a word.
@@ -17,14 +17,6 @@ fn alive(word: &str) -> Vec<i32> {
             .is_ok_and(|line| String::from_utf8_lossy(&line).contains(word))
     };
     numbers.filter(has).collect()
-}
-
-fn wait_until(what: &str, done: impl Fn() -> bool) {
-    let until = Instant::now() + Duration::from_secs(20);
-    while !done() {
-        assert!(Instant::now() < until, "{what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// A number that no other process has on its command line.
@@ -82,11 +74,7 @@ fn nothing_outlives_its_supervisor() {
         in_place(place, OneHost(None), async move |host| {
             let run = host.run(&package, "run");
             tokio::pin!(run);
-            let started = async {
-                while alive(&word).len() < 2 {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
-            };
+            let started = until("both run", || alive(&word).len() >= 2);
             tokio::select! {
                 report = &mut run => panic!("it ended: {report:?}"),
                 () = started => {}
@@ -99,8 +87,8 @@ fn nothing_outlives_its_supervisor() {
             let first = rustix::process::Pid::from_raw(*first).expect("a process");
             rustix::process::kill_process(first, rustix::process::Signal::KILL).expect("ours");
             let _report = run.await;
-            wait_until("it outlived its supervisor", || alive(&word).is_empty());
-            wait_until("its guard outlived it", || alive(&folder).is_empty());
+            until("it has ended with its supervisor", || alive(&word).is_empty()).await;
+            until("its guard has ended with it", || alive(&folder).is_empty()).await;
         });
     }
 }
@@ -114,16 +102,12 @@ fn nothing_outlives_interest_in_it() {
         let package = package(&[("run", &script)]);
         in_place(place, OneHost(None), async move |host| {
             let run = host.run(&package, "run");
-            let started = async {
-                while alive(&word).len() < 2 {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
-            };
+            let started = until("both run", || alive(&word).len() >= 2);
             tokio::select! {
                 report = run => panic!("it ended: {report:?}"),
                 () = started => {}
             }
-            wait_until("it goes on for nobody", || alive(&word).is_empty());
+            until("it has ended, as nobody waits", || alive(&word).is_empty()).await;
         });
     }
 }

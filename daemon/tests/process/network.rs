@@ -76,8 +76,8 @@ fn large_bodies_pass_both_ways() {
     });
 }
 
-/// A connection that is open at the end of a run does not live on, although a process that the run
-/// left behind would hold it.
+/// A connection that is open at the end of a run does not live on: the run's processes are killed, also
+/// one in a session of its own, and the pool drops its end of what they had.
 #[test]
 fn connections_end_with_their_run() {
     use std::io::Read;

@@ -1,4 +1,4 @@
-//! The configuration of one source, from JSON to a compiled policy.
+//! The configuration of one source, from JSON to what decides about its requests.
 //!
 //! Keys that are not known are tolerated, because real manifests have them (a `filter` that
 //! belongs one level up), but they are reported by `check`: they do nothing here.
@@ -9,14 +9,23 @@ use serde_json::{Value, json};
 use crate::diagnose::sentence;
 use crate::input::InputBuilder;
 use crate::policy::Policy;
-use crate::source::WebhookSource;
+use crate::source::{Decides, Shaper, WebhookSource};
+use crate::verify;
+
+/// What is known at the top.
+const KNOWN: [&str; 3] = ["policy", "verify", "parameters"];
 
 /// JSON Schema of the configuration.
 pub(crate) fn schema() -> Value {
+    let mut examples = vec![json!({
+        "policy": "package rego\n\noutput = {\"event\": input.request.body, \
+                   \"event_key\": \"received\"} {\n  input.request.method == \"POST\"\n}\n"
+    })];
+    examples.extend(verify::examples());
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "type": "object",
-        "required": ["policy"],
+        "anyOf": [{ "required": ["policy"] }, { "required": ["verify"] }],
         "properties": {
             "policy": {
                 "type": "string",
@@ -24,9 +33,11 @@ pub(crate) fn schema() -> Value {
                 "maxLength": crate::policy::MAX_POLICY,
                 "title": "Policy",
                 "description": "A Rego policy of package `rego` whose rule `output` gives \
-                                `event` and `event_key`, or `response`. Rego v0 and v1 are taken.",
+                                `event` and `event_key`, or `response`. Rego v0 and v1 are taken. \
+                                With `verify` it sees verified requests only.",
                 "contentMediaType": "application/vnd.openpolicyagent.policy"
             },
+            "verify": verify::schema(),
             "parameters": {
                 "title": "Parameters",
                 "description": "Any JSON, such as the secret; the policy sees it as \
@@ -34,47 +45,92 @@ pub(crate) fn schema() -> Value {
             }
         },
         "additionalProperties": true,
-        "examples": [{
-            "policy": "package rego\n\noutput = {\"event\": input.request.body, \
-                       \"event_key\": \"received\"} {\n  input.request.method == \"POST\"\n}\n"
-        }]
+        "examples": examples
     })
 }
 
-/// Compiles a configuration.
+/// Compiles a configuration, or says everything that is wrong with it.
 pub(crate) fn open(config: &Value, host: Host) -> Result<WebhookSource, Fault> {
-    let Some(policy) = config.get("policy").and_then(Value::as_str) else {
-        let message = "`policy` must be a string: a Rego policy";
-        let problem =
-            Problem { path: "policy".to_owned(), message: message.to_owned(), location: None };
-        return Err(Fault::config(message, vec![problem]));
+    let given = |name: &str| config.get(name).filter(|it| !it.is_null());
+    let mut problems = Vec::new();
+    let verify = given("verify").map(verify::open).and_then(|it| kept(it, &mut problems));
+    let shaper =
+        given("policy").map(|it| shaper(it, config)).and_then(|it| kept(it, &mut problems));
+    let decides = match (verify, shaper) {
+        (None, Some(shaper)) => Some(Decides::Policy(shaper)),
+        (Some(verify), None) => Some(Decides::Verify(verify)),
+        (Some(verify), Some(shaper)) => Some(Decides::Both(verify, shaper)),
+        (None, None) => None,
     };
-    let policy = Policy::compile(policy).map_err(|problems| {
-        let first = problems.first().map(sentence).unwrap_or_default();
-        Fault::config(format!("the policy does not compile: {first}"), problems)
-    })?;
-    let parameters = config.get("parameters").unwrap_or(&Value::Null).to_string();
-    let parameters = crate::json::parse(parameters.as_bytes()).map_err(|error| {
-        let message = format!("`parameters` cannot be read: {error}");
-        let path = "parameters".to_owned();
-        let problem = Problem { path, message: message.clone(), location: None };
-        Fault::config(message, vec![problem])
-    })?;
-    let inputs = InputBuilder::new(parameters.value);
-    Ok(WebhookSource { policy, inputs, warnings: warnings(config), host })
+    match decides {
+        Some(decides) if problems.is_empty() => {
+            let warnings = warnings(config, &decides);
+            Ok(WebhookSource { decides, warnings, host })
+        }
+        Some(_) | None => Err(refused(problems)),
+    }
 }
 
-fn warnings(config: &Value) -> Vec<Problem> {
+fn refused(mut problems: Vec<Problem>) -> Fault {
+    if problems.is_empty() {
+        let message = "give `verify`, such as `{scheme: github, secret: TEXT}`, or `policy`, a \
+                       Rego policy, or both";
+        problems.push(problem("", message));
+    }
+    let first = problems.first();
+    let message = match first.filter(|it| it.path == "policy" && it.location.is_some()) {
+        Some(first) => format!("the policy does not compile: {}", sentence(first)),
+        None => first.map(|it| format!("{} {}", it.path, it.message)).unwrap_or_default(),
+    };
+    Fault::config(message.trim(), problems)
+}
+
+fn kept<T>(made: Result<T, Vec<Problem>>, problems: &mut Vec<Problem>) -> Option<T> {
+    made.map_err(|found| problems.extend(found)).ok()
+}
+
+fn problem(path: &str, message: impl Into<String>) -> Problem {
+    Problem { path: path.to_owned(), message: message.into(), location: None }
+}
+
+fn shaper(policy: &Value, config: &Value) -> Result<Shaper, Vec<Problem>> {
+    let Some(policy) = policy.as_str() else {
+        return Err(vec![problem("policy", "`policy` must be a string: a Rego policy")]);
+    };
+    let policy = Policy::compile(policy)?;
+    let parameters = config.get("parameters").unwrap_or(&Value::Null).to_string();
+    let parameters = crate::json::parse(parameters.as_bytes()).map_err(|error| {
+        vec![problem("parameters", format!("`parameters` cannot be read: {error}"))]
+    })?;
+    Ok(Shaper { policy, inputs: InputBuilder::new(parameters.value) })
+}
+
+fn warnings(config: &Value, decides: &Decides) -> Vec<Problem> {
     let Value::Object(fields) = config else { return Vec::new() };
-    let unknown = fields.keys().filter(|key| !["policy", "parameters"].contains(&key.as_str()));
-    unknown
-        .map(|key| Problem {
-            path: key.clone(),
-            message: format!(
-                "`{key}` is not known here and does nothing: known are `policy` and \
-                              `parameters`"
-            ),
-            location: None,
+    let unknown = fields.keys().filter(|key| !KNOWN.contains(&key.as_str()));
+    let mut warnings: Vec<Problem> = unknown
+        .map(|key| {
+            let message = format!(
+                "`{key}` is not known here and does nothing: known are `policy`, `verify` and \
+                 `parameters`"
+            );
+            problem(key, message)
         })
-        .collect()
+        .collect();
+    match decides {
+        Decides::Policy(_) => {}
+        Decides::Verify(_) => {
+            if fields.contains_key("parameters") {
+                let message = "does nothing here: parameters are for a `policy`";
+                warnings.push(problem("parameters", message));
+            }
+        }
+        Decides::Both(verify, _) => {
+            if verify.has_own_event_key() {
+                let message = "does nothing here: the policy beside it gives the event key";
+                warnings.push(problem("verify.event_key", message));
+            }
+        }
+    }
+    warnings
 }

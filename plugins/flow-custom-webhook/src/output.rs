@@ -12,7 +12,7 @@ use crate::{bytes, query};
 
 /// Largest payload or response body.
 const MAX_BODY: usize = 16 << 20;
-/// Longest `event_key` and `sync_id` in bytes.
+/// Longest `event_key`, `sync_id` and `dedup_key` in bytes.
 const MAX_KEY: usize = 256;
 /// Most response headers.
 const MAX_HEADERS: usize = 64;
@@ -54,7 +54,7 @@ pub(crate) fn read(output: &Value, input: &Input) -> Result<Decision, String> {
         decision.event = Some(Event {
             event_type: format!("custom:{key}"),
             payload,
-            dedup_key: None,
+            dedup_key: text(output, "dedup_key")?.filter(|key| !key.is_empty()),
             sync_id: text(output, "sync_id")?.filter(|id| !id.is_empty()),
         });
     }

@@ -3,17 +3,17 @@
 mod dry_run;
 mod raw_request;
 mod recorded;
+mod scheduled;
 mod which;
 
 use clap::Subcommand;
 use serde_json::json;
 
-use super::Failure;
 use super::arguments::{About, Page};
 use super::client::{narrowed, paged};
 use super::connection::Client;
-use super::payload;
 use super::show::{self, View};
+use super::{Failure, payload};
 use which::id_of;
 
 #[derive(Debug, Subcommand)]
@@ -47,6 +47,28 @@ pub(in crate::cli) enum SourceCommand {
     Record(recorded::Record),
     /// Show requests that were recorded
     Recorded(recorded::Recorded),
+    /// Publish an event later
+    Schedule(scheduled::Schedule),
+    /// Take back an event that is to be published later
+    #[command(after_help = "Example:
+  mortise source unschedule SOURCE reminder-7")]
+    Unschedule {
+        source: String,
+        /// The key that it was scheduled with
+        event_key: String,
+    },
+    /// List events that are to be published later, next due first
+    #[command(after_help = "Examples:
+  mortise source scheduled SOURCE
+  mortise source scheduled SOURCE --json --with-payload")]
+    Scheduled {
+        source: String,
+        /// Show the events themselves too, with --json
+        #[arg(long, requires = "json")]
+        with_payload: bool,
+        #[command(flatten)]
+        page: Page,
+    },
 }
 
 /// Does what a command about sources says.
@@ -69,6 +91,15 @@ pub(super) fn run(client: &Client, as_json: bool, command: SourceCommand) -> Res
         SourceCommand::Test(options) => return dry_run::run(client, as_json, &options),
         SourceCommand::Record(options) => return recorded::record(client, as_json, &options),
         SourceCommand::Recorded(options) => return recorded::show(client, as_json, &options),
+        SourceCommand::Schedule(options) => {
+            return scheduled::schedule(client, as_json, &options);
+        }
+        SourceCommand::Unschedule { source, event_key } => {
+            return scheduled::unschedule(client, as_json, &id_of(client, &source)?, &event_key);
+        }
+        SourceCommand::Scheduled { source, with_payload, page } => {
+            return scheduled::list(client, as_json, &id_of(client, &source)?, with_payload, page);
+        }
     };
     show::answer(&client.call(name, &parameters)?, &view, as_json)
 }

@@ -6,17 +6,17 @@ use std::collections::{BTreeSet, HashMap};
 use super::Woken;
 use crate::model::id::SourceId;
 
-/// A source that asks to be woken at once is woken so much later, so that one that always does
-/// leaves room for others.
-const SHORTEST_MS: u64 = 100;
 /// When a wake-up that failed is tried again, for the first time.
 const FIRST_RETRY_MS: u64 = 1_000;
 /// The longest wait between two tries.
 const LONGEST_RETRY_MS: u64 = 5 * 60_000;
 
 /// The open sources, and when each is due.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Due {
+    /// A source that asks to be woken at once is woken so much later, so that one that always does
+    /// leaves room for others.
+    shortest_ms: u64,
     slots: HashMap<SourceId, Slot>,
     /// The time and source of each slot that waits for one.
     times: BTreeSet<(u64, SourceId)>,
@@ -31,11 +31,18 @@ struct Slot {
     is_being_woken: bool,
     /// Whether it is to be woken again as soon as it has been.
     again: bool,
+    /// When it is to be woken at the latest, as was said while it was being woken.
+    sooner_ms: Option<u64>,
     /// Wake-ups in a row that failed.
     failures: u32,
 }
 
 impl Due {
+    /// No source is open. Between two wake-ups of one that succeed, at least so much passes.
+    pub(super) fn new(shortest_ms: u64) -> Due {
+        Due { shortest_ms, slots: HashMap::new(), times: BTreeSet::new() }
+    }
+
     /// A source is open: it is to be woken at once. It may be open already, with another
     /// configuration.
     pub(super) fn open(&mut self, source: SourceId, opening: u64, now_ms: u64) {
@@ -57,8 +64,23 @@ impl Due {
         }
         slot.opening = None;
         slot.again = false;
+        slot.sooner_ms = None;
         self.set(source, None);
         self.slots.retain(|it, slot| *it != source || slot.is_being_woken);
+    }
+
+    /// A source has something to do at a time that it did not know of. One whose last wake-up failed
+    /// waits nevertheless: the next one looks at everything.
+    pub(super) fn sooner(&mut self, source: SourceId, due_ms: u64) {
+        let Some(slot) = self.slots.get_mut(&source) else { return };
+        if slot.opening.is_none() {
+            return;
+        }
+        if slot.is_being_woken {
+            slot.sooner_ms = Some(slot.sooner_ms.map_or(due_ms, |it| it.min(due_ms)));
+        } else if slot.failures == 0 && slot.due_ms.is_none_or(|it| it > due_ms) {
+            self.set(source, Some(due_ms));
+        }
     }
 
     /// The clock was set back: what it shows now may come before what was waited for.
@@ -103,10 +125,12 @@ impl Due {
             return;
         }
         let again = std::mem::take(&mut slot.again);
+        let sooner = slot.sooner_ms.take();
         let next = match woken {
             Woken::Next(next) => {
                 slot.failures = 0;
-                next.map(|it| it.max(now_ms.saturating_add(SHORTEST_MS)))
+                let next = next.into_iter().chain(sooner).min();
+                next.map(|it| it.max(now_ms.saturating_add(self.shortest_ms)))
             }
             Woken::Failed { retry_after_ms } => {
                 slot.failures = slot.failures.saturating_add(1);
@@ -150,7 +174,7 @@ mod tests {
 
     #[test]
     fn an_opened_source_is_woken_at_once_then_when_it_asks_to_be() {
-        let mut due = Due::default();
+        let mut due = Due::new(100);
         due.open(A, 1, 1_000);
         due.open(B, 2, 1_001);
         assert_eq!(woken_at(&mut due, 1_000), [A]);
@@ -167,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_closed_source_is_not_woken_and_one_that_opens_again_is_at_once() {
-        let mut due = Due::default();
+        let mut due = Due::new(100);
         due.open(A, 1, 0);
         assert_eq!(woken_at(&mut due, 0), [A]);
         due.ended(A, Woken::Next(Some(500)), 0);
@@ -182,7 +206,7 @@ mod tests {
 
     #[test]
     fn one_wake_up_at_a_time() {
-        let mut due = Due::default();
+        let mut due = Due::new(100);
         due.open(A, 1, 0);
         assert_eq!(woken_at(&mut due, 0), [A]);
         due.close(A, 1);
@@ -197,7 +221,7 @@ mod tests {
 
     #[test]
     fn failures_are_tried_again_later_and_later() {
-        let mut due = Due::default();
+        let mut due = Due::new(100);
         due.open(A, 1, 0);
         let mut waits = Vec::new();
         for _ in 0..11 {
@@ -218,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_source_that_is_always_due_leaves_room() {
-        let mut due = Due::default();
+        let mut due = Due::new(100);
         due.open(A, 1, 1_000);
         woken_at(&mut due, 1_000);
         due.ended(A, Woken::Next(Some(3)), 1_000);
@@ -226,8 +250,42 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_sooner_is_not_waited_past() {
+        let mut due = Due::new(0);
+        due.sooner(A, 5);
+        assert_eq!(due.next_ms(), None, "it is not open");
+        due.open(A, 1, 0);
+        assert_eq!(woken_at(&mut due, 0), [A]);
+        // While it is being woken, it may have looked already.
+        due.sooner(A, 700);
+        due.sooner(A, 500);
+        due.sooner(A, 600);
+        due.ended(A, Woken::Next(Some(900)), 10);
+        assert_eq!(due.next_ms(), Some(500));
+        due.sooner(A, 800);
+        assert_eq!(due.next_ms(), Some(500), "later than what it knows of");
+        due.sooner(A, 20);
+        assert_eq!(due.next_ms(), Some(20));
+        assert_eq!(woken_at(&mut due, 20), [A]);
+        due.ended(A, Woken::Next(None), 21);
+        assert_eq!(due.next_ms(), None);
+        due.sooner(A, 3);
+        assert_eq!(due.next_ms(), Some(3), "late already");
+        assert_eq!(woken_at(&mut due, 30), [A]);
+        due.ended(A, FAILED, 30);
+        due.sooner(A, 40);
+        assert_eq!(due.next_ms(), Some(1_030), "the retry looks at everything");
+        assert_eq!(woken_at(&mut due, 1_030), [A]);
+        due.sooner(A, 50);
+        due.close(A, 1);
+        due.open(A, 2, 1_031);
+        due.ended(A, Woken::Next(None), 1_031);
+        assert_eq!(due.next_ms(), Some(1_031), "it was opened");
+    }
+
+    #[test]
     fn when_the_clock_is_set_back_all_are_asked() {
-        let mut due = Due::default();
+        let mut due = Due::new(100);
         due.open(A, 1, 50_000);
         due.open(B, 2, 50_000);
         assert_eq!(due.take(50_000, 1), [A]);
@@ -241,8 +299,8 @@ mod tests {
         /// Whatever happens in whatever order: no source is woken twice at a time, none while it is
         /// closed, and every time in the set is that of a slot.
         #[test]
-        fn any_order_is_taken(steps in prop::collection::vec((0..5u8, 1..4u128, 0..50u64), 1..200)) {
-            let mut due = Due::default();
+        fn any_order_is_taken(steps in prop::collection::vec((0..6u8, 1..4u128, 0..50u64), 1..200)) {
+            let mut due = Due::new(100);
             let mut open: HashMap<SourceId, u64> = HashMap::new();
             let mut awake = std::collections::HashSet::new();
             for (opening, (step, source, time)) in (1..).zip(steps) {
@@ -269,6 +327,7 @@ mod tests {
                             due.ended(source, woken, time);
                         }
                     }
+                    4 => due.sooner(source, time),
                     _ => due.wake_all(time),
                 }
                 for (time, source) in &due.times {

@@ -28,6 +28,8 @@ use due::Due;
 
 /// Wake-ups under way at the same time. Most of each is the wait for a commit, which they share.
 const MOST_AT_ONCE: usize = 256;
+/// The least between two wake-ups of a source that asks for ticks.
+pub const SHORTEST_TICK: Duration = Duration::from_millis(100);
 /// How often the clock is looked at when nothing is due.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(60);
 /// A clock that is behind by more was set back.
@@ -53,6 +55,7 @@ pub trait Wake: Send + Sync + 'static {
 
 enum Command {
     Opened(SourceId, u64),
+    Sooner(SourceId, u64),
     Closed(SourceId, u64),
     Stop,
 }
@@ -70,11 +73,16 @@ pub struct Timers {
 }
 
 impl Timers {
-    /// Starts the task.
-    pub fn start(runtime: &tokio::runtime::Handle, wake: Arc<dyn Wake>, clock: Clock) -> Timers {
+    /// Starts the task. Between two wake-ups of one source that succeed, at least `shortest` passes.
+    pub fn start(
+        runtime: &tokio::runtime::Handle,
+        wake: Arc<dyn Wake>,
+        clock: Clock,
+        shortest: Duration,
+    ) -> Timers {
         let (commands, inbox) = mpsc::unbounded_channel();
         let state = State {
-            due: Due::default(),
+            due: Due::new(u64::try_from(shortest.as_millis()).unwrap_or(u64::MAX)),
             wake,
             clock,
             tasks: JoinSet::new(),
@@ -103,6 +111,11 @@ impl Timers {
     /// A source is closed, and woken no more.
     pub fn closed(&self, source: SourceId, opening: Opening) {
         self.tell(Command::Closed(source, opening.0));
+    }
+
+    /// An open source has something to do at a time that it may not know of.
+    pub fn sooner(&self, source: SourceId, due_ms: u64) {
+        self.tell(Command::Sooner(source, due_ms));
     }
 
     /// Wakes no source any more. What is cut off is stored whole or not at all.
@@ -149,6 +162,7 @@ impl State {
                     Some(Command::Opened(source, opening)) => {
                         self.due.open(source, opening, self.clock.now_ms());
                     }
+                    Some(Command::Sooner(source, due_ms)) => self.due.sooner(source, due_ms),
                     Some(Command::Closed(source, opening)) => self.due.close(source, opening),
                     Some(Command::Stop) | None => return,
                 },
@@ -233,7 +247,11 @@ mod tests {
             let (teller, woken) = mpsc::unbounded_channel();
             let wake = Arc::new(EverySecond { clock: clock.clone(), woken: teller });
             let runtime = tokio::runtime::Handle::current();
-            Bench { timers: Timers::start(&runtime, wake, clock.clone()), clock, woken }
+            Bench {
+                timers: Timers::start(&runtime, wake, clock.clone(), SHORTEST_TICK),
+                clock,
+                woken,
+            }
         }
 
         /// The next source that is woken, and when.
@@ -295,6 +313,20 @@ mod tests {
         let mut woken = [bench.next().await, bench.next().await, bench.next().await];
         woken.sort_unstable();
         assert_eq!(woken, [(1, 10 * HOUR), (2, 10 * HOUR), (3, 10 * HOUR)]);
+    }
+
+    #[tokio::test]
+    async fn what_comes_sooner_is_seen_at_once() {
+        let mut bench = Bench::new(Clock::System);
+        bench.open(1);
+        let (_, first_ms) = bench.next().await;
+        let soon_ms = first_ms + 300;
+        // It waits for a second from then; whether it knows that already or not is the same.
+        bench.timers.sooner(SourceId(1), soon_ms);
+        let (_, now_ms) = bench.next().await;
+        assert!((soon_ms..first_ms + 1_000).contains(&now_ms), "{first_ms} {now_ms}");
+        bench.timers.sooner(SourceId(2), 0);
+        assert_eq!(bench.next().await.0, 1, "the other one is not open");
     }
 
     #[tokio::test]

@@ -13,7 +13,7 @@ use crate::engine::intake::{Intake, IntakeError, MOST_ROUNDS, PUBLICATION, faile
 use crate::model::event::Cause;
 use crate::model::id::SourceId;
 use crate::plugins::CallError;
-use crate::store::{Acceptance, StoreError, TimerRecord};
+use crate::store::{Acceptance, FromSchedule, StoreError, TimerRecord};
 
 impl Wake for Intake {
     fn wake(&self, source: SourceId) -> BoxFuture<'_, Woken> {
@@ -84,8 +84,14 @@ impl Intake {
                 return Ok(next.due_ms);
             }
             let due_ms = next.due_ms;
-            match self.accept(&source, events, Cause::default(), Some(next)).await? {
+            match self
+                .accept(&source, events, Cause::default(), Some(next), FromSchedule::No)
+                .await?
+            {
                 Acceptance::Stored(_) => return Ok(due_ms),
+                Acceptance::KeyPending { due_ms } => {
+                    return Err(IntakeError::KeyPending { due_ms }.into());
+                }
                 Acceptance::Stale => self.routes.newer_than(&source, PUBLICATION).await,
             }
         }

@@ -13,6 +13,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{Installed, Packages};
+use crate::functions::node_host;
 use crate::functions::outcome::{FailureKind, LogLevel, LogLine, Outcome, RunReport};
 use crate::functions::pool::{CodeError, PackageFolder, Pool, PutTogether};
 use crate::model::http::{Destination, EgressRules, Place};
@@ -21,8 +22,6 @@ const MODULES: &str = "node_modules";
 /// Of what is in a folder; another one is made anew.
 const FORMAT: &str = "npm 1";
 const PATIENCE: Duration = Duration::from_secs(300);
-/// How long Node.js may take to say which one it is.
-const VERSION_TIME: Duration = Duration::from_secs(30);
 const MEMORY: u64 = 512 * 1024 * 1024;
 const MOST_BYTES: u64 = 1024 * 1024 * 1024;
 const MOST_FILES: u64 = 200_000;
@@ -67,9 +66,20 @@ pub enum InstallError {
     /// What came is not what the lock file names.
     #[error("a package is not the one that package-lock.json names: {0}")]
     Changed(String),
-    /// No connection, or none allowed.
+    /// The registry cannot be reached, or fails itself.
+    #[error(
+        "npm packages cannot be had from {registry} now (setting `functions.npm_registry`): {said}; \
+         try again when the registry answers, or put node_modules into the archive"
+    )]
+    Down {
+        /// The setting.
+        registry: String,
+        /// What npm says.
+        said: String,
+    },
+    /// The registry does not give it out, or the lock file names another one.
     #[error("{said} (packages come from {registry}, setting `functions.npm_registry`)")]
-    Registry {
+    Refused {
         /// The setting.
         registry: String,
         /// What npm says.
@@ -88,8 +98,15 @@ pub enum InstallError {
     )]
     TooLarge,
     /// It took too long.
-    #[error("npm was not done after {} s", PATIENCE.as_secs())]
-    TimedOut,
+    #[error(
+        "npm was not done with packages from {registry} (setting `functions.npm_registry`) after {} s; \
+         try again, or put node_modules into the archive",
+        PATIENCE.as_secs()
+    )]
+    TimedOut {
+        /// The setting.
+        registry: String,
+    },
     /// The cache cannot be used, or this host cannot run it now.
     #[error("{0}")]
     Host(String),
@@ -99,14 +116,16 @@ pub enum InstallError {
 }
 
 impl InstallError {
-    /// Whether the same files may work later.
+    /// Whether the same files may work later, without anybody doing anything about them or about this
+    /// host.
     pub fn is_transient(&self) -> bool {
         match self {
-            InstallError::Registry { .. }
-            | InstallError::TimedOut
-            | InstallError::Host(_)
-            | InstallError::NotInstalled(_) => true,
-            InstallError::NoLockFile
+            InstallError::Down { .. } | InstallError::TimedOut { .. } | InstallError::Host(_) => {
+                true
+            }
+            InstallError::NotInstalled(_)
+            | InstallError::Refused { .. }
+            | InstallError::NoLockFile
             | InstallError::BadFile { .. }
             | InstallError::OutOfStep(_)
             | InstallError::NotFound(_)
@@ -339,17 +358,8 @@ impl Npm {
                 found.display()
             ))
         })?;
-        let cannot = |error: &dyn std::fmt::Display| {
-            InstallError::Host(format!("{} cannot be started: {error}", found.display()))
-        };
-        let mut command = tokio::process::Command::new(&found);
-        command.arg("--version").env_clear().stdin(std::process::Stdio::null()).kill_on_drop(true);
-        let output = match tokio::time::timeout(VERSION_TIME, command.output()).await {
-            Ok(output) => output.map_err(|error| cannot(&error))?,
-            Err(late) => return Err(cannot(&late)),
-        };
-        let version = String::from_utf8_lossy(&output.stdout);
-        let major = version.trim().split('.').next().unwrap_or_default().to_owned();
+        let version = node_host::version_of(&found).await.map_err(InstallError::Host)?;
+        let major = version.split('.').next().unwrap_or_default().to_owned();
         Ok(Npm { script, major })
     }
 }
@@ -373,7 +383,7 @@ fn judge(report: &RunReport, registry: &str) -> Result<(), InstallError> {
             }
         }
         Outcome::Failed(failure) => Err(match failure.kind {
-            FailureKind::Timeout => InstallError::TimedOut,
+            FailureKind::Timeout => InstallError::TimedOut { registry: registry.to_owned() },
             FailureKind::Refused => InstallError::NotInstalled(failure.message.clone()),
             FailureKind::Memory => InstallError::TooLarge,
             FailureKind::Thrown
@@ -413,20 +423,34 @@ fn explain(logs: &[LogLine], registry: &str) -> InstallError {
         said.truncate(end);
         said.push('…');
     }
+    let registry = registry.to_owned();
     match code {
         "EUSAGE" if said.contains("in sync") => InstallError::OutOfStep(said),
         "E404" | "ETARGET" | "ENOVERSIONS" => InstallError::NotFound(said),
         "EINTEGRITY" => InstallError::Changed(said),
-        code if code.starts_with("E4") || code.starts_with("E5") || is_network(code) => {
-            InstallError::Registry { registry: registry.to_owned(), said }
+        // Another host is not reached at all, whatever npm calls that.
+        _ if said.contains("is not among the destinations") => {
+            InstallError::Refused { registry, said }
         }
+        "E408" | "E425" | "E429" => InstallError::Down { registry, said },
+        code if code.starts_with("E4") && code.len() == 4 => {
+            InstallError::Refused { registry, said }
+        }
+        "EACCES" => InstallError::Refused { registry, said },
+        code if is_down(code) => InstallError::Down { registry, said },
         _ => InstallError::Npm(said),
     }
 }
 
-fn is_network(code: &str) -> bool {
-    const CODES: [&str; 8] = [
-        "EACCES",
+/// Whether it is the registry's fault, or that of the way to it.
+fn is_down(code: &str) -> bool {
+    const CODES: [&str; 13] = [
+        "ECONNABORTED",
+        "EIDLETIMEOUT",
+        "ENETUNREACH",
+        "EPIPE",
+        "ERR_STREAM_PREMATURE_CLOSE",
+        "UND_ERR_SOCKET",
         "ECONNREFUSED",
         "ECONNRESET",
         "ETIMEDOUT",
@@ -435,7 +459,8 @@ fn is_network(code: &str) -> bool {
         "EAI_AGAIN",
         "ERR_SOCKET_TIMEOUT",
     ];
-    CODES.contains(&code) || code.contains("CERT")
+    let is_server_error = code.starts_with("E5") && code.len() == 4;
+    is_server_error || CODES.contains(&code) || code.contains("CERT")
 }
 
 #[cfg(test)]
@@ -467,7 +492,27 @@ mod tests {
             explain(&said(&["npm ERR! code E404", "npm ERR! 404 Not Found - GET http://r/x"]), "r");
         assert!(matches!(out, InstallError::NotFound(_)), "{out:?}");
         let out = explain(&said(&["npm error code ECONNREFUSED", "npm error connect"]), "r");
-        assert!(matches!(out, InstallError::Registry { .. }) && out.is_transient());
+        assert!(matches!(out, InstallError::Down { .. }) && out.is_transient());
+        for (code, is_transient) in [
+            ("E500", true),
+            ("E503", true),
+            ("E429", true),
+            ("CERT_HAS_EXPIRED", true),
+            ("EAI_AGAIN", true),
+            ("E401", false),
+            ("E403", false),
+            ("E404", false),
+            ("EINTEGRITY", false),
+            ("EBADENGINE", false),
+        ] {
+            let lines = [format!("npm error code {code}"), "npm error it said".to_owned()];
+            let out = explain(&said(&lines.each_ref().map(String::as_str)), "http://r/");
+            assert_eq!(out.is_transient(), is_transient, "{code}: {out:?}");
+            assert!(out.to_string().contains("it said"), "{out}");
+        }
+        let other = "npm error connect to other port 1: other port 1 is not among the destinations";
+        let out = explain(&said(&["npm error code ECONNRESET", other]), "http://r/");
+        assert!(matches!(out, InstallError::Refused { .. }) && !out.is_transient(), "{out}");
         let out = explain(&said(&["something else"]), "r");
         assert_eq!(out, InstallError::Npm("it said nothing".to_owned()));
     }

@@ -114,6 +114,13 @@ pub(super) fn lock(cache_dir: &Path) -> Result<fs::File, String> {
     }
 }
 
+/// Whether this is the file that others would lock.
+pub(super) fn holds(cache_dir: &Path, lock: &fs::File) -> bool {
+    let id = |it: fs::Metadata| (it.dev(), it.ino());
+    let there = fs::symlink_metadata(cache_dir.join(LOCK)).map(id);
+    there.is_ok_and(|there| lock.metadata().is_ok_and(|own| id(own) == there))
+}
+
 /// Removes what a crash left behind; answers the whole folders with their last use and their sizes.
 pub(super) fn leftovers(root: &Path) -> Vec<(SystemTime, String, u64)> {
     let mut found = Vec::new();

@@ -336,8 +336,8 @@ impl Inner {
     fn root(&self, place: Place) -> Result<PathBuf, CodeError> {
         let root = layout::make_root(&self.cache_dir, place).map_err(CodeError::NotNow)?;
         let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        if lock.is_none() {
-            // Whoever had it may have ended.
+        if !lock.as_ref().is_some_and(|it| layout::holds(&self.cache_dir, it)) {
+            // Whoever had it may have ended; and what was locked may have been deleted.
             *lock = Some(layout::lock(&self.cache_dir).map_err(CodeError::NotNow)?);
         }
         Ok(root)

@@ -323,3 +323,15 @@ async fn a_cache_has_one_daemon() {
     drop((vacant, packages));
     assert!(folder_of(&other, "bb", sample()).await.is_ok(), "it has ended");
 }
+
+#[tokio::test]
+async fn a_cache_that_was_deleted_is_locked_again() {
+    let parent = tempfile::tempdir().unwrap();
+    let cache = parent.path().join("cache");
+    let packages = Packages::open(&cache, LARGE);
+    folder_of(&packages, "aa", sample()).await.unwrap();
+    std::fs::remove_dir_all(&cache).unwrap();
+    folder_of(&packages, "aa", sample()).await.unwrap();
+    let other = Packages::open(&cache, LARGE);
+    assert!(other.problem().is_some_and(|it| it.contains("another daemon")));
+}

@@ -188,5 +188,8 @@ pub(super) fn last_words(errors: &mut std::io::PipeReader) -> String {
         words.extend_from_slice(&chunk[..read]);
         words.drain(..words.len().saturating_sub(PAGE));
     }
-    String::from_utf8_lossy(&words).trim().to_owned()
+    let said = String::from_utf8_lossy(&words);
+    // A secret whose front is cut off is known by the mark.
+    let mark = if total > words.len() { "…" } else { "" };
+    format!("{mark}{}", said.trim_start_matches('\u{fffd}').trim())
 }

@@ -5,6 +5,7 @@
 //! with it, because nobody could tell what state it is in.
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,8 +36,9 @@ pub(super) struct Process {
     kind: RunnerKind,
     memory_bytes: u64,
     version: Option<VersionId>,
-    /// Held, so that nobody takes its files away.
+    /// Held, so that the daemon does not take its files away.
     code: Option<LoadedCode>,
+    folder: Option<Folder>,
     has_compiled: bool,
     has_own: bool,
     loaded: Option<Vec<String>>,
@@ -49,6 +51,28 @@ pub(super) struct Process {
     between_runs: bool,
     /// It is stopped until its next run.
     rests: bool,
+}
+
+/// The folder that a process was started for, as the kernel knows it: its sandbox leads to this one, and
+/// to no other that may lie in the same place later.
+struct Folder {
+    path: PathBuf,
+    id: Option<(u64, u64)>,
+}
+
+impl Folder {
+    fn of(path: PathBuf) -> Folder {
+        Folder { id: folder_id(&path), path }
+    }
+
+    fn is_there(&self) -> bool {
+        self.id.is_some() && folder_id(&self.path) == self.id
+    }
+}
+
+fn folder_id(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(path).ok().map(|it| (it.dev(), it.ino()))
 }
 
 /// What a process lacks of what is compiled.
@@ -78,6 +102,7 @@ impl Process {
         wanted: Wanted,
     ) -> io::Result<Process> {
         let Wanted { kind, memory_bytes, .. } = wanted;
+        let folder = wanted.folder.clone().map(Folder::of);
         let Started { child, socket, errors } = keeper.start(wanted).await?;
         let socket = UnixStream::from_std(socket)?;
         let mut process = Process {
@@ -86,6 +111,7 @@ impl Process {
             memory_bytes,
             version: None,
             code: None,
+            folder,
             has_compiled: false,
             has_own: false,
             loaded: None,
@@ -143,8 +169,12 @@ impl Process {
             && heard.is_err_and(|error| error == rustix::io::Errno::AGAIN)
     }
 
-    /// Whether it is what a run needs, its version aside.
+    /// Whether it is what a run needs, its version aside. Somebody may have emptied the cache: what was
+    /// started on files that are gone is of no use.
     pub(super) fn fits(&self, invocation: &Invocation) -> bool {
+        if self.folder.as_ref().is_some_and(|it| !it.is_there()) {
+            return false;
+        }
         match self.kind {
             RunnerKind::Quickjs | RunnerKind::Process => true,
             // Its heap is measured out at its start, and it has one context for its life.

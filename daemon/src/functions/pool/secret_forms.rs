@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -19,12 +20,14 @@ pub(super) const SHORTEST: usize = 6;
 const ENCODED_BYTES: usize = 48;
 /// Shorter encoded forms occur by chance.
 const SHORTEST_ENCODED: usize = 10;
-/// What a text that was cut off ends with, or goes on with.
+/// What stands where something was cut off: at the end of what is left, or at its beginning.
 const CUT: &[u8] = "…".as_bytes();
 /// How many comparisons each byte of a text is worth, on average. Ordinary texts take one or two.
 const STEPS_PER_BYTE: usize = 256;
 /// How many any text is worth.
-const STEPS: usize = 4096;
+const STEPS: usize = 16 * 1024;
+/// So many bytes of an escaped character may be left where a text was cut off.
+const MOST_DEBRIS: usize = 8;
 /// Runs of backslashes from this length on are counted once and looked up.
 const LONG_RUN: usize = 8;
 
@@ -33,7 +36,14 @@ pub(super) struct SecretForms<'a> {
     forms: Vec<Form<'a>>,
     /// For each byte, the forms that begin with it.
     beginnings: Vec<Vec<usize>>,
+    /// For each byte, where texts have it: what is left of a secret may begin there. Made when a text
+    /// was cut off.
+    insides: OnceLock<Vec<Vec<Inside<'a>>>>,
 }
+
+/// A place in a secret from which on enough of it follows.
+#[derive(Clone, Copy)]
+struct Inside<'a>(&'a str);
 
 enum Form<'a> {
     /// Character by character, each as it is or escaped somehow.
@@ -86,7 +96,23 @@ impl<'a> SecretForms<'a> {
                 beginnings[usize::from(byte)].push(at);
             }
         }
-        SecretForms { forms, beginnings }
+        SecretForms { forms, beginnings, insides: OnceLock::new() }
+    }
+
+    fn insides(&self) -> &[Vec<Inside<'a>>] {
+        self.insides.get_or_init(|| {
+            let mut insides = vec![Vec::new(); 256];
+            for form in &self.forms {
+                let Form::Text(secret) = form else { continue };
+                for (at, _) in secret.char_indices() {
+                    let rest = &secret[at..];
+                    if let Some(first) = rest.bytes().next().filter(|_| rest.len() >= SHORTEST) {
+                        insides[usize::from(first)].push(Inside(rest));
+                    }
+                }
+            }
+            insides
+        })
     }
 
     /// Where secrets are in `text`, in order and apart from each other.
@@ -119,6 +145,9 @@ impl<'a> SecretForms<'a> {
         work: &mut Work,
     ) -> Result<(), TooLaborious> {
         let byte = text.bytes[at];
+        if byte == CUT[0] && text.from(at).starts_with(CUT) {
+            self.find_after_cut(text, at + CUT.len(), found, work)?;
+        }
         for &form in &self.beginnings[usize::from(byte)] {
             if at < seen_until[form] {
                 continue;
@@ -146,6 +175,47 @@ impl<'a> SecretForms<'a> {
         }
         Ok(())
     }
+
+    /// Finds what is left of a secret whose front was cut off, right after the mark. The cut may have
+    /// gone through an escaped character.
+    fn find_after_cut(
+        &self,
+        text: &Searched<'_>,
+        start: usize,
+        found: &mut Vec<Range<usize>>,
+        work: &mut Work,
+    ) -> Result<(), TooLaborious> {
+        for at in start..=start + MOST_DEBRIS {
+            let rest = text.from(at);
+            let Some(&byte) = rest.first() else { break };
+            if rest.starts_with(CUT) {
+                break;
+            }
+            let hidden = match byte {
+                b'%' => percent_first(rest),
+                b'\\' => text.escaped_first(at),
+                _ => None,
+            };
+            for first in [Some(byte), hidden.filter(|it| *it != byte)].into_iter().flatten() {
+                for Inside(secret) in &self.insides()[usize::from(first)] {
+                    work.spend(1)?;
+                    if first == byte && !goes_on(secret, rest) {
+                        continue;
+                    }
+                    if let Some(range) = text_at(secret, text, at, work)? {
+                        add(found, start..range.end);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether the second byte may be the secret's too, or the beginning of something that stands for it.
+fn goes_on(secret: &str, text: &[u8]) -> bool {
+    let [_, second, ..] = text else { return false };
+    secret.as_bytes().get(1) == Some(second) || b"\\%+".contains(second)
 }
 
 impl<'t> Searched<'t> {
@@ -179,6 +249,19 @@ impl<'t> Searched<'t> {
         }
         let run = self.long_runs.partition_point(|it| it.end <= at);
         self.long_runs.get(run).map_or(few, |it| it.end - at)
+    }
+
+    /// Where the mark of a cut is that goes through the escaped character at `at`, after so many others
+    /// that this one counts.
+    fn cut_within(&self, at: usize, matched: usize) -> Option<usize> {
+        let rest = self.from(at);
+        let is_escaped = matches!(rest.first(), Some(b'\\' | b'%'));
+        if matched <= SHORTEST || !is_escaped {
+            return None;
+        }
+        let most = (self.backslashes(at) + MOST_DEBRIS).max(MOST_DEBRIS);
+        let near = rest.get(..rest.len().min(most + CUT.len()))?;
+        near.windows(CUT.len()).position(|it| it == CUT).map(|it| at + it)
     }
 
     /// The first byte of the character that the backslashes at `at` and what follows them stand for.
@@ -348,7 +431,7 @@ fn text_at(
             }
             work.spend(wanted)?;
             if slashes < wanted {
-                return Ok(None);
+                return Ok(text.cut_within(at, matched).map(|end| start..end));
             }
             (at, after_slashes) = (at + slashes, true);
             continue;
@@ -360,7 +443,9 @@ fn text_at(
         } else {
             percent_at(char, rest).or_else(|| raw_at(char, rest))
         };
-        let Some(length) = length else { return Ok(None) };
+        let Some(length) = length else {
+            return Ok(text.cut_within(at, matched).map(|end| start..end));
+        };
         at += length;
         after_slashes = false;
     }

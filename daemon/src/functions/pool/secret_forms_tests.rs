@@ -45,6 +45,9 @@ fn hostile_texts_take_a_few_steps_for_each_byte() {
         (&[&zeros], "A".repeat(63).to_owned() + &"A-\"".repeat(MANY), 8),
         (&[&zeros], "0".repeat(MANY), 8),
         (&other, "%\\/".repeat(MANY), 2),
+        (&[secret], "…".repeat(MANY), 2),
+        (&[secret], "…0123456789".repeat(100_000), 16),
+        (&[secret], "…\\u0030".repeat(100_000), 16),
     ] {
         let (found, steps) = counted(secrets, &text);
         let start: String = text.chars().take(20).collect();
@@ -110,6 +113,12 @@ fn what_was_cut_off_and_what_is_within_another() {
     assert_eq!(masked(&[secret], "of 0123456… (12 more bytes)"), "of #… (12 more bytes)");
     assert_eq!(masked(&[secret], "of 01234… and"), "of 01234… and");
     assert_eq!(masked(&[secret], "01234567 is less"), "01234567 is less");
+    assert_eq!(masked(&[secret], "it said …efghijk and"), "it said …# and");
+    assert_eq!(masked(&[secret], "it said …ghijk and"), "it said …ghijk and");
+    assert_eq!(masked(&[secret], "it said …6789abc… and"), "it said …#… and");
+    assert_eq!(masked(&[secret], "done… 6789abc"), "done… 6789abc");
+    assert_eq!(masked(&["to\u{e9}-ken\"1234"], r"…00e9-ken\u00221234 b"), "…# b");
+    assert_eq!(masked(&["abcdefg\u{e9}-ken"], r"a abcdefg\u00… b"), "a #… b");
     let secrets = ["bcdefg", "abcdefghi", "fghijkl"];
     assert_eq!(masked(&secrets, "x abcdefghijkl y abcdefg z"), "x # y a# z");
     assert_eq!(masked(&["short", ""], "short is too short"), "short is too short");
@@ -144,6 +153,36 @@ proptest! {
         prop_assert!(left.ends_with(&format!(">{after}")), "{}", left);
         let middle = &left[before.len() + 1..left.len() - after.len() - 1];
         prop_assert!(middle.chars().all(|it| matches!(it, '#' | '"' | '\\')), "{}", left);
+    }
+
+    #[test]
+    fn a_secret_that_was_cut_is_found(
+        secret in r#"(\\|"|\n|é|🔑|[a-z0-9%/ ]){14,40}"#,
+        (front, back) in (0usize..200, 0usize..200),
+        depth in 0usize..3,
+    ) {
+        let mut form = secret.clone();
+        for _ in 0..depth {
+            form = serde_json::to_string(&form).expect("text is JSON");
+        }
+        // As texts are cut: between characters of what there is to read.
+        let text = format!("<<<<<<<< {form} >>>>>>>>");
+        let mut ends: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
+        ends.drain(..8);
+        let (a, b) = (front % ends.len(), back % ends.len());
+        let (from, to) = (ends[a.min(b)], ends[a.max(b)]);
+        let left = format!("…{}…", &text[from..to]);
+        let left = masked(&[&secret], &left);
+        // No more than the shortest texts that count, escaped as often as the whole was.
+        for piece in left.split(['#', '…', '<', '>']) {
+            let mut piece = piece.trim();
+            piece = piece.trim_matches(['"', '\\']);
+            prop_assert!(piece.chars().count() < SHORTEST * 7 + MOST_DEBRIS, "{:?} of {:?}", piece, left);
+            if depth == 0 {
+                let is_left = piece.len() >= SHORTEST * 4 && secret.contains(piece);
+                prop_assert!(!is_left, "{:?} of {:?}", piece, left);
+            }
+        }
     }
 
     #[test]

@@ -69,8 +69,8 @@ pub(in crate::functions) fn is_other_node_module(name: &str) -> bool {
 }
 
 /// The names of our scripts.
-pub(super) const SCRIPTS: [&str; 8] =
-    ["prelude", "builtins", "clone", "console", "fetch", "helpers", "process", "sdk"];
+pub(super) const SCRIPTS: [&str; 9] =
+    ["prelude", "builtins", "clone", "console", "fetch", "find", "helpers", "process", "sdk"];
 
 /// Our scripts, each an expression that is a function.
 pub(super) fn script(name: &str) -> Option<&'static str> {
@@ -80,6 +80,7 @@ pub(super) fn script(name: &str) -> Option<&'static str> {
         "clone" => Some(include_str!("js/clone.js")),
         "console" => Some(include_str!("js/console.js")),
         "fetch" => Some(include_str!("js/fetch.js")),
+        "find" => Some(include_str!("js/find.js")),
         "helpers" => Some(include_str!("js/helpers.js")),
         "process" => Some(include_str!("js/process.js")),
         "sdk" => Some(concat!(

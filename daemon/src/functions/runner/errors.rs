@@ -16,8 +16,8 @@ const MOST_TEXT: usize = 16 * 1024;
 
 /// What was thrown, as a failure of the run.
 pub(super) fn describe<'js>(ctx: &Ctx<'js>, shared: &Shared, thrown: &Value<'js>) -> Failure {
-    if let Some(names) = shared.not_found.borrow_mut().take() {
-        return not_found(names);
+    if let Some(message) = shared.not_found.borrow_mut().take() {
+        return Failure::new(FailureKind::NotFound, message);
     }
     let kind = if shared.loading.get() { FailureKind::Load } else { FailureKind::Thrown };
     let mut failure = Failure::new(kind, String::new());
@@ -50,17 +50,6 @@ pub(super) fn out_of_memory(shared: &Shared) -> Failure {
         FailureKind::Memory,
         format!("the function used more than its {limit} KiB of memory"),
     )
-}
-
-fn not_found(mut names: Vec<String>) -> Failure {
-    names.sort();
-    let available = match names.as_slice() {
-        [] => "the package hands out no functions: expected an export `functionFactory` of the \
-               main module, an export `run`, or a module in a folder `functions`"
-            .to_owned(),
-        names => format!("available are {}", names.join(", ")),
-    };
-    Failure::new(FailureKind::NotFound, format!("the version has no such function; {available}"))
 }
 
 fn describe_object<'js>(

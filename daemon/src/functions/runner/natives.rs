@@ -115,8 +115,8 @@ fn add_ends<'js>(ctx: &Ctx<'js>, native: &Object<'js>, shared: &Rc<Shared>) -> R
     let it = Rc::clone(shared);
     native.set("loading", Func::from(move |loading: bool| it.loading.set(loading)))?;
     let it = Rc::clone(shared);
-    let not_found = move |names: Vec<String>| {
-        it.not_found.replace(Some(names));
+    let not_found = move |message: String| {
+        it.not_found.replace(Some(message));
     };
     native.set("notFound", Func::from(not_found))?;
     let it = Rc::clone(shared);

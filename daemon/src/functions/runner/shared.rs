@@ -35,8 +35,8 @@ pub(super) struct Shared {
     pub host_gone: Cell<bool>,
     /// Modules of the version are being loaded, not yet its function run.
     pub loading: Cell<bool>,
-    /// The functions there are, when the wanted one is not among them.
-    pub not_found: RefCell<Option<Vec<String>>>,
+    /// What is said when the wanted function is not there.
+    pub not_found: RefCell<Option<String>>,
     /// How the run ended, once it has. The first end counts.
     pub outcome: RefCell<Option<Result<String, Failure>>>,
     pub output_bytes: Cell<u64>,

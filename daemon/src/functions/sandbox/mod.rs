@@ -16,6 +16,7 @@
 
 mod calls;
 mod files;
+mod host_program;
 pub(super) mod node;
 pub(super) mod process;
 mod programs;

@@ -131,6 +131,13 @@ impl Daemon {
         self.install_from(name, &source, None).await
     }
 
+    /// Installs and activates the sample with a native preset.
+    pub(crate) async fn install_preset(&self, name: &str) -> Result<Installed, Failure> {
+        let source = self.directory.join(name);
+        samples::write_preset(&source)?;
+        self.install_from(name, &source, None).await
+    }
+
     /// Installs and activates a sample for one runtime.
     pub(crate) async fn install_sample(
         &self,

@@ -10,7 +10,7 @@ use crate::client::{Load, Seen, post, run};
 use crate::daemon::{Daemon, Installed, text};
 use crate::references::{Echo, commits_per_second};
 use crate::report::Row;
-use crate::samples::{BODY, SIGNATURE, WRONG_SIGNATURE};
+use crate::samples::{BODY, GITHUB_PREFIX, SIGNATURE, WRONG_SIGNATURE};
 use crate::{Failure, Options, machine};
 
 const WARM_UP: Duration = Duration::from_millis(500);
@@ -37,6 +37,13 @@ impl References {
 
 fn hook_request(path: &str, signature: &str) -> Vec<u8> {
     let headers = [("content-type", "application/json"), ("x-signature-256", signature)];
+    post(path, &headers, BODY)
+}
+
+/// The same request, signed as GitHub does.
+fn preset_request(path: &str, signature: &str) -> Vec<u8> {
+    let signature = format!("{GITHUB_PREFIX}{signature}");
+    let headers = [("content-type", "application/json"), ("x-hub-signature-256", &*signature)];
     post(path, &headers, BODY)
 }
 
@@ -98,7 +105,7 @@ async fn load(
     Ok((seen, cost))
 }
 
-/// Row 1: signed webhook, policy, durable, 200.
+/// Row 1: signed webhook, durable, 200, by policy and by native preset.
 pub(crate) async fn webhook(
     daemon: &Daemon,
     options: &Options,
@@ -117,10 +124,21 @@ pub(crate) async fn webhook(
             .reaching(if connections >= 64 { 20_000.0 } else { 15_000.0 });
         add(rows, row);
     }
+    let preset = daemon.install_preset("preset").await?;
+    for connections in options.connections() {
+        let request = preset_request(&preset.hook, SIGNATURE);
+        let commits = references.commits()?;
+        let (seen, cost) = load(daemon, options, &request, connections, 200).await?;
+        let row = Row::of("webhook by native preset", connections, &seen)
+            .costing(cost, seen.answers)
+            .on_a_disk_of(commits)
+            .compared_with(ECHO, references.echo(connections));
+        add(rows, row);
+    }
     Ok(())
 }
 
-/// Row 2: refused by the policy.
+/// Row 2: refused, by the policy and by the native preset.
 pub(crate) async fn refused(
     daemon: &Daemon,
     options: &Options,
@@ -137,6 +155,17 @@ pub(crate) async fn refused(
             .on_a_disk_of(commits)
             .compared_with(ECHO, references.echo(connections))
             .reaching(38_000.0);
+        add(rows, row);
+    }
+    let preset = daemon.install_preset("refusing-preset").await?;
+    for connections in options.connections() {
+        let request = preset_request(&preset.hook, WRONG_SIGNATURE);
+        let commits = references.commits()?;
+        let (seen, cost) = load(daemon, options, &request, connections, 401).await?;
+        let row = Row::of("bad signature refused by native preset", connections, &seen)
+            .costing(cost, seen.answers)
+            .on_a_disk_of(commits)
+            .compared_with(ECHO, references.echo(connections));
         add(rows, row);
     }
     Ok(())

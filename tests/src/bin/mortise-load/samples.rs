@@ -6,6 +6,8 @@ use crate::Failure;
 
 /// The signed request of every measurement.
 pub(crate) const BODY: &str = r#"{"hello":"world"}"#;
+/// How GitHub writes it.
+pub(crate) const GITHUB_PREFIX: &str = "sha256=";
 /// HMAC-SHA256 of [`BODY`] with the secret of [`MANIFEST`].
 pub(crate) const SIGNATURE: &str =
     "f1809d5135917b311644058cf1994c5ff4898ad20dbf6e282c1433e6be4e2fe1";
@@ -70,6 +72,24 @@ pub(crate) fn write(directory: &Path, with_automation: bool) -> Result<(), Failu
     std::fs::write(directory.join("package.json"), package)?;
     let automation = if with_automation { AUTOMATION } else { "" };
     std::fs::write(directory.join("manifest.yaml"), format!("{MANIFEST}{automation}"))?;
+    Ok(())
+}
+
+/// The source of the native preset, in place of that with the policy.
+const PRESET: &str = "      config:
+        verify:
+          scheme: github
+          secret: EnterYourRandomSecretHere
+          event_key: {value: my-event}
+";
+
+/// Writes the snap-in that verifies the same signature without a policy.
+pub(crate) fn write_preset(directory: &Path) -> Result<(), Failure> {
+    write(directory, false)?;
+    let start = MANIFEST.find("      config:\n").ok_or("the manifest has no config")?;
+    let end = MANIFEST.find("functions:\n").ok_or("the manifest has no functions")?;
+    let manifest = format!("{}{PRESET}{}", &MANIFEST[..start], &MANIFEST[end..]);
+    std::fs::write(directory.join("manifest.yaml"), manifest)?;
     Ok(())
 }
 

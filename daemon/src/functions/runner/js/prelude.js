@@ -69,60 +69,20 @@
 
   const found = new Map();
 
-  // The order: `functionFactory[name]` of the main module; the module named after the function;
-  // the main module's export of that name; the main module's `run`, if the package has no
-  // modules of functions, so that it can only be meant.
-  async function find(name) {
-    const main = native.main();
-    let exports, factory;
-    const names = new Set(native.functionNames());
-    if (main !== undefined) {
-      exports = Object(await load(main));
-      factory = exports.functionFactory ?? exports.default?.functionFactory;
-      if (Object(factory) === factory) {
-        for (const key of Object.keys(factory)) names.add(key);
-        if (Object.hasOwn(factory, name)) {
-          const run = runnable(factory[name], factory);
-          if (run !== undefined) return run;
-          throw new TypeError(
-            `functionFactory.${name} of ${main} is of type ${typeof factory[name]}: ` +
-            'expected a function, or an object with a function `run`');
-        }
-      }
-    }
-    for (const module of native.modulesNamed(name)) {
-      if (module === main) continue;
-      const run = runnable(await load(module));
-      if (run !== undefined) return run;
-    }
-    if (exports !== undefined) {
-      for (const owner of [exports, Object(exports.default)]) {
-        if (!Object.hasOwn(owner, name)) continue;
-        const run = runnable(owner[name], owner);
-        if (run !== undefined) return run;
-      }
-      if (factory === undefined && names.size === 0) {
-        const run = runnable(exports);
-        if (run !== undefined) return run;
-      }
-    }
-    native.notFound([...names]);
-    throw new Error('not found');
-  }
+  let find;
 
-  function runnable(value, owner) {
-    if (typeof value === 'function') {
-      if (typeof value.run === 'function' && !owner) return value.run.bind(value);
-      return owner ? value.bind(owner) : value;
-    }
-    if (value === null || typeof value !== 'object') return undefined;
-    if (typeof value.run === 'function') return (events) => value.run(events);
-    const inner = value.default;
-    if (typeof inner === 'function') return inner;
-    if (inner !== null && typeof inner === 'object' && typeof inner.run === 'function') {
-      return (events) => inner.run(events);
-    }
-    return undefined;
+  function finder() {
+    return native.script('find')({
+      main: native.main,
+      names: native.functionNames,
+      named: (main, name) => native.modulesNamed(name),
+      load,
+      shown: (module) => module,
+      missing(message) {
+        native.notFound(message);
+        return new Error('not found');
+      },
+    });
   }
 
   function start(name, event) {
@@ -143,6 +103,7 @@
 
   async function findAndRun(name, event) {
     native.loading(true);
+    find ??= finder();
     const run = await find(name);
     found.set(name, run);
     native.loading(false);

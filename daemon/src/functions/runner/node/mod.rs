@@ -5,7 +5,7 @@
 //! started it stays, and tells every run why. Must never start another process: the sandbox binds this one.
 //!
 //! ```text
-//!   apply sandbox ─► Hello ─► exec node ─► js/: link, console, tunnels, main, npm ─► runs
+//!   apply sandbox ─► Hello ─► exec node ─► js/: link, runs, console, tunnels, find, main, npm ─► runs
 //!                        └─ cannot ─► Refused for every run
 //! ```
 
@@ -38,11 +38,23 @@ pub(in crate::functions) struct NodeStart {
     pub npm: Option<PathBuf>,
 }
 
+/// Why Node.js does not run where code cannot be made, and what helps.
+pub(in crate::functions) const FORBIDS_CODE: &str = "the service forbids memory that is both written and \
+     executed (MemoryDenyWriteExecute), which Node.js cannot run without; install the drop-in \
+     mortise.service.d/node.conf that comes with Mortise (systemd/mortise.service.d-node.conf), and \
+     restart the service";
+
 /// The parts of the script, in the order in which they run.
-const SCRIPTS: [(&str, &str); 5] = [
+const SCRIPTS: [(&str, &str); 7] = [
     ("link", include_str!("js/link.js")),
+    ("runs", include_str!("js/runs.js")),
     ("console", include_str!("js/console.js")),
     ("tunnels", include_str!("js/tunnels.js")),
+    // The embedded engine's own.
+    (
+        "find",
+        concat!("(function (mortise) { mortise.finder =", include_str!("../js/find.js"), "})"),
+    ),
     ("main", include_str!("js/main.js")),
     ("npm", include_str!("js/npm.js")),
 ];
@@ -91,10 +103,7 @@ pub(super) fn serve(arguments: &[String]) -> ExitCode {
         (_, _, None) => not_found(given),
         (Some(_), Some(Err(error)), _) => format!("Node.js cannot be given its script: {error}"),
         (Some(start), Some(Ok(script)), Some(node)) => match forbids_code() {
-            true => "the service forbids memory that is both written and executed \
-                 (MemoryDenyWriteExecute), which Node.js cannot run without; install the drop-in \
-                 mortise.service.d/node.conf that comes with Mortise, and restart the service"
-                .to_owned(),
+            true => FORBIDS_CODE.to_owned(),
             false => {
                 let error = become_node(node, start, &folder, &script, certificates);
                 format!("{} cannot be started: {error}", node.display())
@@ -161,7 +170,7 @@ fn script(folder: &Path, start: &NodeStart) -> std::io::Result<OwnedFd> {
 }
 
 /// Whether this process may not make code, such as by the service's MemoryDenyWriteExecute.
-fn forbids_code() -> bool {
+pub(in crate::functions) fn forbids_code() -> bool {
     const LENGTH: usize = 4096;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
     let writable = libc::PROT_READ | libc::PROT_WRITE;

@@ -3,7 +3,7 @@
   'use strict';
   const { Console } = require('node:console');
   const { Readable, Writable } = require('node:stream');
-  const { link } = mortise;
+  const { link, runs } = mortise;
   const now = performance.now.bind(performance);
   const MOST_LINES = 1000;
   const MOST_BYTES = 64 * 1024;
@@ -31,8 +31,11 @@
 
   const isFull = () => log.lines >= MOST_LINES || log.bytes >= MOST_BYTES;
 
+  // Whether nobody is to read what is written now.
+  const isUnheard = () => log === undefined || runs.isOver();
+
   function write(level, text) {
-    if (log === undefined) return;
+    if (isUnheard()) return;
     if (isFull()) {
       log.dropped += 1;
       return;
@@ -61,7 +64,7 @@
     let rest = '';
     return {
       push(text) {
-        if (log === undefined) return;
+        if (isUnheard()) return;
         if (isFull()) {
           log.dropped += 1;
           return;
@@ -137,7 +140,7 @@
     console[name] = function (...args) {
       // Formatting may cost far more than the line that is then dropped.
       const formats = ['log', 'info', 'debug', 'warn', 'error', 'dir', 'table', 'trace'];
-      if (log === undefined) return undefined;
+      if (isUnheard()) return undefined;
       if (isFull() && formats.includes(name)) {
         log.dropped += 1;
         return undefined;

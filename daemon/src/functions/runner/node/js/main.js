@@ -5,18 +5,20 @@
   const path = require('node:path');
   const { createRequire } = require('node:module');
   const { pathToFileURL } = require('node:url');
-  const { link, log, tunnels } = mortise;
+  const { link, log, runs, tunnels } = mortise;
   const folder = path.resolve(mortise.options.folder);
-  const { setTimeout, clearTimeout } = globalThis;
+  const { setTimeout, clearTimeout, setImmediate } = globalThis;
   const { stringify, parse } = JSON;
   const MOST_TEXT = 16 * 1024;
+  // So often what ends with a run has its turn, such as connections of several layers.
+  const MOST_TURNS = 5;
   // Then the process is thrown away, so that what runs leave behind is bounded.
   const MOST_RUNS = 1000;
 
   let about = {};
   // The run that is on.
   let run;
-  let runs = 0;
+  let count = 0;
 
   // --- Which function ------------------------------------------------------------------------
 
@@ -116,64 +118,14 @@
 
   class NotFound extends Error {}
 
-  // The order: `functionFactory[name]` of the main module; the module named after the function;
-  // the main module's export of that name; the main module's `run`, if the package has no
-  // modules of functions, so that it can only be meant.
-  async function find(name) {
-    const main = findMain();
-    let exports, factory;
-    const names = functionNames(main);
-    if (main !== undefined) {
-      exports = Object(await load(main));
-      factory = exports.functionFactory ?? exports.default?.functionFactory;
-      if (Object(factory) === factory) {
-        for (const key of Object.keys(factory)) names.add(key);
-        if (Object.hasOwn(factory, name)) {
-          const run = runnable(factory[name], factory);
-          if (run !== undefined) return run;
-          throw new TypeError(
-            `functionFactory.${name} of ${path.relative(folder, main)} is of type ` +
-            `${typeof factory[name]}: expected a function, or an object with a function \`run\``);
-        }
-      }
-    }
-    for (const module of modulesNamed(main, name)) {
-      if (module === main) continue;
-      const run = runnable(await load(module));
-      if (run !== undefined) return run;
-    }
-    if (exports !== undefined) {
-      for (const owner of [exports, Object(exports.default)]) {
-        if (!Object.hasOwn(owner, name)) continue;
-        const run = runnable(owner[name], owner);
-        if (run !== undefined) return run;
-      }
-      if (factory === undefined && names.size === 0) {
-        const run = runnable(exports);
-        if (run !== undefined) return run;
-      }
-    }
-    const available = names.size === 0
-      ? 'the package hands out no functions: expected an export `functionFactory` of the main ' +
-        'module, an export `run`, or a module in a folder `functions`'
-      : `available are ${[...names].sort().join(', ')}`;
-    throw new NotFound(`the version has no such function; ${available}`);
-  }
-
-  function runnable(value, owner) {
-    if (typeof value === 'function') {
-      if (typeof value.run === 'function' && !owner) return value.run.bind(value);
-      return owner ? value.bind(owner) : value;
-    }
-    if (value === null || typeof value !== 'object') return undefined;
-    if (typeof value.run === 'function') return (events) => value.run(events);
-    const inner = value.default;
-    if (typeof inner === 'function') return inner;
-    if (inner !== null && typeof inner === 'object' && typeof inner.run === 'function') {
-      return (events) => inner.run(events);
-    }
-    return undefined;
-  }
+  const find = mortise.finder({
+    main: findMain,
+    names: functionNames,
+    named: modulesNamed,
+    load,
+    shown: (file) => path.relative(folder, file),
+    missing: (message) => new NotFound(message),
+  });
 
   // --- What went wrong -----------------------------------------------------------------------
 
@@ -205,6 +157,8 @@
     if (stack === undefined) return undefined;
     const frames = stack.split('\n').filter((it) =>
       /^\s+at /.test(it) && !/\(?(mortise:|node:internal\/|\[eval\])/.test(it));
+    // Where the function was called from.
+    while (/\(?node:[\w/]+:\d/.test(frames.at(-1))) frames.pop();
     const text = withoutFolder(frames.join('\n'));
     return text === '' ? undefined : shorten(text);
   }
@@ -276,10 +230,11 @@
   function done(failure, body, after) {
     if (run === undefined) return;
     clearTimeout(run.timer);
-    if (run.fresh || runs >= MOST_RUNS) after = 'Spent';
+    if (run.fresh || run.leaves || count >= MOST_RUNS) after = 'Spent';
     tunnels.end();
     const logs = log.finish();
     run = undefined;
+    runs.end();
     link.setIdle(true);
     link.send({ Done: { failure: failure ?? null, logs, after } }, body);
   }
@@ -289,15 +244,38 @@
     done(failure, undefined, 'Spent');
   }
 
+  // Ends a run in good order. Its connections go first, and what waits for them has its turn.
+  function settle(failure, body) {
+    const mine = run;
+    clearTimeout(mine.timer);
+    mine.isSettled = true;
+    tunnels.end();
+    let turns = 0;
+    const look = () => {
+      const left = runs.left();
+      turns += 1;
+      if (left.length > 0 && turns < MOST_TURNS && run === mine) return setImmediate(look);
+      if (left.length > 0) {
+        mine.leaves = true;
+        log.write('debug', `left behind when the function ended: ${left.join(', ')}; the next run ` +
+          'begins in a new process');
+      }
+      return done(failure, body, 'Ready');
+    };
+    setImmediate(look);
+  }
+
   async function start(header, event) {
     const mine = (run = {
-      loading: true, output: header.output_bytes, fresh: header.fresh, timer: undefined });
-    runs += 1;
+      loading: true, output: header.output_bytes, fresh: header.fresh, timer: undefined,
+      isSettled: false, leaves: false });
+    count += 1;
+    runs.begin(mine);
     log.begin();
     tunnels.begin();
     link.setIdle(false);
     // The first run has waited for the process; its deadline did not.
-    const used = runs === 1 ? process.uptime() * 1000 : 0;
+    const used = count === 1 ? process.uptime() * 1000 : 0;
     const left = Math.min(Math.max(1, header.timeout_ms - used), 2147483647);
     run.timer = setTimeout(() => breakOff(failure('timeout', 'TimeoutError',
       `the function took longer than its ${header.timeout_ms} ms`)), left);
@@ -305,13 +283,15 @@
     try {
       const { function: name } = header;
       if (!found.has(name)) found.set(name, await find(name));
-      mine.loading = false;
-      const result = await found.get(name)([parse(event)]);
       if (run !== mine) return;
-      const { failure, body } = resultOf(result);
-      done(failure, body, 'Ready');
+      mine.loading = false;
+      runs.loaded();
+      const result = await runs.within(mine, () => found.get(name)([parse(event)]));
+      if (run !== mine) return;
+      const { failure, body } = runs.within(mine, () => resultOf(result));
+      settle(failure, body);
     } catch (error) {
-      if (run === mine) done(describe(error, mine.loading ? 'load' : 'thrown'), undefined, 'Ready');
+      if (run === mine) settle(describe(error, mine.loading ? 'load' : 'thrown'));
     }
   }
 
@@ -329,7 +309,13 @@
   // --- What ends a run from the side ---------------------------------------------------------
 
   function uncaught(error, origin) {
+    // Nobody waits for what an earlier run has begun.
+    if (runs.isOver()) return undefined;
     if (run === undefined) return link.reallyExit(1);
+    if (run.isSettled) {
+      run.leaves = true;
+      return undefined;
+    }
     const told = describe(error, run.loading ? 'load' : 'thrown');
     if (origin === 'unhandledRejection') {
       told.message = `a promise that nobody waited for was rejected: ${told.message}`;
@@ -345,6 +331,7 @@
       'that could do it'));
   });
   process.exit = (code) => {
+    if (runs.isOver()) throw new Error('the run that wants to end the process has ended');
     breakOff(failure('crashed', 'CrashError',
       `process.exit(${code ?? ''}) was called: a function ends by returning`));
     link.reallyExit(1);

@@ -6,7 +6,7 @@
   'use strict';
   const net = require('node:net');
   const tls = require('node:tls');
-  const { link } = mortise;
+  const { link, runs } = mortise;
   const own = mortise.options.own ? new URL(mortise.options.own) : undefined;
   const WINDOW = 256 * 1024;
   const CHUNK = 64 * 1024;
@@ -36,6 +36,8 @@
   class Tunnel {
     constructor(socket, host, port) {
       this.id = ++lastId;
+      // What is heard of it goes on where it was made.
+      this.origin = new runs.AsyncResource('TCPWRAP');
       this.socket = socket;
       this.host = host;
       this.port = port;
@@ -113,9 +115,15 @@
     }
   }
 
-  link.handlers.Connected = ({ id, error }) => {
-    const tunnel = tunnels.get(id);
-    if (tunnel === undefined) return;
+  // What is to be done with each kind of frame about a connection that there is.
+  function hears(name, act) {
+    link.handlers[name] = (header, body) => {
+      const tunnel = tunnels.get(header.id);
+      tunnel?.origin.runInAsyncScope(act, undefined, tunnel, header, body);
+    };
+  }
+
+  hears('Connected', (tunnel, { error }) => {
     const { socket, host, port } = tunnel;
     if (error !== null && error !== undefined) {
       tunnel.forget();
@@ -129,11 +137,9 @@
     socket.emit('connect');
     socket.emit('ready');
     if (socket.readable && !socket.isPaused()) socket.read(0);
-  };
+  });
 
-  link.handlers.Received = ({ id }, body) => {
-    const tunnel = tunnels.get(id);
-    if (tunnel === undefined) return;
+  hears('Received', (tunnel, _, body) => {
     const { socket } = tunnel;
     socket._unrefTimer();
     if (body.length === 0) {
@@ -146,26 +152,22 @@
     tunnel.owed += body.length;
     // A frame may be a part of a large chunk, which would live as long as the function keeps it.
     if (tunnel.deliver(body)) tunnel.take();
-  };
+  });
 
-  link.handlers.Taken = ({ id, bytes }) => {
-    const tunnel = tunnels.get(id);
-    if (tunnel === undefined) return;
+  hears('Taken', (tunnel, { bytes }) => {
     tunnel.unsent -= bytes;
     tunnel.socket._unrefTimer();
     tunnel.flush();
-  };
+  });
 
-  link.handlers.Closed = ({ id, error }) => {
-    const tunnel = tunnels.get(id);
-    if (tunnel === undefined) return;
+  hears('Closed', (tunnel, { error }) => {
     const { socket, host, port } = tunnel;
     tunnel.forget();
     if (tunnel.ended && (error === null || error === undefined)) return;
     const reason = error ?? 'the connection was closed';
     const failure = new Error(`connection to ${host} port ${port}: ${reason}`);
     socket.destroy(Object.assign(failure, { code: 'ECONNRESET' }));
-  };
+  });
 
   // --- Sockets -------------------------------------------------------------------------------
 
@@ -245,7 +247,9 @@
     this.connecting = true;
     if (options.path) return fail(this, refusal('connecting to a Unix socket'));
     if (this.encrypted) return fail(this, refusal('connecting a socket of TLS other than by tls.connect'));
-    if (!isOpen) return fail(this, new Error('there are no connections between runs'));
+    if (!isOpen || runs.isOver()) {
+      return fail(this, new Error('the run that wants a connection has ended'));
+    }
     const port = Number(options.port);
     if (!Number.isInteger(port) || port < 1 || port > 65535) {
       throw new RangeError(`the port of a connection is ${options.port}: expected 1 to 65535`);
