@@ -2,7 +2,7 @@
 //!
 //! In reading order: time ([`clock`]), plain data ([`model`]), decisions without side effects ([`lifecycle`],
 //! [`routing`], [`configuration`], [`connections`]), one folder per foreign crate that touches the
-//! world ([`manifest`], [`archive`], [`store`], [`secrets`], [`script`], [`plugins`], [`functions`],
+//! world ([`manifest`], [`archive`], [`store`], [`secrets`], [`plugins`], [`functions`],
 //! [`egress`]), the [`engine`] that moves work, the [`actors`] that serialise lifecycles, the
 //! [`operations`] that take several steps, and the edges ([`api`], [`cli`]). [`run`] puts them
 //! together. Dependencies point up this list only; `tests/tidy.rs` checks that.
@@ -23,7 +23,6 @@ pub mod egress;
 pub mod functions;
 pub mod manifest;
 pub mod plugins;
-pub mod script;
 pub mod secrets;
 pub mod store;
 

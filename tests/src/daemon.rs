@@ -15,6 +15,9 @@ use crate::eventually;
 use crate::http::{Connection, Response};
 use crate::snap_in::{Parts, sign};
 
+/// The plugins that come with it.
+const SHIPPED: [&str; 4] = ["flow-custom-webhook", "flow-events", "poll", "timer-events"];
+
 /// How long the daemon may take to be there.
 const START: Duration = Duration::from_secs(60);
 
@@ -79,7 +82,7 @@ impl Daemon {
         let directory = tempfile::Builder::new().prefix("mortise-test-").tempdir().expect("/tmp");
         let state = options.state_dir.clone().unwrap_or_else(|| directory.path().join("state"));
         let quoted = |path: &Path| Value::String(path.display().to_string()).to_string();
-        let shipped = ["flow-custom-webhook".to_owned(), "timer-events".to_owned()];
+        let shipped = SHIPPED.map(str::to_owned);
         let plugins = shipped.iter().chain(&options.plugins);
         let plugins: Vec<String> =
             plugins.map(|it| quoted(&built(&format!("lib{}.so", it.replace('-', "_"))))).collect();

@@ -184,12 +184,23 @@ const BORDERS: [Border; 40] = [
     ("clap", &["daemon/src/cli/", "tests/src/bin/"]),
     ("clap_complete", &["daemon/src/cli/"]),
     ("clap_mangen", &["daemon/src/cli/"]),
+    ("encoding_rs", &["plugins/poll/"]),
+    ("feed_rs", &["plugins/poll/"]),
     ("flate2", &["daemon/src/archive/"]),
     ("getrandom", &["daemon/src/random.rs"]),
     ("hmac", &["daemon/src/secrets/", "plugins/flow-custom-webhook/", "tests/src/snap_in.rs"]),
-    ("jaq_core", &["daemon/src/script/"]),
-    ("jaq_std", &["daemon/src/script/"]),
-    ("jiff", &["daemon/src/api/times.rs", "daemon/src/cli/", "plugins/timer-events/"]),
+    ("jaq_core", &["plugin-abi/jq/src/"]),
+    ("jaq_std", &["plugin-abi/jq/src/"]),
+    (
+        "jiff",
+        &[
+            "daemon/src/api/times.rs",
+            "daemon/src/cli/",
+            "plugins/poll/",
+            "plugins/timer-events/",
+            "tests/tests/scheduled.rs",
+        ],
+    ),
     ("jsonschema", &["daemon/src/plugins/"]),
     ("landlock", &["daemon/src/functions/"]),
     (
@@ -207,10 +218,18 @@ const BORDERS: [Border; 40] = [
     ("oxc", &["daemon/src/functions/"]),
     ("oxc_sourcemap", &["daemon/src/functions/code/"]),
     ("redb", &["daemon/src/store/"]),
-    ("regex", &["daemon/src/configuration/", "daemon/src/script/"]),
+    ("regex", &["daemon/src/configuration/", "plugin-abi/jq/src/"]),
     ("regorus", &["plugins/flow-custom-webhook/"]),
     ("reqwest", &["daemon/src/cli/", "daemon/src/egress/"]),
-    ("ring", &["plugins/flow-custom-webhook/src/verify/ed25519.rs"]),
+    // The first two by way of rustls.
+    (
+        "ring",
+        &[
+            "daemon/src/cli/",
+            "daemon/src/egress/",
+            "plugins/flow-custom-webhook/src/verify/ed25519.rs",
+        ],
+    ),
     ("rquickjs", &["daemon/src/functions/"]),
     ("rustls", &["daemon/src/cli/", "daemon/src/egress/"]),
     ("rustls_native_certs", &["daemon/src/egress/"]),
@@ -347,7 +366,6 @@ const PARTS: &[&str] = &[
     "manifest",
     "plugins",
     "routing",
-    "script",
     "secrets",
     "snap_kit",
     "store",
@@ -362,7 +380,6 @@ fn may_import(module: &str) -> Option<Vec<&'static str>> {
         "configuration" | "connections" | "lifecycle" | "routing" => &[&["model"]],
         // Siblings: run.rs hands them what they need of each other.
         "archive" | "egress" | "functions" | "plugins" => &[&["model"]],
-        "script" => &[],
         // What is wrong with a default is what is wrong with a value.
         "manifest" => &[&["configuration", "model", "snap_kit"]],
         // Names are suggested there.

@@ -213,7 +213,8 @@ impl Table {
                 R::PublishEvents,
                 "Publishes an event at a time, or at once",
                 scheduled::schedule,
-            ),
+            )
+            .remembered(),
             write(
                 "event-sources.unschedule",
                 R::PublishEvents,

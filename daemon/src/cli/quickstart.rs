@@ -33,7 +33,8 @@ const EXAMPLE: [(&str, &str); 5] = [
 ];
 
 /// The plugins that come with it, as cargo names them.
-const PLUGINS: [&str; 2] = ["libflow_custom_webhook.so", "libtimer_events.so"];
+const PLUGINS: [&str; 4] =
+    ["libflow_custom_webhook.so", "libflow_events.so", "libpoll.so", "libtimer_events.so"];
 /// Where packages put plugins.
 const INSTALLED_PLUGINS: &str = "/usr/lib/mortise/plugins";
 

@@ -161,10 +161,10 @@ impl Intake {
         event_type: String,
         payload: Bytes,
         cause: Cause,
-        key: FromSchedule,
+        scheduled: FromSchedule,
     ) -> Result<Taken, IntakeError> {
         let find = || self.routes.by_id(source);
-        let origin = Origin { cause, idempotency_key: None, scheduled: key };
+        let origin = Origin { cause, idempotency_key: None, scheduled };
         self.take(find, &SourceInput::Published { event_type }, &payload, origin).await
     }
 

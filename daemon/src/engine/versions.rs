@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use mortise_jq::Program;
 use mortise_plugin::Role;
 
 use super::version_files::{self, InstallPackages, of_archive};
@@ -15,7 +16,6 @@ use crate::manifest::{self, Parsed, Places, Problem, Severity};
 use crate::model::id::PackageId;
 use crate::model::manifest::{ChosenRuntime, Manifest, Runtime};
 use crate::plugins::{OpenError, PluginHost};
-use crate::script::Program;
 use crate::store::{BlobHash, NewVersion, Store, StoreError, VersionCreation};
 
 /// How often the code of a version is stored that goes with another one in the same moment.

@@ -234,18 +234,18 @@ mod tests {
     #[tokio::test]
     async fn as_many_as_were_asked_for_also_after_a_start() {
         let disk = FaultyDisk::new();
-        let open = || {
+        let open = |now_ms| {
             let disk = disk.clone();
-            testing::open(Box::new(BackendLocation(move || disk.clone())), 1)
+            testing::open(Box::new(BackendLocation(move || disk.clone())), now_ms)
         };
-        let store = open();
+        let store = open(1);
         let (_, source) = begin(&store).await;
         assert!(!keep(&store, source, "none was wanted", 1).await);
         assert_eq!(want(&store, source, 3).await.map(|it| it.left), Some(3));
         assert!(keep(&store, source, "1", 5).await);
         drop(store);
 
-        let store = open();
+        let store = open(2);
         assert_eq!(store.read(|it| it.wanted_recordings()).expect("read"), [(source, 2)]);
         assert!(keep(&store, source, "2", 1).await && keep(&store, source, "3", 1).await);
         assert!(!keep(&store, source, "4", 1).await);

@@ -79,8 +79,8 @@ impl Bench {
             generation,
             cause: Cause::default(),
             user: None,
+            dedup_window_ms: 1_000,
             events: due.rows.iter().map(event).collect(),
-            dedup_window_ms: 86_400_000,
             timer: None,
             scheduled: FromSchedule::Due(due.rows.iter().map(|it| (it.place, 1)).collect()),
         }

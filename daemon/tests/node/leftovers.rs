@@ -51,10 +51,10 @@ async fn what_goes_on_by_itself_ends_with_its_process() {
             ("1".into(), "1".into()),
             "{left}: {first:?}"
         );
-        let said = messages(&first.logs);
+        let said = messages(&first);
         let said = said.iter().find(|it| it.starts_with("left behind")).expect(left);
         assert!(said.contains(what) && said.contains("new process"), "{left}: {said}");
-        assert_eq!(messages(&second.logs), [""; 0], "{left}");
+        assert_eq!(messages(&second), [""; 0], "{left}");
     }
 }
 
@@ -101,7 +101,7 @@ async fn what_a_later_run_sets_free_is_not_heard_of() {
         let (first, second) = twice(&source(before, waits, frees)).await;
         assert_eq!(result(&first), "1", "{waits}");
         assert_eq!(result(&second), "2", "{waits}: {second:?}");
-        assert_eq!(messages(&second.logs), ["before", "after"], "{waits}");
+        assert_eq!(messages(&second), ["before", "after"], "{waits}");
     }
 }
 

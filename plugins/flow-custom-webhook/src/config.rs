@@ -57,9 +57,9 @@ pub(crate) fn open(config: &Value, host: Host) -> Result<WebhookSource, Fault> {
     let shaper =
         given("policy").map(|it| shaper(it, config)).and_then(|it| kept(it, &mut problems));
     let decides = match (verify, shaper) {
-        (None, Some(shaper)) => Some(Decides::Policy(shaper)),
-        (Some(verify), None) => Some(Decides::Verify(verify)),
-        (Some(verify), Some(shaper)) => Some(Decides::Both(verify, shaper)),
+        (None, Some(shaper)) => Some(Decides::Policy(Box::new(shaper))),
+        (Some(verify), None) => Some(Decides::Verify(Box::new(verify))),
+        (Some(verify), Some(shaper)) => Some(Decides::Both(Box::new(verify), Box::new(shaper))),
         (None, None) => None,
     };
     match decides {

@@ -36,11 +36,11 @@ pub(crate) struct WebhookSource {
 /// Who decides about requests.
 pub(crate) enum Decides {
     /// A policy, about all.
-    Policy(Shaper),
+    Policy(Box<Shaper>),
     /// A native preset.
-    Verify(Verify),
+    Verify(Box<Verify>),
     /// A policy, about those that are verified.
-    Both(Verify, Shaper),
+    Both(Box<Verify>, Box<Shaper>),
 }
 
 /// A policy with what it needs.

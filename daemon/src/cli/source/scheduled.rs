@@ -264,7 +264,7 @@ mod tests {
         ];
         assert_eq!(
             drawn(&rows, at("2026-05-01T10:00:00Z"), &zone, Some(80)),
-            "KEY    DUE                              TYPE             BYTES  BY\n\
+            "KEY    DUE                             TYPE             BYTES  BY\n\
              late\u{fffd}  2026-05-01 11:59:00  60 s late  custom:reminder  12     token:admin\n\
              soon   2026-05-01 12:03:10  in 3 min   custom:reminder  12     token:admin\n\
              later  2026-05-04 00:00:00  in 2 d     custom:reminder  12     token:admin"

@@ -1,10 +1,10 @@
 //! The jq programs of keyring types and registrations. What they get may hold secrets, so no error
 //! quotes it.
 
+use mortise_jq::Program;
 use serde_json::Value;
 
 use super::KeyringError;
-use crate::script::Program;
 
 /// Runs a program of the manifest, named by its key there, for exactly one output.
 pub(super) async fn run(key: &str, program: &str, input: &Value) -> Result<Value, KeyringError> {

@@ -11,6 +11,20 @@ fn vector() -> impl Strategy<Value = Vector> {
     select(vectors())
 }
 
+/// A vector with one of its headers that is signed.
+fn signed_header() -> impl Strategy<Value = (Vector, usize)> {
+    let mut all = Vec::new();
+    for vector in vectors().into_iter().filter(|it| it.timed) {
+        for (at, (name, _)) in vector.headers().into_iter().enumerate() {
+            let signed = ["webhook-id", "svix-id", "x-id"].contains(&name.as_str());
+            if signed || name.contains("time") {
+                all.push((vector.clone(), at));
+            }
+        }
+    }
+    select(all)
+}
+
 /// Headers that have a meaning to some scheme, and others.
 fn header() -> impl Strategy<Value = (String, String)> {
     let name = prop_oneof![
@@ -125,13 +139,9 @@ proptest! {
     }
 
     #[test]
-    fn a_flipped_bit_of_a_signed_header_is_refused(vector in vector(), place in any::<Index>(), bit in 0..7u8) {
-        prop_assume!(vector.timed);
+    fn a_flipped_bit_of_a_signed_header_is_refused((vector, at) in signed_header(), place in any::<Index>(), bit in 0..7u8) {
         let mut headers = vector.headers();
-        let signed = ["webhook-id", "svix-id", "x-id"];
-        let at = headers.iter().position(|(name, _)| name.contains("time") || signed.contains(&name.as_str()));
-        prop_assume!(at.is_some());
-        let (_, value) = &mut headers[at.unwrap()];
+        let (_, value) = &mut headers[at];
         let flipped = flip(value, place, bit);
         prop_assume!(flipped.is_some());
         *value = flipped.unwrap();

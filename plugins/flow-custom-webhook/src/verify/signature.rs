@@ -88,7 +88,7 @@ impl SignatureCheck {
         let Some(secret) = self.suits(version, name, &presented, &sources)? else {
             return Err(Rejection::unauthenticated(
                 Reason::BadSignature,
-                format!("{} makes the signature in the header {name}", nobody(version)),
+                format!("{} the signature in the header {name}", nobody(version)),
             ));
         };
         if let Some(far) = timestamp::too_far(then_ms, now_ms, self.tolerance_ms) {
@@ -230,7 +230,7 @@ fn nobody(version: &Version) -> String {
         Proof::Ed25519(keys) => (keys.len(), "public key"),
     };
     match count {
-        1 => format!("another {what} than the configured one"),
-        count => format!("none of the {count} configured {what}s"),
+        1 => format!("the configured {what} does not make"),
+        count => format!("none of the {count} configured {what}s makes"),
     }
 }

@@ -102,15 +102,15 @@ fn another_secret_and_no_signature_are_refused() {
             "standard-webhooks" => {
                 json!(["whsec_AAAA", "whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="])
             }
-            "gitlab" => json!(["whsec_AAAA", "another"]),
+            "gitlab" => json!(["whsec_AAAA", "Planted"]),
             _ if !other.verify["secret_encoding"].is_null() => json!("00"),
-            _ => json!("another"),
+            _ => json!("Planted"),
         };
         let what = &other.verify;
         let opened = other.open();
         let (reason, message) = other.outcome(&*opened.source, &headers, &body, 0).unwrap_err();
         assert!(["bad_signature", "bad_token"].contains(&reason.as_str()), "{what}: {reason}");
-        for secret in ["another", "whsec", "d75a98", "AAAA", "EnterYour"] {
+        for secret in ["Planted", "whsec", "d75a98", "AAAA", "EnterYour"] {
             assert!(!message.contains(secret), "{message}");
         }
 

@@ -9,7 +9,7 @@ use mortise_plugin::{
 use serde_json::{Value, json};
 
 /// The types.
-pub const TYPES: [&str; 4] = ["devrev-webhook", "email-forward", "flow-events", "poll"];
+pub const TYPES: [&str; 2] = ["devrev-webhook", "email-forward"];
 
 pub struct StandIns;
 
@@ -43,7 +43,7 @@ fn describe(name: &str) -> TypeDescriptor {
         takes_http: false,
         takes_ticks: false,
         own_thread: false,
-        takes_scheduled: false,
+        takes_scheduled: name == "flow-events",
     }
 }
 

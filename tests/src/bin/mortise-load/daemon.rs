@@ -12,8 +12,9 @@ use tokio::time::Instant;
 use crate::Failure;
 use crate::client::{Connection, post};
 use crate::samples::{self, Sample};
+use crate::timers::after_minute;
 
-const PLUGIN: &str = "libflow_custom_webhook.so";
+const PLUGINS: [&str; 2] = ["libflow_custom_webhook.so", "libtimer_events.so"];
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
 /// A running daemon; it ends with this value.
@@ -44,7 +45,7 @@ impl Daemon {
     ) -> Result<Daemon, Failure> {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let beside = program.parent().unwrap_or(Path::new(".")).join(PLUGIN);
+        let beside = program.parent().unwrap_or(Path::new("."));
         let quoted = |path: &Path| Value::String(path.display().to_string()).to_string();
         let text = format!(
             "state_dir = {}\ncache_dir = {}\nplugin_dirs = [{}]\ndevelopment = true\n\
@@ -52,7 +53,7 @@ impl Daemon {
              [limits]\nqueued_runs = 10_000_000\n{more_configuration}",
             quoted(&directory.join("state")),
             quoted(&directory.join("cache")),
-            quoted(&beside),
+            PLUGINS.map(|it| quoted(&beside.join(it))).join(", "),
         );
         std::fs::write(directory.join("mortise.toml"), text)?;
         let child = spawn(program, directory)?;
@@ -136,6 +137,49 @@ impl Daemon {
         let source = self.directory.join(name);
         samples::write_preset(&source)?;
         self.install_from(name, &source, None).await
+    }
+
+    /// Installs and activates a snap-in with so many timers and no function.
+    pub(crate) async fn install_timers(
+        &self,
+        name: &str,
+        count: usize,
+        cron: &str,
+    ) -> Result<Installed, Failure> {
+        let source = self.directory.join(name);
+        samples::write_timers(&source, count, cron)?;
+        self.install_from(name, &source, None).await
+    }
+
+    /// How many events there are, and how long after their minute the newest of them, as many as one
+    /// second may see, were stored: the least and the most, in milliseconds.
+    pub(crate) async fn count_events(&self) -> Result<(usize, (u64, u64)), Failure> {
+        let mut count = 0;
+        let mut spread = (u64::MAX, 0);
+        let mut cursor = Value::Null;
+        let mut minute = None;
+        loop {
+            let mut page = json!({ "limit": 1000 });
+            if cursor.is_string() {
+                page["cursor"] = cursor;
+            }
+            let page = self.call("events.list", page).await?;
+            for event in page["events"].as_array().into_iter().flatten() {
+                count += 1;
+                let date = text(&event["received_date"]);
+                let this = date.get(..16).unwrap_or_default().to_owned();
+                // Newest first: those of the last minute.
+                if *minute.get_or_insert_with(|| this.clone()) == this
+                    && let Some(ms) = after_minute(event)
+                {
+                    spread = (spread.0.min(ms), spread.1.max(ms));
+                }
+            }
+            cursor = page["next_cursor"].clone();
+            if cursor.is_null() {
+                return Ok((count, spread));
+            }
+        }
     }
 
     /// Installs and activates a sample for one runtime.

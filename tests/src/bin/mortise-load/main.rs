@@ -13,6 +13,7 @@ mod measure;
 mod references;
 mod report;
 mod samples;
+mod timers;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -61,6 +62,9 @@ struct Options {
     /// Stored events for `restart`.
     #[arg(long, default_value_t = 100_000)]
     events: u64,
+    /// Timers for `timers`, 1,000 to a snap-in.
+    #[arg(long, default_value_t = 10_000)]
+    timers: usize,
     /// Seconds to wait, once everything is started, before each measurement: to attach a profiler.
     #[arg(long, default_value_t = 0.0)]
     pause: f64,
@@ -83,6 +87,8 @@ enum Measurement {
     Memory,
     /// Time until ready after kill -9. Only when asked for.
     Restart,
+    /// Many timers: idle, and all due at once. Only when asked for.
+    Timers,
 }
 
 impl Options {
@@ -95,7 +101,8 @@ impl Options {
     }
 
     fn wants(&self, measurement: Measurement) -> bool {
-        let usual = !matches!(measurement, Measurement::Memory | Measurement::Restart);
+        use Measurement::{Memory, Restart, Timers};
+        let usual = !matches!(measurement, Memory | Restart | Timers);
         if self.only.is_empty() { usual } else { self.only.contains(&measurement) }
     }
 
@@ -154,6 +161,9 @@ async fn measure_all(options: &Options) -> Result<(), Failure> {
     }
     if options.wants(Measurement::Restart) {
         others.insert("restart".to_owned(), footprint::restart(&mut daemon, options).await?);
+    }
+    if options.wants(Measurement::Timers) {
+        others.insert("timers".to_owned(), timers::timers(&daemon, options).await?);
     }
     if options.wants(Measurement::Calls) {
         report::print_head();

@@ -100,7 +100,7 @@ impl Row {
             None => String::new(),
         };
         let mut line = format!(
-            "{:<34} {:>5} {:>9.0} {:>8} {:>7} {:>7} {:>7} {:>8} {:>8}  {ratio}",
+            "{:<38} {:>5} {:>9.0} {:>8} {:>7} {:>7} {:>7} {:>8} {:>8}  {ratio}",
             self.what,
             self.connections,
             self.per_second,
@@ -121,7 +121,7 @@ impl Row {
 /// Prints the head of the table.
 pub(crate) fn print_head() {
     println!(
-        "{:<34} {:>5} {:>9} {:>8} {:>7} {:>7} {:>7} {:>8} {:>8}  ratio",
+        "{:<38} {:>5} {:>9} {:>8} {:>7} {:>7} {:>7} {:>8} {:>8}  ratio",
         "", "conns", "per s", "reach", "p50 ms", "p99 ms", "p99.9", "cpu us", "disk/s"
     );
 }

@@ -93,6 +93,29 @@ pub(crate) fn write_preset(directory: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Writes a snap-in of timers alone.
+pub(crate) fn write_timers(directory: &Path, count: usize, cron: &str) -> Result<(), Failure> {
+    write(directory, false)?;
+    let mut manifest = "version: \"2\"\nname: Timers\nservice_account:\n  display_name: Load\n\
+                        event_sources:\n  organization:\n"
+        .to_owned();
+    for number in 0..count {
+        manifest.push_str(&format!(
+            "    - name: t{number}\n      type: timer-events\n      config: {{cron: \"{cron}\"}}\n"
+        ));
+    }
+    manifest.push_str("functions:\n  - name: trivial\n    description: Answers.\n");
+    std::fs::write(directory.join("manifest.yaml"), manifest)?;
+    Ok(())
+}
+
+/// Milliseconds of the Unix epoch.
+#[expect(clippy::disallowed_methods, reason = "a measurement has no daemon's clock")]
+pub(crate) fn now_ms() -> Result<u64, Failure> {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+    Ok(u64::try_from(now.as_millis())?)
+}
+
 /// A snap-in that shows what a call costs.
 #[derive(Clone, Copy)]
 pub(crate) enum Sample {

@@ -10,17 +10,34 @@ use std::time::Duration;
 use jaq_core::{Ctx, Filter, Vars};
 use serde_json::Value as Json;
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
+use tokio::time::Instant;
 
-use super::compile::{self, CompileError, Kind, Terms};
-use super::limits::{self, Limit, Limits, STACK, Stopped};
-use super::value::Value;
+use crate::compile::{self, CompileError, Kind, Terms};
+use crate::limits::{self, Limit, Limits, STACK, Stopped};
+use crate::value::Value;
 
-/// How many runs may be on threads of their own at a time, in the whole daemon.
+/// How many runs may be on threads of their own at a time, in the whole daemon, or in one plugin.
 static PLACES: Semaphore = Semaphore::const_new(2);
 
 /// How long a run is waited for beyond its limit of time. Only a single step that cannot be
 /// divided, such as a search with a regular expression, makes one late.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// The same for callers with a deadline.
+const SHORT_GRACE: Duration = Duration::from_millis(300);
+
+/// How long a run is waited for on a thread that may block.
+#[derive(Clone, Copy)]
+struct Patience {
+    /// The wait for a place included.
+    time: Duration,
+    grace: Duration,
+}
+
+impl Patience {
+    /// On this thread, for a place, on a thread of its own.
+    const USUAL: Patience = Patience { time: Duration::from_millis(2_250), grace: GRACE };
+}
 
 /// A jq program. Cloning shares it.
 #[derive(Clone)]
@@ -151,7 +168,19 @@ impl Program {
 
     /// Like [`Program::run`], for threads that may block: up to some seconds in the worst case.
     pub fn run_blocking(&self, input: &Json, variables: &[Json]) -> Result<Json, RunError> {
-        one(self.outputs_blocking(input, variables, 1, Value::to_json)?)
+        one(self.outputs_blocking(input, variables, 1, Value::to_json, Patience::USUAL)?)
+    }
+
+    /// Like [`Program::run_blocking`], for callers with a deadline: for so long altogether, up to the
+    /// usual second. Only a single step that cannot be divided makes it some tenths of a second late.
+    pub fn run_within(
+        &self,
+        input: &Json,
+        variables: &[Json],
+        time: Duration,
+    ) -> Result<Json, RunError> {
+        let patience = Patience { time: time.min(Limits::WHOLE.time), grace: SHORT_GRACE };
+        one(self.outputs_blocking(input, variables, 1, Value::to_json, patience)?)
     }
 
     /// Like [`Program::run_all`], for threads that may block.
@@ -161,7 +190,7 @@ impl Program {
         variables: &[Json],
         most: usize,
     ) -> Result<Vec<Json>, RunError> {
-        self.outputs_blocking(input, variables, most, Value::to_json)
+        self.outputs_blocking(input, variables, most, Value::to_json, Patience::USUAL)
     }
 
     /// Like [`Program::run_filter`], but on this thread only, for some milliseconds at most:
@@ -194,7 +223,7 @@ impl Program {
             // Nobody waits any more for one that is late.
             let _ = done.send(result);
         };
-        self.start(input.clone(), variables.to_vec(), most, read, place, answer)?;
+        self.start(Limits::WHOLE, input.clone(), variables.to_vec(), most, read, place, answer)?;
         match tokio::time::timeout(Limits::WHOLE.time + GRACE, outcome).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(thread_ended()),
@@ -208,17 +237,22 @@ impl Program {
         variables: &[Json],
         most: usize,
         read: fn(&Value) -> T,
+        patience: Patience,
     ) -> Result<Vec<T>, RunError> {
+        let began = Instant::now();
         if let Some(outputs) = self.outputs_here(input, variables, most, read)? {
             return Ok(outputs);
         }
-        let place = wait_for_place()?;
+        let left = || patience.time.saturating_sub(began.elapsed()).min(Limits::WHOLE.time);
+        let place = wait_for_place(left())?;
+        let time = left();
         let (done, outcome) = mpsc::channel();
         let answer = move |result| {
             let _ = done.send(result);
         };
-        self.start(input.clone(), variables.to_vec(), most, read, place, answer)?;
-        match outcome.recv_timeout(Limits::WHOLE.time + GRACE) {
+        let limits = Limits { time, ..Limits::WHOLE };
+        self.start(limits, input.clone(), variables.to_vec(), most, read, place, answer)?;
+        match outcome.recv_timeout(time + patience.grace) {
             Ok(result) => result,
             Err(mpsc::RecvTimeoutError::Disconnected) => Err(thread_ended()),
             Err(mpsc::RecvTimeoutError::Timeout) => Err(self.give_up()),
@@ -247,8 +281,10 @@ impl Program {
     }
 
     /// Starts it on a thread of its own, which keeps its place until it ends.
+    #[expect(clippy::too_many_arguments, reason = "they go to the thread one by one")]
     fn start<T: Send + 'static>(
         &self,
+        limits: Limits,
         input: Json,
         variables: Vec<Json>,
         most: usize,
@@ -258,7 +294,7 @@ impl Program {
     ) -> Result<(), RunError> {
         let inner = Arc::clone(&self.0);
         let run = move || {
-            let result = inner.outputs(&Limits::WHOLE, &input, &variables, most, read);
+            let result = inner.outputs(&limits, &input, &variables, most, read);
             // Free before the caller goes on, who may have another.
             drop(place);
             answer(result);
@@ -314,9 +350,9 @@ impl Inner {
 }
 
 /// A place, for a thread that cannot wait otherwise.
-fn wait_for_place() -> Result<SemaphorePermit<'static>, RunError> {
+fn wait_for_place(most: Duration) -> Result<SemaphorePermit<'static>, RunError> {
     const ROUND: Duration = Duration::from_millis(1);
-    let rounds = Limits::WHOLE.time.as_millis() / ROUND.as_millis();
+    let rounds = most.as_millis() / ROUND.as_millis();
     for _ in 0..rounds {
         if let Ok(place) = PLACES.try_acquire() {
             return Ok(place);

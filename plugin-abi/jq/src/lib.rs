@@ -12,6 +12,9 @@
 //!   filters; what needs more starts again on a thread of its own with a large stack. Programs have
 //!   no side effects, so running twice is the same as once.
 //!
+//! A crate of its own, because plugins run such programs too; each library has its own threads for
+//! them.
+//!
 //! Must never: let a program see anything but its input and the variables that it declares.
 
 mod access;
