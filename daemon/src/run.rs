@@ -31,6 +31,7 @@ use crate::engine::invocation::{self, Invoker};
 use crate::engine::key_check;
 use crate::engine::key_rotation::KeyKeeper;
 use crate::engine::keyrings::{self, Keyrings};
+use crate::engine::recording;
 use crate::engine::remote_call::RemoteServers;
 use crate::engine::routes::Routes;
 use crate::engine::runtimes::Runtimes;
@@ -159,6 +160,7 @@ async fn serve(
     let source_logs = Arc::new(SourceLogs::default());
     let source_counts = SourceCounts::open(&store, clock.clone());
     let source_counts = Arc::new(source_counts.map_err(|error| error.to_string())?);
+    recording::recover(&store, &source_logs).map_err(|error| error.to_string())?;
     let intake = Arc::new(Intake {
         routes: routes.clone(),
         source_logs: source_logs.clone(),

@@ -52,6 +52,8 @@ pub struct Parts {
     pub functions: Vec<(String, String)>,
     /// Other sections of the manifest, YAML.
     pub sections: String,
+    /// Parameters of the policy beside its secret, a line of YAML each.
+    pub parameters: Vec<String>,
     /// What stands before the config of the source, YAML.
     pub registration: String,
 }
@@ -72,6 +74,7 @@ impl Parts {
             code: code.to_owned(),
             functions: Vec::new(),
             sections: String::new(),
+            parameters: Vec::new(),
             registration: String::new(),
         }
     }
@@ -87,6 +90,13 @@ impl Parts {
     #[must_use]
     pub fn with_function(mut self, name: &str, code: &str) -> Parts {
         self.functions.push((name.to_owned(), code.to_owned()));
+        self
+    }
+
+    /// With a parameter more for the policy.
+    #[must_use]
+    pub fn with_parameter(mut self, line: &str) -> Parts {
+        self.parameters.push(line.to_owned());
         self
     }
 
@@ -109,6 +119,8 @@ impl Parts {
             .map(|(name, _)| format!("  - name: {name}\n    description: Works too.\n"))
             .collect();
         let (sections, secret) = (&self.sections, &self.secret);
+        let parameters: String =
+            self.parameters.iter().map(|it| indent(it, "          ")).collect();
         let settings: String = self.settings.iter().map(|it| indent(it, "    ")).collect();
         format!(
             "version: \"2\"\n\
@@ -117,7 +129,7 @@ impl Parts {
              service_account:\n  display_name: Tester\n\
              event_sources:\n  organization:\n    - name: hook\n      display_name: Hook\n      \
              type: flow-custom-webhook\n{}      config:\n        policy: |\n{policy}        \
-             parameters:\n          secret: {secret}\n\
+             parameters:\n          secret: {secret}\n{parameters}\
              functions:\n  - name: work\n    description: Works.\n{settings}{functions}\
              automations:\n  - name: All\n    source: hook\n    event_types:\n      \
              - custom:tick\n    function: work\n{sections}",

@@ -13,7 +13,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use mortise_tests::daemon::{Daemon, Installed, Options};
 use mortise_tests::eventually;
 use mortise_tests::http::Response;
-use mortise_tests::snap_in::{Parts, SIGNED};
+use mortise_tests::snap_in::{Parts, sign};
 use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -120,6 +120,23 @@ snap_components:
 operations:
   - {name: Tell, description: Tells., slug: tell, function: command, type: action}
 ";
+
+/// Prints its secrets, and tells them to whoever sends something that is not signed, or asks.
+const TELLING: &str = r#"
+package rego
+raw := base64.decode(input.request.body_raw)
+signature := crypto.hmac.sha256(raw, input.parameters.secret)
+signed { signature == input.request.headers["X-Signature-256"] }
+output = {"event": {"told": input.parameters, "text": json.marshal(input.parameters)}, "event_key": "tick"} {
+  signed
+  input.request.body.tell
+} else = {"event": input.request.body, "event_key": "tick"} {
+  signed
+  print("signed", input.parameters)
+} else = {"response": {"status_code": 401, "headers": {"X-Told": base64.encode(input.parameters.token)}, "body": json.marshal(input.parameters)}} {
+  print("not signed", input.parameters.token)
+}
+"#;
 
 const SAY_IT_ALL: &str = "
 const say = async (event) => {
@@ -457,6 +474,51 @@ fn run_all(bench: &Bench, installed: &Installed) {
     }
 }
 
+/// Records requests that carry secrets, and tries them and others.
+fn record_and_try(bench: &Bench, installed: &Installed) {
+    let source = &installed.source;
+    bench.call("event-sources.record", &json!({ "id": source, "count": 2 }));
+    let encoded: String = token().bytes().map(|it| format!("%{it:02X}")).collect();
+    let path = format!("{}?api_key={}&note={encoded}&{encoded}", installed.path, PIECES[3]);
+    let basic = STANDARD.encode(format!("user:{}", token()));
+    let bearer = format!("Bearer {}", PIECES[4]);
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("x-gitlab-token", PIECES[5]),
+        ("cookie", PIECES[6]),
+        ("x-note", basic.as_str()),
+    ];
+    let mut sent = headers.to_vec();
+    let signature = sign(b"{}");
+    sent.push(("x-signature-256", signature.as_str()));
+    // What the policy answers is its own affair: it is not searched.
+    for headers in [&headers[..], &sent[..]] {
+        bench.daemon.connect().send("POST", &path, headers, b"{}").expect("an answer");
+    }
+    let recorded = eventually("both are recorded", PATIENCE, || {
+        let answer = bench.call("event-sources.recorded", &json!({ "id": source }));
+        answer["recorded"].as_array().filter(|it| it.len() == 2).cloned()
+    });
+    for request in recorded {
+        let which = json!({ "id": source, "recorded": request["id"] });
+        let shown = bench.call("event-sources.get-recorded", &which)["recorded"].clone();
+        let masked = "header authorization, header cookie, header x-gitlab-token, header x-note, \
+                      query api_key, query note, query";
+        let names: Vec<_> =
+            shown["masked"].as_array().expect("names").iter().filter_map(Value::as_str).collect();
+        assert_eq!(names.join(", "), masked, "{shown}");
+        let tried = bench.call("event-sources.test", &which);
+        assert_eq!(tried["outcome"], request["outcome"], "{tried}");
+        assert!(!tried["log"].as_array().expect("lines").is_empty(), "{tried}");
+    }
+    let body = json!({ "tell": true });
+    let signature = sign(body.to_string().as_bytes());
+    let request = json!({ "headers": { "x-signature-256": signature }, "body": body.to_string() });
+    let tried = bench.call("event-sources.test", &json!({ "id": source, "request": request }));
+    assert_eq!(tried["outcome"], "accepted", "{tried}");
+    assert!(tried["events"][0]["payload"]["told"]["token"].is_string(), "{tried}");
+}
+
 /// Makes every call that reads, with everything that can be named.
 fn read_everything(bench: &Bench, installed: &Installed) {
     let document = bench.daemon.connect().send("GET", "/api/v1/openapi.json", &[], b"");
@@ -482,6 +544,10 @@ fn read_everything(bench: &Bench, installed: &Installed) {
         bodies.push(json!({ "snap_in": installed.id, "name": name, "user": "ada" }));
     }
     bodies.push(json!({ "id": format!("{}/commands/leaky/tell", installed.id) }));
+    let recorded = bench.call("event-sources.recorded", &json!({ "id": installed.source }));
+    for request in recorded["recorded"].as_array().expect("a list") {
+        bodies.push(json!({ "id": installed.source, "recorded": request["id"] }));
+    }
     for id in &ids {
         bodies.push(json!({ "id": id }));
         bodies.push(json!({ "id": id, "version": snap_in["version"] }));
@@ -524,7 +590,8 @@ fn secrets_are_nowhere_but_where_they_are_for() {
     let bench = Bench { search: Search::new(&keys), daemon };
 
     let code = |it: &str| format!("{SAY_IT_ALL}{it}");
-    let parts = Parts::new("leaky", SIGNED, &code(WORK))
+    let parts = Parts::new("leaky", TELLING, &code(WORK))
+        .with_parameter("token: ${{ keyrings.token }}")
         .with_sections(&SECTIONS.replace("ADDRESS", &server.to_string()))
         .with_function("on_activate", &code(ON_ACTIVATE))
         .with_function("panel", &code(PANEL))
@@ -544,6 +611,7 @@ fn secrets_are_nowhere_but_where_they_are_for() {
     assert!(active["inputs"].to_string().contains("[secret]"), "{active}");
 
     run_all(&bench, &installed);
+    record_and_try(&bench, &installed);
     read_everything(&bench, &installed);
     bench.everything_at_rest();
 

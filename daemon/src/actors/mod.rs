@@ -29,6 +29,7 @@ pub use registry::{Find, Registry};
 pub use snap_in::{
     Ask, AskError, ChangeSource, ChangeUser, Configure, Reload, RotateToken, SnapIn,
 };
+pub use source::filled;
 
 use crate::clock::Clock;
 use crate::engine::calls::Calls;

@@ -23,7 +23,7 @@ use crate::engine::keyrings::{KeyringError, Masks, Stamp};
 use crate::engine::routes::OpenSource;
 pub(super) use crate::engine::source_log::OpenState;
 use crate::engine::timers;
-use crate::model::id::{AutomationId, SnapInId, SourceId, VersionId};
+use crate::model::id::{AutomationId, SnapInId, SourceId, UserId, VersionId};
 use crate::plugins::{LogSink, OpenError, SourceInstance};
 use crate::routing::Route;
 use crate::store::SourceRecord;
@@ -206,6 +206,7 @@ impl Source {
             refusals: self.services.source_logs.refusals(self.id),
             counts: self.services.source_counts.of(self.id),
             masks,
+            recorder: self.services.source_logs.recorder(self.id),
             depth: self.services.dispatcher.depth(self.snap_in),
         });
         self.services.routes.publish(source.clone());
@@ -257,13 +258,7 @@ impl Source {
         let services = self.services.clone();
         let opened = async move {
             let open = async move {
-                let (config, secrets, masks) = if has_references {
-                    let mut filled = services.secrets.fill(snap_in, user, config).await?;
-                    let config = std::mem::take(&mut filled.config);
-                    (config, std::mem::take(&mut filled.stamp), filled.into_masks())
-                } else {
-                    (config, Stamp::new(), Masks::default())
-                };
+                let (config, secrets, masks) = filled(&services, snap_in, user, config).await?;
                 let said = masks.clone();
                 let sink: LogSink = Arc::new(move |level, message: &str| {
                     log.add(clock.now_ms(), level, &said.mask(message));
@@ -285,6 +280,22 @@ impl Source {
             ));
         }
     }
+}
+
+/// A config with its secrets in it, what it was made with, and what is to be masked from then on.
+pub async fn filled(
+    services: &Services,
+    snap_in: SnapInId,
+    user: Option<UserId>,
+    config: Value,
+) -> Result<(Value, Stamp, Masks), KeyringError> {
+    if references(&config).is_empty() {
+        let masks = Masks::default().and_literals_of(&config);
+        return Ok((config, Stamp::new(), masks));
+    }
+    let mut filled = services.secrets.fill(snap_in, user, config.clone()).await?;
+    let (full, stamp) = (std::mem::take(&mut filled.config), std::mem::take(&mut filled.stamp));
+    Ok((full, stamp, filled.into_masks().and_literals_of(&config)))
 }
 
 impl Wanted {

@@ -96,7 +96,7 @@ pub(super) struct ManySources {
 #[schemars(rename = "EventSourcesWhich")]
 #[serde(deny_unknown_fields)]
 pub(super) struct Which {
-    id: String,
+    pub(super) id: String,
 }
 
 impl Which {

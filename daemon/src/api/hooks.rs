@@ -11,6 +11,7 @@ use super::access::{CAUSE_HEADER, cause_of};
 use super::dispatch::read_body;
 use super::error::{ApiError, Code};
 use crate::engine::intake::Taken;
+use crate::engine::recording::Became;
 use crate::engine::refusals::Refused;
 use crate::model::event::Cause;
 
@@ -18,6 +19,9 @@ use crate::model::event::Cause;
 const ORIGIN_HEADER: &str = "webhook-request-origin";
 /// Ids of the events that a request led to.
 const EVENT_ID_HEADER: &str = "mortise-event-id";
+
+/// What trigger URLs are called with.
+pub(super) const METHODS: [&str; 2] = ["GET", "POST"];
 
 /// Serves a request to a trigger URL.
 pub(super) async fn serve(
@@ -44,7 +48,10 @@ async fn take(
             return Err(error);
         }
     };
-    match api.intake.http(token, source_request(request), body, cause).await {
+    let mut wanted = None;
+    let taken = api.intake.http(token, source_request(request), body, cause, &mut wanted).await;
+    let recording = wanted.map(|it| (it, Became::of(&taken)));
+    let answered = match taken {
         Ok(taken) => respond(taken),
         Err(error) => {
             let failure = error.failure();
@@ -55,7 +62,11 @@ async fn take(
             }
             Err(error)
         }
-    }
+    };
+    let Some((wanted, became)) = recording else { return answered };
+    let response = answered.unwrap_or_else(|error| error.respond());
+    wanted.keep(&api.services.store, became.answered(response.status().as_u16()));
+    Ok(response)
 }
 
 /// What a source is told of a request, beside its head.
@@ -69,7 +80,7 @@ async fn receive(
         request.method() == Method::OPTIONS && request.headers().contains_key(ORIGIN_HEADER);
     if request.method() != Method::POST && request.method() != Method::GET && !is_handshake {
         let message = format!("trigger URLs take GET and POST, not {}", request.method());
-        return Err(ApiError::new(Code::MethodNotAllowed, message).allowing(&["GET", "POST"]));
+        return Err(ApiError::new(Code::MethodNotAllowed, message).allowing(&METHODS));
     }
     let body = read_body(api, payload, api.limits.body_bytes).await?;
     let cause = cause_of(api, request)?;
@@ -110,7 +121,8 @@ fn source_request(request: &HttpRequest) -> SourceRequest {
     }
 }
 
-fn respond(taken: Taken) -> Result<HttpResponse, ApiError> {
+/// What the sender gets.
+pub(super) fn respond(taken: Taken) -> Result<HttpResponse, ApiError> {
     let Some(answer) = taken.response else {
         let mut response = HttpResponse::Ok();
         response.content_type("application/json");

@@ -4,10 +4,10 @@
 use super::dispatch::{Route, read, write};
 use super::rights::Right;
 use super::{
-    commands, configuration_pages, dead_letters, developer_keyrings, event_sources, events,
-    functions, keyrings, keys, operations, packages, replays, runs, scheduled, snap_components,
-    snap_ins, snap_kit_actions, source_control, source_view, system, system_update, tags, tokens,
-    upgrades, user_level, versions,
+    commands, configuration_pages, dead_letters, developer_keyrings, dry_runs, event_sources,
+    events, functions, keyrings, keys, operations, packages, recordings, replays, runs, scheduled,
+    snap_components, snap_ins, snap_kit_actions, source_control, source_view, system,
+    system_update, tags, tokens, upgrades, user_level, versions,
 };
 
 /// Every call of the API.
@@ -188,6 +188,43 @@ impl Table {
                 R::WriteSnapIns,
                 "Gives an event source another trigger URL; the one before goes on working for a while",
                 source_control::rotate_token,
+            ),
+            // Secrets could be probed with it, so it is for those who may set the source up.
+            write(
+                "event-sources.test",
+                R::WriteSnapIns,
+                "Tries an input at an event source and shows what it would come to; stores nothing",
+                dry_runs::test,
+            ),
+            write(
+                "event-sources.record",
+                R::WriteSnapIns,
+                "Keeps the next requests that reach the trigger URL, for looking at them",
+                recordings::record,
+            ),
+            write(
+                "event-sources.record-stop",
+                R::WriteSnapIns,
+                "Records no more requests; those that were are kept",
+                recordings::stop,
+            ),
+            write(
+                "event-sources.record-clear",
+                R::WriteSnapIns,
+                "Forgets the requests that were recorded",
+                recordings::clear,
+            ),
+            read(
+                "event-sources.recorded",
+                R::WriteSnapIns,
+                "Lists the requests that were recorded, oldest first",
+                recordings::list,
+            ),
+            read(
+                "event-sources.get-recorded",
+                R::WriteSnapIns,
+                "Shows a request that was recorded, raw",
+                recordings::get,
             ),
             write(
                 "event-sources.publish",

@@ -15,6 +15,8 @@ const LOOK_AT_SPACE: Duration = Duration::from_secs(1);
 const PRUNE: Duration = Duration::from_secs(10 * 60);
 /// How often files of versions are looked at that nobody wants any more.
 const TIDY: Duration = Duration::from_secs(30);
+/// How long recorded requests are kept: they are for looking at now.
+const KEEP_RECORDED_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 /// Rows that one transaction looks at, so that it delays nobody.
 const CHUNK: usize = 500;
 
@@ -62,6 +64,10 @@ pub async fn keep_pruned(store: Arc<Store>, clock: Clock, keep_days: u64) {
         ticks.tick().await;
         let keep_ms = keep_days.saturating_mul(24 * 60 * 60 * 1000);
         let before_ms = clock.now_ms().saturating_sub(keep_ms);
+        let recorded_before_ms = clock.now_ms().saturating_sub(KEEP_RECORDED_MS);
+        if let Err(error) = prune_recorded_before(&store, recorded_before_ms).await {
+            warn!(%error, "recorded requests are removed later");
+        }
         match prune_before(&store, before_ms).await {
             Ok(()) => info!(keep_days, "pruned what is old enough"),
             Err(error) => warn!(%error, "pruning failed and is tried again later"),
@@ -77,4 +83,13 @@ pub async fn prune_before(store: &Store, before_ms: u64) -> Result<(), StoreErro
         cursor = next;
     }
     store.write(|tables| tables.forget_answers()).await
+}
+
+/// Removes every request that was recorded before `before_ms`.
+async fn prune_recorded_before(store: &Store, before_ms: u64) -> Result<(), StoreError> {
+    let mut place = Some((0, 0));
+    while let Some(from) = place {
+        place = store.write(move |it| it.prune_recorded(before_ms, from, CHUNK)).await?;
+    }
+    Ok(())
 }

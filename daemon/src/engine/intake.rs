@@ -4,19 +4,20 @@
 //! and waits for the commit; it never waits on an actor. When the routes have changed meanwhile the
 //! writer says so, nothing was stored, and the whole way is gone again with the new ones.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use mortise_plugin::{
-    Event, HttpRequest, HttpResponse, LogLevel, Payload, SourceCall, SourceIds, SourceInput,
-    SourceOutput,
+    Event, HttpRequest, HttpResponse, LogLevel, Payload, Refusal, SourceCall, SourceIds,
+    SourceInput, SourceOutput,
 };
 use serde::de::IgnoredAny;
 
 use super::dispatcher::{Dispatcher, EventAtHand, QueuedRun};
 use super::invocation::too_large;
+use super::recording::Wanted;
 use super::refusals::Refused;
 use super::routes::{OpenSource, Routes};
 use super::source_counts::Failure;
@@ -25,12 +26,13 @@ use crate::clock::Clock;
 use crate::model::event::{Cause, DEV_OID, MOST_PAYLOAD_BYTES};
 use crate::model::id::{EventId, SourceId};
 use crate::plugins::{CallError, EffectLimits, PerformEffect, call_with_effects};
+use crate::routing::Route;
 use crate::store::{
     AcceptEvents, Acceptance, FromSchedule, NewEvent, PlannedRun, Store, StoreError, TimerRecord,
 };
 
 /// What a plugin may take for one input.
-const CALL_DEADLINE: Duration = Duration::from_secs(2);
+pub const CALL_DEADLINE: Duration = Duration::from_secs(2);
 /// Effects that a plugin may ask for on the way to one answer.
 const EFFECTS: EffectLimits = EffectLimits { rounds: 4, deadline: Duration::from_secs(10) };
 /// How often the way is gone again when routes change.
@@ -45,6 +47,8 @@ pub struct Taken {
     pub source: SourceId,
     /// The events that it led to, in order; with whether each was stored before.
     pub events: Vec<(EventId, bool)>,
+    /// Why there is no event, when the plugin says so.
+    pub refused: Option<Refusal>,
     /// The plugin's own answer, for an HTTP request.
     pub response: Option<HttpResponse>,
     /// Bodies that the answer refers to.
@@ -126,18 +130,33 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// Takes a request to a trigger URL.
+    /// Takes a request to a trigger URL. In `wanted` comes the request itself when it is recorded.
     pub async fn http(
         &self,
         token: &str,
         request: HttpRequest,
         body: Bytes,
         cause: Cause,
+        wanted: &mut Option<Wanted>,
     ) -> Result<Taken, IntakeError> {
-        let find = || self.routes.by_token(token);
+        let recorded = OnceLock::new();
+        let find = || {
+            let open = self.routes.by_token(token)?;
+            if open.recorder.is_on() {
+                recorded.get_or_init(|| (open.clone(), self.clock.now_ms()));
+            }
+            Some(open)
+        };
         let idempotency_key = idempotency_key(&request);
         let origin = Origin { cause, idempotency_key, scheduled: FromSchedule::No };
-        match self.take(find, &SourceInput::Http(request), &body, origin).await {
+        let input = SourceInput::Http(request);
+        let taken = self.take(find, &input, &body, origin).await;
+        if let (Some((open, received_ms)), SourceInput::Http(request)) =
+            (recorded.into_inner(), input)
+        {
+            *wanted = Some(Wanted::new(open, request, body, received_ms));
+        }
+        match taken {
             Err(IntakeError::NoSuchSource) => Err(self.why_closed(token)?),
             other => other,
         }
@@ -322,7 +341,7 @@ impl Intake {
         body: &Bytes,
     ) -> Result<Vec<NewEvent>, IntakeError> {
         let now_ms = self.clock.now_ms();
-        let events = planned(source, output, body).map_err(|problem| {
+        let events = planned(&source.route, output, body).map_err(|problem| {
             source.log.add(now_ms, LogLevel::Error, &problem);
             IntakeError::Broken(problem)
         })?;
@@ -458,7 +477,7 @@ struct Origin {
 }
 
 /// What the sender of a request calls it, so that a repetition is known as one.
-fn idempotency_key(request: &HttpRequest) -> Option<String> {
+pub fn idempotency_key(request: &HttpRequest) -> Option<String> {
     const LONGEST: usize = 255;
     let header = request.headers.iter().find(|(name, _)| name == "idempotency-key");
     // Another one is no key of ours: the sender's vendor may mean something else by it.
@@ -466,24 +485,25 @@ fn idempotency_key(request: &HttpRequest) -> Option<String> {
 }
 
 /// Events that their plugin has no dedup key for get one of the key that their request came with.
-fn dedup_by(key: &str, events: &mut [NewEvent]) {
+pub fn dedup_by(key: &str, events: &mut [NewEvent]) {
     let without = events.iter_mut().filter(|it| it.dedup_key.is_none());
     for (place, event) in without.enumerate() {
         event.dedup_key = Some(format!("idempotency-key:{place}:{key}"));
     }
 }
 
-fn taken(source: SourceId, events: Vec<(EventId, bool)>, output: SourceOutput) -> Taken {
-    Taken { source, events, response: output.response, bodies: output.bodies }
+/// What is answered for an input.
+pub fn taken(source: SourceId, events: Vec<(EventId, bool)>, output: SourceOutput) -> Taken {
+    let SourceOutput { refused, response, bodies, .. } = output;
+    Taken { source, events, refused, response, bodies }
 }
 
 /// What the plugin's events lead to. An error says what is wrong with the plugin's answer.
-fn planned(
-    source: &OpenSource,
+pub fn planned(
+    route: &Route,
     output: &SourceOutput,
     body: &Bytes,
 ) -> Result<Vec<NewEvent>, String> {
-    let route = &source.route;
     let mut events = Vec::with_capacity(output.events.len());
     for event in &output.events {
         let runs = route
@@ -522,7 +542,8 @@ fn payload_of(event: &Event, output: &SourceOutput, body: &Bytes) -> Result<Byte
     Ok(payload)
 }
 
-pub(super) fn failed(error: CallError) -> IntakeError {
+/// What a sender is told of a call without an answer.
+pub fn failed(error: CallError) -> IntakeError {
     use mortise_plugin::FaultKind;
     match error {
         CallError::Busy => IntakeError::Busy,

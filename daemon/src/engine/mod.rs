@@ -18,6 +18,7 @@ pub mod keyrings;
 mod live_logs;
 pub mod local_package;
 mod queue;
+pub mod recording;
 pub mod refusals;
 pub mod remote_call;
 pub mod routes;

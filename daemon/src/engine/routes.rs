@@ -16,6 +16,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::keyrings::Masks;
+use super::recording::Recorder;
 use super::refusals::RefusalLog;
 use super::source_counts::Counters;
 use super::source_log::SourceLog;
@@ -44,6 +45,8 @@ pub struct OpenSource {
     pub counts: Arc<Counters>,
     /// What is taken out of what its plugin says.
     pub masks: Masks,
+    /// How many more of its requests are recorded.
+    pub recorder: Arc<Recorder>,
     /// How many runs of its snap-in wait.
     pub depth: Arc<AtomicUsize>,
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use mortise_plugin::LogLevel;
 use tokio::sync::watch;
 
+use super::recording::Recorder;
 use super::refusals::RefusalLog;
 use crate::model::id::SourceId;
 
@@ -80,6 +81,7 @@ struct Kept {
     log: Arc<SourceLog>,
     refusals: Arc<RefusalLog>,
     state: Arc<watch::Sender<OpenState>>,
+    recorder: Arc<Recorder>,
 }
 
 impl SourceLogs {
@@ -103,6 +105,11 @@ impl SourceLogs {
         self.with(source, |it| it.state.clone())
     }
 
+    /// How many more of its requests are recorded.
+    pub fn recorder(&self, source: SourceId) -> Arc<Recorder> {
+        self.with(source, |it| it.recorder.clone())
+    }
+
     /// A source is gone for good.
     pub fn forget(&self, source: SourceId) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&source);
@@ -114,6 +121,7 @@ impl SourceLogs {
             log: Arc::default(),
             refusals: Arc::default(),
             state: Arc::new(watch::Sender::new(OpenState::Opening)),
+            recorder: Arc::default(),
         }))
     }
 }

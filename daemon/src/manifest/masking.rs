@@ -60,6 +60,54 @@ pub fn mask_secrets(config: &Value) -> Value {
     }
 }
 
+/// The texts that [`mask_secrets`] replaces.
+pub fn named_secrets(config: &Value) -> Vec<&str> {
+    let mut found = Vec::new();
+    collect(config, &mask_secrets(config), &mut found);
+    found
+}
+
+/// Both have the same shape.
+fn collect<'a>(config: &'a Value, masked: &Value, found: &mut Vec<&'a str>) {
+    match (config, masked) {
+        (Value::String(text), Value::String(masked)) => {
+            if masked == MASK {
+                found.push(text);
+            } else if let Some(password) = password(text).filter(|_| text != masked) {
+                found.push(password);
+            }
+        }
+        (Value::Array(items), Value::Array(masked)) => {
+            items.iter().zip(masked).for_each(|(it, masked)| collect(it, masked, found));
+        }
+        (Value::Object(members), Value::Object(masked)) => {
+            for (key, it) in members {
+                collect(it, masked.get(key).unwrap_or(&Value::Null), found);
+            }
+        }
+        (
+            Value::String(_)
+            | Value::Array(_)
+            | Value::Object(_)
+            | Value::Null
+            | Value::Bool(_)
+            | Value::Number(_),
+            _,
+        ) => {}
+    }
+}
+
+/// Whether a header of a request, or a parameter of its query, is a secret by its name. Signatures
+/// are none, and neither are keys that say which request it is.
+pub fn names_secret_of_request(name: &str) -> bool {
+    let words = words(name);
+    if words.iter().any(|word| ["idempotency", "signature"].contains(&word.as_str())) {
+        return false;
+    }
+    let others: Vec<_> = words.iter().filter(|word| *word != "hmac").cloned().collect();
+    names_secret(&others.join("-"))
+}
+
 fn mask_members(members: &Map<String, Value>) -> Map<String, Value> {
     let is_named = ["name", "key", "header"]
         .iter()
@@ -125,13 +173,22 @@ fn words(key: &str) -> Vec<String> {
 }
 
 /// Of `https://user:password@host/` the password.
-fn mask_url(text: &str) -> String {
-    let Some(start) = text.find("://").map(|at| at + 3) else { return text.to_owned() };
+pub fn mask_url(text: &str) -> String {
+    let Some(password) = password_place(text) else { return text.to_owned() };
+    format!("{}{MASK}{}", &text[..password.start], &text[password.end..])
+}
+
+fn password(text: &str) -> Option<&str> {
+    text.get(password_place(text)?)
+}
+
+fn password_place(text: &str) -> Option<std::ops::Range<usize>> {
+    let start = text.find("://").map(|at| at + 3)?;
     let authority = text[start..].split(['/', '?', '#', ' ', '\n']).next().unwrap_or_default();
-    let Some((user_info, _)) = authority.rsplit_once('@') else { return text.to_owned() };
-    let Some((user, password)) = user_info.split_once(':') else { return text.to_owned() };
+    let (user_info, _) = authority.rsplit_once('@')?;
+    let (user, password) = user_info.split_once(':')?;
     let from = start + user.len() + 1;
-    format!("{}{MASK}{}", &text[..from], &text[from + password.len()..])
+    Some(from..from + password.len())
 }
 
 #[cfg(test)]
@@ -209,6 +266,35 @@ mod tests {
                 "other": ["https://me@host/", "redis://:********@h"],
             })
         );
+    }
+
+    #[test]
+    fn what_is_masked_can_be_looked_for() {
+        let config = json!({
+            "parameters": {"secret": "s3", "secrets": ["a", {"b": 7, "c": ""}], "limit": 3},
+            "headers": [{"name": "X-Api-Key", "value": "k"}],
+            "urls": ["https://me:pass@host/path?x=1", "https://host/"],
+        });
+        assert_eq!(named_secrets(&config), ["k", "s3", "a", "pass"]);
+    }
+
+    #[test]
+    fn signatures_of_requests_are_no_secrets() {
+        for name in ["authorization", "cookie", "x-gitlab-token", "x-api-key", "token", "api_key"] {
+            assert!(names_secret_of_request(name), "{name}");
+        }
+        for name in [
+            "x-hub-signature-256",
+            "x-shopify-hmac-sha256",
+            "hmac",
+            "idempotency-key",
+            "x-signature-key",
+            "content-type",
+            "webhook-id",
+            "",
+        ] {
+            assert!(!names_secret_of_request(name), "{name}");
+        }
     }
 
     proptest! {

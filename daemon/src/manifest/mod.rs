@@ -38,7 +38,7 @@ mod yaml;
 mod tests;
 
 pub use instructions::render_instructions;
-pub use masking::{MASK, mask_secrets};
+pub use masking::{MASK, mask_secrets, mask_url, named_secrets, names_secret_of_request};
 pub use places::Places;
 pub use problem::{Problem, Severity};
 

@@ -99,6 +99,8 @@ ids! {
     KeyringId = "krg", "keyring";
     /// A tag.
     TagId = "tag", "tag";
+    /// A request that was recorded at a trigger URL.
+    RecordedId = "rec", "recorded request";
     /// A token of the API.
     TokenId = "tok", "token";
 }

@@ -7,6 +7,7 @@ pub mod http;
 pub mod id;
 pub mod keyring;
 pub mod manifest;
+pub mod recording;
 pub mod run;
 pub mod scope;
 pub mod snap_in;

@@ -8,6 +8,7 @@
 mod calling;
 mod configure;
 mod displaying;
+mod dry_run;
 mod keyrings;
 mod leases;
 mod sources;
@@ -39,6 +40,7 @@ use crate::model::snap_in::SnapInState;
 use crate::store::{SnapInRecord, StoreError};
 pub use calling::{Called, Calling};
 pub use displaying::{Displayed, Drawn, Pressed, Pressing, Reaction, Rendering, action_id};
+pub use dry_run::{NotTried, Trial, Tried, TriedEvent, dry_run};
 use leases::{Lease, Leases};
 pub use user_level::UserLevel;
 

@@ -187,6 +187,19 @@ impl WriteTables<'_> {
 }
 
 impl ReadTables {
+    /// The event that another one with this key would be a duplicate of now.
+    pub fn first_event(
+        &self,
+        source: SourceId,
+        key: &str,
+        window_ms: u64,
+        now_ms: u64,
+    ) -> Result<Option<EventId>, StoreError> {
+        let first = self.table(schema::DEDUP)?.get((source.0, key))?.map(|it| it.value());
+        let is_remembered = |id: &u128| created_ms(*id).saturating_add(window_ms) > now_ms;
+        Ok(first.filter(is_remembered).map(EventId))
+    }
+
     /// An event and its payload.
     pub fn event(&self, id: EventId) -> Result<Option<(EventHead, Bytes)>, StoreError> {
         let Some(row) = self.table(schema::EVENTS)?.get(id.0)? else { return Ok(None) };

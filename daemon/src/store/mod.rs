@@ -28,6 +28,7 @@ mod older_tests;
 mod outbox;
 mod packages;
 mod record;
+mod recordings;
 mod records;
 mod retention;
 mod runs;
@@ -74,6 +75,7 @@ pub use events::{AcceptEvents, Acceptance, NewEvent, PlannedRun, StoredEvent};
 pub use keyrings::{KeyringRemoval, KeyringSetting};
 pub use outbox::PendingEffect;
 pub use packages::{NewVersion, PackageDeletion, VersionCreation};
+pub use recordings::{MOST_BODY_BYTES, MOST_WANTED};
 pub use records::{
     AnswerRecord, AuthorizationRecord, DisplayedRecord, KeyringRecord, PackageRecord, PastVersion,
     PreviousToken, ScheduledRecord, SnapInRecord, SourceCountsRecord, SourceRecord, TagRecord,

@@ -16,6 +16,7 @@ use crate::model::id::{
 };
 use crate::model::keyring::{ExternalOrganization, KeyringOwner, KeyringState};
 use crate::model::manifest::{ChosenRuntime, Manifest};
+use crate::model::recording::{RecordedRequest, Recording};
 use crate::model::run::RunHead;
 use crate::model::scope::{Scope, ScopePrefix};
 use crate::model::snap_in::{SnapInState, SourceStatus};
@@ -426,6 +427,12 @@ impl Record for UserSettingsRecord {
 }
 impl Record for DisplayedRecord {
     const NAME: &'static str = "displayed body";
+}
+impl Record for RecordedRequest {
+    const NAME: &'static str = "recorded request";
+}
+impl Record for Recording {
+    const NAME: &'static str = "recording";
 }
 impl Record for TagRecord {
     const NAME: &'static str = "tag";

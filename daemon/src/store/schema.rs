@@ -78,6 +78,10 @@ pub const DEDUP: TableDefinition<(u128, &str), u128> = TableDefinition::new("ded
 /// When sources want to be woken, and their cursors, by source id.
 pub const TIMERS: RecordTable = TableDefinition::new("timers");
 
+/// How the recording of requests at sources stands, by source id.
+pub const RECORDINGS: RecordTable = TableDefinition::new("recordings");
+/// Recorded requests, by source id and their own id; the body is the record's tail.
+pub const RECORDED: TableDefinition<(u128, u128), &[u8]> = TableDefinition::new("recorded");
 /// Events that are to be published later, by source, time when they are due, and an id of their own;
 /// the payload is the record's tail.
 pub const SCHEDULED: TableDefinition<(u128, u64, u128), &[u8]> = TableDefinition::new("scheduled");

@@ -110,6 +110,7 @@ impl WriteTables<'_> {
         }
         self.sources()?.remove(id.0)?;
         self.forget_timer(id)?;
+        self.forget_recordings(id)?;
         self.forget_source_counts(id)
     }
 

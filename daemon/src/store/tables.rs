@@ -78,6 +78,8 @@ tables! {
     events: EVENTS<u128, &'static [u8]>;
     dedup: DEDUP<(u128, &'static str), u128>;
     timers: TIMERS<u128, &'static [u8]>;
+    recordings: RECORDINGS<u128, &'static [u8]>;
+    recorded: RECORDED<(u128, u128), &'static [u8]>;
     scheduled: SCHEDULED<(u128, u64, u128), &'static [u8]>;
     scheduled_keys: SCHEDULED_KEYS<(u128, &'static str), (u64, u128)>;
     scheduled_counts: SCHEDULED_COUNTS<u128, u64>;

@@ -1,6 +1,9 @@
 //! `mortise source`: event sources. One file for each subject that is more than one call and its table.
 
+mod dry_run;
 mod page;
+mod raw_request;
+mod recorded;
 mod scheduled;
 mod which;
 
@@ -84,6 +87,12 @@ Examples:
         /// Any JSON, @FILE, or - for standard input
         payload: String,
     },
+    /// Try a request, an event or a wake-up: shows what would come of it, and stores nothing
+    Test(dry_run::Test),
+    /// Keep the next requests that reach the trigger URL, for looking at them
+    Record(recorded::Record),
+    /// Show requests that were recorded
+    Recorded(recorded::Recorded),
     /// Publish an event later
     Schedule(scheduled::Schedule),
     /// Take back an event that is to be published later
@@ -145,14 +154,17 @@ pub(super) fn run(client: &Client, as_json: bool, command: SourceCommand) -> Res
             let body = json!({ "id": id, "event_type": event_type, "payload": payload });
             ("event-sources.publish", body, View::EVERYTHING)
         }
+        SourceCommand::Test(options) => return dry_run::run(client, as_json, &options),
+        SourceCommand::Record(options) => return recorded::record(client, as_json, &options),
+        SourceCommand::Recorded(options) => return recorded::show(client, as_json, &options),
         SourceCommand::Schedule(options) => {
             return scheduled::schedule(client, as_json, &options);
         }
         SourceCommand::Unschedule { source, event_key } => {
-            return scheduled::unschedule(client, as_json, &source, &event_key);
+            return scheduled::unschedule(client, as_json, &id_of(client, &source)?, &event_key);
         }
         SourceCommand::Scheduled { source, with_payload, page } => {
-            return scheduled::list(client, as_json, &source, with_payload, page);
+            return scheduled::list(client, as_json, &id_of(client, &source)?, with_payload, page);
         }
     };
     show::answer(&client.call(name, &parameters)?, &view, as_json)

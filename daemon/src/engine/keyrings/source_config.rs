@@ -5,13 +5,19 @@ use std::collections::BTreeMap;
 use mortise_plugin::reference::KeyringReference;
 use serde_json::Value;
 use tokio::sync::watch;
+use zeroize::Zeroizing;
 
 use super::{KeyringError, Keyrings};
 use crate::connections::references::{fill, mask, references};
 use crate::connections::secret::{KeyringSecret, SecretText};
+use crate::functions::pool::{SecretTexts, mask_texts};
+use crate::manifest::named_secrets;
 use crate::model::id::{KeyringId, SnapInId, UserId};
 use crate::model::keyring::KeyringState;
 use crate::store::{SnapInRecord, StoreError};
+
+/// Shorter texts of a config are not masked, whatever their names.
+const SHORTEST_LITERAL: usize = 8;
 
 /// Which secrets something was made with: it changes when one of them does.
 pub type Stamp = Vec<Option<(KeyringId, u64)>>;
@@ -28,18 +34,44 @@ pub struct FilledConfig {
 impl FilledConfig {
     /// For taking the secrets out of what the plugin says.
     pub fn into_masks(self) -> Masks {
-        Masks(self.secrets.into())
+        Masks(self.secrets.into_iter().map(SecretText::into_inner).collect())
     }
 }
 
 /// The secrets that a source was opened with.
 #[derive(Clone, Default)]
-pub struct Masks(std::sync::Arc<[SecretText]>);
+pub struct Masks(SecretTexts);
 
 impl Masks {
-    /// A text without them.
+    /// These, and what stands in a config under names of secrets. What is short is left out: it may
+    /// be a word of every text.
+    pub fn and_literals_of(&self, config: &Value) -> Masks {
+        let literals = named_secrets(config);
+        let literals = literals.iter().filter(|it| it.len() >= SHORTEST_LITERAL);
+        let literals = literals.map(|it| Zeroizing::new((*it).to_owned()));
+        Masks(self.0.iter().cloned().chain(literals).collect())
+    }
+
+    /// A text without them, whatever form they have in it.
     pub fn mask(&self, text: &str) -> String {
-        mask(text, self.0.iter())
+        if self.is_empty() {
+            return text.to_owned();
+        }
+        let mut masked = mask(text, self.0.iter().map(|it| it.as_str()));
+        mask_texts(std::iter::once(&mut masked), &self.0);
+        masked
+    }
+
+    /// A document whose texts are without them.
+    pub fn mask_json(&self, value: &Value) -> Value {
+        match value {
+            Value::String(text) => Value::String(self.mask(text)),
+            Value::Array(items) => items.iter().map(|it| self.mask_json(it)).collect(),
+            Value::Object(members) => Value::Object(
+                members.iter().map(|(key, it)| (self.mask(key), self.mask_json(it))).collect(),
+            ),
+            Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+        }
     }
 
     /// Whether there are none.
