@@ -38,6 +38,35 @@ fn show(daemon: &Daemon, name: &str) {
             assert_eq!(refused.code, 1);
             assert!(refused.err.contains("nothing to count"), "{}", refused.err);
         }
+        "github-webhook" => {
+            install(daemon, name, &["--keyring", "webhook-secret=-"]);
+            let readme = std::fs::read_to_string(examples().join(name).join("README.md"));
+            let shown = readme.expect("it is there");
+            // The request that the README shows, with the signature that stands there.
+            let of_header = |name: &str| {
+                let after = shown.split(&format!("-H '{name}: ")).nth(1).expect(name);
+                after.split('\'').next().expect("a quote").to_owned()
+            };
+            let names = ["X-GitHub-Event", "X-GitHub-Delivery", "X-Hub-Signature-256"];
+            let values = names.map(of_header);
+            let headers: Vec<(&str, &str)> =
+                names.into_iter().zip(values.iter().map(String::as_str)).collect();
+            let body = shown.split("-d '").nth(1).and_then(|it| it.split('\'').next());
+            let body = body.expect("a body").as_bytes();
+            let path = path_of_only_source(daemon, name);
+            let send = |headers: &[(&str, &str)]| {
+                daemon.connect().send("POST", &path, headers, body).expect("an answer")
+            };
+            let answer = send(&headers);
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            let run = daemon.run_of(answer.json()["events"][0]["id"].as_str().expect("an event"));
+            assert_eq!(run["result"]["said"], "ada pushed 2 commits to acme/app", "{run}");
+            let again = send(&headers).json();
+            assert_eq!(again["events"][0]["duplicate"], true, "{again}");
+            let forgery = format!("sha256={}", "0".repeat(64));
+            let forged = [headers[0], headers[1], (names[2], forgery.as_str())];
+            assert_eq!(send(&forged).status, 401);
+        }
         other => panic!("contrib/examples/{other} is not tested: say here what it is to do"),
     }
 }
@@ -51,18 +80,22 @@ fn install(daemon: &Daemon, name: &str, more: &[&str]) {
     let valid = script(daemon, &["version", "validate", &path], "");
     assert_eq!(valid.code, 0, "{name}: {}", valid.err);
     let arguments = [&["snap-in", "install", path.as_str()][..], more].concat();
-    let installed = script(daemon, &arguments, "a-token");
+    let installed = script(daemon, &arguments, "EnterYourRandomSecretHere");
     assert_eq!(installed.code, 0, "{name}: {}", installed.err);
     let shown = daemon.call("snap-ins.get", &json!({ "id": scope(name) }));
     assert_eq!(shown["snap_in"]["state"], "ACTIVE", "{name}: {shown}");
 }
 
+fn path_of_only_source(daemon: &Daemon, name: &str) -> String {
+    let sources = daemon.call("event-sources.list", &json!({ "snap_in": scope(name) }));
+    let url = sources["event_sources"][0]["trigger_url"].as_str().expect("a URL");
+    url.split_at(url.find("/hooks/").expect("it is ours")).1.to_owned()
+}
+
 /// Sends a signed webhook to its only source; answers the run that came of it.
 fn send(daemon: &Daemon, name: &str, body: &[u8]) -> Value {
-    let sources = daemon.call("event-sources.list", &json!({ "snap_in": scope(name) }));
-    let url = sources["event_sources"][0]["trigger_url"].as_str().expect("a URL").to_owned();
-    let path = url.split_at(url.find("/hooks/").expect("it is ours")).1;
-    let answer = post_signed(&mut daemon.connect(), path, body).expect("an answer");
+    let path = path_of_only_source(daemon, name);
+    let answer = post_signed(&mut daemon.connect(), &path, body).expect("an answer");
     assert_eq!(answer.status, 200, "{}", answer.text());
     daemon.run_of(answer.json()["events"][0]["id"].as_str().expect("an event"))
 }

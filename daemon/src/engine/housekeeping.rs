@@ -43,18 +43,10 @@ pub async fn forget_scheduled(store: Arc<Store>) {
     let mut ticks = tokio::time::interval(TIDY);
     loop {
         ticks.tick().await;
-        if let Err(error) = forget_scheduled_once(&store).await {
+        if let Err(error) = store.forget_scheduled_of_gone_sources().await {
             warn!(%error, "scheduled events of deleted sources are removed later");
         }
     }
-}
-
-/// Removes what was scheduled at sources that are gone, in steps: there may be a million events.
-pub async fn forget_scheduled_once(store: &Store) -> Result<(), StoreError> {
-    for source in store.read(|tables| tables.sources_gone_with_scheduled())? {
-        while store.write(move |tables| tables.forget_scheduled(source, CHUNK)).await? {}
-    }
-    Ok(())
 }
 
 /// Prunes for ever.

@@ -11,13 +11,15 @@ use redb::ReadableTable;
 use super::record::{decode_with_tail, encode_with_tail};
 use super::records::ScheduledRecord;
 use super::tables::{ReadTables, WriteTables};
-use super::{StoreError, schema};
+use super::{Store, StoreError, schema};
 use crate::model::id::SourceId;
 
 /// How many events may be pending at one source.
 pub const MOST_SCHEDULED: u64 = 2_000_000;
 /// Payloads that are read at a time, in bytes; a single one may be larger.
 const MOST_BYTES: usize = 4 << 20;
+/// Rows that one transaction removes, so that it delays nobody.
+const CHUNK: usize = 500;
 
 /// Which pending event of a source: when it is due, and its id. One that replaces another has a place
 /// of its own.
@@ -128,6 +130,16 @@ pub struct DueEvents {
     pub rows: Vec<ScheduledEvent>,
     /// When the first of the others is due, which may be past.
     pub next_ms: Option<u64>,
+}
+
+impl Store {
+    /// Removes what was scheduled at sources that are gone, in steps: there may be a million events.
+    pub async fn forget_scheduled_of_gone_sources(&self) -> Result<(), StoreError> {
+        for source in self.read(|tables| tables.sources_gone_with_scheduled())? {
+            while self.write(move |tables| tables.forget_scheduled(source, CHUNK)).await? {}
+        }
+        Ok(())
+    }
 }
 
 impl WriteTables<'_> {

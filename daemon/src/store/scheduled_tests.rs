@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::testing::{BackendLocation, FaultyDisk, install};
 use super::*;
-use crate::engine::housekeeping::forget_scheduled_once;
 use crate::lifecycle::snap_in::Event;
 use crate::model::event::Cause;
 use crate::model::id::{SnapInId, SourceId};
@@ -271,7 +270,7 @@ async fn a_deleted_source_takes_what_is_pending_with_it_step_by_step() {
     });
     many.await.expect("written");
     let (id, source) = (bench.snap_in, bench.source);
-    forget_scheduled_once(&bench.store).await.expect("nothing to do");
+    bench.store.forget_scheduled_of_gone_sources().await.expect("nothing to do");
     let count = || bench.store.read(|it| it.count_scheduled(source)).expect("read");
     assert_eq!(count(), 1200);
     let delete = Event::Delete { force: false };
@@ -282,7 +281,7 @@ async fn a_deleted_source_takes_what_is_pending_with_it_step_by_step() {
     let step = bench.store.write(move |it| it.forget_scheduled(source, 500)).await;
     assert!(step.expect("written"), "there are more");
     assert_eq!(count(), 700);
-    forget_scheduled_once(&bench.store).await.expect("written");
+    bench.store.forget_scheduled_of_gone_sources().await.expect("written");
     assert_eq!(count(), 0);
     assert!(bench.pending().is_empty());
     assert_eq!(bench.store.read(|it| it.sources_gone_with_scheduled()).expect("read"), []);
