@@ -105,6 +105,8 @@ ids! {
     TokenId = "tok", "token";
     /// A change to an object.
     ChangeId = "chg", "change";
+    /// A view.
+    ViewId = "view", "view";
 }
 
 /// Gives out ids that only grow.

@@ -9,3 +9,5 @@ pub mod index;
 pub mod path;
 pub mod plan;
 pub mod query;
+pub mod view;
+pub mod wire;

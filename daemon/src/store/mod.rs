@@ -55,6 +55,7 @@ mod timers_tests;
 mod users;
 #[cfg(test)]
 mod users_tests;
+mod views;
 mod writer;
 
 use std::future::Future;
@@ -97,6 +98,7 @@ pub use snap_ins::{Creation, NewSnapIn, Transition};
 pub use sources::{NewToken, SourceChange};
 pub use tables::{Page, PageRequest, ReadTables, WriteTables};
 pub use users::{UserChange, UserOutcome};
+pub use views::{MOST_VIEWS, ViewChange};
 
 use crate::clock::Clock;
 use crate::model::id::IdSource;

@@ -118,6 +118,11 @@ pub const CHANGES: TableDefinition<u64, &[u8]> = TableDefinition::new("changes")
 /// How far consumers of changes have come, by their name.
 pub const CURSORS: TableDefinition<&str, u64> = TableDefinition::new("cursors");
 
+/// Views by id.
+pub const VIEWS: RecordTable = TableDefinition::new("views");
+/// Views by name.
+pub const VIEW_NAMES: NameTable = TableDefinition::new("view_names");
+
 /// API tokens by the SHA-256 of the token.
 pub const TOKENS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("tokens");
 
@@ -125,7 +130,7 @@ pub const TOKENS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("toke
 pub const ANSWERS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("answers");
 
 /// Every table whose key is an id, to find the greatest id ever given out.
-pub const BY_ID: [RecordTable; 11] = [
+pub const BY_ID: [RecordTable; 12] = [
     PACKAGES, VERSIONS, SNAP_INS, SOURCES, EVENTS, RUNS_OPEN, RUNS_DONE, OUTBOX, KEYRINGS, USERS,
-    TAGS,
+    TAGS, VIEWS,
 ];

@@ -94,6 +94,8 @@ tables! {
     counters: COUNTERS<&'static str, u64>;
     changes: CHANGES<u64, &'static [u8]>;
     cursors: CURSORS<&'static str, u64>;
+    views: VIEWS<u128, &'static [u8]>;
+    view_names: VIEW_NAMES<&'static str, u128>;
     answers: ANSWERS<&'static [u8; 32], &'static [u8]>;
     tokens: TOKENS<&'static [u8; 32], &'static [u8]>;
 }
