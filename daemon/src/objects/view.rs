@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use super::FieldProblem;
 use super::document::STANDARD;
 use crate::configuration::suggest;
 use crate::model::object_type::ObjectType;
@@ -12,17 +13,6 @@ use crate::model::view::{Column, View};
 pub const MOST_COLUMNS: usize = 40;
 /// The longest name.
 pub const MOST_NAME: usize = 64;
-
-/// Something that is wrong with a view.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ViewProblem {
-    /// The member of the view, such as `columns[1].path`.
-    pub field: String,
-    /// For whoever wrote it.
-    pub message: String,
-    /// What is allowed, where that is a list.
-    pub allowed: Vec<String>,
-}
 
 /// What is wrong with the name: it stands in commands and in URLs of pages.
 pub fn wrong_name(name: &str) -> Option<String> {
@@ -42,10 +32,10 @@ pub fn wrong_name(name: &str) -> Option<String> {
 }
 
 /// Everything that is wrong with the columns.
-pub fn wrong_columns(view: &View, definition: &ObjectType) -> Vec<ViewProblem> {
+pub fn wrong_columns(view: &View, definition: &ObjectType) -> Vec<FieldProblem> {
     let mut problems = Vec::new();
     if view.columns.len() > MOST_COLUMNS {
-        problems.push(ViewProblem {
+        problems.push(FieldProblem {
             field: "columns".to_owned(),
             message: format!(
                 "a view of {} columns cannot be read; at most {MOST_COLUMNS} are allowed",
@@ -56,7 +46,7 @@ pub fn wrong_columns(view: &View, definition: &ObjectType) -> Vec<ViewProblem> {
     }
     for (at, column) in view.columns.iter().enumerate() {
         if let Some((message, allowed)) = wrong_path(&column.path, definition) {
-            problems.push(ViewProblem { field: format!("columns[{at}].path"), message, allowed });
+            problems.push(FieldProblem { field: format!("columns[{at}].path"), message, allowed });
         }
     }
     problems

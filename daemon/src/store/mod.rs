@@ -77,7 +77,7 @@ pub use error::StoreError;
 pub use events::{AcceptEvents, Acceptance, NewEvent, PlannedRun, StoredEvent};
 pub use keyrings::{KeyringRemoval, KeyringSetting};
 pub use objects::{
-    Deletion, Indexing, NewObject, ObjectTypeRecord, ObjectUpdate, ObjectWrite, TypeChange,
+    Deletion, Indexed, Indexing, NewObject, ObjectTypeRecord, ObjectUpdate, ObjectWrite, TypeChange,
     TypesAt, TypesWrite, Writing, WrittenObject,
 };
 pub use outbox::PendingEffect;

@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 
 pub use read::TypesAt;
 pub use types::{TypeChange, TypesWrite};
-pub use write::{Deletion, Indexing, NewObject, ObjectUpdate, ObjectWrite, Writing, WrittenObject};
+pub use write::{
+    Deletion, Indexed, Indexing, NewObject, ObjectUpdate, ObjectWrite, Writing, WrittenObject,
+};
 
 use super::record::Record;
 use crate::model::object::{FieldNumber, ObjectHead};
