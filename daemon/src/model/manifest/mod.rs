@@ -17,6 +17,7 @@ mod sources;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::model::object_type::ObjectType;
 pub use bindings::{
     Automation, Command, CommandSurface, ConfigurationHandler, ConfigurationHandlers, Hook,
     HookType, Import, Operation, SnapComponent, SnapKitAction, Tag,
@@ -70,6 +71,8 @@ pub struct Manifest {
     pub operations: Vec<Operation>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub imports: Vec<Import>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub object_types: Vec<ObjectType>,
 }
 
 /// The dialect of a manifest file.
