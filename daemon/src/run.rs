@@ -31,6 +31,7 @@ use crate::engine::invocation::{self, Invoker};
 use crate::engine::key_check;
 use crate::engine::key_rotation::KeyKeeper;
 use crate::engine::keyrings::{self, Keyrings};
+use crate::engine::objects::Objects;
 use crate::engine::recording;
 use crate::engine::remote_call::RemoteServers;
 use crate::engine::routes::Routes;
@@ -172,6 +173,8 @@ async fn serve(
     });
     let timers = Timers::start(&engine, intake.clone(), clock.clone(), SHORTEST_TICK);
     let scheduler = Scheduler::start(&engine, intake.clone());
+    let objects = Objects::open(store.clone(), engine.clone()).await;
+    let objects = objects.map_err(|error| error.to_string())?;
     let calls = Calls::new(engine.clone());
     let services = Services::new(actors::Parts {
         store: store.clone(),
@@ -196,7 +199,14 @@ async fn serve(
     let api = Arc::new(Api {
         services: services.clone(),
         keyrings: keyrings.clone(),
-        operations: Operations::new(services.clone(), registry, invoker.clone(), keyrings.clone()),
+        operations: Operations::new(
+            services.clone(),
+            registry,
+            invoker.clone(),
+            keyrings.clone(),
+            objects.clone(),
+        ),
+        objects,
         intake,
         scheduler: scheduler.clone(),
         runtimes: runtimes.clone(),

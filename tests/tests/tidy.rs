@@ -382,7 +382,7 @@ fn may_import(module: &str) -> Option<Vec<&'static str>> {
         "configuration" | "connections" | "lifecycle" | "routing" => &[&["model"]],
         // Siblings: run.rs hands them what they need of each other.
         "archive" | "egress" | "functions" | "plugins" => &[&["model"]],
-        // What is wrong with a default is what is wrong with a value.
+        // What is wrong with a default is what is wrong with a value; with a type, what a host says.
         "manifest" => &[&["configuration", "model", "objects", "snap_kit"]],
         // Names are suggested there.
         "snap_kit" => &[&["configuration"]],

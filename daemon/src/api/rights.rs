@@ -41,6 +41,12 @@ pub enum Right {
     ReadSystem,
     /// Make and delete API tokens.
     ManageTokens,
+    /// See objects and their types.
+    ReadObjects,
+    /// Make, change and delete objects.
+    WriteObjects,
+    /// Make, change and delete types of objects.
+    WriteObjectTypes,
 }
 
 impl Right {
@@ -61,6 +67,9 @@ impl Right {
             Right::WriteSecrets => "secrets.write",
             Right::ReadSystem => "system.read",
             Right::ManageTokens => "tokens.manage",
+            Right::ReadObjects => "objects.read",
+            Right::WriteObjects => "objects.write",
+            Right::WriteObjectTypes => "object-types.write",
         }
     }
 }
@@ -143,13 +152,22 @@ impl Principal {
                 | Right::ReadRuns
                 | Right::WriteRuns
                 | Right::ReadSystem => Some(Reach::Under(scope.clone())),
-                Right::WritePackages | Right::WriteSecrets | Right::ManageTokens => None,
+                // Objects belong to the host, whoever's function made them.
+                Right::WritePackages
+                | Right::WriteSecrets
+                | Right::ManageTokens
+                | Right::ReadObjects
+                | Right::WriteObjects
+                | Right::WriteObjectTypes => None,
             },
+            // Which objects is for the grants of the snap-in to say.
             Principal::ServiceAccount { snap_in, .. } => match right {
                 Right::ReadSnapIns
                 | Right::ConfigureSnapIns
                 | Right::ReadUserResources
-                | Right::PublishEvents => Some(Reach::SnapIn(*snap_in)),
+                | Right::PublishEvents
+                | Right::ReadObjects
+                | Right::WriteObjects => Some(Reach::SnapIn(*snap_in)),
                 Right::ReadPackages
                 | Right::WritePackages
                 | Right::WriteSnapIns
@@ -159,7 +177,8 @@ impl Principal {
                 | Right::WriteRuns
                 | Right::WriteSecrets
                 | Right::ReadSystem
-                | Right::ManageTokens => None,
+                | Right::ManageTokens
+                | Right::WriteObjectTypes => None,
             },
             // What the snap-in itself may do, and what is that person's own in it.
             Principal::Actor { snap_in, .. } => match right {
@@ -167,7 +186,9 @@ impl Principal {
                 | Right::ConfigureSnapIns
                 | Right::UseSnapIns
                 | Right::ReadUserResources
-                | Right::PublishEvents => Some(Reach::SnapIn(*snap_in)),
+                | Right::PublishEvents
+                | Right::ReadObjects
+                | Right::WriteObjects => Some(Reach::SnapIn(*snap_in)),
                 Right::ReadPackages
                 | Right::WritePackages
                 | Right::WriteSnapIns
@@ -176,7 +197,8 @@ impl Principal {
                 | Right::WriteRuns
                 | Right::WriteSecrets
                 | Right::ReadSystem
-                | Right::ManageTokens => None,
+                | Right::ManageTokens
+                | Right::WriteObjectTypes => None,
             },
         }
     }

@@ -6,9 +6,12 @@ use clap::{Args, Parser, Subcommand};
 
 use super::commands::{OperationCommand, SlashCommand};
 use super::keyrings::{DeveloperKeyringCommand, KeyringCommand};
+use super::object_types::ObjectTypeCommand;
+use super::objects::ObjectCommand;
 use super::snap_in::arguments::{SnapInCommand, Source};
 use super::snap_kit::{ActionCommand, ComponentCommand};
 use super::source::SourceCommand;
+use super::views::ViewCommand;
 use super::{dev, function, init, replay};
 
 /// Runs snap-ins: event sources, automations and functions, on this host.
@@ -140,6 +143,21 @@ pub(super) enum Command {
     Action {
         #[command(subcommand)]
         command: ActionCommand,
+    },
+    /// Types of objects: what they look like, and what they are found by
+    ObjectType {
+        #[command(subcommand)]
+        command: ObjectTypeCommand,
+    },
+    /// Objects: records of types that are defined here
+    Object {
+        #[command(subcommand)]
+        command: ObjectCommand,
+    },
+    /// Views: saved questions about objects, shown as tables
+    View {
+        #[command(subcommand)]
+        command: ViewCommand,
     },
     /// API tokens
     Token {

@@ -11,7 +11,10 @@ use super::connection::Client;
 use super::show::{self, View};
 use super::snap_in::arguments::Source;
 use super::snap_in::{self, origin};
-use super::{commands, dev, keyrings, keys, payload, replay, run_logs, run_show, snap_kit, source};
+use super::{
+    commands, dev, keyrings, keys, object_types, objects, payload, replay, run_logs, run_show,
+    snap_kit, source, views,
+};
 
 /// How long lifecycle commands wait.
 pub(super) const WAIT_SECONDS: u32 = 60;
@@ -53,9 +56,14 @@ pub(super) fn run(connection: &Connection, command: Command) -> Result<(), Failu
             return commands::run_operation(&client, connection.json, command);
         }
         Command::Source { command } => return source::run(&client, connection.json, command),
+        Command::View { command } => return views::run(&client, connection.json, command),
         Command::Event { command: EventCommand::Replay(which) } => {
             return replay::run(&client, connection.json, &which);
         }
+        Command::ObjectType { command } => {
+            return object_types::run(&client, connection.json, command);
+        }
+        Command::Object { command } => return objects::run(&client, connection.json, command),
         Command::Key { command } => return keys::run(&client, connection.json, &command),
         Command::Component { command } => {
             return snap_kit::component(&client, connection.json, command);
@@ -157,7 +165,10 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
             return Ok((name, parameters, View::EVERYTHING));
         }
         Command::Key { .. }
+        | Command::ObjectType { .. }
+        | Command::Object { .. }
         | Command::Source { .. }
+        | Command::View { .. }
         | Command::Component { .. }
         | Command::Action { .. }
         | Command::Slash { .. }

@@ -16,6 +16,8 @@ mod hidden;
 mod init;
 mod keyrings;
 mod keys;
+mod object_types;
+mod objects;
 mod payload;
 mod progress;
 mod quickstart;
@@ -31,6 +33,7 @@ mod status;
 mod table;
 mod terminal;
 mod validate;
+mod views;
 
 use std::process::ExitCode;
 

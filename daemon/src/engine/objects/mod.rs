@@ -24,6 +24,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 
 pub use catalog::{Catalog, KnownType};
+pub use declare::Applied;
 pub use lists::{Counting, Listing, Page};
 pub use types::{BrokenObject, TypeUpdate};
 pub use view::Sight;
@@ -232,7 +233,9 @@ impl Objects {
         if types.revision > before.revision {
             let new = Arc::new(Catalog::of(types, Some(&before)));
             // A slower one must not put an older one in its place.
-            self.0.catalog.rcu(|it| if it.revision < new.revision { new.clone() } else { it.clone() });
+            self.0
+                .catalog
+                .rcu(|it| if it.revision < new.revision { new.clone() } else { it.clone() });
         }
         Ok(self.catalog())
     }

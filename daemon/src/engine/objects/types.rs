@@ -191,6 +191,7 @@ impl Objects {
     ) -> Result<TypeUpdate, ObjectError> {
         let catalog = self.reload()?;
         let before = &kind.record;
+        let old = &before.current;
         if definition == before.current.definition && origin == before.origin {
             return Ok(TypeUpdate::default());
         }
@@ -198,17 +199,21 @@ impl Objects {
         let checker = compile(&definition)?;
         let mut next_field = before.next_field;
         let defined = number_fields(definition, &before.current.fields, &mut next_field);
-        let old = &before.current;
         let new_fields = without(&defined.fields, &old.fields);
         let is_harmless = defined.definition.schema == old.definition.schema
             && defined.definition.references == old.definition.references
             && new_fields.is_empty();
-        let record = ObjectTypeRecord {
+        let mut record = ObjectTypeRecord {
             origin,
             next_field,
             modified_by: who.name.clone(),
             ..before.clone()
         };
+        // One whose end could not be stored, because the disk was full: nobody goes on with it.
+        if let Some(abandoned) = record.candidate.take() {
+            let gone = without(&without(&abandoned.fields, &old.fields), &defined.fields);
+            record.retired.extend(gone.iter().map(|it| it.number));
+        }
         if is_harmless {
             let gone = without(&old.fields, &defined.fields);
             let put = TypeChange::Put(kind.number, Box::new(swapped(record, defined, &gone)));

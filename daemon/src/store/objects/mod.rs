@@ -6,6 +6,8 @@
 
 mod list;
 mod read;
+#[cfg(test)]
+mod tests;
 mod types;
 mod write;
 
