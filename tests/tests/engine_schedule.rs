@@ -65,6 +65,8 @@ struct Bench {
     store: Arc<Store>,
     scheduler: Scheduler,
     sources: Vec<SourceId>,
+    /// Instances go with it.
+    _plugins: PluginHost,
     _directory: tempfile::TempDir,
 }
 
@@ -124,7 +126,7 @@ impl Bench {
             }));
             scheduler.timers().opened(*source);
         }
-        Bench { clock, store, scheduler, sources, _directory: directory }
+        Bench { clock, store, scheduler, sources, _plugins: plugins, _directory: directory }
     }
 
     async fn schedule(&self, source: usize, due_ms: u64, number: usize) -> Scheduled {
