@@ -103,6 +103,10 @@ ids! {
     RecordedId = "rec", "recorded request";
     /// A token of the API.
     TokenId = "tok", "token";
+    /// A file that is kept.
+    ArtifactId = "art", "artifact";
+    /// The bytes of an artifact; others when they are sent anew.
+    ContentId = "con", "content";
 }
 
 /// Gives out ids that only grow.

@@ -9,8 +9,12 @@
 
 mod access;
 mod answers;
+mod artifacts;
+#[cfg(test)]
+mod artifacts_tests;
 mod authorizations;
 mod blobs;
+mod chunks;
 mod configure;
 mod database;
 mod displayed;
@@ -66,6 +70,7 @@ use redb::ReadableTable;
 use tokio::sync::oneshot;
 
 pub use access::TokenCreation;
+pub use artifacts::{Attachment, Completion, Extension, NewArtifact, NewPart, Retention, Upload};
 pub use authorizations::BegunAuthorization;
 pub use blobs::BlobHash;
 pub use configure::Configuration;
@@ -77,9 +82,10 @@ pub use outbox::PendingEffect;
 pub use packages::{NewVersion, PackageDeletion, VersionCreation};
 pub use recordings::{MOST_BODY_BYTES, MOST_WANTED};
 pub use records::{
-    AnswerRecord, AuthorizationRecord, DisplayedRecord, KeyringRecord, PackageRecord, PastVersion,
-    PreviousToken, ScheduledRecord, SnapInRecord, SourceCountsRecord, SourceRecord, TagRecord,
-    TimerRecord, TokenRecord, UserRecord, UserSettingsRecord, VersionRecord,
+    AnswerRecord, ArtifactRecord, AuthorizationRecord, DisplayedRecord, KeyringRecord,
+    PackageRecord, PastVersion, PreviousToken, ScheduledRecord, SnapInRecord, SourceCountsRecord,
+    SourceRecord, TagRecord, TimerRecord, TokenRecord, UserRecord, UserSettingsRecord,
+    VersionRecord,
 };
 pub use retention::PruneCursor;
 pub use runs::{Claim, FinishedAttempt, OpenRun, Reopening, RunFilter, Settled};
@@ -229,5 +235,8 @@ fn greatest_id(tables: &ReadTables) -> Result<u128, StoreError> {
         let table = tables.table(table)?;
         greatest = greatest.max(table.last()?.map_or(0, |(key, _)| key.value()));
     }
+    // The bytes of an artifact have an id of their own.
+    let parts = tables.table(schema::ARTIFACT_PARTS)?;
+    greatest = greatest.max(parts.last()?.map_or(0, |(key, _)| key.value().0));
     Ok(greatest)
 }
