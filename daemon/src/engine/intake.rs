@@ -327,9 +327,9 @@ impl Intake {
         match answer {
             Ok(output) => {
                 for line in &output.log {
-                    let said = source.masks.mask(&line.message);
                     // Strangers cause these lines: the journal gets each thing once in a row.
-                    if source.log.add(now_ms, line.level, &said) {
+                    let said = source.log.say(now_ms, line.level, &line.message, &source.masks);
+                    if let Some(said) = said {
                         let id = source.route.source;
                         tracing::info!(source = %id, said, "an event source says");
                     }
