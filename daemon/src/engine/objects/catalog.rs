@@ -116,7 +116,11 @@ impl KnownType {
             compiled
                 .inspect_err(|error| {
                     let name = &it.definition.name;
-                    tracing::error!(object_type = name, error, "a stored schema cannot be compiled");
+                    tracing::error!(
+                        object_type = name,
+                        error,
+                        "a stored schema cannot be compiled"
+                    );
                 })
                 .ok()
         });

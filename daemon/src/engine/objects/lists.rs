@@ -89,7 +89,9 @@ impl Objects {
                 let objects = page.rows.iter().map(|it| shower.object(&kind, it));
                 Ok(Ok(Page {
                     objects: objects.collect::<Result<_, _>>()?,
-                    next_cursor: page.after.map(|it| cursor::write(&name, &sort, Way::Forward, &it)),
+                    next_cursor: page
+                        .after
+                        .map(|it| cursor::write(&name, &sort, Way::Forward, &it)),
                     prev_cursor: page
                         .before
                         .map(|it| cursor::write(&name, &sort, Way::Backward, &it)),

@@ -210,7 +210,9 @@ impl Objects {
         if types.revision > before.revision {
             let new = Arc::new(Catalog::of(types, Some(&before)));
             // A slower one must not put an older one in its place.
-            self.0.catalog.rcu(|it| if it.revision < new.revision { new.clone() } else { it.clone() });
+            self.0
+                .catalog
+                .rcu(|it| if it.revision < new.revision { new.clone() } else { it.clone() });
         }
         Ok(self.catalog())
     }

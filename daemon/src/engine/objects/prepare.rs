@@ -249,7 +249,11 @@ fn target(
     if let Some((kind, key)) = catalog.key_of(text) {
         let name = &kind.current().name;
         if !targets.has(name) {
-            return Ok(Err(format!("{} is a {name}: {}", suggest::quoted(text), expected(targets))));
+            return Ok(Err(format!(
+                "{} is a {name}: {}",
+                suggest::quoted(text),
+                expected(targets)
+            )));
         }
         return Ok(match tables.object(key)? {
             Some(_) => Ok(text.clone()),
