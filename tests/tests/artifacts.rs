@@ -220,6 +220,14 @@ fn limits_hold() {
 }
 
 #[test]
+fn the_reserve_of_the_disk_is_left_alone() {
+    let settings = "[store]\nreserve_bytes = 9_000_000_000_000_000_000\n".to_owned();
+    let daemon = Daemon::start_with(Options { settings, ..Options::default() });
+    let refused = daemon.refused("artifacts.prepare", &json!({ "file_name": "a" }), 507);
+    assert_eq!(refused["code"], "disk_full", "{refused}");
+}
+
+#[test]
 fn parts_of_an_artifact_are_read_as_http_has_it() {
     let daemon = Daemon::start();
     let bytes = noise(2 * CHUNK + 1000, 6);
