@@ -216,6 +216,7 @@ impl From<IntakeError> for ApiError {
             | IntakeError::Unavailable(_) => ApiError::new(Code::Unavailable, message),
             IntakeError::Broken(_) => ApiError::new(Code::SourceFailed, message),
             IntakeError::Unsupported(_) => ApiError::new(Code::BadRequest, message),
+            IntakeError::Refused(_) => ApiError::new(Code::Invalid, message),
             IntakeError::KeyPending { .. } => ApiError::new(Code::AlreadyScheduled, message),
             IntakeError::Store(error) => error.into(),
         }

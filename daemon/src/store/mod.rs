@@ -14,6 +14,7 @@ mod artifacts;
 mod artifacts_tests;
 mod authorizations;
 mod blobs;
+mod changes;
 mod chunks;
 mod configure;
 mod database;
@@ -27,6 +28,7 @@ mod keyrings;
 #[cfg(test)]
 mod lifecycle_tests;
 mod migrate;
+mod objects;
 #[cfg(test)]
 mod older_tests;
 mod outbox;
@@ -78,6 +80,10 @@ pub use database::{FileLocation, Location, Options};
 pub use error::StoreError;
 pub use events::{AcceptEvents, Acceptance, NewEvent, PlannedRun, StoredEvent};
 pub use keyrings::{KeyringRemoval, KeyringSetting};
+pub use objects::{
+    Deletion, Indexed, Indexing, NewObject, ObjectTypeRecord, ObjectUpdate, ObjectWrite,
+    TypeChange, TypesAt, TypesWrite, Writing, WrittenObject,
+};
 pub use outbox::PendingEffect;
 pub use packages::{NewVersion, PackageDeletion, VersionCreation};
 pub use recordings::{MOST_BODY_BYTES, MOST_WANTED};
@@ -100,6 +106,7 @@ pub use users::{UserChange, UserOutcome};
 
 use crate::clock::Clock;
 use crate::model::id::IdSource;
+use crate::model::object::ChangeHead;
 use database::Databases;
 use writer::WriterHandle;
 
@@ -238,5 +245,10 @@ fn greatest_id(tables: &ReadTables) -> Result<u128, StoreError> {
     // The bytes of an artifact have an id of their own.
     let parts = tables.table(schema::ARTIFACT_PARTS)?;
     greatest = greatest.max(parts.last()?.map_or(0, |(key, _)| key.value().0));
+    // Every object was told of in a change, whose id is the greater one, and the last change stays.
+    let changes = tables.table(schema::CHANGES)?;
+    if let Some((_, row)) = changes.last()? {
+        greatest = greatest.max(record::decode_with_tail::<ChangeHead>(row.value())?.0.id.0);
+    }
     Ok(greatest)
 }
