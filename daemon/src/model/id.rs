@@ -107,12 +107,12 @@ ids! {
     RecordedId = "rec", "recorded request";
     /// A token of the API.
     TokenId = "tok", "token";
+    /// A change to an object.
+    ChangeId = "chg", "change";
     /// A file that is kept.
     ArtifactId = "art", "artifact";
     /// The bytes of an artifact; others when they are sent anew.
     ContentId = "con", "content";
-    /// A change to an object.
-    ChangeId = "chg", "change";
 }
 
 /// Gives out ids that only grow.

@@ -81,8 +81,8 @@ pub use error::StoreError;
 pub use events::{AcceptEvents, Acceptance, NewEvent, PlannedRun, StoredEvent};
 pub use keyrings::{KeyringRemoval, KeyringSetting};
 pub use objects::{
-    Deletion, Indexed, Indexing, NewObject, ObjectTypeRecord, ObjectUpdate, ObjectWrite,
-    TypeChange, TypesAt, TypesWrite, Writing, WrittenObject,
+    Deletion, Indexed, Indexing, NewObject, ObjectTypeRecord, ObjectUpdate, ObjectWrite, TypeChange,
+    TypesAt, TypesWrite, Writing, WrittenObject,
 };
 pub use outbox::PendingEffect;
 pub use packages::{NewVersion, PackageDeletion, VersionCreation};
@@ -242,13 +242,13 @@ fn greatest_id(tables: &ReadTables) -> Result<u128, StoreError> {
         let table = tables.table(table)?;
         greatest = greatest.max(table.last()?.map_or(0, |(key, _)| key.value()));
     }
-    // The bytes of an artifact have an id of their own.
-    let parts = tables.table(schema::ARTIFACT_PARTS)?;
-    greatest = greatest.max(parts.last()?.map_or(0, |(key, _)| key.value().0));
     // Every object was told of in a change, whose id is the greater one, and the last change stays.
     let changes = tables.table(schema::CHANGES)?;
     if let Some((_, row)) = changes.last()? {
         greatest = greatest.max(record::decode_with_tail::<ChangeHead>(row.value())?.0.id.0);
     }
+    // The bytes of an artifact have an id of their own.
+    let parts = tables.table(schema::ARTIFACT_PARTS)?;
+    greatest = greatest.max(parts.last()?.map_or(0, |(key, _)| key.value().0));
     Ok(greatest)
 }
