@@ -81,8 +81,8 @@ pub use error::StoreError;
 pub use events::{AcceptEvents, Acceptance, NewEvent, PlannedRun, StoredEvent};
 pub use keyrings::{KeyringRemoval, KeyringSetting};
 pub use objects::{
-    Deletion, Indexed, Indexing, NewObject, ObjectTypeRecord, ObjectUpdate, ObjectWrite, TypeChange,
-    TypesAt, TypesWrite, Writing, WrittenObject,
+    Deletion, Indexed, Indexing, NewObject, ObjectTypeRecord, ObjectUpdate, ObjectWrite,
+    TypeChange, TypesAt, TypesWrite, Writing, WrittenObject,
 };
 pub use outbox::PendingEffect;
 pub use packages::{NewVersion, PackageDeletion, VersionCreation};
