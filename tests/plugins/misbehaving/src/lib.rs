@@ -163,6 +163,7 @@ impl Plugin for Misbehaving {
             takes_ticks: false,
             own_thread: false,
             takes_scheduled: false,
+            object_event_types: None,
         };
         Descriptor {
             name: "misbehaving".to_owned(),
