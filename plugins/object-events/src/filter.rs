@@ -114,7 +114,10 @@ impl Filter {
 
     /// Whether a change is wanted.
     pub(crate) fn wants(&self, asked: Asked<'_>) -> Answer {
-        let Some(id) = asked.id else { return self.run(&read(asked)?, asked.user) };
+        let Some(id) = asked.id else {
+            let input = read(asked)?;
+            return self.run(&input, asked.user);
+        };
         let key = (id.to_owned(), asked.user.filter(|_| self.asks_for_user).map(str::to_owned));
         // Held while it runs: who asks about the same change waits for the answer.
         let mut answers = lock(&self.answers);
