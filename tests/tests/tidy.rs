@@ -196,12 +196,13 @@ const BORDERS: [Border; 42] = [
         &[
             "daemon/src/api/times.rs",
             "daemon/src/cli/",
+            "daemon/src/objects/",
             "plugins/poll/",
             "plugins/timer-events/",
             "tests/tests/scheduled.rs",
         ],
     ),
-    ("jsonschema", &["daemon/src/plugins/"]),
+    ("jsonschema", &["daemon/src/objects/", "daemon/src/plugins/"]),
     ("landlock", &["daemon/src/functions/"]),
     (
         "libc",
@@ -364,6 +365,7 @@ const PARTS: &[&str] = &[
     "functions",
     "lifecycle",
     "manifest",
+    "objects",
     "plugins",
     "routing",
     "secrets",
@@ -385,8 +387,10 @@ fn may_import(module: &str) -> Option<Vec<&'static str>> {
         // Names are suggested there.
         "snap_kit" => &[&["configuration"]],
         "secrets" => &[&["model", "random"]],
-        // It keeps what lifecycles decide, in their own types.
-        "store" => &[&["clock", "lifecycle", "model", "random"]],
+        // What a date is, and which name was meant.
+        "objects" => &[&["configuration", "model"]],
+        // It keeps what lifecycles decide, in their own types, and reads lists as they are planned.
+        "store" => &[&["clock", "lifecycle", "model", "objects", "random"]],
         "engine" => &[GROUND, PARTS],
         "actors" => &[GROUND, PARTS, &["engine"]],
         "operations" => &[GROUND, PARTS, &["engine", "actors"]],

@@ -103,6 +103,8 @@ ids! {
     RecordedId = "rec", "recorded request";
     /// A token of the API.
     TokenId = "tok", "token";
+    /// A change to an object.
+    ChangeId = "chg", "change";
 }
 
 /// Gives out ids that only grow.
@@ -142,6 +144,17 @@ pub fn created_ms(id: u128) -> u64 {
 /// The smallest id that is made at a time, or later.
 pub fn first_id_at(ms: u64) -> u128 {
     u128::from(ms) << 80
+}
+
+/// The text form of an id whose kind is only known at run time.
+pub fn text_of(prefix: &str, id: u128) -> String {
+    format!("{prefix}_{}", encode(id, &mut [0; TEXT_LENGTH]))
+}
+
+/// Prefix and number of a text in the form of an id, whatever its kind.
+pub fn parts_of(text: &str) -> Option<(&str, u128)> {
+    let (prefix, id) = text.rsplit_once('_')?;
+    Some((prefix, decode(id)?))
 }
 
 fn encode(value: u128, text: &mut [u8; TEXT_LENGTH]) -> &str {

@@ -11,6 +11,7 @@ mod access;
 mod answers;
 mod authorizations;
 mod blobs;
+mod changes;
 mod configure;
 mod database;
 mod displayed;
@@ -23,6 +24,7 @@ mod keyrings;
 #[cfg(test)]
 mod lifecycle_tests;
 mod migrate;
+mod objects;
 #[cfg(test)]
 mod older_tests;
 mod outbox;
@@ -73,6 +75,10 @@ pub use database::{FileLocation, Location, Options};
 pub use error::StoreError;
 pub use events::{AcceptEvents, Acceptance, NewEvent, PlannedRun, StoredEvent};
 pub use keyrings::{KeyringRemoval, KeyringSetting};
+pub use objects::{
+    Deletion, Indexing, NewObject, ObjectTypeRecord, ObjectUpdate, ObjectWrite, TypeChange,
+    TypesAt, TypesWrite, Writing, WrittenObject,
+};
 pub use outbox::PendingEffect;
 pub use packages::{NewVersion, PackageDeletion, VersionCreation};
 pub use recordings::{MOST_BODY_BYTES, MOST_WANTED};
@@ -94,6 +100,7 @@ pub use users::{UserChange, UserOutcome};
 
 use crate::clock::Clock;
 use crate::model::id::IdSource;
+use crate::model::object::ChangeHead;
 use database::Databases;
 use writer::WriterHandle;
 
@@ -228,6 +235,11 @@ fn greatest_id(tables: &ReadTables) -> Result<u128, StoreError> {
     for table in schema::BY_ID {
         let table = tables.table(table)?;
         greatest = greatest.max(table.last()?.map_or(0, |(key, _)| key.value()));
+    }
+    // Every object was told of in a change, whose id is the greater one, and the last change stays.
+    let changes = tables.table(schema::CHANGES)?;
+    if let Some((_, row)) = changes.last()? {
+        greatest = greatest.max(record::decode_with_tail::<ChangeHead>(row.value())?.0.id.0);
     }
     Ok(greatest)
 }

@@ -101,6 +101,23 @@ pub const DEAD_LETTERS: TableDefinition<u128, ()> = TableDefinition::new("dead_l
 /// Effects of lifecycle changes that have not been carried out yet.
 pub const OUTBOX: RecordTable = TableDefinition::new("outbox");
 
+/// Types of objects by their number.
+pub const OBJECT_TYPES: TableDefinition<u32, &[u8]> = TableDefinition::new("object_types");
+/// Objects by the number of their type and their id; their fields are the record's tail.
+pub const OBJECTS: TableDefinition<(u32, u128), &[u8]> = TableDefinition::new("objects");
+/// Where objects are by the values of their indexed fields: type, field, value and id as bytes that
+/// sort like them (`objects/index.rs`).
+pub const OBJECT_INDEX: TableDefinition<&[u8], ()> = TableDefinition::new("object_index");
+/// How many objects there are, by the number of their type.
+pub const OBJECT_COUNTS: TableDefinition<u32, u64> = TableDefinition::new("object_counts");
+/// Numbers that only grow, by name: display ids, the revision of all types.
+pub const COUNTERS: TableDefinition<&str, u64> = TableDefinition::new("counters");
+
+/// Changes of objects by their place in the order of commit; the object before and after is the tail.
+pub const CHANGES: TableDefinition<u64, &[u8]> = TableDefinition::new("changes");
+/// How far consumers of changes have come, by their name.
+pub const CURSORS: TableDefinition<&str, u64> = TableDefinition::new("cursors");
+
 /// API tokens by the SHA-256 of the token.
 pub const TOKENS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("tokens");
 

@@ -87,6 +87,13 @@ tables! {
     runs_done: RUNS_DONE<u128, &'static [u8]>;
     dead_letters: DEAD_LETTERS<u128, ()>;
     outbox: OUTBOX<u128, &'static [u8]>;
+    object_types: OBJECT_TYPES<u32, &'static [u8]>;
+    objects: OBJECTS<(u32, u128), &'static [u8]>;
+    object_index: OBJECT_INDEX<&'static [u8], ()>;
+    object_counts: OBJECT_COUNTS<u32, u64>;
+    counters: COUNTERS<&'static str, u64>;
+    changes: CHANGES<u64, &'static [u8]>;
+    cursors: CURSORS<&'static str, u64>;
     answers: ANSWERS<&'static [u8; 32], &'static [u8]>;
     tokens: TOKENS<&'static [u8; 32], &'static [u8]>;
 }

@@ -1,0 +1,115 @@
+//! Fields of objects by their path: names with dots in between. An array on the way stands for each
+//! of its items.
+
+use serde_json::Value;
+
+/// The values at a path: none where it leads nowhere, several where arrays are on the way.
+pub fn values<'a>(fields: &'a Value, path: &str) -> Vec<&'a Value> {
+    let mut found = Vec::new();
+    walk(fields, Some(path), &mut found);
+    found
+}
+
+fn walk<'a>(at: &'a Value, rest: Option<&str>, found: &mut Vec<&'a Value>) {
+    match (at, rest) {
+        (Value::Array(items), rest) => items.iter().for_each(|it| walk(it, rest, found)),
+        (at, None) => found.push(at),
+        (Value::Object(members), Some(path)) => {
+            let (name, rest) = split(path);
+            if let Some(member) = members.get(name) {
+                walk(member, rest, found);
+            }
+        }
+        (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_), Some(_)) => {}
+    }
+}
+
+/// Puts another value in the place of each at a path; `change` gets where it is, such as `tags[1].id`.
+/// Absent ones and nulls are left alone.
+pub fn change_each<E>(
+    fields: &mut Value,
+    path: &str,
+    change: &mut impl FnMut(&str, &Value) -> Result<Value, E>,
+) -> Result<(), E> {
+    change_at(fields, Some(path), &mut String::new(), change)
+}
+
+fn change_at<E>(
+    at: &mut Value,
+    rest: Option<&str>,
+    place: &mut String,
+    change: &mut impl FnMut(&str, &Value) -> Result<Value, E>,
+) -> Result<(), E> {
+    let length = place.len();
+    match (at, rest) {
+        (Value::Null, _) => {}
+        (Value::Array(items), rest) => {
+            for (number, item) in items.iter_mut().enumerate() {
+                place.push_str(&format!("[{number}]"));
+                change_at(item, rest, place, change)?;
+                place.truncate(length);
+            }
+        }
+        (at, None) => *at = change(place, at)?,
+        (Value::Object(members), Some(path)) => {
+            let (name, rest) = split(path);
+            if let Some(member) = members.get_mut(name) {
+                if !place.is_empty() {
+                    place.push('.');
+                }
+                place.push_str(name);
+                change_at(member, rest, place, change)?;
+                place.truncate(length);
+            }
+        }
+        (Value::Bool(_) | Value::Number(_) | Value::String(_), Some(_)) => {}
+    }
+    Ok(())
+}
+
+fn split(path: &str) -> (&str, Option<&str>) {
+    match path.split_once('.') {
+        Some((name, rest)) => (name, Some(rest)),
+        None => (path, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn arrays_stand_for_their_items() {
+        let fields = json!({
+            "a": { "b": 1 }, "list": [{ "c": 2 }, { "c": [3, 4] }, 5], "none": [], "no": null,
+        });
+        for (path, wanted) in [
+            ("a.b", json!([1])),
+            ("a", json!([{ "b": 1 }])),
+            ("list.c", json!([2, 3, 4])),
+            ("none", json!([])),
+            ("no", json!([null])),
+            ("no.more", json!([])),
+            ("a.b.c", json!([])),
+            ("absent", json!([])),
+        ] {
+            assert_eq!(json!(values(&fields, path)), wanted, "{path}");
+        }
+    }
+
+    #[test]
+    fn each_value_is_changed_where_it_is() {
+        let mut fields = json!({ "x": 1, "tags": [{ "id": "a" }, { "id": null }, { "id": "b" }] });
+        let mut places = Vec::new();
+        change_each::<()>(&mut fields, "tags.id", &mut |place, value| {
+            places.push(place.to_owned());
+            Ok(json!([value]))
+        })
+        .unwrap();
+        assert_eq!(places, ["tags[0].id", "tags[2].id"]);
+        let wanted = json!([{ "id": ["a"] }, { "id": null }, { "id": ["b"] }]);
+        assert_eq!(fields["tags"], wanted);
+    }
+}

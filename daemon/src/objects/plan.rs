@@ -1,0 +1,111 @@
+//! How a list is best read: which rows of the index are gone through, and in which order.
+//!
+//! What it costs is how many objects are looked at. Conditions are taken to have nothing to do with
+//! each other: of a list in the order of its index, `limit` objects with something that one in a
+//! hundred has are found among a hundred times as many. Whatever is chosen, the answer is the same;
+//! every object that is found is looked at again.
+
+use super::query::{Condition, Place, Query, Test};
+
+/// More matching objects than that are not put in order in memory.
+pub const MOST_GATHERED: u64 = 4_000;
+/// More values than that are not gone through side by side.
+const MOST_MERGED: usize = 200;
+
+/// A way to read a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// The objects that one of the conditions names by their ids.
+    Named(usize),
+    /// The rows of the values that a condition asks for, side by side by id: they are in the list's
+    /// order already.
+    Merge(usize),
+    /// All objects that a condition finds, put in order afterwards.
+    Gather(usize),
+    /// Everything in the list's order, or the part of it that a condition leaves.
+    Walk(Option<usize>),
+}
+
+/// How many rows a condition has in the index, counted up to a bound.
+pub type Counting<'a, E> = dyn FnMut(&Condition, u64) -> Result<u64, E> + 'a;
+
+/// Chooses. `total` is how many objects there are; `count` counts the rows of a condition, at most to
+/// the number that it gets.
+pub fn choose<E>(query: &Query, total: u64, count: &mut Counting<'_, E>) -> Result<Plan, E> {
+    let conditions = || query.conditions.iter().enumerate();
+    if let Some((named, _)) =
+        conditions().find(|(_, it)| it.column.place == Place::Id && is_any_of(it))
+    {
+        return Ok(Plan::Named(named));
+    }
+    let by_age = matches!(query.sort.column.place, Place::Id | Place::Created);
+    let narrowed = conditions().find(|(_, it)| narrows(it, query)).map(|it| it.0);
+    let usable: Vec<usize> = conditions()
+        .filter(|(at, it)| is_usable(it) && Some(*at) != narrowed)
+        .map(|it| it.0)
+        .collect();
+    let merged = |at: &usize| by_age && is_merged(&query.conditions[*at]);
+    if let [one] = usable.as_slice()
+        && merged(one)
+    {
+        return Ok(Plan::Merge(*one));
+    }
+    let bound = gathered_at_most(query.limit, total);
+    let mut best: Option<(usize, u64)> = None;
+    for at in usable.iter().copied() {
+        // What is not rarer need not be counted to its end.
+        let most = best.map_or(bound + 1, |it| it.1);
+        let rows = count(&query.conditions[at], most)?;
+        if best.is_none_or(|it| rows < it.1) {
+            best = Some((at, rows));
+        }
+    }
+    Ok(match best {
+        Some((rarest, rows)) if rows <= bound && !merged(&rarest) => Plan::Gather(rarest),
+        Some((rarest, _)) if merged(&rarest) => Plan::Merge(rarest),
+        // All are frequent: one in the right order is found without looking at the others.
+        Some(_) | None => match usable.into_iter().find(merged) {
+            Some(merged) => Plan::Merge(merged),
+            None => Plan::Walk(narrowed),
+        },
+    })
+}
+
+/// How many objects are better put in order than found on a walk: as many as that walk would have to
+/// look at.
+fn gathered_at_most(limit: usize, total: u64) -> u64 {
+    (limit as u64).saturating_mul(total).isqrt().clamp(100, MOST_GATHERED)
+}
+
+fn is_any_of(condition: &Condition) -> bool {
+    match condition.test {
+        Test::AnyOf(_) => true,
+        Test::NoneOf(_) | Test::Range(_) => false,
+    }
+}
+
+/// Whether a condition leaves a part of the list that is in one piece.
+fn narrows(condition: &Condition, query: &Query) -> bool {
+    let by_age = |place| matches!(place, Place::Id | Place::Created);
+    let (column, sort) = (condition.column.place, query.sort.column.place);
+    match condition.test {
+        Test::Range(_) => column == sort || (by_age(column) && by_age(sort)),
+        Test::AnyOf(_) | Test::NoneOf(_) => false,
+    }
+}
+
+/// Whether its objects can be found by the index.
+fn is_usable(condition: &Condition) -> bool {
+    match (condition.column.place, &condition.test) {
+        (Place::Index(_), Test::AnyOf(_) | Test::Range(_)) => true,
+        (Place::Index(_), Test::NoneOf(_)) | (Place::Id | Place::Created, _) => false,
+    }
+}
+
+/// Whether its rows are in the order of ids, value by value.
+fn is_merged(condition: &Condition) -> bool {
+    match &condition.test {
+        Test::AnyOf(values) => values.len() <= MOST_MERGED,
+        Test::NoneOf(_) | Test::Range(_) => false,
+    }
+}
