@@ -25,6 +25,7 @@ use crate::engine::calls::Calls;
 use crate::engine::changes::Changes;
 use crate::engine::contexts::Contexts;
 use crate::engine::dispatcher::{self, Dispatcher};
+use crate::engine::fan_out::{self, FanOut};
 use crate::engine::housekeeping;
 use crate::engine::intake::Intake;
 use crate::engine::invocation::{self, Invoker};
@@ -172,6 +173,7 @@ async fn serve(
     });
     let timers = Timers::start(&engine, intake.clone(), clock.clone(), SHORTEST_TICK);
     let scheduler = Scheduler::start(&engine, intake.clone());
+    let fan_out = FanOut::start(&engine, intake.clone());
     let calls = Calls::new(engine.clone());
     let services = Services::new(actors::Parts {
         store: store.clone(),
@@ -179,6 +181,7 @@ async fn serve(
         routes,
         timers: timers.clone(),
         scheduled: scheduler.timers().clone(),
+        fan_out: fan_out.clone(),
         plugins,
         dispatcher: dispatcher.clone(),
         invoker: Arc::new(invoker.clone()),
@@ -220,6 +223,12 @@ async fn serve(
     engine.spawn(housekeeping::keep_tidy(runtimes.packages));
     engine.spawn(source_counts.clone().keep_written_down(store.clone()));
     engine.spawn(housekeeping::forget_scheduled(store.clone()));
+    engine.spawn(fan_out::keep_pruned(
+        services.routes.clone(),
+        services.plugins.clone(),
+        store.clone(),
+        clock.clone(),
+    ));
     engine.spawn(housekeeping::keep_pruned(store.clone(), clock, config.store.keep_days));
     status.set_ready(true);
     let socket = bound.socket.as_deref().map(|it| it.display().to_string()).unwrap_or_default();
@@ -238,6 +247,9 @@ async fn serve(
         () = scheduler.timers().died() => {
             return Err("what publishes scheduled events has died: start again to go on".to_owned());
         }
+        () = fan_out.died() => {
+            return Err("what tells of changes of objects has died: start again to go on".to_owned());
+        }
     };
     info!(signal, "stopping: running functions have {} s to finish", DRAIN.as_secs());
     tell_systemd(&[NotifyState::Stopping, NotifyState::Status("finishing running functions")]);
@@ -246,6 +258,7 @@ async fn serve(
     fresh.abort();
     timers.stop();
     scheduler.timers().stop();
+    fan_out.stop();
     handle.stop(true).await;
     if let Ok(Err(error)) = server.await {
         warn!(%error, "the server ended with an error");

@@ -113,10 +113,10 @@ pub const OBJECT_COUNTS: TableDefinition<u32, u64> = TableDefinition::new("objec
 /// Numbers that only grow, by name: display ids, the revision of all types.
 pub const COUNTERS: TableDefinition<&str, u64> = TableDefinition::new("counters");
 
-/// Changes of objects by their place in the order of commit; the object before and after is the tail.
-pub const CHANGES: TableDefinition<u64, &[u8]> = TableDefinition::new("changes");
-/// How far consumers of changes have come, by their name.
-pub const CURSORS: TableDefinition<&str, u64> = TableDefinition::new("cursors");
+/// Changes of objects by event type and id; the object before and after is the tail.
+pub const CHANGES: TableDefinition<(&str, u128), &[u8]> = TableDefinition::new("changes");
+/// The last change that each consumer is done with, by its name: for an event source, its id.
+pub const CURSORS: TableDefinition<&str, u128> = TableDefinition::new("cursors");
 
 /// API tokens by the SHA-256 of the token.
 pub const TOKENS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("tokens");

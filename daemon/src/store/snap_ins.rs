@@ -182,6 +182,7 @@ impl WriteTables<'_> {
         // What events lead to depends on state and version only: an input that a function writes for
         // itself must not make every event on its way be planned anew.
         let routes_change = next != state_before || record.version != version_before;
+        let takes_events = next.sources_open();
         record.state = next;
         record.changed_ms = self.now_ms();
         put(self.snap_ins()?, id.0, &record)?;
@@ -189,6 +190,7 @@ impl WriteTables<'_> {
         if routes_change {
             for source in &record.sources {
                 generations.push((*source, self.bump_generation(*source)?));
+                self.follow_source(*source, takes_events)?;
             }
         }
         Ok(Transition::Moved { record: Box::new(record), generations, effects: stored_effects })

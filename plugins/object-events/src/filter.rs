@@ -132,8 +132,7 @@ impl Filter {
     }
 
     fn run(&self, input: &Value, user: Option<&str>) -> Answer {
-        let variables =
-            if self.asks_for_user { vec![json!({ "id": user })] } else { Vec::new() };
+        let variables = if self.asks_for_user { vec![json!({ "id": user })] } else { Vec::new() };
         self.program.run_filter_within(input, &variables, TIME).map_err(|error| match error {
             RunError::Busy => NotFiltered::Busy(error.to_string()),
             RunError::NoOutput

@@ -61,9 +61,7 @@ impl Changes {
         let user = change.user_id.as_deref();
         let asked = Asked { id: Some(&change.id), body, user };
         match self.decide(&change.event_type, asked)? {
-            Decision::Wanted => {
-                Ok(event(&change.event_type, Some(change.object_id.clone())))
-            }
+            Decision::Wanted => Ok(event(&change.event_type, Some(change.object_id.clone()))),
             Decision::Unwanted => Ok(SourceOutput::default()),
             Decision::Failed(output) => Ok(output),
         }
@@ -175,13 +173,17 @@ mod tests {
             "event_types": ["work_created", "timeline_entry_created"],
             "filter": { "jq_query": EXAMPLE }
         }));
-        let work = |kind: &str| json!({
-            "id": "chg_1", "type": "work_created", "work_created": { "work": { "type": kind } }
-        });
-        let entry = |kind: &str, of: &str| json!({
-            "type": "timeline_entry_created",
-            "timeline_entry_created": { "entry": { "type": kind, "object_type": of } }
-        });
+        let work = |kind: &str| {
+            json!({
+                "id": "chg_1", "type": "work_created", "work_created": { "work": { "type": kind } }
+            })
+        };
+        let entry = |kind: &str, of: &str| {
+            json!({
+                "type": "timeline_entry_created",
+                "timeline_entry_created": { "entry": { "type": kind, "object_type": of } }
+            })
+        };
         for (id, body, wanted) in [
             ("example-1", work("issue"), true),
             ("example-2", work("ticket"), false),

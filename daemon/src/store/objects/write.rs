@@ -8,7 +8,7 @@ use super::super::record::{decode_with_tail, encode_with_tail};
 use super::super::tables::WriteTables;
 use super::DISPLAY;
 use crate::model::event::Cause;
-use crate::model::id::text_of;
+use crate::model::id::{ChangeId, text_of};
 use crate::model::object::{
     FieldNumber, NewChange, ObjectHead, ObjectKey, StoredObject, TypeNumber, Verb,
 };
@@ -100,8 +100,8 @@ pub struct Indexing {
 pub struct WrittenObject {
     /// As it is now; a deleted one as it was.
     pub object: StoredObject,
-    /// The place of the change among all.
-    pub change: u64,
+    /// The change that is told of it.
+    pub change: ChangeId,
 }
 
 /// How a write went.
@@ -353,7 +353,7 @@ impl WriteTables<'_> {
         version: u64,
         old: Option<Bytes>,
         new: Option<Bytes>,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<ChangeId, StoreError> {
         self.record_change(&NewChange {
             object_type: writing.object_type.clone(),
             verb,
