@@ -326,7 +326,11 @@ async fn open_store(config: &Config, clock: &Clock) -> Result<Store, String> {
     let store = Store::open(location, options, config.store.reserve_bytes, clock.clone())
         .map_err(|error| format!("cannot open the database {shown}: {error}"))?;
     // Nothing refers to blobs of uploads that a crash cut off.
-    match store.write(|tables| tables.sweep_blobs()).await {
+    let laid_out = store.write(|tables| {
+        tables.lay_out_own_objects()?;
+        tables.sweep_blobs()
+    });
+    match laid_out.await {
         Ok(0) => {}
         Ok(orphans) => info!(orphans, "removed blobs that nothing refers to"),
         Err(StoreError::Full) => {

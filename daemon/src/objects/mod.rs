@@ -6,6 +6,7 @@
 pub mod document;
 pub mod filter;
 pub mod index;
+pub mod own;
 pub mod path;
 pub mod plan;
 pub mod query;

@@ -97,6 +97,7 @@ impl WriteTables<'_> {
         put(self.sources()?, source.0, &record)?;
         self.source_tokens()?.insert(record.token.as_str(), source.0)?;
         self.route_generations()?.insert(source.0, 1)?;
+        self.tell_source(source, &record)?;
         Ok(source)
     }
 
@@ -111,6 +112,7 @@ impl WriteTables<'_> {
         self.sources()?.remove(id.0)?;
         self.forget_timer(id)?;
         self.stop_reading(&id.to_string())?;
+        self.tell_source_deleted(id)?;
         self.forget_recordings(id)?;
         self.forget_source_counts(id)
     }
@@ -206,6 +208,7 @@ impl WriteTables<'_> {
         let snap_in = get::<SnapInRecord>(self.snap_ins()?, record.snap_in.0)?;
         let is_open = snap_in.is_some_and(|it| it.state.sources_open() && it.sources.contains(&id));
         self.follow_source(id, is_open)?;
+        self.tell_source(id, &record)?;
         Ok(SourceChange::Changed { record: Box::new(record), generation })
     }
 }

@@ -317,7 +317,7 @@ impl WriteTables<'_> {
     }
 
     /// Rows of the fields that all objects have.
-    fn index_standard(
+    pub(super) fn index_standard(
         &mut self,
         key: ObjectKey,
         before: Option<&ObjectHead>,
@@ -329,7 +329,7 @@ impl WriteTables<'_> {
         self.index_own(key, &gone, &new)
     }
 
-    fn index_own(
+    pub(super) fn index_own(
         &mut self,
         key: ObjectKey,
         gone: &[Entry],
@@ -345,7 +345,7 @@ impl WriteTables<'_> {
         Ok(())
     }
 
-    fn tell(
+    pub(super) fn tell(
         &mut self,
         writing: &Writing,
         verb: Verb,
