@@ -21,6 +21,7 @@ use crate::api::{self, Api, Bound, RuntimeStatus, Status, UnderWay};
 use crate::clock::Clock;
 use crate::config::{Config, RequireSandbox};
 use crate::egress::{Egress, EgressOptions};
+use crate::engine::artifacts::Artifacts;
 use crate::engine::calls::Calls;
 use crate::engine::changes::Changes;
 use crate::engine::contexts::Contexts;
@@ -50,7 +51,7 @@ use crate::model::http::EgressRules;
 use crate::operations::Operations;
 use crate::plugins::{PluginHost, PluginSettings, Trust};
 use crate::random::secret_text;
-use crate::secrets::{ServiceTokens, Vault};
+use crate::secrets::{ServiceTokens, UrlSigner, Vault};
 use crate::store::{FileLocation, Options, Store, StoreError, TokenRecord};
 use bridges::{EgressFetch, LocalRequests, PluginEffects};
 
@@ -108,6 +109,8 @@ async fn serve(
     let keys = key_check::open_keys(&store, credentials, &config.state_dir)
         .map_err(|error| error.to_string())?;
     let tokens = ServiceTokens::new(&keys);
+    let url_signer = UrlSigner::new(&keys);
+    let artifacts = Artifacts::new(store.clone(), config.artifacts.clone());
     let vault = Arc::new(Vault::new(&keys));
     make_first_token(&store, &config.state_dir, &clock).await?;
     let socket = Some(config.listen.socket.as_path()).filter(|it| !it.as_os_str().is_empty());
@@ -204,6 +207,8 @@ async fn serve(
         scheduler: scheduler.clone(),
         runtimes: runtimes.clone(),
         invoker,
+        artifacts: artifacts.clone(),
+        url_signer,
         tokens,
         key_keeper: KeyKeeper::start(&engine, store.clone(), keys),
         under_way: UnderWay::default(),
@@ -229,6 +234,7 @@ async fn serve(
         store.clone(),
         clock.clone(),
     ));
+    engine.spawn(artifacts.keep_swept(clock.clone()));
     engine.spawn(housekeeping::keep_pruned(store.clone(), clock, config.store.keep_days));
     status.set_ready(true);
     let socket = bound.socket.as_deref().map(|it| it.display().to_string()).unwrap_or_default();

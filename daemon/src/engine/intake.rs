@@ -83,6 +83,9 @@ pub enum IntakeError {
     /// The plugin does not take this kind of input.
     #[error("the source does not take this: {0}")]
     Unsupported(String),
+    /// The plugin made no event of what somebody publishes, and says why.
+    #[error("the source refuses this: {0}")]
+    Refused(String),
     /// An event with the key that it was given is pending.
     #[error("an event with this key is pending")]
     KeyPending {
@@ -98,8 +101,10 @@ impl IntakeError {
     /// What it is counted as; there is nobody to count for when the source takes no events.
     pub fn failure(&self) -> Option<Failure> {
         Some(match self {
-            // Whoever asked for it twice is told so.
-            IntakeError::NoSuchSource | IntakeError::KeyPending { .. } => return None,
+            // Whoever asked for it twice is told so; what is refused is counted by its reason.
+            IntakeError::NoSuchSource
+            | IntakeError::KeyPending { .. }
+            | IntakeError::Refused(_) => return None,
             IntakeError::QueueFull { .. } => Failure::QueueFull,
             IntakeError::Busy => Failure::Busy,
             IntakeError::TimedOut(_) => Failure::TimedOut,
@@ -175,7 +180,7 @@ impl Intake {
         let find = || self.routes.by_id(source);
         let input = SourceInput::Published { event_type };
         let origin = Origin { cause, idempotency_key, scheduled: FromSchedule::No };
-        self.take(find, &input, &payload, origin).await
+        published(self.take(find, &input, &payload, origin).await?)
     }
 
     /// The same under a key, which a pending event may have.
@@ -189,7 +194,8 @@ impl Intake {
     ) -> Result<Taken, IntakeError> {
         let find = || self.routes.by_id(source);
         let origin = Origin { cause, idempotency_key: None, scheduled };
-        self.take(find, &SourceInput::Published { event_type }, &payload, origin).await
+        let input = SourceInput::Published { event_type };
+        published(self.take(find, &input, &payload, origin).await?)
     }
 
     /// Whether a source that is not open will be in a moment: a sender that is told 404 may give up
@@ -243,7 +249,17 @@ impl Intake {
         origin: &Origin,
     ) -> Result<Option<Taken>, IntakeError> {
         self.check_bounds(source)?;
-        let output = self.call(source, input.clone(), body.clone()).await.map_err(failed)?;
+        let answer = self.call(source, input.clone(), body.clone()).await;
+        let mut output = answer.map_err(|error| match input {
+            SourceInput::Published { .. } => not_published(error),
+            SourceInput::Http(_)
+            | SourceInput::Mail(_)
+            | SourceInput::Tick(_)
+            | SourceInput::Object(_)
+            | SourceInput::Poll(_)
+            | SourceInput::Response { .. }
+            | SourceInput::Check {} => failed(error),
+        })?;
         let route = &source.route;
         let mut events = self.planned(source, &output, body)?;
         if let Some(key) = &origin.idempotency_key {
@@ -251,6 +267,9 @@ impl Intake {
         }
         if events.is_empty() {
             source.without_event(Whence::of(input), &output, self.clock.now_ms());
+            if let Some(refusal) = &mut output.refused {
+                refusal.message = source.masks.mask(&refusal.message);
+            }
             return Ok(Some(taken(route.source, Vec::new(), output)));
         }
         let scheduled = origin.scheduled.clone();
@@ -309,9 +328,9 @@ impl Intake {
         match answer {
             Ok(output) => {
                 for line in &output.log {
-                    let said = source.masks.mask(&line.message);
                     // Strangers cause these lines: the journal gets each thing once in a row.
-                    if source.log.add(now_ms, line.level, &said) {
+                    let said = source.log.say(now_ms, line.level, &line.message, &source.masks);
+                    if let Some(said) = said {
                         let id = source.route.source;
                         tracing::info!(source = %id, said, "an event source says");
                     }
@@ -429,6 +448,8 @@ impl Whence<'_> {
     pub(super) const TICK: Whence<'static> = Whence::other("tick");
     /// An object changed.
     pub(super) const CHANGE: Whence<'static> = Whence::other("change");
+    /// An event was due that had been scheduled.
+    pub(super) const SCHEDULE: Whence<'static> = Whence::other("schedule");
 
     const fn other(asked: &'static str) -> Whence<'static> {
         Whence { peer: "", method: asked, asked, is_request: false }
@@ -498,6 +519,16 @@ pub fn dedup_by(key: &str, events: &mut [NewEvent]) {
     let without = events.iter_mut().filter(|it| it.dedup_key.is_none());
     for (place, event) in without.enumerate() {
         event.dedup_key = Some(format!("idempotency-key:{place}:{key}"));
+    }
+}
+
+/// Whoever publishes gets no answer of the plugin's own: what it refuses is an error for him.
+fn published(taken: Taken) -> Result<Taken, IntakeError> {
+    match &taken.refused {
+        Some(refusal) if taken.events.is_empty() => {
+            Err(IntakeError::Refused(refusal.message.clone()))
+        }
+        Some(_) | None => Ok(taken),
     }
 }
 
@@ -573,8 +604,8 @@ pub fn failed(error: CallError) -> IntakeError {
     }
 }
 
-/// Whether the same call may go well later: then the input waits, when the
-/// daemon has it from itself. Otherwise it is about this input.
+/// Whether the same call may go well later: then the input waits, when the daemon has it from itself.
+/// Otherwise it is about this input.
 pub(super) fn passes(error: &CallError) -> bool {
     use mortise_plugin::FaultKind;
     match error {
@@ -587,5 +618,16 @@ pub(super) fn passes(error: &CallError) -> bool {
             FaultKind::Transient | FaultKind::Config | FaultKind::Unknown => true,
             FaultKind::Permanent | FaultKind::Unsupported | FaultKind::Panicked => false,
         },
+    }
+}
+
+/// The same for what somebody publishes: what a plugin will never take is not its own mistake then.
+pub(super) fn not_published(error: CallError) -> IntakeError {
+    use mortise_plugin::FaultKind;
+    match error {
+        CallError::Fault(fault) if fault.kind == FaultKind::Permanent => {
+            IntakeError::Unsupported(fault.message)
+        }
+        other => failed(other),
     }
 }

@@ -1,10 +1,11 @@
 //! What moves work: from an input to a durable event ([`intake`]), from a queued run to a function
 //! and its stored result ([`dispatcher`]), what wakes
-//! sources ([`timers`]), events that are to be published later ([`scheduled`]), changes of objects on their way to sources
-//! ([`fan_out`]), secrets on their way to functions ([`keyrings`]), and what keeps the house in order ([`housekeeping`]).
+//! sources ([`timers`]), events that are to be published later ([`scheduled`]), objects and their types ([`objects`]), changes of objects on their way to sources ([`fan_out`]),
+//! secrets on their way to functions ([`keyrings`]), files that are kept ([`artifacts`]), and what keeps the house in order ([`housekeeping`]).
 //!
 //! Must never: wait on an actor's mailbox; know HTTP or a wire format.
 
+pub mod artifacts;
 pub mod calls;
 pub mod changes;
 pub mod contexts;
@@ -19,6 +20,7 @@ pub mod key_rotation;
 pub mod keyrings;
 mod live_logs;
 pub mod local_package;
+pub mod objects;
 mod queue;
 pub mod recording;
 pub mod refusals;

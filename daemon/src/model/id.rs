@@ -22,7 +22,7 @@ pub struct InvalidId {
 }
 
 macro_rules! ids {
-    ($($(#[$doc:meta])* $name:ident = $prefix:literal, $kind:literal;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident = $prefix:literal, $kind:literal;)*) => { $(
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(pub u128);
@@ -69,7 +69,11 @@ macro_rules! ids {
                 text.parse().map_err(serde::de::Error::custom)
             }
         }
-    )*};
+    )*
+
+        /// What ids of the daemon's own things start with.
+        pub const PREFIXES: &[&str] = &[$($prefix),*];
+    };
 }
 
 ids! {
@@ -105,6 +109,10 @@ ids! {
     TokenId = "tok", "token";
     /// A change to an object.
     ChangeId = "chg", "change";
+    /// A file that is kept.
+    ArtifactId = "art", "artifact";
+    /// The bytes of an artifact; others when they are sent anew.
+    ContentId = "con", "content";
 }
 
 /// Gives out ids that only grow.

@@ -3,6 +3,8 @@
 
 use serde_json::Value;
 
+use super::merge::is_list_change;
+
 /// The values at a path: none where it leads nowhere, several where arrays are on the way.
 pub fn values<'a>(fields: &'a Value, path: &str) -> Vec<&'a Value> {
     let mut found = Vec::new();
@@ -25,7 +27,8 @@ fn walk<'a>(at: &'a Value, rest: Option<&str>, found: &mut Vec<&'a Value>) {
 }
 
 /// Puts another value in the place of each at a path; `change` gets where it is, such as `tags[1].id`.
-/// Absent ones and nulls are left alone.
+/// Absent ones and nulls are left alone. The items of `{"add": [...]}`, in a change, are those of the
+/// list that it changes.
 pub fn change_each<E>(
     fields: &mut Value,
     path: &str,
@@ -47,6 +50,13 @@ fn change_at<E>(
             for (number, item) in items.iter_mut().enumerate() {
                 place.push_str(&format!("[{number}]"));
                 change_at(item, rest, place, change)?;
+                place.truncate(length);
+            }
+        }
+        (Value::Object(members), rest) if is_list_change(members) => {
+            for (name, items) in members {
+                place.push_str(&format!(".{name}"));
+                change_at(items, rest, place, change)?;
                 place.truncate(length);
             }
         }
@@ -111,5 +121,14 @@ mod tests {
         assert_eq!(places, ["tags[0].id", "tags[2].id"]);
         let wanted = json!([{ "id": ["a"] }, { "id": null }, { "id": ["b"] }]);
         assert_eq!(fields["tags"], wanted);
+        let mut change = json!({ "tags": { "add": [{ "id": "c" }], "remove": ["d"] } });
+        for path in ["tags.id", "tags"] {
+            change_each::<()>(&mut change, path, &mut |place, value| {
+                places.push(place.to_owned());
+                Ok(value.clone())
+            })
+            .unwrap();
+        }
+        assert_eq!(places[2..], ["tags.add[0].id", "tags.add[0]", "tags.remove[0]"]);
     }
 }

@@ -9,9 +9,13 @@
 
 mod access;
 mod answers;
+mod artifacts;
+#[cfg(test)]
+mod artifacts_tests;
 mod authorizations;
 mod blobs;
 mod changes;
+mod chunks;
 mod configure;
 mod database;
 mod displayed;
@@ -68,6 +72,7 @@ use redb::ReadableTable;
 use tokio::sync::oneshot;
 
 pub use access::TokenCreation;
+pub use artifacts::{Attachment, Completion, Extension, NewArtifact, NewPart, Retention, Upload};
 pub use authorizations::BegunAuthorization;
 pub use blobs::BlobHash;
 pub use changes::{ChangeBell, FoundChange, ReadChanges};
@@ -77,16 +82,17 @@ pub use error::StoreError;
 pub use events::{AcceptEvents, Acceptance, NewEvent, PlannedRun, StoredEvent};
 pub use keyrings::{KeyringRemoval, KeyringSetting};
 pub use objects::{
-    Deletion, Indexing, NewObject, ObjectTypeRecord, ObjectUpdate, ObjectWrite, TypeChange,
+    Deletion, Indexed, Indexing, NewObject, ObjectTypeRecord, ObjectUpdate, ObjectWrite, TypeChange,
     TypesAt, TypesWrite, Writing, WrittenObject,
 };
 pub use outbox::PendingEffect;
 pub use packages::{NewVersion, PackageDeletion, VersionCreation};
 pub use recordings::{MOST_BODY_BYTES, MOST_WANTED};
 pub use records::{
-    AnswerRecord, AuthorizationRecord, DisplayedRecord, KeyringRecord, PackageRecord, PastVersion,
-    PreviousToken, ScheduledRecord, SnapInRecord, SourceCountsRecord, SourceRecord, TagRecord,
-    TimerRecord, TokenRecord, UserRecord, UserSettingsRecord, VersionRecord,
+    AnswerRecord, ArtifactRecord, AuthorizationRecord, DisplayedRecord, KeyringRecord,
+    PackageRecord, PastVersion, PreviousToken, ScheduledRecord, SnapInRecord, SourceCountsRecord,
+    SourceRecord, TagRecord, TimerRecord, TokenRecord, UserRecord, UserSettingsRecord,
+    VersionRecord,
 };
 pub use retention::PruneCursor;
 pub use runs::{Claim, FinishedAttempt, OpenRun, Reopening, RunFilter, Settled};
@@ -245,5 +251,8 @@ fn greatest_id(tables: &ReadTables) -> Result<u128, StoreError> {
         let table = tables.table(table)?;
         greatest = greatest.max(table.last()?.map_or(0, |(key, _)| key.value()));
     }
+    // The bytes of an artifact have an id of their own.
+    let parts = tables.table(schema::ARTIFACT_PARTS)?;
+    greatest = greatest.max(parts.last()?.map_or(0, |(key, _)| key.value().0));
     Ok(greatest)
 }

@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 pub(super) use own::Told;
 pub use read::TypesAt;
 pub use types::{TypeChange, TypesWrite};
-pub use write::{Deletion, Indexing, NewObject, ObjectUpdate, ObjectWrite, Writing, WrittenObject};
+pub use write::{
+    Deletion, Indexed, Indexing, NewObject, ObjectUpdate, ObjectWrite, Writing, WrittenObject,
+};
 
 use super::record::Record;
 use crate::model::object::{FieldNumber, ObjectHead};

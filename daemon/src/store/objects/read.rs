@@ -62,6 +62,13 @@ impl ReadTables {
         Ok(self.table(schema::OBJECT_COUNTS)?.get(kind)?.map_or(0, |it| it.value()))
     }
 
+    /// The id of the youngest object of a type.
+    pub fn last_object(&self, kind: TypeNumber) -> Result<Option<u128>, StoreError> {
+        let table = self.table(schema::OBJECTS)?;
+        let mut rows = table.range((kind, 0)..=(kind, u128::MAX))?;
+        Ok(rows.next_back().transpose()?.map(|(key, _)| key.value().1))
+    }
+
     /// Up to `most` objects of a type after an id, oldest first.
     pub fn objects_after(
         &self,

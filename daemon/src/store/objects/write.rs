@@ -93,6 +93,19 @@ pub struct Indexing {
     pub version: u64,
     /// They.
     pub index: Vec<Entry>,
+    /// The objects that it refers to in fields that are new in the index.
+    pub references: Vec<ObjectKey>,
+}
+
+/// How adding rows to the index went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Indexed {
+    /// They are there.
+    Done,
+    /// The types are others than those that the rows were made by.
+    Stale,
+    /// An object that one refers to has gone meanwhile.
+    NoSuchTarget,
 }
 
 /// An object that was made, changed or deleted.
@@ -233,26 +246,33 @@ impl WriteTables<'_> {
         Ok(ObjectWrite::Done(Box::new(WrittenObject { object, change })))
     }
 
-    /// Adds rows of the index for objects that are still as they were; false if the types are others.
+    /// Adds rows of the index for objects that are still as they were, all or none.
     pub fn index_objects(
         &mut self,
         revision: u64,
         objects: &[Indexing],
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Indexed, StoreError> {
         if self.types_revision()? != revision {
-            return Ok(false);
+            return Ok(Indexed::Stale);
         }
-        for Indexing { key, version, index } in objects {
+        let mut same = Vec::new();
+        for it in objects {
             // What was written since brought its rows with it.
-            let is_same = match self.objects()?.get((key.kind, key.id))? {
-                Some(row) => decode_with_tail::<ObjectHead>(row.value())?.0.version == *version,
+            let is_same = match self.objects()?.get((it.key.kind, it.key.id))? {
+                Some(row) => decode_with_tail::<ObjectHead>(row.value())?.0.version == it.version,
                 None => false,
             };
             if is_same {
-                self.index_own(*key, &[], index)?;
+                if self.missing_target(&it.references, Some(it.key))?.is_some() {
+                    return Ok(Indexed::NoSuchTarget);
+                }
+                same.push(it);
             }
         }
-        Ok(true)
+        for it in same {
+            self.index_own(it.key, &[], &it.index)?;
+        }
+        Ok(Indexed::Done)
     }
 
     /// The object before a change, and as a document, if it is at the version that was looked at.
