@@ -33,6 +33,7 @@ use crate::engine::invocation::{self, Invoker};
 use crate::engine::key_check;
 use crate::engine::key_rotation::KeyKeeper;
 use crate::engine::keyrings::{self, Keyrings};
+use crate::engine::objects::Objects;
 use crate::engine::recording;
 use crate::engine::remote_call::RemoteServers;
 use crate::engine::routes::Routes;
@@ -176,7 +177,9 @@ async fn serve(
     });
     let timers = Timers::start(&engine, intake.clone(), clock.clone(), SHORTEST_TICK);
     let scheduler = Scheduler::start(&engine, intake.clone());
-    let fan_out = FanOut::start(&engine, intake.clone());
+    let objects = Objects::open(store.clone(), engine.clone()).await;
+    let objects = objects.map_err(|error| error.to_string())?;
+    let fan_out = FanOut::start(&engine, intake.clone(), objects.clone());
     let calls = Calls::new(engine.clone());
     let services = Services::new(actors::Parts {
         store: store.clone(),

@@ -33,7 +33,8 @@ impl Checker {
             .build(schema)
             .map_err(|error| {
                 let place = error.instance_path().as_str();
-                let place = if place.is_empty() { String::new() } else { format!("at `{place}`: ") };
+                let place =
+                    if place.is_empty() { String::new() } else { format!("at `{place}`: ") };
                 format!("it is no JSON Schema of draft 2020-12: {place}{}", cut(&error.to_string()))
             })?;
         let names = schema.get("properties").and_then(Value::as_object);
@@ -66,14 +67,17 @@ impl Checker {
                 let name = property.as_str().unwrap_or_default();
                 problems.push(FieldProblem::new(&below(&at, name), "is required"));
             }
-            Kind::AdditionalProperties { unexpected } | Kind::UnevaluatedProperties { unexpected } => {
+            Kind::AdditionalProperties { unexpected }
+            | Kind::UnevaluatedProperties { unexpected } => {
                 for name in unexpected {
                     let names = self.names.iter().map(String::as_str);
                     let names: Vec<&str> = if at.is_empty() { names.collect() } else { Vec::new() };
                     let near = suggest::nearest(name, names.iter().copied());
                     let near = near.map(|it| format!("; did you mean `{it}`?")).unwrap_or_default();
-                    let mut problem =
-                        FieldProblem::new(&below(&at, name), format!("is no field of this type{near}"));
+                    let mut problem = FieldProblem::new(
+                        &below(&at, name),
+                        format!("is no field of this type{near}"),
+                    );
                     problem.allowed = names.into_iter().map(str::to_owned).collect();
                     problem.allowed.truncate(MOST_ALLOWED);
                     problems.push(problem);
@@ -89,7 +93,9 @@ impl Checker {
             Kind::Type { kind } => {
                 let types: Vec<String> = match kind {
                     TypeKind::Single(one) => vec![one.to_string()],
-                    TypeKind::Multiple(several) => several.iter().map(|it| it.to_string()).collect(),
+                    TypeKind::Multiple(several) => {
+                        several.iter().map(|it| it.to_string()).collect()
+                    }
                 };
                 let found = name_of(error.instance());
                 let mut problem = FieldProblem::new(
@@ -111,7 +117,11 @@ impl Checker {
                     .collect();
                 problems.push(FieldProblem::new(
                     &at,
-                    format!("has none of the {} forms that are allowed: {}", forms.len(), forms.join("; or: ")),
+                    format!(
+                        "has none of the {} forms that are allowed: {}",
+                        forms.len(),
+                        forms.join("; or: ")
+                    ),
                 ));
             }
             Kind::FalseSchema => problems.push(FieldProblem::new(&at, "is not allowed")),
@@ -122,7 +132,8 @@ impl Checker {
 
 fn choice(at: &str, found: &Value, options: &[Value]) -> FieldProblem {
     let options: Vec<String> = options.iter().take(MOST_ALLOWED).map(shown).collect();
-    let near = found.as_str().and_then(|it| suggest::nearest(it, options.iter().map(String::as_str)));
+    let near =
+        found.as_str().and_then(|it| suggest::nearest(it, options.iter().map(String::as_str)));
     let near = near.map(|it| format!("; did you mean `{it}`?")).unwrap_or_default();
     let found = suggest::quoted(&shown(found));
     let message = match options.as_slice() {
@@ -217,7 +228,10 @@ mod tests {
                 "`title`: expected string, found integer",
             ]
         );
-        assert_eq!(problems.iter().find(|it| it.field == "priority").unwrap().allowed, ["p0", "p1"]);
+        assert_eq!(
+            problems.iter().find(|it| it.field == "priority").unwrap().allowed,
+            ["p0", "p1"]
+        );
         assert!(checker.is_right(&json!({ "title": "a" })) == false);
     }
 

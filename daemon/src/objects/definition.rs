@@ -8,10 +8,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::document::STANDARD;
-use super::index::FIRST_OWN;
 use super::FieldProblem;
 use super::check::Checker;
+use super::document::STANDARD;
+use super::index::FIRST_OWN;
 use crate::configuration::suggest;
 use crate::model::id;
 use crate::model::object::FieldNumber;
@@ -134,11 +134,7 @@ fn is_name(text: &str) -> bool {
         && !text.contains("__")
 }
 
-fn check_names(
-    definition: &ObjectType,
-    others: &[&ObjectType],
-    problems: &mut Vec<FieldProblem>,
-) {
+fn check_names(definition: &ObjectType, others: &[&ObjectType], problems: &mut Vec<FieldProblem>) {
     for (field, name) in [("name", &definition.name), ("plural", &definition.plural)] {
         if !is_name(name) {
             problems.push(FieldProblem::new(
@@ -251,7 +247,8 @@ fn check_fields(definition: &ObjectType, problems: &mut Vec<FieldProblem>) {
             problems.push(FieldProblem::new(place, message));
         } else if !properties.contains_key(first) {
             let names = properties.keys().map(String::as_str);
-            let message = format!("{}: not in schema.properties", suggest::unknown("field", first, names));
+            let message =
+                format!("{}: not in schema.properties", suggest::unknown("field", first, names));
             problems.push(FieldProblem::new(place, message));
         }
     };
@@ -264,14 +261,69 @@ fn check_fields(definition: &ObjectType, problems: &mut Vec<FieldProblem>) {
     if let Some(path) = &definition.title_field {
         known("title_field", path);
     }
+    for (number, path) in definition.summary.iter().enumerate() {
+        known(&format!("summary[{number}]"), path);
+    }
+    for (other, path) in &definition.input_aliases {
+        known(&format!("input_aliases.{other}"), path);
+    }
     if let Some(DisplayIds::ByField { by, .. }) = &definition.display_id {
         known("display_id.by", by);
     }
+    check_other_names(definition, problems);
     let paths: BTreeSet<&str> = indexed_paths(definition).collect();
     if paths.len() > MOST_INDEXED {
-        let message =
-            format!("at most {MOST_INDEXED} fields are indexed, references among them; these are {}", paths.len());
+        let message = format!(
+            "at most {MOST_INDEXED} fields are indexed, references among them; these are {}",
+            paths.len()
+        );
         problems.push(FieldProblem::new("indexed", message));
+    }
+}
+
+/// What callers may write instead leads to what there is, and hides nothing.
+fn check_other_names(definition: &ObjectType, problems: &mut Vec<FieldProblem>) {
+    let properties = definition.schema.get("properties").and_then(Value::as_object);
+    for (number, path) in definition.plain_references.iter().enumerate() {
+        if path.contains('.') || !definition.references.contains_key(path) {
+            let names = definition.references.keys().map(String::as_str);
+            let message = format!(
+                "{}: only a reference that is no part of another field can be shown as its id",
+                suggest::unknown("reference", path, names)
+            );
+            problems.push(FieldProblem::new(&format!("plain_references[{number}]"), message));
+        }
+    }
+    for (other, path) in &definition.filter_aliases {
+        if !indexed_paths(definition).chain(STANDARD).any(|it| it == path) {
+            let names = indexed_paths(definition).chain(STANDARD);
+            let message = format!(
+                "{}: only indexed fields can be filtered by",
+                suggest::unknown("indexed field", path, names)
+            );
+            problems.push(FieldProblem::new(&format!("filter_aliases.{other}"), message));
+        }
+    }
+    for (other, path) in &definition.input_aliases {
+        let parent = |it: &str| it.rsplit_once('.').map(|(parent, _)| parent.to_owned());
+        if parent(other) != parent(path) {
+            let message = format!(
+                "`{other}` and `{path}` are in different places: another name stands where the \
+                 field does"
+            );
+            problems.push(FieldProblem::new(&format!("input_aliases.{other}"), message));
+        }
+    }
+    for (number, name) in definition.ignored.iter().enumerate() {
+        let is_field = properties.is_some_and(|it| it.contains_key(name));
+        if is_field || STANDARD.contains(&name.as_str()) {
+            let message = format!("`{name}` is a field: it cannot be left out of what is sent");
+            problems.push(FieldProblem::new(&format!("ignored[{number}]"), message));
+        }
+    }
+    if definition.event_member.as_deref().is_some_and(|it| !is_name(it)) {
+        let message = "expected a name in snake case, such as `entry`";
+        problems.push(FieldProblem::new("event_member", message));
     }
 }
 
@@ -332,9 +384,7 @@ fn measure(whole: &Value, at: &Value, count: &mut usize, depth: usize) -> Result
         ));
     }
     match at {
-        Value::Array(items) => {
-            items.iter().try_for_each(|it| measure(whole, it, count, depth - 1))
-        }
+        Value::Array(items) => items.iter().try_for_each(|it| measure(whole, it, count, depth - 1)),
         Value::Object(members) => {
             for (name, member) in members {
                 match (name.as_str(), member) {
@@ -348,7 +398,10 @@ fn measure(whole: &Value, at: &Value, count: &mut usize, depth: usize) -> Result
                         })?;
                         measure(whole, target, count, depth - 1)?;
                     }
-                    ("$id" | "$anchor" | "$dynamicRef" | "$dynamicAnchor" | "$recursiveRef", Value::String(_)) => {
+                    (
+                        "$id" | "$anchor" | "$dynamicRef" | "$dynamicAnchor" | "$recursiveRef",
+                        Value::String(_),
+                    ) => {
                         return Err(format!(
                             "`{name}` is not taken: refer with `$ref` and a place such as \
                              `#/$defs/name`"
@@ -504,7 +557,11 @@ mod tests {
             ("schema", json!({ "type": "array", "properties": {} }), "schema"),
             ("schema", json!({ "properties": { "a": { "type": "text" } } }), "schema"),
             ("schema", json!({ "properties": { "a": { "pattern": "(" } } }), "schema"),
-            ("schema", json!({ "properties": { "a": { "$ref": "https://example.org/" } } }), "schema"),
+            (
+                "schema",
+                json!({ "properties": { "a": { "$ref": "https://example.org/" } } }),
+                "schema",
+            ),
         ] {
             let found = problems(|it| it[name] = value.clone());
             assert!(found.iter().any(|it| it == field), "{name} {value}: {found:?}");
@@ -550,7 +607,8 @@ mod tests {
             it["schema"]["$defs"]["time"] = json!({});
         });
         let second = number_fields(second, &first.fields, &mut next);
-        let numbers: Vec<_> = second.fields.iter().map(|it| (it.path.as_str(), it.number)).collect();
+        let numbers: Vec<_> =
+            second.fields.iter().map(|it| (it.path.as_str(), it.number)).collect();
         assert_eq!(numbers, [("tags.at", 19), ("state", 16), ("due", 20), ("owner", 21)]);
         assert_eq!(second.fields[0].kind, time);
         assert_eq!(next, 22);

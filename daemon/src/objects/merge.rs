@@ -14,12 +14,14 @@ const REMOVE: &str = "remove";
 /// Whether an object in a change says what becomes of a list.
 pub fn is_list_change(members: &Map<String, Value>) -> bool {
     let is_one = |name: &str| [SET, ADD, REMOVE].contains(&name);
-    !members.is_empty()
-        && members.iter().all(|(name, value)| is_one(name) && value.is_array())
+    !members.is_empty() && members.iter().all(|(name, value)| is_one(name) && value.is_array())
 }
 
 /// The fields after a change; all that cannot be done is told.
-pub fn merge(fields: &Map<String, Value>, change: Map<String, Value>) -> Result<Map<String, Value>, Vec<FieldProblem>> {
+pub fn merge(
+    fields: &Map<String, Value>,
+    change: Map<String, Value>,
+) -> Result<Map<String, Value>, Vec<FieldProblem>> {
     let mut merged = fields.clone();
     let mut problems = Vec::new();
     members(&mut merged, change, "", &mut problems);
@@ -66,7 +68,10 @@ fn members(
     }
 }
 
-fn list(before: Option<&Value>, mut change: Map<String, Value>) -> Result<Vec<Value>, &'static str> {
+fn list(
+    before: Option<&Value>,
+    mut change: Map<String, Value>,
+) -> Result<Vec<Value>, &'static str> {
     let mut take = |name| match change.remove(name) {
         Some(Value::Array(items)) => Some(items),
         _ => None,
@@ -125,7 +130,8 @@ mod tests {
             assert_eq!(merged["tags"], after, "{change}");
         }
         assert_eq!(merged(json!({}), json!({ "tags": { "add": [1] } })), json!({ "tags": [1] }));
-        let Value::Object(odd) = json!({ "a": { "add": [1] }, "b": { "set": [], "add": [] } }) else {
+        let Value::Object(odd) = json!({ "a": { "add": [1] }, "b": { "set": [], "add": [] } })
+        else {
             panic!()
         };
         let Value::Object(before) = json!({ "a": 5 }) else { panic!() };

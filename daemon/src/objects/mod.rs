@@ -15,6 +15,8 @@ pub mod own;
 pub mod path;
 pub mod plan;
 pub mod query;
+pub mod view;
+pub mod wire;
 
 /// What is wrong with a field, for whoever sent it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]

@@ -145,6 +145,15 @@ impl OwnType {
         }
     }
 
+    /// What is shown of it where another one refers to it, beside its title.
+    fn summary(self) -> &'static [&'static str] {
+        match self {
+            OwnType::SnapIn => &["state"],
+            OwnType::SnapInVersion => &["number"],
+            OwnType::EventSource | OwnType::FailedRun => &[],
+        }
+    }
+
     fn references(self) -> &'static [(&'static str, OwnType)] {
         match self {
             OwnType::SnapIn => &[("snap_in_version", OwnType::SnapInVersion)],
@@ -191,6 +200,12 @@ fn define(own: OwnType) -> Defined {
         display_id: None,
         indexed: indexed.filter(|it| !references.contains_key(it)).collect(),
         references,
+        plain_references: Vec::new(),
+        summary: own.summary().iter().map(|it| (*it).to_owned()).collect(),
+        filter_aliases: BTreeMap::new(),
+        input_aliases: BTreeMap::new(),
+        ignored: Vec::new(),
+        event_member: None,
         schema: json!({ "type": "object", "properties": properties }),
     };
     Defined { definition, fields }

@@ -59,6 +59,7 @@ mod timers_tests;
 mod users;
 #[cfg(test)]
 mod users_tests;
+mod views;
 mod writer;
 
 use std::future::Future;
@@ -82,8 +83,8 @@ pub use error::StoreError;
 pub use events::{AcceptEvents, Acceptance, NewEvent, PlannedRun, StoredEvent};
 pub use keyrings::{KeyringRemoval, KeyringSetting};
 pub use objects::{
-    Deletion, Indexed, Indexing, NewObject, ObjectTypeRecord, ObjectUpdate, ObjectWrite, TypeChange,
-    TypesAt, TypesWrite, Writing, WrittenObject,
+    Deletion, Indexed, Indexing, NewObject, ObjectTypeRecord, ObjectUpdate, ObjectWrite,
+    TypeChange, TypesAt, TypesWrite, Writing, WrittenObject,
 };
 pub use outbox::PendingEffect;
 pub use packages::{NewVersion, PackageDeletion, VersionCreation};
@@ -104,6 +105,7 @@ pub use snap_ins::{Creation, NewSnapIn, Transition};
 pub use sources::{NewToken, SourceChange};
 pub use tables::{Page, PageRequest, ReadTables, WriteTables};
 pub use users::{UserChange, UserOutcome};
+pub use views::{MOST_VIEWS, ViewChange};
 
 use crate::clock::Clock;
 use crate::model::id::IdSource;

@@ -135,6 +135,11 @@ pub const CHUNK_USES: TableDefinition<&[u8; 32], (u64, u32)> = TableDefinition::
 /// Bytes of all chunks, under `bytes`.
 pub const CHUNK_TOTALS: TableDefinition<&str, u64> = TableDefinition::new("chunk_totals");
 
+/// Views by id.
+pub const VIEWS: RecordTable = TableDefinition::new("views");
+/// Views by name.
+pub const VIEW_NAMES: NameTable = TableDefinition::new("view_names");
+
 /// API tokens by the SHA-256 of the token.
 pub const TOKENS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("tokens");
 
@@ -142,7 +147,7 @@ pub const TOKENS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("toke
 pub const ANSWERS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("answers");
 
 /// Every table whose key is an id, to find the greatest id ever given out.
-pub const BY_ID: [RecordTable; 12] = [
+pub const BY_ID: [RecordTable; 13] = [
     PACKAGES, VERSIONS, SNAP_INS, SOURCES, EVENTS, RUNS_OPEN, RUNS_DONE, OUTBOX, KEYRINGS, USERS,
-    TAGS, ARTIFACTS,
+    TAGS, ARTIFACTS, VIEWS,
 ];

@@ -98,6 +98,8 @@ tables! {
     counters: COUNTERS<&'static str, u64>;
     changes: CHANGES<(&'static str, u128), &'static [u8]>;
     cursors: CURSORS<&'static str, u128>;
+    views: VIEWS<u128, &'static [u8]>;
+    view_names: VIEW_NAMES<&'static str, u128>;
     answers: ANSWERS<&'static [u8; 32], &'static [u8]>;
     artifacts: ARTIFACTS<u128, &'static [u8]>;
     artifact_parents: ARTIFACT_PARENTS<(&'static str, u128), ()>;

@@ -5,13 +5,12 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
 
 use crate::model::event::Cause;
 use crate::model::id::ChangeId;
 use crate::model::object::{Change, Verb};
 use crate::model::timestamp::rfc3339;
-use crate::store::StoreError;
 
 /// Changes that are kept for the sources that come to them later, and their bytes altogether.
 const MOST: usize = 2_048;
@@ -67,51 +66,39 @@ impl Recent {
     }
 }
 
-/// What sources are told of a change.
-pub(super) fn told(change: &Change) -> Result<Told, StoreError> {
+/// What sources are told of a change. `member` is what its object is called in it; before and after
+/// are the object as it is shown.
+pub(super) fn told(
+    change: &Change,
+    member: &str,
+    before: Option<Value>,
+    after: Option<Value>,
+) -> Told {
     let event_type = change.head.event_type();
-    let object_type = &change.head.object_type;
-    let part = |object: &Option<Bytes>| -> Result<Option<Box<RawValue>>, StoreError> {
-        let Some(object) = object else { return Ok(None) };
-        let object = serde_json::from_slice(object)
-            .map_err(|it| StoreError::corrupt(format!("an unreadable object of a change: {it}")))?;
-        Ok(Some(object))
+    let mut objects = Map::new();
+    let (now, old) = match change.head.verb {
+        Verb::Created => (after, None),
+        Verb::Updated => (after, before),
+        Verb::Deleted => (before, None),
     };
-    let (old, new) = (part(&change.old)?, part(&change.new)?);
-    let old_name = format!("old_{object_type}");
-    let mut members: Vec<(&str, &RawValue)> = Vec::with_capacity(2);
-    match change.head.verb {
-        Verb::Created => members.extend(new.iter().map(|it| (object_type.as_str(), &**it))),
-        Verb::Updated => {
-            members.extend(new.iter().map(|it| (object_type.as_str(), &**it)));
-            members.extend(old.iter().map(|it| (old_name.as_str(), &**it)));
-        }
-        Verb::Deleted => members.extend(old.iter().map(|it| (object_type.as_str(), &**it))),
-    }
-    let mut body = format!(
-        "{{\"id\":\"{}\",\"timestamp\":\"{}\",\"type\":\"{event_type}\",\"{event_type}\":{{",
-        change.id,
-        rfc3339(change.head.at_ms)
-    );
-    for (place, (name, object)) in members.into_iter().enumerate() {
-        let comma = if place == 0 { "" } else { "," };
-        body.push_str(&format!("{comma}\"{name}\":"));
-        body.push_str(object.get());
-    }
-    body.push_str("}}");
+    objects.extend(now.map(|it| (member.to_owned(), it)));
+    objects.extend(old.map(|it| (format!("old_{member}"), it)));
+    let body = json!({
+        "id": change.id,
+        "timestamp": rfc3339(change.head.at_ms),
+        "type": event_type,
+        (event_type.clone()): objects,
+    });
     let object = change.head.object.clone();
-    Ok(Told { event_type, object, cause: change.head.cause, body: body.into() })
+    Told { event_type, object, cause: change.head.cause, body: body.to_string().into() }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
-
     use super::*;
     use crate::model::object::ChangeHead;
 
-    fn change(verb: Verb, old: Option<&str>, new: Option<&str>) -> Change {
-        let bytes = |it: &str| Bytes::copy_from_slice(it.as_bytes());
+    fn change(verb: Verb) -> Change {
         let head = ChangeHead {
             at_ms: 1_709_251_199_999,
             object_type: "work".to_owned(),
@@ -122,33 +109,33 @@ mod tests {
             actor: "a".to_owned(),
             cause: Cause::default(),
         };
-        Change { id: ChangeId(7), head, old: old.map(bytes), new: new.map(bytes) }
-    }
-
-    fn body(change: &Change) -> Value {
-        let told = told(change).expect("it is JSON");
-        serde_json::from_slice(&told.body).expect("it is JSON")
+        Change { id: ChangeId(7), head, old: None, new: None }
     }
 
     #[test]
-    fn a_body_has_the_object_under_its_type_and_the_old_one_for_an_update() {
-        let (old, new) = (r#"{"a":1}"#, r#"{"a":2}"#);
-        let body_of = |verb: Verb, inner: Value| {
+    fn a_body_has_the_object_under_its_name_and_the_old_one_for_an_update() {
+        let (old, new) = (json!({ "a": 1 }), json!({ "a": 2 }));
+        for (verb, before, after, inner) in [
+            (Verb::Created, None, Some(&new), json!({ "entry": { "a": 2 } })),
+            (
+                Verb::Updated,
+                Some(&old),
+                Some(&new),
+                json!({ "entry": { "a": 2 }, "old_entry": { "a": 1 } }),
+            ),
+            (Verb::Deleted, Some(&old), None, json!({ "entry": { "a": 1 } })),
+        ] {
+            let told = told(&change(verb), "entry", before.cloned(), after.cloned());
+            let body: Value = serde_json::from_slice(&told.body).expect("it is JSON");
             let event_type = format!("work_{}", verb.name());
-            json!({
+            let expected = json!({
                 "id": ChangeId(7).to_string(),
                 "timestamp": "2024-02-29T23:59:59.999Z",
                 "type": event_type,
                 (event_type.clone()): inner,
-            })
-        };
-        let created = change(Verb::Created, None, Some(new));
-        assert_eq!(body(&created), body_of(Verb::Created, json!({ "work": { "a": 2 } })));
-        let updated = change(Verb::Updated, Some(old), Some(new));
-        let inner = json!({ "work": { "a": 2 }, "old_work": { "a": 1 } });
-        assert_eq!(body(&updated), body_of(Verb::Updated, inner));
-        let deleted = change(Verb::Deleted, Some(old), None);
-        assert_eq!(body(&deleted), body_of(Verb::Deleted, json!({ "work": { "a": 1 } })));
+            });
+            assert_eq!((body, told.event_type), (expected, event_type));
+        }
     }
 
     #[test]

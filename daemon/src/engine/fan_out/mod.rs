@@ -23,6 +23,7 @@ use tokio::sync::Semaphore;
 pub use prune::keep_pruned;
 
 use super::intake::Intake;
+use super::objects::Objects;
 use super::timers::Timers;
 use crate::model::id::{ChangeId, SourceId};
 use body::Recent;
@@ -36,6 +37,7 @@ const SLOW_CALLS: usize = 1;
 /// Tells sources of changes.
 pub struct FanOut {
     intake: Arc<Intake>,
+    objects: Objects,
     recent: Recent,
     /// How far sources are beyond their cursors because nothing came of what they were told.
     ahead: Mutex<HashMap<SourceId, Ahead>>,
@@ -58,9 +60,14 @@ struct Ahead {
 
 impl FanOut {
     /// Starts what tells sources of changes; it hears of sources as they open.
-    pub fn start(runtime: &tokio::runtime::Handle, intake: Arc<Intake>) -> Timers {
+    pub fn start(
+        runtime: &tokio::runtime::Handle,
+        intake: Arc<Intake>,
+        objects: Objects,
+    ) -> Timers {
         let fan_out = Arc::new(FanOut {
             intake: intake.clone(),
+            objects,
             recent: Recent::default(),
             ahead: Mutex::default(),
             quick: Semaphore::new(QUICK_CALLS),

@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use mortise_plugin::{Change, LogLevel, SourceInput, SourceOutput};
@@ -20,11 +21,13 @@ use tracing::warn;
 use super::body::{Told, told};
 use super::{Ahead, FanOut};
 use crate::engine::intake::{IntakeError, MOST_ROUNDS, PUBLICATION, Whence, failed, passes};
+use crate::engine::objects::Sight;
 use crate::engine::refusals::Refused;
 use crate::engine::routes::{OpenSource, WantedChanges};
 use crate::engine::timers::{Wake, Woken};
 use crate::model::event::{Cause, MOST_HOPS};
 use crate::model::id::{ChangeId, SourceId};
+use crate::model::object::Change as StoredChange;
 use crate::plugins::CallError;
 use crate::store::{Acceptance, FromSchedule, NewEvent, ReadChanges, StoreError};
 
@@ -176,24 +179,36 @@ impl FanOut {
         after: ChangeId,
         most: usize,
     ) -> Result<Vec<(ChangeId, Arc<Told>)>, StoreError> {
-        self.intake.store.read(|tables| {
-            // Held from here on: others may throw them out of what is kept.
-            let known = RefCell::new(HashMap::new());
-            let has = |id| match self.recent.get(id) {
-                Some(told) => known.borrow_mut().insert(id, told).is_none(),
-                None => false,
+        // Held from here on: others may throw them out of what is kept.
+        let known = RefCell::new(HashMap::new());
+        let has = |id| match self.recent.get(id) {
+            Some(told) => known.borrow_mut().insert(id, told).is_none(),
+            None => false,
+        };
+        let store = &self.intake.store;
+        let found =
+            store.read(|tables| tables.changes_after(&wanted.event_types, after, most, has))?;
+        let mut changes = Vec::with_capacity(found.len());
+        for it in found {
+            let told = match it.change {
+                Some(change) => Some(self.recent.add(it.id, self.told(&change)?)),
+                None => known.borrow().get(&it.id).cloned(),
             };
-            let found = tables.changes_after(&wanted.event_types, after, most, has)?;
-            let mut changes = Vec::with_capacity(found.len());
-            for it in found {
-                let told = match it.change {
-                    Some(change) => Some(self.recent.add(it.id, told(&change)?)),
-                    None => known.borrow().get(&it.id).cloned(),
-                };
-                changes.extend(told.map(|told| (it.id, told)));
-            }
-            Ok(changes)
-        })
+            changes.extend(told.map(|told| (it.id, told)));
+        }
+        Ok(changes)
+    }
+
+    /// What sources are told of a change: its objects as callers are shown them.
+    fn told(&self, change: &StoredChange) -> Result<Told, StoreError> {
+        let catalog = self.objects.catalog();
+        let name = &change.head.object_type;
+        let member = catalog.get(name).and_then(|it| it.current().event_member.as_deref());
+        let show = |document: &Option<Bytes>| {
+            let document = document.as_deref();
+            document.map(|it| self.objects.show_document(name, it, &Sight::All)).transpose()
+        };
+        Ok(told(change, member.unwrap_or(name), show(&change.old)?, show(&change.new)?))
     }
 
     /// Asks the plugin for each change, until it fails for a reason that may pass, or the time is up.

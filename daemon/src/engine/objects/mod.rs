@@ -14,6 +14,7 @@ mod prepare;
 mod scan;
 mod types;
 mod view;
+mod views;
 
 use std::sync::Arc;
 
@@ -142,6 +143,27 @@ pub enum ObjectError {
         /// Who has it.
         other: String,
     },
+    /// A view makes no sense; everything that is wrong is here.
+    #[error("the view `{name}` is wrong: {}", lines(.problems))]
+    View {
+        /// Which.
+        name: String,
+        /// What is wrong.
+        problems: Vec<FieldProblem>,
+    },
+    /// Two want different views under one name.
+    #[error(
+        "the view `{name}` of the package `{package}` differs from the one that {other} made: give \
+         it another name, or make both the same"
+    )]
+    ViewDefinedOtherwise {
+        /// Which view.
+        name: String,
+        /// Who wants it.
+        package: String,
+        /// Who has it.
+        other: String,
+    },
     /// Somebody changes types.
     #[error("a change of object types is under way; try again when it has ended")]
     TypesBusy,
@@ -210,7 +232,9 @@ impl Objects {
         if types.revision > before.revision {
             let new = Arc::new(Catalog::of(types, Some(&before)));
             // A slower one must not put an older one in its place.
-            self.0.catalog.rcu(|it| if it.revision < new.revision { new.clone() } else { it.clone() });
+            self.0
+                .catalog
+                .rcu(|it| if it.revision < new.revision { new.clone() } else { it.clone() });
         }
         Ok(self.catalog())
     }
