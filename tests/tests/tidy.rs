@@ -386,7 +386,7 @@ fn may_import(module: &str) -> Option<Vec<&'static str>> {
         // Siblings: run.rs hands them what they need of each other.
         "archive" | "egress" | "functions" | "plugins" => &[&["model"]],
         // What is wrong with a default is what is wrong with a value.
-        "manifest" => &[&["configuration", "model", "snap_kit"]],
+        "manifest" => &[&["configuration", "model", "objects", "snap_kit"]],
         // Names are suggested there.
         "snap_kit" => &[&["configuration"]],
         "secrets" => &[&["model", "random"]],
