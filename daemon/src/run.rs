@@ -21,6 +21,7 @@ use crate::api::{self, Api, Bound, RuntimeStatus, Status, UnderWay};
 use crate::clock::Clock;
 use crate::config::{Config, RequireSandbox};
 use crate::egress::{Egress, EgressOptions};
+use crate::engine::artifacts::Artifacts;
 use crate::engine::calls::Calls;
 use crate::engine::changes::Changes;
 use crate::engine::contexts::Contexts;
@@ -49,7 +50,7 @@ use crate::model::http::EgressRules;
 use crate::operations::Operations;
 use crate::plugins::{PluginHost, PluginSettings, Trust};
 use crate::random::secret_text;
-use crate::secrets::{ServiceTokens, Vault};
+use crate::secrets::{ServiceTokens, UrlSigner, Vault};
 use crate::store::{FileLocation, Options, Store, StoreError, TokenRecord};
 use bridges::{EgressFetch, LocalRequests, PluginEffects};
 
@@ -107,6 +108,8 @@ async fn serve(
     let keys = key_check::open_keys(&store, credentials, &config.state_dir)
         .map_err(|error| error.to_string())?;
     let tokens = ServiceTokens::new(&keys);
+    let url_signer = UrlSigner::new(&keys);
+    let artifacts = Artifacts::new(store.clone(), config.artifacts.clone());
     let vault = Arc::new(Vault::new(&keys));
     make_first_token(&store, &config.state_dir, &clock).await?;
     let socket = Some(config.listen.socket.as_path()).filter(|it| !it.as_os_str().is_empty());
@@ -201,6 +204,8 @@ async fn serve(
         scheduler: scheduler.clone(),
         runtimes: runtimes.clone(),
         invoker,
+        artifacts: artifacts.clone(),
+        url_signer,
         tokens,
         key_keeper: KeyKeeper::start(&engine, store.clone(), keys),
         under_way: UnderWay::default(),
@@ -220,6 +225,7 @@ async fn serve(
     engine.spawn(housekeeping::keep_tidy(runtimes.packages));
     engine.spawn(source_counts.clone().keep_written_down(store.clone()));
     engine.spawn(housekeeping::forget_scheduled(store.clone()));
+    engine.spawn(artifacts.keep_swept(clock.clone()));
     engine.spawn(housekeeping::keep_pruned(store.clone(), clock, config.store.keep_days));
     status.set_ready(true);
     let socket = bound.socket.as_deref().map(|it| it.display().to_string()).unwrap_or_default();

@@ -60,6 +60,8 @@ codes! {
     AlreadyScheduled = "already_scheduled", 409, "an event with this key is pending";
     /// The body is too large.
     TooLarge = "too_large", 413, "the body is larger than allowed";
+    /// A part of a file that it has not.
+    RangeNotSatisfiable = "range_not_satisfiable", 416, "the file has no such part";
     /// What was uploaded cannot be used.
     Invalid = "invalid", 422, "what was sent cannot be used";
     /// Too much of it.

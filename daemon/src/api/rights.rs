@@ -35,6 +35,10 @@ pub enum Right {
     ReadRuns,
     /// Retry, cancel, replay and purge runs; call functions.
     WriteRuns,
+    /// See artifacts and read them.
+    ReadArtifacts,
+    /// Bring, attach and delete artifacts.
+    WriteArtifacts,
     /// Change the master key.
     WriteSecrets,
     /// See how the daemon is.
@@ -58,6 +62,8 @@ impl Right {
             Right::ReadEvents => "events.read",
             Right::ReadRuns => "runs.read",
             Right::WriteRuns => "runs.write",
+            Right::ReadArtifacts => "artifacts.read",
+            Right::WriteArtifacts => "artifacts.write",
             Right::WriteSecrets => "secrets.write",
             Right::ReadSystem => "system.read",
             Right::ManageTokens => "tokens.manage",
@@ -143,13 +149,21 @@ impl Principal {
                 | Right::ReadRuns
                 | Right::WriteRuns
                 | Right::ReadSystem => Some(Reach::Under(scope.clone())),
-                Right::WritePackages | Right::WriteSecrets | Right::ManageTokens => None,
+                // Artifacts belong to no part of the host.
+                Right::WritePackages
+                | Right::ReadArtifacts
+                | Right::WriteArtifacts
+                | Right::WriteSecrets
+                | Right::ManageTokens => None,
             },
             Principal::ServiceAccount { snap_in, .. } => match right {
                 Right::ReadSnapIns
                 | Right::ConfigureSnapIns
                 | Right::ReadUserResources
-                | Right::PublishEvents => Some(Reach::SnapIn(*snap_in)),
+                | Right::PublishEvents
+                // Those that the snap-in brought.
+                | Right::ReadArtifacts
+                | Right::WriteArtifacts => Some(Reach::SnapIn(*snap_in)),
                 Right::ReadPackages
                 | Right::WritePackages
                 | Right::WriteSnapIns
@@ -167,7 +181,10 @@ impl Principal {
                 | Right::ConfigureSnapIns
                 | Right::UseSnapIns
                 | Right::ReadUserResources
-                | Right::PublishEvents => Some(Reach::SnapIn(*snap_in)),
+                | Right::PublishEvents
+                // Those that the snap-in brought.
+                | Right::ReadArtifacts
+                | Right::WriteArtifacts => Some(Reach::SnapIn(*snap_in)),
                 Right::ReadPackages
                 | Right::WritePackages
                 | Right::WriteSnapIns

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::artifact::ArtifactCommand;
 use super::commands::{OperationCommand, SlashCommand};
 use super::keyrings::{DeveloperKeyringCommand, KeyringCommand};
 use super::snap_in::arguments::{SnapInCommand, Source};
@@ -140,6 +141,11 @@ pub(super) enum Command {
     Action {
         #[command(subcommand)]
         command: ActionCommand,
+    },
+    /// Artifacts: files that are kept
+    Artifact {
+        #[command(subcommand)]
+        command: ArtifactCommand,
     },
     /// API tokens
     Token {

@@ -11,7 +11,9 @@ use super::connection::Client;
 use super::show::{self, View};
 use super::snap_in::arguments::Source;
 use super::snap_in::{self, origin};
-use super::{commands, dev, keyrings, keys, payload, replay, run_logs, run_show, snap_kit, source};
+use super::{
+    artifact, commands, dev, keyrings, keys, payload, replay, run_logs, run_show, snap_kit, source,
+};
 
 /// How long lifecycle commands wait.
 pub(super) const WAIT_SECONDS: u32 = 60;
@@ -56,6 +58,7 @@ pub(super) fn run(connection: &Connection, command: Command) -> Result<(), Failu
         Command::Event { command: EventCommand::Replay(which) } => {
             return replay::run(&client, connection.json, &which);
         }
+        Command::Artifact { command } => return artifact::run(&client, connection.json, command),
         Command::Key { command } => return keys::run(&client, connection.json, &command),
         Command::Component { command } => {
             return snap_kit::component(&client, connection.json, command);
@@ -157,6 +160,7 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
             return Ok((name, parameters, View::EVERYTHING));
         }
         Command::Key { .. }
+        | Command::Artifact { .. }
         | Command::Source { .. }
         | Command::Component { .. }
         | Command::Action { .. }

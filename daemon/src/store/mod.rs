@@ -9,9 +9,13 @@
 
 mod access;
 mod answers;
+mod artifacts;
+#[cfg(test)]
+mod artifacts_tests;
 mod authorizations;
 mod blobs;
 mod changes;
+mod chunks;
 mod configure;
 mod database;
 mod displayed;
@@ -68,6 +72,7 @@ use redb::ReadableTable;
 use tokio::sync::oneshot;
 
 pub use access::TokenCreation;
+pub use artifacts::{Attachment, Completion, Extension, NewArtifact, NewPart, Retention, Upload};
 pub use authorizations::BegunAuthorization;
 pub use blobs::BlobHash;
 pub use configure::Configuration;
@@ -83,9 +88,10 @@ pub use outbox::PendingEffect;
 pub use packages::{NewVersion, PackageDeletion, VersionCreation};
 pub use recordings::{MOST_BODY_BYTES, MOST_WANTED};
 pub use records::{
-    AnswerRecord, AuthorizationRecord, DisplayedRecord, KeyringRecord, PackageRecord, PastVersion,
-    PreviousToken, ScheduledRecord, SnapInRecord, SourceCountsRecord, SourceRecord, TagRecord,
-    TimerRecord, TokenRecord, UserRecord, UserSettingsRecord, VersionRecord,
+    AnswerRecord, ArtifactRecord, AuthorizationRecord, DisplayedRecord, KeyringRecord,
+    PackageRecord, PastVersion, PreviousToken, ScheduledRecord, SnapInRecord, SourceCountsRecord,
+    SourceRecord, TagRecord, TimerRecord, TokenRecord, UserRecord, UserSettingsRecord,
+    VersionRecord,
 };
 pub use retention::PruneCursor;
 pub use runs::{Claim, FinishedAttempt, OpenRun, Reopening, RunFilter, Settled};
@@ -241,5 +247,8 @@ fn greatest_id(tables: &ReadTables) -> Result<u128, StoreError> {
     if let Some((_, row)) = changes.last()? {
         greatest = greatest.max(record::decode_with_tail::<ChangeHead>(row.value())?.0.id.0);
     }
+    // The bytes of an artifact have an id of their own.
+    let parts = tables.table(schema::ARTIFACT_PARTS)?;
+    greatest = greatest.max(parts.last()?.map_or(0, |(key, _)| key.value().0));
     Ok(greatest)
 }

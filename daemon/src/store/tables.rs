@@ -95,6 +95,13 @@ tables! {
     changes: CHANGES<u64, &'static [u8]>;
     cursors: CURSORS<&'static str, u64>;
     answers: ANSWERS<&'static [u8; 32], &'static [u8]>;
+    artifacts: ARTIFACTS<u128, &'static [u8]>;
+    artifact_parents: ARTIFACT_PARENTS<(&'static str, u128), ()>;
+    artifact_parts: ARTIFACT_PARTS<(u128, u32), &'static [u8; 32]>;
+    artifact_leftovers: ARTIFACT_LEFTOVERS<u128, ()>;
+    chunks: CHUNKS<&'static [u8; 32], &'static [u8]>;
+    chunk_uses: CHUNK_USES<&'static [u8; 32], (u64, u32)>;
+    chunk_totals: CHUNK_TOTALS<&'static str, u64>;
     tokens: TOKENS<&'static [u8; 32], &'static [u8]>;
 }
 
