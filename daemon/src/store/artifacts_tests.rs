@@ -194,7 +194,8 @@ async fn all_together_have_a_limit_and_equal_ones_count_once() {
     let (_, upload) = create(&store, None).await;
     let limit = CHUNK_BYTES as u64;
     let put = async |upload, part: NewPart| {
-        let extend = store.write(move |it| it.extend_artifact(upload, &[part.clone()], limit));
+        let extend =
+            store.write(move |it| it.extend_artifact(upload, std::slice::from_ref(&part), limit));
         extend.await.expect("written")
     };
     let Extension::Stored(upload) = put(upload, whole(0, 1)).await else { panic!("refused") };
