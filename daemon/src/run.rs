@@ -26,12 +26,14 @@ use crate::engine::calls::Calls;
 use crate::engine::changes::Changes;
 use crate::engine::contexts::Contexts;
 use crate::engine::dispatcher::{self, Dispatcher};
+use crate::engine::fan_out::{self, FanOut};
 use crate::engine::housekeeping;
 use crate::engine::intake::Intake;
 use crate::engine::invocation::{self, Invoker};
 use crate::engine::key_check;
 use crate::engine::key_rotation::KeyKeeper;
 use crate::engine::keyrings::{self, Keyrings};
+use crate::engine::objects::Objects;
 use crate::engine::recording;
 use crate::engine::remote_call::RemoteServers;
 use crate::engine::routes::Routes;
@@ -175,6 +177,9 @@ async fn serve(
     });
     let timers = Timers::start(&engine, intake.clone(), clock.clone(), SHORTEST_TICK);
     let scheduler = Scheduler::start(&engine, intake.clone());
+    let objects = Objects::open(store.clone(), engine.clone()).await;
+    let objects = objects.map_err(|error| error.to_string())?;
+    let fan_out = FanOut::start(&engine, intake.clone(), objects.clone());
     let calls = Calls::new(engine.clone());
     let services = Services::new(actors::Parts {
         store: store.clone(),
@@ -182,6 +187,7 @@ async fn serve(
         routes,
         timers: timers.clone(),
         scheduled: scheduler.timers().clone(),
+        fan_out: fan_out.clone(),
         plugins,
         dispatcher: dispatcher.clone(),
         invoker: Arc::new(invoker.clone()),
@@ -225,6 +231,12 @@ async fn serve(
     engine.spawn(housekeeping::keep_tidy(runtimes.packages));
     engine.spawn(source_counts.clone().keep_written_down(store.clone()));
     engine.spawn(housekeeping::forget_scheduled(store.clone()));
+    engine.spawn(fan_out::keep_pruned(
+        services.routes.clone(),
+        services.plugins.clone(),
+        store.clone(),
+        clock.clone(),
+    ));
     engine.spawn(artifacts.keep_swept(clock.clone()));
     engine.spawn(housekeeping::keep_pruned(store.clone(), clock, config.store.keep_days));
     status.set_ready(true);
@@ -244,6 +256,9 @@ async fn serve(
         () = scheduler.timers().died() => {
             return Err("what publishes scheduled events has died: start again to go on".to_owned());
         }
+        () = fan_out.died() => {
+            return Err("what tells of changes of objects has died: start again to go on".to_owned());
+        }
     };
     info!(signal, "stopping: running functions have {} s to finish", DRAIN.as_secs());
     tell_systemd(&[NotifyState::Stopping, NotifyState::Status("finishing running functions")]);
@@ -252,6 +267,7 @@ async fn serve(
     fresh.abort();
     timers.stop();
     scheduler.timers().stop();
+    fan_out.stop();
     handle.stop(true).await;
     if let Ok(Err(error)) = server.await {
         warn!(%error, "the server ended with an error");
@@ -319,7 +335,11 @@ async fn open_store(config: &Config, clock: &Clock) -> Result<Store, String> {
     let store = Store::open(location, options, config.store.reserve_bytes, clock.clone())
         .map_err(|error| format!("cannot open the database {shown}: {error}"))?;
     // Nothing refers to blobs of uploads that a crash cut off.
-    match store.write(|tables| tables.sweep_blobs()).await {
+    let laid_out = store.write(|tables| {
+        tables.lay_out_own_objects()?;
+        tables.sweep_blobs()
+    });
+    match laid_out.await {
         Ok(0) => {}
         Ok(orphans) => info!(orphans, "removed blobs that nothing refers to"),
         Err(StoreError::Full) => {

@@ -123,6 +123,7 @@ impl Bench {
                 masks: Masks::default(),
                 recorder: logs.recorder(*source),
                 depth: dispatcher.depth(snap_in),
+                changes: None,
             }));
             scheduler.timers().opened(*source);
         }

@@ -82,6 +82,7 @@ pub enum Section {
     ConfigurationHandler,
     Operations,
     Imports,
+    Views,
 }
 
 impl Section {
@@ -108,6 +109,7 @@ impl Section {
             Section::ConfigurationHandler => "configuration handler",
             Section::Operations => "operation",
             Section::Imports => "import",
+            Section::Views => "view",
         }
     }
 }
@@ -300,7 +302,8 @@ fn notes(
         | Section::Hooks
         | Section::ConfigurationHandler
         | Section::Operations
-        | Section::Imports => None,
+        | Section::Imports
+        | Section::Views => None,
     };
     note.into_iter().collect()
 }

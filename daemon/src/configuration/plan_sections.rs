@@ -42,6 +42,7 @@ pub(super) fn changes(before: &Manifest, after: &Manifest) -> Vec<Change> {
         configuration_handler: _,
         operations: _,
         imports: _,
+        views: _,
     } = before;
     let both = [before, after];
     let mut list = Changes::default();
@@ -80,6 +81,7 @@ pub(super) fn changes(before: &Manifest, after: &Manifest) -> Vec<Change> {
     list.section(Section::ConfigurationHandler, both, |it| handlers(&it.configuration_handler));
     list.section(Section::Operations, both, |it| keyed(&it.operations, |it| it.slug.clone()));
     list.section(Section::Imports, both, |it| keyed(&it.imports, |it| it.slug.clone()));
+    list.section(Section::Views, both, |it| keyed(&it.views, |it| it.name.clone()));
     list.0
 }
 
@@ -216,6 +218,7 @@ fn summary(section: Section, thing: &Value) -> String {
         }
         Section::SnapComponents | Section::ConfigurationHandler => text("initializer"),
         Section::Imports => text("extractor_function"),
+        Section::Views => text("object_type"),
         Section::Manifest
         | Section::ServiceAccount
         | Section::DeveloperKeyrings

@@ -28,7 +28,8 @@ use crate::model::id::{EventId, SourceId};
 use crate::plugins::{CallError, EffectLimits, PerformEffect, call_with_effects};
 use crate::routing::Route;
 use crate::store::{
-    AcceptEvents, Acceptance, FromSchedule, NewEvent, PlannedRun, Store, StoreError, TimerRecord,
+    AcceptEvents, Acceptance, FromSchedule, NewEvent, PlannedRun, ReadChanges, Store, StoreError,
+    TimerRecord,
 };
 
 /// What a plugin may take for one input.
@@ -272,7 +273,7 @@ impl Intake {
             return Ok(Some(taken(route.source, Vec::new(), output)));
         }
         let scheduled = origin.scheduled.clone();
-        Ok(match self.accept(source, events, origin.cause, None, scheduled).await? {
+        Ok(match self.accept(source, events, origin.cause, None, scheduled, None).await? {
             Acceptance::Stored(stored) => {
                 let events = stored.iter().map(|it| (it.id, it.duplicate)).collect();
                 Some(taken(route.source, events, output))
@@ -320,7 +321,7 @@ impl Intake {
             event_source_id: Some(source.route.source.to_string()),
             dev_oid: Some(DEV_OID.to_owned()),
         };
-        let asked = if matches!(input, SourceInput::Tick(_)) { "tick" } else { "request" };
+        let asked = Whence::of(&input).asked;
         let call = SourceCall { now_ms, deadline_ms, source: ids, input };
         let answer =
             call_with_effects(&source.instance, call, body, self.effects.as_ref(), EFFECTS).await;
@@ -377,6 +378,7 @@ impl Intake {
         cause: Cause,
         timer: Option<TimerRecord>,
         scheduled: FromSchedule,
+        read: Option<ReadChanges>,
     ) -> Result<Acceptance, StoreError> {
         let route = &source.route;
         let at_hand: Vec<_> = events
@@ -396,6 +398,7 @@ impl Intake {
             dedup_window_ms: route.dedup_window_ms,
             timer,
             scheduled,
+            read,
         };
         let dispatcher = self.dispatcher.clone();
         let acceptance = self
@@ -434,6 +437,8 @@ const FIRST_REFUSAL: u16 = 400;
 pub(super) struct Whence<'a> {
     peer: &'a str,
     method: &'a str,
+    /// What it is called in the log of its source.
+    asked: &'static str,
     /// Whether somebody waits for an answer to a request.
     is_request: bool,
 }
@@ -441,23 +446,27 @@ pub(super) struct Whence<'a> {
 impl Whence<'_> {
     /// The daemon woke the source.
     pub(super) const TICK: Whence<'static> = Whence::other("tick");
+    /// An object changed.
+    pub(super) const CHANGE: Whence<'static> = Whence::other("change");
     /// An event was due that had been scheduled.
     pub(super) const SCHEDULE: Whence<'static> = Whence::other("schedule");
 
-    const fn other(method: &'static str) -> Whence<'static> {
-        Whence { peer: "", method, is_request: false }
+    const fn other(asked: &'static str) -> Whence<'static> {
+        Whence { peer: "", method: asked, asked, is_request: false }
     }
 
     fn of(input: &SourceInput) -> Whence<'_> {
         match input {
             SourceInput::Http(HttpRequest { peer, method, .. }) => {
-                Whence { peer, method, is_request: true }
+                Whence { peer, method, asked: "request", is_request: true }
             }
             SourceInput::Tick(_) => Whence::TICK,
-            SourceInput::Published { .. } => Whence::other("publish"),
+            SourceInput::Published { .. } => {
+                Whence { asked: "request", ..Whence::other("publish") }
+            }
             SourceInput::Check {} => Whence::other("check"),
             SourceInput::Mail(_) => Whence::other("mail"),
-            SourceInput::Object(_) => Whence::other("object"),
+            SourceInput::Object(_) => Whence::CHANGE,
             SourceInput::Poll(_) => Whence::other("poll"),
             SourceInput::Response { .. } => Whence::other("response"),
         }
@@ -468,7 +477,7 @@ impl OpenSource {
     /// An input led to no event: what its plugin says about that is counted. A tick that finds
     /// nothing is nobody's request.
     pub(super) fn without_event(&self, from: Whence<'_>, output: &SourceOutput, now_ms: u64) {
-        let Whence { peer, method, is_request } = from;
+        let Whence { peer, method, is_request, asked: _ } = from;
         let status = output.response.as_ref().map_or(OK, |it| it.status);
         let status_reason = format!("status_{status}");
         let (reason, message) = match &output.refused {
@@ -483,7 +492,7 @@ impl OpenSource {
         self.refused(Refused { peer, method, status, reason, message }, now_ms);
     }
 
-    fn refused(&self, refused: Refused<'_>, now_ms: u64) {
+    pub(super) fn refused(&self, refused: Refused<'_>, now_ms: u64) {
         self.counts.refused(refused.reason, &self.masks, now_ms);
         self.refusals.add(refused, &self.masks, now_ms);
     }
@@ -552,6 +561,7 @@ pub fn planned(
             dedup_key: event.dedup_key.clone(),
             sync_id: event.sync_id.clone(),
             runs,
+            cause: None,
         });
     }
     Ok(events)
@@ -590,6 +600,23 @@ pub fn failed(error: CallError) -> IntakeError {
             FaultKind::Config | FaultKind::Permanent | FaultKind::Panicked | FaultKind::Unknown => {
                 IntakeError::Broken(fault.message)
             }
+        },
+    }
+}
+
+/// Whether the same call may go well later: then the input waits, when the daemon has it from itself.
+/// Otherwise it is about this input.
+pub(super) fn passes(error: &CallError) -> bool {
+    use mortise_plugin::FaultKind;
+    match error {
+        CallError::Busy
+        | CallError::Stuck
+        | CallError::Deadline(_)
+        | CallError::OverallDeadline(_) => true,
+        CallError::BadAnswer(_) | CallError::TooManyEffects(_) => false,
+        CallError::Fault(fault) => match fault.kind {
+            FaultKind::Transient | FaultKind::Config | FaultKind::Unknown => true,
+            FaultKind::Permanent | FaultKind::Unsupported | FaultKind::Panicked => false,
         },
     }
 }

@@ -30,6 +30,13 @@ pub struct Refused<'a> {
     pub message: &'a str,
 }
 
+impl<'a> Refused<'a> {
+    /// What the daemon came with itself.
+    pub fn by_ourselves(method: &'a str, reason: &'a str, message: &'a str) -> Refused<'a> {
+        Refused { peer: "", method, status: None, reason, message }
+    }
+}
+
 /// One entry: a refusal, or several of the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {

@@ -32,6 +32,7 @@ mod sources;
 #[cfg(test)]
 mod trace;
 mod values;
+mod views;
 mod yaml;
 
 #[cfg(test)]

@@ -113,6 +113,8 @@ ids! {
     ArtifactId = "art", "artifact";
     /// The bytes of an artifact; others when they are sent anew.
     ContentId = "cnt", "content";
+    /// A view.
+    ViewId = "view", "view";
 }
 
 /// Gives out ids that only grow.

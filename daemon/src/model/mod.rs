@@ -15,3 +15,4 @@ pub mod run;
 pub mod scope;
 pub mod snap_in;
 pub mod timestamp;
+pub mod view;

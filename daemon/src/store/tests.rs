@@ -80,6 +80,7 @@ impl Fixture {
             dedup_window_ms: 86_400_000,
             timer: None,
             scheduled: FromSchedule::No,
+            read: None,
             events: vec![NewEvent {
                 event_type: "custom:x".to_owned(),
                 payload: payload.to_owned().into(),
@@ -91,6 +92,7 @@ impl Fixture {
                     version: self.version,
                     ordered: false,
                 }],
+                cause: None,
             }],
         }
     }

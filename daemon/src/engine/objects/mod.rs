@@ -14,6 +14,7 @@ mod prepare;
 mod scan;
 mod types;
 mod view;
+mod views;
 
 use std::sync::Arc;
 
@@ -136,6 +137,27 @@ pub enum ObjectError {
     )]
     DefinedOtherwise {
         /// Which type.
+        name: String,
+        /// Who wants it.
+        package: String,
+        /// Who has it.
+        other: String,
+    },
+    /// A view makes no sense; everything that is wrong is here.
+    #[error("the view `{name}` is wrong: {}", lines(.problems))]
+    View {
+        /// Which.
+        name: String,
+        /// What is wrong.
+        problems: Vec<FieldProblem>,
+    },
+    /// Two want different views under one name.
+    #[error(
+        "the view `{name}` of the package `{package}` differs from the one that {other} made: give \
+         it another name, or make both the same"
+    )]
+    ViewDefinedOtherwise {
+        /// Which view.
         name: String,
         /// Who wants it.
         package: String,

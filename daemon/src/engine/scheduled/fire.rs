@@ -11,10 +11,12 @@ use std::sync::atomic::Ordering;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use mortise_plugin::{FaultKind, LogLevel, SourceInput};
+use mortise_plugin::{LogLevel, SourceInput};
 use tracing::{info, warn};
 
-use crate::engine::intake::{Intake, IntakeError, MOST_ROUNDS, PUBLICATION, Whence, not_published};
+use crate::engine::intake::{
+    Intake, IntakeError, MOST_ROUNDS, PUBLICATION, Whence, not_published, passes,
+};
 use crate::engine::routes::OpenSource;
 use crate::engine::timers::{Wake, Woken};
 use crate::model::event::Cause;
@@ -89,7 +91,8 @@ impl Fire {
             let Batch { events, places, stopped } = batch;
             if !places.is_empty() {
                 let from = FromSchedule::Due(places);
-                match intake.accept(&source, events, Cause::default(), None, from).await? {
+                let accepted = intake.accept(&source, events, Cause::default(), None, from, None);
+                match accepted.await? {
                     Acceptance::Stored(_) => {}
                     Acceptance::Stale => {
                         intake.routes.newer_than(&source, PUBLICATION).await;
@@ -171,20 +174,5 @@ impl Fire {
         if source.log.add(self.0.clock.now_ms(), LogLevel::Error, &message) {
             warn!(source = %id, message, "a scheduled event was not published");
         }
-    }
-}
-
-/// Whether the same call may go well later: then the event waits. Otherwise it is about this event.
-fn passes(error: &CallError) -> bool {
-    match error {
-        CallError::Busy
-        | CallError::Stuck
-        | CallError::Deadline(_)
-        | CallError::OverallDeadline(_) => true,
-        CallError::BadAnswer(_) | CallError::TooManyEffects(_) => false,
-        CallError::Fault(fault) => match fault.kind {
-            FaultKind::Transient | FaultKind::Config | FaultKind::Unknown => true,
-            FaultKind::Permanent | FaultKind::Unsupported | FaultKind::Panicked => false,
-        },
     }
 }

@@ -17,6 +17,8 @@ mod sources;
 
 use serde::{Deserialize, Serialize};
 
+use super::view::View;
+
 pub use bindings::{
     Automation, Command, CommandSurface, ConfigurationHandler, ConfigurationHandlers, Hook,
     HookType, Import, Operation, SnapComponent, SnapKitAction, Tag,
@@ -70,6 +72,8 @@ pub struct Manifest {
     pub operations: Vec<Operation>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub imports: Vec<Import>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub views: Vec<View>,
 }
 
 /// The dialect of a manifest file.

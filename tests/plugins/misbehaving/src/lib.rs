@@ -192,6 +192,7 @@ impl Plugin for Misbehaving {
             takes_ticks: false,
             own_thread: false,
             takes_scheduled: name == "test-choosy",
+            object_event_types: None,
         };
         Descriptor {
             name: "misbehaving".to_owned(),
