@@ -221,7 +221,10 @@ async fn the_life_of_the_daemon_is_told() {
     bench.change_source(SourceStep::Pause).await;
     let sources = bench.told("event_source");
     assert_eq!(sources.len(), 2, "the second pause changed nothing");
-    assert_eq!((&sources[1].1["status"], &sources[1].2["status"]), (&json!("active"), &json!("paused")));
+    assert_eq!(
+        (&sources[1].1["status"], &sources[1].2["status"]),
+        (&json!("active"), &json!("paused"))
+    );
 }
 
 #[tokio::test]
