@@ -159,7 +159,8 @@ fn what_is_not_what_was_announced_is_refused_and_not_kept() {
     // The right bytes are taken at the same place.
     assert_eq!(put(&daemon, &path, &[], b"something else").status, 200);
 
-    for (size, came, found) in [(10, 9, "9 bytes"), (10, 11, "11 bytes or more"), (0, 1, "1 bytes")]
+    for (size, came, found) in
+        [(10, 9, "9 bytes"), (10, 11, "11 bytes or more"), (0, 1, "1 bytes or more")]
     {
         let (id, path) = prepare(&daemon, &json!({ "file_name": "a", "size": size }));
         let answer = put(&daemon, &path, &[], &bytes[..came]);
@@ -472,7 +473,7 @@ fn artifacts_are_attached_and_detached() {
 
 /// A function that keeps a file, reads it again, and tries to read another.
 const KEEPER: &str = "
-exports.run = async (events) => {
+export const run = async (events) => {
   const { secrets, execution } = { secrets: events[0].context.secrets, execution: events[0].execution_metadata };
   const headers = { authorization: secrets.service_account_token, 'content-type': 'application/json' };
   const call = async (name, body) => {
@@ -503,8 +504,9 @@ fn a_snap_in_has_its_own_artifacts_and_no_others() {
     let installed = daemon.install(&Parts::new("keeper", SIGNED, KEEPER));
     let call =
         json!({ "snap_in": installed.id, "function": "work", "payload": { "other": other } });
-    let result = daemon.call("functions.call", &call)["result"].clone();
-    assert_eq!(result["sent"], 200, "{result}");
+    let answer = daemon.call("functions.call", &call);
+    let result = answer["result"].clone();
+    assert_eq!(result["sent"], 200, "{answer}");
     assert_eq!(result["read"], "kept", "{result}");
     assert_eq!(result["other"], 404, "{result}");
     assert_eq!(result["listed"], json!([result["id"]]), "{result}");

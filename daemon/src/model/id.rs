@@ -112,7 +112,7 @@ ids! {
     /// A file that is kept.
     ArtifactId = "art", "artifact";
     /// The bytes of an artifact; others when they are sent anew.
-    ContentId = "con", "content";
+    ContentId = "cnt", "content";
     /// A view.
     ViewId = "view", "view";
 }

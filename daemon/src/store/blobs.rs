@@ -52,7 +52,7 @@ impl std::fmt::Display for BlobHash {
 impl WriteTables<'_> {
     /// Stores some chunks of `bytes`, unless all are there already; answers where to go on, and
     /// nothing when all are stored.
-    fn put_chunks(
+    pub(super) fn put_chunks(
         &mut self,
         hash: BlobHash,
         bytes: &[u8],

@@ -379,8 +379,14 @@ async fn blobs_are_whole_or_not_there_and_orphans_are_swept() {
     let bytes: Vec<u8> = (0..1_600_000u32).map(|it| it.to_le_bytes()[0]).collect();
     let hash = fixture.store.put_blob(bytes.clone().into()).await.expect("written");
     assert_eq!(fixture.store.read(|it| it.blob(hash)).expect("read"), Some(bytes));
+    // Of another one only some chunks were stored when the daemon was killed.
+    let begun = vec![7; 5 * 256 * 1024];
+    let other = BlobHash::of(&begun);
+    let more = fixture.store.write(move |it| it.put_chunks(other, &begun, 0)).await;
+    assert_eq!(more.expect("written"), Some(4));
+    assert_eq!(fixture.store.read(|it| it.blob(other)).expect("read"), None);
     let swept = fixture.store.write(|it| it.sweep_blobs()).await.expect("written");
-    assert_eq!(swept, 1);
+    assert_eq!(swept, 2);
     assert_eq!(fixture.store.read(|it| it.blob(hash)).expect("read"), None);
 }
 

@@ -24,7 +24,7 @@ pub enum ArtifactError {
         limit: u64,
     },
     /// What came is not what was announced.
-    #[error("the {what} is {found}, but {expected} was announced; nothing was kept, send it again")]
+    #[error("{what}: {found} came, announced was {expected}; nothing was kept, send it again")]
     Differs {
         /// Size or hash.
         what: &'static str,

@@ -97,3 +97,91 @@ impl Artifacts {
         if self.0.store.has_room() { Ok(()) } else { Err(ArtifactError::NoRoom) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::artifact::CHUNK_BYTES;
+    use crate::store::testing;
+
+    const NOW: u64 = 1_800_000_000_000;
+    const DAY: u64 = 24 * 60 * 60 * 1000;
+
+    fn artifacts(store: Store) -> Artifacts {
+        let settings =
+            ArtifactSettings { bytes: 1 << 30, total_bytes: 1 << 30, keep_loose_days: 3 };
+        Artifacts::new(Arc::new(store), settings)
+    }
+
+    fn named(name: &str) -> NewArtifact {
+        NewArtifact {
+            file_name: name.to_owned(),
+            file_type: "text/plain".to_owned(),
+            size: None,
+            sha256: None,
+            snap_in: None,
+            parent: None,
+            created_by: "me".to_owned(),
+        }
+    }
+
+    async fn bring(artifacts: &Artifacts, pieces: &[&[u8]]) -> ArtifactId {
+        let id = artifacts.prepare(named("a")).await.expect("prepared");
+        let mut uploading = artifacts.upload(id, Start::Anew).await.expect("begun");
+        for piece in pieces {
+            uploading.push(piece).await.expect("taken");
+        }
+        uploading.complete().await.expect("complete").0
+    }
+
+    #[tokio::test]
+    async fn equal_files_share_chunks_however_they_came() {
+        let artifacts = artifacts(testing::in_memory(NOW));
+        let bytes: Vec<u8> = (0..6 * CHUNK_BYTES + 5).map(|it| it.to_le_bytes()[0]).collect();
+        bring(&artifacts, &[&bytes]).await;
+        let stored = || artifacts.0.store.read(|it| it.artifact_bytes()).expect("read");
+        let before = stored();
+        let id = artifacts.prepare(named("b")).await.expect("prepared");
+        let mut at = 0;
+        for end in [1, 700_000, 700_001, 1_400_000, bytes.len()] {
+            let start = Start::After(u64::try_from(at).expect("small"));
+            let mut uploading = artifacts.upload(id, start).await.expect("goes on");
+            uploading.push(&bytes[at..end]).await.expect("taken");
+            assert_eq!(uploading.keep().await.expect("stored"), end as u64);
+            at = end;
+        }
+        let uploading = artifacts.upload(id, Start::After(at as u64)).await.expect("goes on");
+        let (_, record) = uploading.complete().await.expect("complete");
+        let whole = bring(&artifacts, &[&bytes]).await;
+        let whole = artifacts.find(whole).expect("read").expect("there");
+        assert_eq!(record.state, whole.state);
+        artifacts.sweep().await.expect("swept");
+        assert_eq!(stored(), before);
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_is_nearly_full_takes_nothing() {
+        let artifacts = artifacts(testing::nearly_full());
+        let refused = artifacts.prepare(named("a")).await;
+        assert!(matches!(refused, Err(ArtifactError::NoRoom)), "{refused:?}");
+        let refused = artifacts.upload(ArtifactId(1), Start::Anew).await;
+        assert!(matches!(refused.err(), Some(ArtifactError::NoRoom)));
+    }
+
+    #[tokio::test]
+    async fn what_nobody_wants_goes_in_time() {
+        let artifacts = artifacts(testing::in_memory(NOW));
+        let unfinished = artifacts.prepare(named("a")).await.expect("prepared");
+        let loose = bring(&artifacts, &[b"loose"]).await;
+        let kept = async |now_ms| {
+            artifacts.prune(now_ms).await.expect("pruned");
+            artifacts.sweep().await.expect("swept");
+            [unfinished, loose].map(|id| artifacts.find(id).expect("read").is_some())
+        };
+        assert_eq!(kept(NOW + DAY).await, [true, true]);
+        assert_eq!(kept(NOW + DAY + 1).await, [false, true]);
+        assert_eq!(kept(NOW + 3 * DAY).await, [false, true]);
+        assert_eq!(kept(NOW + 3 * DAY + 1).await, [false, false]);
+        assert_eq!(artifacts.0.store.read(|it| it.artifact_bytes()).expect("read"), 0);
+    }
+}

@@ -238,6 +238,8 @@ impl WriteTables<'_> {
         };
         self.index_standard(key, Some(&head), None)?;
         self.index_own(key, &deletion.index, &[])?;
+        // They belong to nothing from here on, and go in time.
+        self.detach_artifacts_of(&text_of(prefix, key.id))?;
         let count = self.object_counts()?.get(key.kind)?.map_or(0, |it| it.value());
         self.object_counts()?.insert(key.kind, count.saturating_sub(1))?;
         let change =
