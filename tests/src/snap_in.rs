@@ -232,7 +232,16 @@ pub fn pack_bytes(files: &[(&str, &[u8])]) -> String {
 ///
 /// Never: HMAC takes keys of any length.
 pub fn sign(body: &[u8]) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("any length");
+    signed_with(SECRET, body)
+}
+
+/// The same with another secret.
+///
+/// # Panics
+///
+/// Never: HMAC takes keys of any length.
+pub fn signed_with(secret: &str, body: &[u8]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any length");
     mac.update(body);
     hex::encode(mac.finalize().into_bytes())
 }

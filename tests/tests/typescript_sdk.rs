@@ -78,6 +78,10 @@ async function work([event]) {
     custom_fields: { tnt__floor: 3 },
   });
   const cleared = await sdk.worksUpdate({ id: item.display_id, target_close_date: null });
+  // A tag of the manifest, as its functions are given it.
+  const marked = await sdk.worksUpdate({
+    id: item.id, tags: { add: [{ id: event.input_data.resources.tags.ported.id }] },
+  });
   const got = await sdk.worksGet({ id: item.display_id });
   const counted = await sdk.worksCountPost({ stage: { name: ['in_development'] }, owned_by: [other] });
   const entries = await sdk.timelineEntriesList({ object: item.display_id });
@@ -94,6 +98,7 @@ async function work([event]) {
     none: none.data,
     updated: updated.data.work,
     cleared: cleared.data.work,
+    marked: marked.data.work,
     got: got.data.work,
     counted: counted.data,
     entries: entries.data,
@@ -225,7 +230,8 @@ fn installed(daemon: &Daemon, directory: &Path) -> String {
     let files: Vec<_> = files.iter().map(|(path, it)| (path.as_str(), it.as_slice())).collect();
     let functions = ["pages", "wrong"]
         .iter()
-        .fold(Parts::new("ported", SIGNED, ""), |it, name| it.with_function(name, ""));
+        .fold(Parts::new("ported", SIGNED, ""), |it, name| it.with_function(name, ""))
+        .with_sections("tags:\n  - {name: ported, description: Made by a function.}\n");
     let manifest = functions.manifest().replace("  display_name: Tester\n", SCOPES);
     daemon.call("packages.create", &json!({ "slug": "ported" }));
     let upload = json!({ "package": "ported", "manifest": manifest, "archive": pack_bytes(&files) });
@@ -309,7 +315,8 @@ fn a_function_with_the_npm_package_runs_unchanged() {
     assert_eq!(updated["custom_fields"], json!({ "tnt__floor": 3, "tnt__door": "left" }));
     assert_eq!(updated["body"], "Made by a function", "what is not sent stays");
     assert_eq!(seen["cleared"].get("target_close_date"), None, "{:#}", seen["cleared"]);
-    assert_eq!(seen["got"], seen["cleared"]);
+    assert_eq!(seen["got"], seen["marked"]);
+    assert_eq!(seen["got"]["tags"][1]["tag"]["name"], "ported", "{:#}", seen["got"]);
     assert_eq!(seen["counted"]["count"], 1);
     assert_eq!(seen["entries"]["timeline_entries"][0]["id"], comment["id"]);
     assert_eq!(seen["changed"]["body"], "Done.");

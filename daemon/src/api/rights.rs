@@ -35,6 +35,10 @@ pub enum Right {
     ReadRuns,
     /// Retry, cancel, replay and purge runs; call functions.
     WriteRuns,
+    /// See artifacts and read them.
+    ReadArtifacts,
+    /// Bring, attach and delete artifacts.
+    WriteArtifacts,
     /// Change the master key.
     WriteSecrets,
     /// See how the daemon is.
@@ -64,6 +68,8 @@ impl Right {
             Right::ReadEvents => "events.read",
             Right::ReadRuns => "runs.read",
             Right::WriteRuns => "runs.write",
+            Right::ReadArtifacts => "artifacts.read",
+            Right::WriteArtifacts => "artifacts.write",
             Right::WriteSecrets => "secrets.write",
             Right::ReadSystem => "system.read",
             Right::ManageTokens => "tokens.manage",
@@ -152,8 +158,10 @@ impl Principal {
                 | Right::ReadRuns
                 | Right::WriteRuns
                 | Right::ReadSystem => Some(Reach::Under(scope.clone())),
-                // Objects belong to the host, whoever's function made them.
+                // Objects and artifacts belong to the host, whoever's function made them.
                 Right::WritePackages
+                | Right::ReadArtifacts
+                | Right::WriteArtifacts
                 | Right::WriteSecrets
                 | Right::ManageTokens
                 | Right::ReadObjects
@@ -167,7 +175,10 @@ impl Principal {
                 | Right::ReadUserResources
                 | Right::PublishEvents
                 | Right::ReadObjects
-                | Right::WriteObjects => Some(Reach::SnapIn(*snap_in)),
+                | Right::WriteObjects
+                // Those that the snap-in brought.
+                | Right::ReadArtifacts
+                | Right::WriteArtifacts => Some(Reach::SnapIn(*snap_in)),
                 Right::ReadPackages
                 | Right::WritePackages
                 | Right::WriteSnapIns
@@ -188,7 +199,10 @@ impl Principal {
                 | Right::ReadUserResources
                 | Right::PublishEvents
                 | Right::ReadObjects
-                | Right::WriteObjects => Some(Reach::SnapIn(*snap_in)),
+                | Right::WriteObjects
+                // Those that the snap-in brought.
+                | Right::ReadArtifacts
+                | Right::WriteArtifacts => Some(Reach::SnapIn(*snap_in)),
                 Right::ReadPackages
                 | Right::WritePackages
                 | Right::WriteSnapIns

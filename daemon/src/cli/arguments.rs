@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::artifact::ArtifactCommand;
 use super::commands::{OperationCommand, SlashCommand};
 use super::keyrings::{DeveloperKeyringCommand, KeyringCommand};
 use super::object_types::ObjectTypeCommand;
@@ -158,6 +159,11 @@ pub(super) enum Command {
     View {
         #[command(subcommand)]
         command: ViewCommand,
+    },
+    /// Artifacts: files that are kept
+    Artifact {
+        #[command(subcommand)]
+        command: ArtifactCommand,
     },
     /// API tokens
     Token {

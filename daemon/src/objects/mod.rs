@@ -11,6 +11,7 @@ pub mod document;
 pub mod filter;
 pub mod index;
 pub mod merge;
+pub mod own;
 pub mod path;
 pub mod plan;
 pub mod query;

@@ -245,8 +245,9 @@ impl Operations {
         record: &SnapInRecord,
         version: &VersionContext,
     ) -> Result<(), OperationError> {
-        let (types, views) = (&version.manifest.object_types, &version.manifest.views);
-        if types.is_empty() && views.is_empty() {
+        let manifest = &version.manifest;
+        let (types, views) = (&manifest.object_types, &manifest.views);
+        if types.is_empty() && views.is_empty() && manifest.tags.is_empty() {
             return Ok(());
         }
         let package = record.package;
@@ -255,6 +256,7 @@ impl Operations {
         let who = Who { name: asker.name.clone(), cause: asker.cause };
         self.objects.declare(&who, package, &slug, types).await?;
         self.objects.declare_views(&who, package, &slug, views).await?;
+        self.objects.adopt_tags(&who).await?;
         Ok(())
     }
 

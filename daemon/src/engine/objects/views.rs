@@ -21,7 +21,8 @@ impl Objects {
                 problems.extend(wrong_columns(view, kind.current()));
                 let filter = view.filter.clone();
                 // One at a time, so that all that is wrong is told.
-                for (filter, sort_by) in [(filter, &[][..]), (serde_json::Map::new(), &view.sort_by)]
+                for (filter, sort_by) in
+                    [(filter, &[][..]), (serde_json::Map::new(), &view.sort_by)]
                 {
                     match self.check_listing(&view.object_type, filter, sort_by).await {
                         Ok(()) => {}
@@ -133,9 +134,7 @@ impl Objects {
                     return Err(ObjectError::View { name: slug.to_owned(), problems });
                 }
                 // The next look says what has changed.
-                ViewChange::NameTaken(_)
-                | ViewChange::NoSuchView
-                | ViewChange::Changed => {}
+                ViewChange::NameTaken(_) | ViewChange::NoSuchView | ViewChange::Changed => {}
             }
         }
         Err(ObjectError::TooBusy)

@@ -58,8 +58,11 @@ impl Flat<'_> {
 
     fn put(&mut self, path: String, condition: Value) -> Result<(), WrongFilter> {
         let own = self.definition.filter_aliases.get(&path).cloned().unwrap_or(path.clone());
-        let condition =
-            if self.are_texts { read_texts(&self.definition.schema, &own, condition) } else { condition };
+        let condition = if self.are_texts {
+            read_texts(&self.definition.schema, &own, condition)
+        } else {
+            condition
+        };
         if self.conditions.contains_key(&own) {
             let message = if own == path {
                 format!("`{own}` is there twice, once under another name")
@@ -90,7 +93,8 @@ fn range(path: &str, mut members: Map<String, Value>) -> Result<Value, WrongFilt
         return Err(WrongFilter { field: path.to_owned(), message });
     }
     let bounds = [("after", "gte"), ("before", "lte")];
-    let bounds = bounds.into_iter().filter_map(|(name, is)| Some((is.to_owned(), members.remove(name)?)));
+    let bounds =
+        bounds.into_iter().filter_map(|(name, is)| Some((is.to_owned(), members.remove(name)?)));
     Ok(Value::Object(bounds.collect()))
 }
 
@@ -107,9 +111,7 @@ fn read_texts(schema: &Value, path: &str, condition: Value) -> Value {
             });
             Value::Object(read.collect())
         }
-        Value::Array(items) => {
-            items.into_iter().map(|it| read_texts(schema, path, it)).collect()
-        }
+        Value::Array(items) => items.into_iter().map(|it| read_texts(schema, path, it)).collect(),
         Value::String(text) => {
             let read = types_at(schema, path).iter().find_map(|it| match *it {
                 "integer" => text.parse::<i64>().ok().map(Value::from),
@@ -138,7 +140,9 @@ fn types_at<'a>(schema: &'a Value, path: &str) -> Vec<&'a str> {
         while let Some(items) = at.get("items") {
             at = items;
         }
-        let Some(inside) = at.get("properties").and_then(|it| it.get(step)) else { return Vec::new() };
+        let Some(inside) = at.get("properties").and_then(|it| it.get(step)) else {
+            return Vec::new();
+        };
         at = inside;
     }
     while let Some(items) = at.get("items") {

@@ -11,7 +11,9 @@ const MOST_VALUES: usize = 1000;
 
 /// Puts the names and values of a query, which are decoded, together. A name without a value is left
 /// out, because that is what clients make of an empty list.
-pub fn read(pairs: impl IntoIterator<Item = (String, String)>) -> Result<Map<String, Value>, String> {
+pub fn read(
+    pairs: impl IntoIterator<Item = (String, String)>,
+) -> Result<Map<String, Value>, String> {
     let mut read = Map::new();
     for (at, (name, text)) in pairs.into_iter().enumerate() {
         if at >= MOST_VALUES {
@@ -33,7 +35,9 @@ pub fn read(pairs: impl IntoIterator<Item = (String, String)>) -> Result<Map<Str
 fn steps(name: &str) -> Result<(String, Vec<&str>), String> {
     let unclear =
         || format!("`{name}` is no name of a parameter: members are written as in `stage[name]`");
-    let Some((first, rest)) = name.split_once('[') else { return Ok((name.to_owned(), Vec::new())) };
+    let Some((first, rest)) = name.split_once('[') else {
+        return Ok((name.to_owned(), Vec::new()));
+    };
     let rest = rest.strip_suffix(']').filter(|_| !first.is_empty()).ok_or_else(unclear)?;
     let steps: Vec<&str> = rest.split("][").collect();
     if steps.iter().any(|it| it.contains(['[', ']'])) {

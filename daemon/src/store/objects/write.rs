@@ -8,7 +8,7 @@ use super::super::record::{decode_with_tail, encode_with_tail};
 use super::super::tables::WriteTables;
 use super::DISPLAY;
 use crate::model::event::Cause;
-use crate::model::id::text_of;
+use crate::model::id::{ChangeId, text_of};
 use crate::model::object::{
     FieldNumber, NewChange, ObjectHead, ObjectKey, StoredObject, TypeNumber, Verb,
 };
@@ -40,6 +40,8 @@ pub struct NewObject {
     pub writing: Writing,
     /// The number of its type.
     pub kind: TypeNumber,
+    /// Its id, where something has it already that becomes an object; a new one when absent.
+    pub id: Option<u128>,
     /// Its own fields, a JSON object that was checked.
     pub fields: Bytes,
     /// The rows of the index that its fields lead to.
@@ -113,8 +115,8 @@ pub enum Indexed {
 pub struct WrittenObject {
     /// As it is now; a deleted one as it was.
     pub object: StoredObject,
-    /// The place of the change among all.
-    pub change: u64,
+    /// The change that is told of it.
+    pub change: ChangeId,
 }
 
 /// How a write went.
@@ -151,7 +153,15 @@ impl WriteTables<'_> {
         if let Some(missing) = self.missing_target(&new.references, None)? {
             return Ok(ObjectWrite::NoSuchTarget(missing));
         }
-        let key = ObjectKey { kind: new.kind, id: self.new_id() };
+        let id = match new.id {
+            Some(id) => id,
+            None => self.new_id(),
+        };
+        let key = ObjectKey { kind: new.kind, id };
+        if let Some(row) = self.objects()?.get((key.kind, key.id))? {
+            let (head, _) = decode_with_tail::<ObjectHead>(row.value())?;
+            return Ok(ObjectWrite::Changed { version: head.version });
+        }
         let display_id = match &new.display_prefix {
             Some(prefix) => {
                 Some(format!("{prefix}-{}", self.count_up(&format!("{DISPLAY}{prefix}"))?))
@@ -238,6 +248,8 @@ impl WriteTables<'_> {
         };
         self.index_standard(key, Some(&head), None)?;
         self.index_own(key, &deletion.index, &[])?;
+        // They belong to nothing from here on, and go in time.
+        self.detach_artifacts_of(&text_of(prefix, key.id))?;
         let count = self.object_counts()?.get(key.kind)?.map_or(0, |it| it.value());
         self.object_counts()?.insert(key.kind, count.saturating_sub(1))?;
         let change =
@@ -337,7 +349,7 @@ impl WriteTables<'_> {
     }
 
     /// Rows of the fields that all objects have.
-    fn index_standard(
+    pub(super) fn index_standard(
         &mut self,
         key: ObjectKey,
         before: Option<&ObjectHead>,
@@ -349,7 +361,7 @@ impl WriteTables<'_> {
         self.index_own(key, &gone, &new)
     }
 
-    fn index_own(
+    pub(super) fn index_own(
         &mut self,
         key: ObjectKey,
         gone: &[Entry],
@@ -365,7 +377,7 @@ impl WriteTables<'_> {
         Ok(())
     }
 
-    fn tell(
+    pub(super) fn tell(
         &mut self,
         writing: &Writing,
         verb: Verb,
@@ -373,7 +385,7 @@ impl WriteTables<'_> {
         version: u64,
         old: Option<Bytes>,
         new: Option<Bytes>,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<ChangeId, StoreError> {
         self.record_change(&NewChange {
             object_type: writing.object_type.clone(),
             verb,
