@@ -28,6 +28,8 @@ pub struct Config {
     pub limits: Limits,
     /// The database.
     pub store: StoreSettings,
+    /// Files that are kept.
+    pub artifacts: ArtifactSettings,
     /// Running functions.
     pub functions: FunctionSettings,
     /// Outgoing requests.
@@ -80,6 +82,18 @@ pub struct StoreSettings {
     pub reserve_bytes: u64,
     /// Days that ended things are kept.
     pub keep_days: u64,
+}
+
+/// Files that are kept.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArtifactSettings {
+    /// Bytes of one.
+    pub bytes: u64,
+    /// Bytes of all together; what several share counts once.
+    pub total_bytes: u64,
+    /// Days that those are kept that belong to nothing.
+    pub keep_loose_days: u64,
 }
 
 /// Running functions.

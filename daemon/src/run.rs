@@ -21,10 +21,12 @@ use crate::api::{self, Api, Bound, RuntimeStatus, Status, UnderWay};
 use crate::clock::Clock;
 use crate::config::{Config, RequireSandbox};
 use crate::egress::{Egress, EgressOptions};
+use crate::engine::artifacts::Artifacts;
 use crate::engine::calls::Calls;
 use crate::engine::changes::Changes;
 use crate::engine::contexts::Contexts;
 use crate::engine::dispatcher::{self, Dispatcher};
+use crate::engine::fan_out::{self, FanOut};
 use crate::engine::housekeeping;
 use crate::engine::intake::Intake;
 use crate::engine::invocation::{self, Invoker};
@@ -50,7 +52,7 @@ use crate::model::http::EgressRules;
 use crate::operations::Operations;
 use crate::plugins::{PluginHost, PluginSettings, Trust};
 use crate::random::secret_text;
-use crate::secrets::{ServiceTokens, Vault};
+use crate::secrets::{ServiceTokens, UrlSigner, Vault};
 use crate::store::{FileLocation, Options, Store, StoreError, TokenRecord};
 use bridges::{EgressFetch, LocalRequests, PluginEffects};
 
@@ -108,6 +110,8 @@ async fn serve(
     let keys = key_check::open_keys(&store, credentials, &config.state_dir)
         .map_err(|error| error.to_string())?;
     let tokens = ServiceTokens::new(&keys);
+    let url_signer = UrlSigner::new(&keys);
+    let artifacts = Artifacts::new(store.clone(), config.artifacts.clone());
     let vault = Arc::new(Vault::new(&keys));
     make_first_token(&store, &config.state_dir, &clock).await?;
     let socket = Some(config.listen.socket.as_path()).filter(|it| !it.as_os_str().is_empty());
@@ -175,6 +179,7 @@ async fn serve(
     let scheduler = Scheduler::start(&engine, intake.clone());
     let objects = Objects::open(store.clone(), engine.clone()).await;
     let objects = objects.map_err(|error| error.to_string())?;
+    let fan_out = FanOut::start(&engine, intake.clone(), objects.clone());
     let calls = Calls::new(engine.clone());
     let services = Services::new(actors::Parts {
         store: store.clone(),
@@ -182,6 +187,7 @@ async fn serve(
         routes,
         timers: timers.clone(),
         scheduled: scheduler.timers().clone(),
+        fan_out: fan_out.clone(),
         plugins,
         dispatcher: dispatcher.clone(),
         invoker: Arc::new(invoker.clone()),
@@ -211,6 +217,8 @@ async fn serve(
         scheduler: scheduler.clone(),
         runtimes: runtimes.clone(),
         invoker,
+        artifacts: artifacts.clone(),
+        url_signer,
         tokens,
         key_keeper: KeyKeeper::start(&engine, store.clone(), keys),
         under_way: UnderWay::default(),
@@ -230,6 +238,13 @@ async fn serve(
     engine.spawn(housekeeping::keep_tidy(runtimes.packages));
     engine.spawn(source_counts.clone().keep_written_down(store.clone()));
     engine.spawn(housekeeping::forget_scheduled(store.clone()));
+    engine.spawn(fan_out::keep_pruned(
+        services.routes.clone(),
+        services.plugins.clone(),
+        store.clone(),
+        clock.clone(),
+    ));
+    engine.spawn(artifacts.keep_swept(clock.clone()));
     engine.spawn(housekeeping::keep_pruned(store.clone(), clock, config.store.keep_days));
     status.set_ready(true);
     let socket = bound.socket.as_deref().map(|it| it.display().to_string()).unwrap_or_default();
@@ -248,6 +263,9 @@ async fn serve(
         () = scheduler.timers().died() => {
             return Err("what publishes scheduled events has died: start again to go on".to_owned());
         }
+        () = fan_out.died() => {
+            return Err("what tells of changes of objects has died: start again to go on".to_owned());
+        }
     };
     info!(signal, "stopping: running functions have {} s to finish", DRAIN.as_secs());
     tell_systemd(&[NotifyState::Stopping, NotifyState::Status("finishing running functions")]);
@@ -256,6 +274,7 @@ async fn serve(
     fresh.abort();
     timers.stop();
     scheduler.timers().stop();
+    fan_out.stop();
     handle.stop(true).await;
     if let Ok(Err(error)) = server.await {
         warn!(%error, "the server ended with an error");
@@ -323,7 +342,11 @@ async fn open_store(config: &Config, clock: &Clock) -> Result<Store, String> {
     let store = Store::open(location, options, config.store.reserve_bytes, clock.clone())
         .map_err(|error| format!("cannot open the database {shown}: {error}"))?;
     // Nothing refers to blobs of uploads that a crash cut off.
-    match store.write(|tables| tables.sweep_blobs()).await {
+    let laid_out = store.write(|tables| {
+        tables.lay_out_own_objects()?;
+        tables.sweep_blobs()
+    });
+    match laid_out.await {
         Ok(0) => {}
         Ok(orphans) => info!(orphans, "removed blobs that nothing refers to"),
         Err(StoreError::Full) => {

@@ -47,4 +47,9 @@ pub struct TypeDescriptor {
     /// [`SourceInput::Published`](crate::SourceInput::Published).
     #[serde(default)]
     pub takes_scheduled: bool,
+    /// Where in the config the changes of objects are listed that a source wants: a JSON pointer to
+    /// an array of event types such as `work_created`. A source of a type that says so gets each of
+    /// them as [`SourceInput::Object`](crate::SourceInput::Object); without, it gets none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object_event_types: Option<String>,
 }

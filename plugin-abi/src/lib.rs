@@ -79,6 +79,7 @@
 //!                 takes_ticks: false,
 //!                 own_thread: false,
 //!                 takes_scheduled: false,
+//!                 object_event_types: None,
 //!             }],
 //!             sinks: vec![],
 //!         }

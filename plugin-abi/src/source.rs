@@ -60,7 +60,7 @@ pub enum SourceInput {
     /// The wake-up that was asked for is due, or the source was opened, or the clock was set back.
     /// One at a time for each source.
     Tick(Tick),
-    /// An object changed.
+    /// An object changed; the JSON of the change is the call's body.
     Object(Change),
     /// Somebody published to the source by hand; the payload is the call's body.
     Published {
@@ -116,18 +116,23 @@ pub struct Tick {
     pub cursor: Option<Value>,
 }
 
-/// A change of an object.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A change of an object. What changed is the call's body, the JSON that an event of it has as its
+/// payload: `{"id", "timestamp", "type", "<type>": {"<object>": {...}, "old_<object>": {...}}}`.
+/// `old_<object>` is there for an update; for a deletion, `<object>` is what it was before.
+///
+/// Changes come in order, and the same one comes again until what was answered is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
+    /// Its id, the `id` of the body. Whoever is called with the same id is called with the same
+    /// body, so that what is made of the one can be kept for the other sources.
+    pub id: String,
     /// `<object>_created`, `<object>_updated` or `<object>_deleted`.
     pub event_type: String,
-    /// The object after the change; before it, when it was deleted.
-    pub object: Value,
-    /// The object before an update.
-    #[serde(default)]
-    pub old_object: Option<Value>,
-    /// Id of the user that `$user` stands for in filters.
-    #[serde(default)]
+    /// Id of the object.
+    pub object_id: String,
+    /// What `$user` stands for in filters: the person whose source it is, or the identity of the
+    /// snap-in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_id: Option<String>,
 }
 

@@ -16,7 +16,8 @@ use crate::http::{Connection, Response};
 use crate::snap_in::{Parts, sign};
 
 /// The plugins that come with it.
-const SHIPPED: [&str; 4] = ["flow-custom-webhook", "flow-events", "poll", "timer-events"];
+const SHIPPED: [&str; 5] =
+    ["flow-custom-webhook", "flow-events", "object-events", "poll", "timer-events"];
 
 /// How long the daemon may take to be there.
 const START: Duration = Duration::from_secs(60);

@@ -98,6 +98,15 @@ impl Connection {
 
     /// Reads one answer.
     pub fn read(&mut self) -> io::Result<Response> {
+        let mut response = self.read_head()?;
+        let length = response.header("content-length").and_then(|it| it.parse().ok()).unwrap_or(0);
+        response.body = vec![0; length];
+        self.0.read_exact(&mut response.body)?;
+        Ok(response)
+    }
+
+    /// Reads one answer that has no body, whatever its head says.
+    pub fn read_head(&mut self) -> io::Result<Response> {
         let first = self.line()?;
         let status = first
             .split(' ')
@@ -110,11 +119,7 @@ impl Connection {
             let Some((name, value)) = line.split_once(':') else { break };
             headers.push((name.to_lowercase(), value.trim().to_owned()));
         }
-        let mut response = Response { status, headers, body: Vec::new() };
-        let length = response.header("content-length").and_then(|it| it.parse().ok()).unwrap_or(0);
-        response.body = vec![0; length];
-        self.0.read_exact(&mut response.body)?;
-        Ok(response)
+        Ok(Response { status, headers, body: Vec::new() })
     }
 
     fn line(&mut self) -> io::Result<String> {

@@ -2,6 +2,7 @@
 //! what it is told, and small snap-ins.
 
 pub mod client;
+pub mod clock;
 pub mod daemon;
 pub mod files;
 pub mod fixture;

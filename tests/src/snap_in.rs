@@ -206,12 +206,22 @@ impl Parts {
 ///
 /// Never: it is written to memory.
 pub fn pack(files: &[(&str, &str)]) -> String {
+    let files: Vec<_> = files.iter().map(|(path, text)| (*path, text.as_bytes())).collect();
+    pack_bytes(&files)
+}
+
+/// The same of files that need not be text.
+///
+/// # Panics
+///
+/// Never: it is written to memory.
+pub fn pack_bytes(files: &[(&str, &[u8])]) -> String {
     let mut tarball = tar::Builder::new(Vec::new());
-    for (path, text) in files {
+    for (path, bytes) in files {
         let mut header = tar::Header::new_gnu();
-        header.set_size(text.len() as u64);
-        header.set_mode(if text.starts_with("#!") { 0o755 } else { 0o644 });
-        tarball.append_data(&mut header, path, text.as_bytes()).expect("memory takes it");
+        header.set_size(bytes.len() as u64);
+        header.set_mode(if bytes.starts_with(b"#!") { 0o755 } else { 0o644 });
+        tarball.append_data(&mut header, path, *bytes).expect("memory takes it");
     }
     STANDARD.encode(tarball.into_inner().expect("memory takes it"))
 }
@@ -222,7 +232,16 @@ pub fn pack(files: &[(&str, &str)]) -> String {
 ///
 /// Never: HMAC takes keys of any length.
 pub fn sign(body: &[u8]) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("any length");
+    signed_with(SECRET, body)
+}
+
+/// The same with another secret.
+///
+/// # Panics
+///
+/// Never: HMAC takes keys of any length.
+pub fn signed_with(secret: &str, body: &[u8]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any length");
     mac.update(body);
     hex::encode(mac.finalize().into_bytes())
 }

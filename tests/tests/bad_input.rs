@@ -87,6 +87,25 @@ fn broken_json_with_a_json_content_type() {
 }
 
 #[test]
+fn forms_and_queries_of_very_many_fields() {
+    let daemon = Daemon::start();
+    let it = daemon.install(&Parts::echo());
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let fields = |count: usize| (0..count).map(|n| format!("a{n}=1&")).collect::<String>();
+    let post = |path: &str, body: &str| {
+        daemon.connect().send("POST", path, &form, body.as_bytes()).expect("an answer")
+    };
+    let response = post(&it.path, &fields(60_000));
+    assert_eq!(response.status, 400, "{}", response.text());
+    assert!(response.text().contains("more than 10000 fields"), "{}", response.text());
+    let long = format!("{}?{}", it.path, "a&".repeat(10_000));
+    assert_eq!(post(&long, "").status, 400);
+    // Who sends it keeps nobody else waiting.
+    assert_eq!(daemon.send(&it, b"{\"n\":1}").status, 200);
+    assert_eq!(post(&it.path, &fields(1_000)).status, 401, "it is read, and not signed");
+}
+
+#[test]
 fn bodies_that_are_no_text_are_signed_like_others() {
     let daemon = Daemon::start();
     let policy = r#"

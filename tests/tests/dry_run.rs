@@ -377,6 +377,45 @@ fn so_many_requests_are_recorded_and_no_more() {
 }
 
 #[test]
+fn a_recorded_request_is_tried_with_the_policy_of_today() {
+    let daemon = Daemon::start();
+    let strict = SIGNED.replace("signed {", "signed { input.request.body.kind == \"new\";");
+    let installed = daemon.install(&Parts::new("echo", &strict, ECHO));
+    record(&daemon, &installed, 1);
+    let body = b"{\"n\":1}";
+    let signature = sign(body);
+    let headers = [
+        ("X-Signature-256", signature.as_str()),
+        ("Content-Type", "application/json"),
+        ("Cookie", "session=planted-cookie"),
+        ("Proxy-Authorization", "Basic planted-proxy"),
+        ("X-Custom-Token", "planted-token"),
+        ("X-Api-Key", "planted-key"),
+        ("X-Amz-Security-Token", "planted-amazon"),
+        ("X-Auth", "planted-auth"),
+        ("X-Session-Id", "planted-session"),
+        ("X-Forwarded-Client-Cert", "planted-certificate"),
+        ("X-Client-Jwt", "planted-jwt"),
+    ];
+    assert_eq!(send(&daemon, &installed, "", &headers, body).status, 401);
+    let one = kept(&daemon, &installed, 1)[0].clone();
+    let which = json!({ "id": installed.source, "recorded": one["id"] });
+    let shown = daemon.call("event-sources.get-recorded", &which).to_string();
+    assert!(!shown.contains("planted"), "{shown}");
+    assert!(shown.contains("header cookie") && shown.contains(&signature), "{shown}");
+
+    let recorded = json!({ "recorded": one["id"] });
+    assert_eq!(tried(&daemon, &installed, &recorded)["outcome"], "refused");
+    let version = daemon.add_version(&Parts::echo());
+    let upgrade = json!({ "id": installed.id, "version": version, "wait_seconds": 30 });
+    daemon.call("snap-ins.upgrade", &upgrade);
+    let again = tried(&daemon, &installed, &recorded);
+    assert_eq!(again["outcome"], "accepted", "{again}");
+    assert_eq!(again["events"][0]["payload"], json!({ "n": 1 }));
+    nothing_is_left(&daemon);
+}
+
+#[test]
 fn recordings_outlive_the_daemon_and_not_the_source() {
     let settings = "[limits]\nbody_bytes = 2_097_152".to_owned();
     let daemon = Daemon::start_with(Options { settings, ..Options::default() });

@@ -400,6 +400,13 @@ fn plant(bench: &Bench, installed: &Installed) {
     let nobody = json!({ "package": "nobody", "name": "signing", "secret": PIECES[11] });
     bench.refused("developer-keyrings.set", &nobody);
 
+    // Something for the calls that read artifacts.
+    let prepared = bench.call("artifacts.prepare", &json!({ "file_name": "a.txt" }));
+    let url = prepared["url"].as_str().expect("a URL");
+    let path = &url[url.find("/artifacts/").expect("one of an artifact")..];
+    let sent = bench.daemon.connect().send("PUT", path, &[], b"a file").expect("an answer");
+    assert_eq!(sent.status, 200, "{}", sent.text());
+
     let ada = json!({ "id": installed.id, "user": "ada" });
     bench.call("snap-ins.enable", &ada);
     bench.call("keyrings.set", &set("mine", json!({ "user": "ada", "secret": PIECES[15] })));

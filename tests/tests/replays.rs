@@ -1,6 +1,6 @@
 //! Repetitions, wanted and not: dedup keys and their window, `Idempotency-Key`, replays.
 
-use mortise_tests::daemon::Daemon;
+use mortise_tests::daemon::{Daemon, Options};
 use mortise_tests::http::Response;
 use mortise_tests::snap_in::{ECHO, Parts, SIGNED, sign};
 use serde_json::{Value, json};
@@ -146,6 +146,9 @@ fn events_are_replayed_as_new_runs_that_name_the_original() {
 
     let all = daemon.list_all("events.list", "events", &json!({ "snap_in": installed.id }));
     assert_eq!(all.len(), 3, "no event is stored twice");
+    let typo = json!({ "snap_in": installed.id, "form_date": since });
+    let refused = daemon.refused("events.replay", &typo, 400);
+    assert_eq!(refused["field"], "form_date", "a typo replays nothing: {refused}");
     for (wrong, field) in [
         (json!({}), "ids"),
         (json!({ "ids": [events[0]], "type": "custom:tick" }), "ids"),
@@ -153,4 +156,69 @@ fn events_are_replayed_as_new_runs_that_name_the_original() {
     ] {
         assert_eq!(daemon.refused("events.replay", &wrong, 400)["field"], field);
     }
+}
+
+#[test]
+fn a_replay_goes_last_and_is_done_by_whoever_may() {
+    let daemon = Daemon::start();
+    let installed = daemon.install(&Parts::echo().with("supports_synchronization: true"));
+    let events: Vec<_> =
+        (0..4).map(|n| daemon.send_event(&installed, &json!({ "n": n, "group": "g" }))).collect();
+    for event in &events {
+        assert_eq!(daemon.run_of(event)["state"], "succeeded");
+    }
+    let again = daemon.call("events.replay", &json!({ "event_source": installed.source }));
+    let newest = daemon.send_event(&installed, &json!({ "n": 9, "group": "g" }));
+    let last = daemon.run_of(&newest);
+    let ended = |id: &Value| {
+        let run = daemon.call("runs.get", &json!({ "id": id, "wait_seconds": 30 }))["run"].clone();
+        assert_eq!(run["sync_id"], "g", "{run:#}");
+        run
+    };
+    let replays: Vec<_> = again["events"]
+        .as_array()
+        .expect("events")
+        .iter()
+        .map(|it| ended(&it["runs"][0]))
+        .collect();
+    // In the order of their events, and before what came after them.
+    let results: Vec<_> = replays.iter().map(|it| it["result"]["n"].clone()).collect();
+    assert_eq!(results, [0, 1, 2, 3]);
+    for pair in replays.iter().chain([&last]).collect::<Vec<_>>().windows(2) {
+        let begun = pair[1]["attempts"][0]["started_date"].as_str();
+        assert!(pair[0]["ended_date"].as_str() <= begun, "{pair:#?}");
+    }
+
+    let made = daemon.call("tokens.create", &json!({ "name": "other", "scope": "prod/other" }));
+    let token = made["token"].as_str().expect("a token");
+    for (parameters, status) in
+        [(json!({ "ids": [events[0]] }), 404), (json!({ "snap_in": installed.id }), 404)]
+    {
+        let answer = daemon.try_call_as(token, "events.replay", &parameters).expect("an answer");
+        assert_eq!(answer.status, status, "{parameters}: {}", answer.text());
+    }
+    // A source that it does not reach has no events for it.
+    let of_source = json!({ "event_source": installed.source });
+    let answer = daemon.try_call_as(token, "events.replay", &of_source).expect("an answer");
+    assert_eq!((answer.status, answer.json()["events"].clone()), (200, json!([])));
+}
+
+#[test]
+fn a_replay_is_queued_whole_or_not_at_all() {
+    let settings = "[limits]\nqueued_runs = 5".to_owned();
+    let daemon = Daemon::start_with(Options { settings, ..Options::default() });
+    let installed = daemon.install(&Parts::echo());
+    let events: Vec<_> =
+        (0..6).map(|n| daemon.send_event(&installed, &json!({ "n": n }))).collect();
+    for event in &events {
+        daemon.run_of(event);
+    }
+    let runs = || daemon.list_all("runs.list", "runs", &json!({ "snap_in": installed.id })).len();
+    let all = json!({ "snap_in": installed.id });
+    let refused = daemon.refused("events.replay", &all, 503);
+    assert!(refused["message"].as_str().is_some_and(|it| it.contains("nothing was queued")));
+    assert_eq!(runs(), 6);
+    let some = json!({ "snap_in": installed.id, "limit": 4 });
+    let answer = daemon.call("events.replay", &some);
+    assert_eq!((&answer["runs"], runs()), (&json!(4), 10), "{answer}");
 }

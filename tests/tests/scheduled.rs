@@ -121,10 +121,15 @@ fn at(ms: i64) -> String {
 }
 
 fn install(daemon: &Daemon, slug: &str) -> (String, String) {
+    install_kind(daemon, slug, "flow-events")
+}
+
+fn install_kind(daemon: &Daemon, slug: &str, kind: &str) -> (String, String) {
     let package = r#"{"name":"tested","version":"1.0.0","main":"src/index.ts"}"#;
     let archive = pack(&[("package.json", package), ("src/index.ts", CODE)]);
     daemon.call("packages.create", &json!({ "slug": slug }));
-    let upload = json!({ "package": slug, "manifest": manifest(), "archive": archive });
+    let manifest = manifest().replace("flow-events", kind);
+    let upload = json!({ "package": slug, "manifest": manifest, "archive": archive });
     let version = daemon.call("versions.create", &upload);
     let snap_in = daemon.call("snap-ins.create", &json!({ "version": version["version"]["id"] }));
     let snap_in = snap_in["snap_in"]["id"].as_str().expect("an id").to_owned();
@@ -240,6 +245,55 @@ fn what_is_wrong_is_said() {
     assert!(refused["message"].as_str().is_some_and(|it| it.contains("flow-events")), "{refused}");
     let wrong = json!({ "id": bench.source, "cursor": "1f" });
     bench.daemon.refused("event-sources.list-scheduled", &wrong, 400);
+}
+
+#[test]
+fn what_the_source_does_not_take_is_an_error_at_once_and_counted_later() {
+    let plugins = vec!["mortise-test-misbehaving".to_owned()];
+    let daemon = Daemon::start_with(Options { plugins, ..Options::default() });
+    let (snap_in, source) = install_kind(&daemon, "choosy", "test-choosy");
+    daemon.step("activate", &snap_in, "ACTIVE");
+    let bench = Bench { daemon, snap_in, source };
+    let counts = || {
+        let shown = bench.daemon.call("event-sources.get", &json!({ "id": bench.source }));
+        shown["event_source"]["counts"].clone()
+    };
+
+    // At once: whoever publishes is told, and nothing that was pending has gone for it.
+    let hour = at(3_600_000);
+    bench.schedule(json!({ "publish_at": hour, "event_key": "k" }));
+    let replacing = json!({ "event_type": "refused", "event_key": "k", "update_if_exists": true });
+    let refused = bench.refused(422, replacing);
+    assert_eq!(refused["code"], "invalid");
+    assert_eq!(refused["message"], "the source refuses this: nobody wants this");
+    let never = bench.refused(400, json!({ "event_type": "never" }));
+    assert!(never["message"].as_str().is_some_and(|it| it.contains("never taken")), "{never}");
+    let publish = json!({ "id": bench.source, "event_type": "custom:refused", "payload": 1 });
+    bench.daemon.refused("event-sources.publish", &publish, 422);
+    // What leads to no event without a word is no error.
+    assert_eq!(bench.schedule(json!({ "event_type": "nothing" }))["events"], json!([]));
+    assert_eq!(bench.pending(), ["k"]);
+    let before = counts();
+    assert_eq!(before["refused_by_reason"], json!({ "unwanted": 2 }), "{before:#}");
+    assert_eq!(before["failed_by_reason"], json!({ "unsupported": 1 }), "{before:#}");
+
+    // Later there is nobody to tell: it is dropped, counted, and stands in nobody's way.
+    for event_type in ["refused", "never", "nothing", "reminder"] {
+        bench.schedule(json!({ "publish_at": at(300), "event_type": event_type }));
+    }
+    assert_eq!(bench.wait_for(1).len(), 1);
+    assert_eq!(bench.pending(), ["k"]);
+    let after = eventually("all are counted", PATIENCE, || {
+        Some(counts()).filter(|it| it["accepted"] == json!(1))
+    });
+    assert_eq!(after["refused_by_reason"], json!({ "unwanted": 3 }), "{after:#}");
+    assert_eq!(after["failed_by_reason"], json!({ "unsupported": 2 }), "{after:#}");
+    let log = bench.daemon.call("event-sources.logs", &json!({ "id": bench.source })).to_string();
+    assert!(log.contains("was dropped: the source refuses it: nobody wants this"), "{log}");
+    let refusals = bench.daemon.call("event-sources.refusals", &json!({ "id": bench.source }));
+    let last = refusals["refusals"].as_array().and_then(|it| it.last().cloned());
+    let last = last.expect("there are some");
+    assert_eq!((&last["method"], &last["reason"]), (&json!("schedule"), &json!("unwanted")));
 }
 
 #[test]

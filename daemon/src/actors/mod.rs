@@ -62,6 +62,8 @@ pub struct Parts {
     pub timers: Timers,
     /// Who publishes to open sources what was scheduled.
     pub scheduled: Timers,
+    /// Who tells open sources of changes of objects.
+    pub fan_out: Timers,
     /// Source types.
     pub plugins: Arc<PluginHost>,
     /// Who starts runs.

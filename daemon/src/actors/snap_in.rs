@@ -236,6 +236,7 @@ impl SnapIn {
             version_id: self.record.version,
             version,
             automations: self.record.automations.clone(),
+            service_account: self.record.service_account,
             generation,
         }))
     }

@@ -1,6 +1,7 @@
 //! The actor of one event source: holds the plugin's instance, and keeps the route published while
 //! the snap-in wants it. While it is, sources of types that take ticks are woken,
-//! and those at which events can be scheduled get what is due.
+//! those at which events can be scheduled get what is due, and those that want changes of objects
+//! are told of them.
 //!
 //! Opening an instance takes time (a policy is compiled), so it happens outside the mailbox and
 //! comes back as a message.
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use actix::WeakAddr;
 use actix::prelude::*;
-use mortise_plugin::Role;
+use mortise_plugin::{Role, TypeDescriptor};
 use serde_json::Value;
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -20,10 +21,10 @@ use super::snap_in::{SnapIn, SourceEnded, SourceFailed};
 use crate::connections::references::references;
 use crate::engine::contexts::VersionContext;
 use crate::engine::keyrings::{KeyringError, Masks, Stamp};
-use crate::engine::routes::OpenSource;
+use crate::engine::routes::{OpenSource, WantedChanges};
 pub(super) use crate::engine::source_log::OpenState;
 use crate::engine::timers;
-use crate::model::id::{AutomationId, SnapInId, SourceId, UserId, VersionId};
+use crate::model::id::{AutomationId, ServiceAccountId, SnapInId, SourceId, UserId, VersionId};
 use crate::plugins::{LogSink, OpenError, SourceInstance};
 use crate::routing::Route;
 use crate::store::SourceRecord;
@@ -46,6 +47,8 @@ pub(super) struct Source {
     woken: Option<(u64, timers::Opening)>,
     /// The same for events that are scheduled.
     scheduled: Option<(u64, timers::Opening)>,
+    /// The same for changes of objects.
+    told: Option<(u64, timers::Opening)>,
     state: Arc<watch::Sender<OpenState>>,
     /// What wakes it when the trigger URL before the present one is over.
     overlap: Option<SpawnHandle>,
@@ -81,6 +84,8 @@ pub(super) struct Wanted {
     pub(super) version_id: VersionId,
     pub(super) version: Arc<VersionContext>,
     pub(super) automations: Vec<AutomationId>,
+    /// The identity of the snap-in.
+    pub(super) service_account: ServiceAccountId,
     pub(super) generation: u64,
 }
 
@@ -117,6 +122,7 @@ impl Source {
             published: None,
             woken: None,
             scheduled: None,
+            told: None,
             state,
             overlap: None,
             hears_of_secrets: false,
@@ -197,7 +203,10 @@ impl Source {
         )
         .for_user(wanted.record.user);
         let now_ms = self.services.clock.now_ms();
+        let services = self.services.clone();
+        let kind = services.plugins.find(Role::Source, &wanted.record.kind);
         let source = Arc::new(OpenSource {
+            changes: kind.and_then(|it| wanted.changes(&it.descriptor)),
             route,
             instance,
             token: wanted.record.token.as_str().into(),
@@ -212,8 +221,7 @@ impl Source {
         self.services.routes.publish(source.clone());
         self.published = Some(source);
         // After the route: a wake-up without one is lost.
-        let kind = self.wanted.as_ref().map(|it| it.record.kind.as_str()).unwrap_or_default();
-        let Some(kind) = self.services.plugins.find(Role::Source, kind) else { return };
+        let Some(kind) = kind else { return };
         let descriptor = &kind.descriptor;
         let is_new = |it: Option<(u64, timers::Opening)>| {
             it.is_none_or(|(opening, _)| opening != self.opening)
@@ -224,6 +232,9 @@ impl Source {
         if descriptor.takes_scheduled && is_new(self.scheduled) {
             self.scheduled = Some((self.opening, self.services.scheduled.opened(self.id)));
         }
+        if descriptor.object_event_types.is_some() && is_new(self.told) {
+            self.told = Some((self.opening, self.services.fan_out.opened(self.id)));
+        }
     }
 
     fn withdraw(&mut self) {
@@ -232,6 +243,9 @@ impl Source {
         }
         if let Some((_, opening)) = self.scheduled.take() {
             self.services.scheduled.closed(self.id, opening);
+        }
+        if let Some((_, opening)) = self.told.take() {
+            self.services.fan_out.closed(self.id, opening);
         }
         if let Some(published) = self.published.take() {
             self.services.routes.withdraw(&published);
@@ -303,6 +317,19 @@ impl Wanted {
     fn config(&self) -> Value {
         let declared = self.version.manifest.event_source(&self.record.name);
         declared.map(|it| it.config.clone()).unwrap_or_default()
+    }
+
+    /// The changes of objects that it gets, when its type gets any.
+    fn changes(&self, descriptor: &TypeDescriptor) -> Option<WantedChanges> {
+        let pointer = descriptor.object_event_types.as_deref()?;
+        let config = self.config();
+        let listed = config.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
+        let event_types = listed.filter_map(Value::as_str).map(str::to_owned).collect();
+        let user = match self.record.user {
+            Some(user) => user.to_string(),
+            None => self.service_account.to_string(),
+        };
+        Some(WantedChanges { event_types, user: user.into() })
     }
 }
 

@@ -108,6 +108,11 @@ impl Wake for NoTimers {
     }
 }
 
+fn no_timers() -> Timers {
+    let runtime = tokio::runtime::Handle::current();
+    Timers::start(&runtime, Arc::new(NoTimers), Clock::manual(1), Duration::ZERO)
+}
+
 /// Nothing is ever executed in these tests.
 struct NoFunctions;
 
@@ -166,18 +171,9 @@ impl Bench {
             contexts: Arc::new(Contexts::new(store.clone())),
             store,
             routes: Arc::default(),
-            timers: Timers::start(
-                &tokio::runtime::Handle::current(),
-                Arc::new(NoTimers),
-                Clock::manual(1),
-                Duration::ZERO,
-            ),
-            scheduled: Timers::start(
-                &tokio::runtime::Handle::current(),
-                Arc::new(NoTimers),
-                Clock::manual(1),
-                Duration::ZERO,
-            ),
+            timers: no_timers(),
+            scheduled: no_timers(),
+            fan_out: no_timers(),
             plugins: Arc::new(PluginHost::load(settings)),
             dispatcher,
             invoker: Arc::new(Caller(hooks.clone())),

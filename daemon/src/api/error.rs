@@ -60,6 +60,8 @@ codes! {
     AlreadyScheduled = "already_scheduled", 409, "an event with this key is pending";
     /// The body is too large.
     TooLarge = "too_large", 413, "the body is larger than allowed";
+    /// A part of a file that it has not.
+    RangeNotSatisfiable = "range_not_satisfiable", 416, "the file has no such part";
     /// What was uploaded cannot be used.
     Invalid = "invalid", 422, "what was sent cannot be used";
     /// Too much of it.
@@ -214,6 +216,7 @@ impl From<IntakeError> for ApiError {
             | IntakeError::Unavailable(_) => ApiError::new(Code::Unavailable, message),
             IntakeError::Broken(_) => ApiError::new(Code::SourceFailed, message),
             IntakeError::Unsupported(_) => ApiError::new(Code::BadRequest, message),
+            IntakeError::Refused(_) => ApiError::new(Code::Invalid, message),
             IntakeError::KeyPending { .. } => ApiError::new(Code::AlreadyScheduled, message),
             IntakeError::Store(error) => error.into(),
         }

@@ -109,8 +109,8 @@ fn source_request(request: &HttpRequest) -> SourceRequest {
         .filter(|(name, _)| name.as_str() != CAUSE_HEADER)
         .map(|(name, value)| {
             // Header values are bytes; as Latin-1 none is lost.
-            let value = value.as_bytes().iter().map(|it| char::from(*it)).collect();
-            (name.as_str().to_owned(), value)
+            let latin = || value.as_bytes().iter().map(|it| char::from(*it)).collect();
+            (name.as_str().to_owned(), value.to_str().map_or_else(|_| latin(), str::to_owned))
         })
         .collect();
     SourceRequest {

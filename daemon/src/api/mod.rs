@@ -7,17 +7,22 @@
 //! Must never: decide (that is `lifecycle`), touch redb, or show a stored type as it is.
 
 mod access;
+mod artifact_transfer;
+mod artifacts;
 mod authorize;
+mod byte_ranges;
 mod commands;
 mod configuration_pages;
 mod dead_letters;
 mod developer_keyrings;
 mod dispatch;
+mod disposition;
 mod dry_runs;
 mod error;
 mod event_sources;
 mod events;
 mod extent;
+mod form_data;
 mod functions;
 mod hooks;
 mod idempotency;
@@ -70,6 +75,7 @@ use snap_in_view::MissingThing;
 use crate::actors::{AskError, Services};
 use crate::config::Limits;
 use crate::egress::Egress;
+use crate::engine::artifacts::Artifacts;
 use crate::engine::intake::Intake;
 use crate::engine::invocation::Invoker;
 use crate::engine::key_rotation::KeyKeeper;
@@ -78,7 +84,7 @@ use crate::engine::objects::{ObjectError, Objects};
 use crate::engine::runtimes::Runtimes;
 use crate::engine::scheduled::Scheduler;
 use crate::operations::{Asker, OperationError, Operations};
-use crate::secrets::ServiceTokens;
+use crate::secrets::{ServiceTokens, UrlSigner};
 
 /// What handlers work with.
 pub struct Api {
@@ -98,6 +104,10 @@ pub struct Api {
     pub runtimes: Runtimes,
     /// Calls functions for callers who wait.
     pub invoker: Invoker,
+    /// Files that are kept.
+    pub artifacts: Artifacts,
+    /// Signs the URLs by which those come and go.
+    pub url_signer: UrlSigner,
     /// Reads the tokens of functions.
     pub tokens: ServiceTokens,
     /// Changes the master key.
@@ -194,7 +204,9 @@ impl From<ObjectError> for ApiError {
                 ApiError::new(Code::NotFound, message).allowing(&known)
             }
             ObjectError::NoSuchObject { .. } => ApiError::new(Code::NotFound, message),
-            ObjectError::Fields { problems, .. } | ObjectError::Definition { problems, .. } => {
+            ObjectError::Fields { problems, .. }
+            | ObjectError::Definition { problems, .. }
+            | ObjectError::View { problems, .. } => {
                 ApiError::new(Code::Invalid, message).listing("fields", &problems)
             }
             ObjectError::Changed { version } => ApiError::new(Code::Conflict, message)
@@ -211,7 +223,9 @@ impl From<ObjectError> for ApiError {
             ObjectError::TypeExists(_)
             | ObjectError::TypeInUse { .. }
             | ObjectError::DefinedOtherwise { .. }
+            | ObjectError::ViewDefinedOtherwise { .. }
             | ObjectError::TypesBusy => ApiError::new(Code::Conflict, message),
+            ObjectError::NotWritten(_) => ApiError::new(Code::Forbidden, message),
             ObjectError::TooBusy => ApiError::new(Code::Unavailable, message),
             ObjectError::Store(error) => error.into(),
         }

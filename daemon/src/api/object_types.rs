@@ -36,6 +36,20 @@ pub(super) struct Shown {
     indexed: Vec<String>,
     /// Field to type, or several, or `*` for any.
     references: Value,
+    /// References that are shown as ids.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    plain_references: Vec<String>,
+    /// What is shown where another object refers to one, beside its title.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    summary: Vec<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    filter_aliases: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    input_aliases: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ignored: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_member: Option<String>,
     schema: Value,
     /// The first part of its calls: `timeline-entries` of `timeline-entries.create`.
     calls: String,
@@ -133,6 +147,25 @@ pub(super) struct Definition {
     /// Fields that name other objects: field to type, or a list of types, or `*`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     references: Option<BTreeMap<String, Value>>,
+    /// References that are shown as ids, with display id and type beside them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    plain_references: Option<Vec<String>>,
+    /// Fields that are shown of an object where another one refers to it, beside its title.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    summary: Option<Vec<String>>,
+    /// Other names of indexed fields in filters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    filter_aliases: Option<BTreeMap<String, String>>,
+    /// Other names of fields in what callers send.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    input_aliases: Option<BTreeMap<String, String>>,
+    /// Members that callers may send and that are not kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ignored: Option<Vec<String>>,
+    /// What the object is called in the events of its changes; its type's name when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[schemars(with = "Option<String>")]
+    event_member: Option<Value>,
     /// JSON Schema (draft 2020-12) of the type's own fields.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Map<String, Value>>")]
@@ -279,6 +312,7 @@ fn put_over(before: Value, sent: Definition) -> Result<ObjectType, ApiError> {
         ("display_name", "text"),
         ("description", "text"),
         ("title_field", "the name of a field"),
+        ("event_member", "a name"),
     ] {
         let Some(value) = whole.get(name) else { continue };
         let mut probe = json!({ "name": "a", "plural": "as", "id_prefix": "a", "schema": {} });
@@ -310,6 +344,12 @@ fn shown(api: &Api, kind: &KnownType) -> Result<Shown, ApiError> {
         display_id: json!(definition.display_id),
         indexed: definition.indexed.clone(),
         references: json!(definition.references),
+        plain_references: definition.plain_references.clone(),
+        summary: definition.summary.clone(),
+        filter_aliases: definition.filter_aliases.clone(),
+        input_aliases: definition.input_aliases.clone(),
+        ignored: definition.ignored.clone(),
+        event_member: definition.event_member.clone(),
         schema: definition.schema.clone(),
         calls: definition.plural.replace('_', "-"),
         object_count: api.objects.count_of(kind)?,

@@ -1,8 +1,10 @@
 //! `events.replay`: stored events again, as new runs that name the original.
 //!
 //! The automations of the present version decide, as if the event came in now; nothing of the event
-//! is stored a second time, and no dedup key is in the way.
+//! is stored a second time, and no dedup key is in the way. The runs of one call are queued together
+//! or not at all: whoever is told that it failed can call again without running anything twice.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -16,11 +18,11 @@ use super::times::parse_time;
 use super::{Api, extent};
 use crate::engine::dispatcher::QueuedRun;
 use crate::model::event::EventHead;
-use crate::model::id::{EventId, RunId, SourceId, created_ms, first_id_at};
+use crate::model::id::{EventId, RunId, SnapInId, SourceId, created_ms, first_id_at};
 use crate::model::run::{RunHead, RunTrigger};
 use crate::model::snap_in::SnapInState;
 use crate::routing::Route;
-use crate::store::OpenRun;
+use crate::store::{OpenRun, StoreError};
 
 /// Most events of one call that names them.
 const MOST_NAMED: usize = 1000;
@@ -28,6 +30,7 @@ const MOST_NAMED: usize = 1000;
 /// Which events: those that are named, or all that match.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(rename = "EventsReplay")]
+#[serde(deny_unknown_fields)]
 pub(super) struct Replay {
     /// These, in this order; nothing else is given then but `dry_run`.
     #[serde(default)]
@@ -87,19 +90,53 @@ pub(super) async fn replay(
         true => matching(&api, &caller, &replay)?,
     };
     let mut answer = ManyReplayed { events: Vec::new(), runs: 0, next_cursor: cursor(next) };
+    let mut all = Vec::new();
     for (id, head) in events {
-        let planned = planned(&api, id, &head)?;
-        let (heads, skipped) = match planned {
+        let (heads, skipped) = match planned(&api, id, &head)? {
             Ok(heads) => (heads, None),
             Err(why) => (Vec::new(), Some(why)),
         };
         let functions = heads.iter().map(|it| it.function.clone()).collect();
-        answer.runs += heads.len();
-        let runs = if replay.dry_run { Vec::new() } else { queue(&api, heads).await? };
-        let runs = runs.iter().map(|it| it.id.to_string()).collect();
-        answer.events.push(Replayed { event: id.to_string(), runs, functions, skipped });
+        let replayed = Replayed { event: id.to_string(), runs: Vec::new(), functions, skipped };
+        answer.events.push(replayed);
+        all.extend(heads);
+    }
+    answer.runs = all.len();
+    check_room(&api, &all)?;
+    if !replay.dry_run {
+        let mut queued = queue(&api, all).await?.into_iter();
+        for replayed in &mut answer.events {
+            let runs = queued.by_ref().take(replayed.functions.len());
+            replayed.runs = runs.map(|it| it.id.to_string()).collect();
+        }
     }
     Ok(answer)
+}
+
+/// Whether the queues of their snap-ins have room for all of them, and the disk.
+fn check_room(api: &Api, heads: &[RunHead]) -> Result<(), ApiError> {
+    if heads.is_empty() {
+        return Ok(());
+    }
+    if !api.services.store.has_room() {
+        return Err(StoreError::Full.into());
+    }
+    let mut new: HashMap<SnapInId, usize> = HashMap::new();
+    for head in heads {
+        *new.entry(head.snap_in).or_default() += 1;
+    }
+    let most = api.limits.queued_runs;
+    for (snap_in, new) in new {
+        let waiting = api.services.dispatcher.depth(snap_in).load(Ordering::Relaxed);
+        if waiting + new > most {
+            let message = format!(
+                "{waiting} runs of {snap_in} are waiting already, and {new} more would be over the \
+                 {most} that may: nothing was queued; try again later, or with fewer events"
+            );
+            return Err(ApiError::new(Code::Unavailable, message));
+        }
+    }
+    Ok(())
 }
 
 type Events = Vec<(EventId, EventHead)>;
@@ -182,11 +219,6 @@ fn planned(
     let (Some(source), Some(version)) = (source, version) else {
         return Ok(Err("its event source is gone".to_owned()));
     };
-    let waiting = api.services.dispatcher.depth(head.snap_in).load(Ordering::Relaxed);
-    if waiting >= api.limits.queued_runs {
-        let message = format!("{waiting} runs of this snap-in are waiting already");
-        return Err(ApiError::new(Code::Unavailable, message));
-    }
     let route = Route::new(
         head.source,
         &source.name,

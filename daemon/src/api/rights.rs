@@ -35,6 +35,10 @@ pub enum Right {
     ReadRuns,
     /// Retry, cancel, replay and purge runs; call functions.
     WriteRuns,
+    /// See artifacts and read them.
+    ReadArtifacts,
+    /// Bring, attach and delete artifacts.
+    WriteArtifacts,
     /// Change the master key.
     WriteSecrets,
     /// See how the daemon is.
@@ -64,6 +68,8 @@ impl Right {
             Right::ReadEvents => "events.read",
             Right::ReadRuns => "runs.read",
             Right::WriteRuns => "runs.write",
+            Right::ReadArtifacts => "artifacts.read",
+            Right::WriteArtifacts => "artifacts.write",
             Right::WriteSecrets => "secrets.write",
             Right::ReadSystem => "system.read",
             Right::ManageTokens => "tokens.manage",
@@ -152,8 +158,10 @@ impl Principal {
                 | Right::ReadRuns
                 | Right::WriteRuns
                 | Right::ReadSystem => Some(Reach::Under(scope.clone())),
-                // Objects belong to the host, whoever's function made them.
+                // Artifacts and objects belong to no part of the host, whoever's function made them.
                 Right::WritePackages
+                | Right::ReadArtifacts
+                | Right::WriteArtifacts
                 | Right::WriteSecrets
                 | Right::ManageTokens
                 | Right::ReadObjects
@@ -166,6 +174,10 @@ impl Principal {
                 | Right::ConfigureSnapIns
                 | Right::ReadUserResources
                 | Right::PublishEvents
+                // Those that the snap-in brought.
+                | Right::ReadArtifacts
+                | Right::WriteArtifacts
+                // Which ones is for its grants to say.
                 | Right::ReadObjects
                 | Right::WriteObjects => Some(Reach::SnapIn(*snap_in)),
                 Right::ReadPackages
@@ -187,6 +199,10 @@ impl Principal {
                 | Right::UseSnapIns
                 | Right::ReadUserResources
                 | Right::PublishEvents
+                // Those that the snap-in brought.
+                | Right::ReadArtifacts
+                | Right::WriteArtifacts
+                // Which ones is for its grants to say.
                 | Right::ReadObjects
                 | Right::WriteObjects => Some(Reach::SnapIn(*snap_in)),
                 Right::ReadPackages

@@ -4,10 +4,11 @@
 use super::dispatch::{Route, read, write};
 use super::rights::Right;
 use super::{
-    commands, configuration_pages, dead_letters, developer_keyrings, dry_runs, event_sources,
-    events, functions, keyrings, keys, object_types, objects, operations, packages, recordings,
-    replays, runs, scheduled, snap_components, snap_ins, snap_kit_actions, source_control,
-    source_view, system, system_update, tags, tokens, upgrades, user_level, versions,
+    artifacts, commands, configuration_pages, dead_letters, developer_keyrings, dry_runs,
+    event_sources, events, functions, keyrings, keys, object_types, objects, operations, packages,
+    recordings, replays, runs, scheduled, snap_components, snap_ins, snap_kit_actions,
+    source_control, source_view, system, system_update, tags, tokens, upgrades, user_level,
+    versions,
 };
 
 /// Every call of the API.
@@ -417,6 +418,38 @@ impl Table {
                 "Carries an operation out and waits for what it makes",
                 operations::execute,
             ),
+            write(
+                "artifacts.prepare",
+                R::WriteArtifacts,
+                "Prepares an artifact and gives the URL to which its bytes are sent",
+                artifacts::prepare,
+            ),
+            read("artifacts.get", R::ReadArtifacts, "Shows an artifact", artifacts::get),
+            read(
+                "artifacts.list",
+                R::ReadArtifacts,
+                "Lists artifacts, newest first",
+                artifacts::list,
+            ),
+            read(
+                "artifacts.locate",
+                R::ReadArtifacts,
+                "Gives a URL at which an artifact can be read for a while without a token",
+                artifacts::locate,
+            ),
+            write(
+                "artifacts.attach",
+                R::WriteArtifacts,
+                "Says what an artifact belongs to",
+                artifacts::attach,
+            ),
+            write(
+                "artifacts.detach",
+                R::WriteArtifacts,
+                "Takes an artifact from what it belongs to",
+                artifacts::detach,
+            ),
+            write("artifacts.delete", R::WriteArtifacts, "Deletes an artifact", artifacts::delete),
             write(
                 "tokens.create",
                 R::ManageTokens,

@@ -13,7 +13,9 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 
 use super::error::{ApiError, Code};
 use super::routes::Table;
-use super::{Api, authorize, dispatch, hooks, openapi, system, system_update};
+use super::{
+    Api, artifact_transfer, artifacts, authorize, dispatch, hooks, openapi, system, system_update,
+};
 
 /// The user at the other end of a Unix socket, as the kernel says.
 pub(super) struct PeerUid(pub(super) u32);
@@ -80,6 +82,10 @@ impl Listeners {
                 .route(authorize::PATH, web::post().to(authorize::by_form))
                 .route(authorize::API_PATH, web::get().to(authorize::by_query))
                 .route(authorize::API_PATH, web::post().to(authorize::by_form))
+                .route(
+                    &format!("{}/{{id}}", artifacts::PATH),
+                    web::route().to(artifact_transfer::serve),
+                )
                 .route("/api/v1/openapi.json", web::get().to(openapi::serve))
                 .route(system_update::PATH, web::route().to(dispatch::serve_system_update))
                 .route(

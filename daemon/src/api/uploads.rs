@@ -70,7 +70,7 @@ impl Sent {
     }
 }
 
-fn parse_sha256(text: &str) -> Result<String, ApiError> {
+pub(super) fn parse_sha256(text: &str) -> Result<String, ApiError> {
     let text = text.trim().to_ascii_lowercase();
     let bare = text.strip_prefix("sha256:").unwrap_or(&text);
     if bare.len() == 64 && bare.bytes().all(|it| it.is_ascii_hexdigit()) {

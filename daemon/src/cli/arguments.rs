@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::artifact::ArtifactCommand;
 use super::commands::{OperationCommand, SlashCommand};
 use super::keyrings::{DeveloperKeyringCommand, KeyringCommand};
 use super::object_types::ObjectTypeCommand;
@@ -152,6 +153,11 @@ pub(super) enum Command {
     Object {
         #[command(subcommand)]
         command: ObjectCommand,
+    },
+    /// Artifacts: files that are kept
+    Artifact {
+        #[command(subcommand)]
+        command: ArtifactCommand,
     },
     /// API tokens
     Token {

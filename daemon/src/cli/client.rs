@@ -12,8 +12,8 @@ use super::show::{self, View};
 use super::snap_in::arguments::Source;
 use super::snap_in::{self, origin};
 use super::{
-    commands, dev, keyrings, keys, object_types, objects, payload, replay, run_logs, run_show,
-    snap_kit, source,
+    artifact, commands, dev, keyrings, keys, object_types, objects, payload, replay, run_logs,
+    run_show, snap_kit, source,
 };
 
 /// How long lifecycle commands wait.
@@ -63,6 +63,7 @@ pub(super) fn run(connection: &Connection, command: Command) -> Result<(), Failu
             return object_types::run(&client, connection.json, command);
         }
         Command::Object { command } => return objects::run(&client, connection.json, command),
+        Command::Artifact { command } => return artifact::run(&client, connection.json, command),
         Command::Key { command } => return keys::run(&client, connection.json, &command),
         Command::Component { command } => {
             return snap_kit::component(&client, connection.json, command);
@@ -166,6 +167,7 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
         Command::Key { .. }
         | Command::ObjectType { .. }
         | Command::Object { .. }
+        | Command::Artifact { .. }
         | Command::Source { .. }
         | Command::Component { .. }
         | Command::Action { .. }

@@ -26,6 +26,8 @@ const FUNCTION_CALLS: [&str; 6] = [
     "configuration-pages.render",
     "snap-kit-action.execute.deferred",
 ];
+/// A large artifact over a slow connection.
+const TRANSFER_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 /// How much of a list comes at once.
 const PAGE: u32 = 500;
 const DEFAULT_SOCKET: &str = "/run/mortise/mortise.sock";
@@ -43,6 +45,11 @@ impl Refusal {
     /// Whether what was asked for is not there.
     pub(super) fn is_not_found(&self) -> bool {
         self.status == 404 && self.answer["code"] == "not_found"
+    }
+
+    /// Whether it is worth another try.
+    pub(super) fn is_passing(&self) -> bool {
+        matches!(self.status, 408 | 429 | 502..=504)
     }
 
     /// For people.
@@ -63,6 +70,18 @@ impl From<Refusal> for Failure {
         failure.problem = refusal.answer.is_object().then(|| Box::new(refusal.answer));
         failure
     }
+}
+
+/// What became of a download.
+pub(super) enum Received {
+    /// It is here.
+    All,
+    /// The daemon said no.
+    Refused(Refusal),
+    /// Where it should go it could not.
+    Unwritten(std::io::Error),
+    /// The connection was lost.
+    BrokeOff(String),
 }
 
 /// A connection to the daemon.
@@ -201,6 +220,75 @@ impl Client {
             request = request.header(*name, *value);
         }
         self.wait_for(exchange(request))
+    }
+
+    /// Sends bytes to the URL of an artifact, saying on a terminal how far it is. The outer failure is
+    /// that of an answer that cannot be read, the next one that of the connection.
+    pub(super) fn send_bytes(
+        &self,
+        url: &str,
+        body: reqwest::Body,
+        said: impl Fn() -> String,
+    ) -> Result<Result<Result<Value, Refusal>, String>, Failure> {
+        let request = self.http.put(self.at_home(url)).timeout(TRANSFER_TIMEOUT).body(body);
+        let request = request.header("content-type", "application/octet-stream");
+        let exchanged =
+            self.runtime.block_on(async { progress::shown_with(said, exchange(request)).await });
+        match exchanged {
+            Ok((status, body)) => read_answer(status, body).map(Ok),
+            Err(error) => Ok(Err(innermost(&error))),
+        }
+    }
+
+    /// Reads from the URL of an artifact, from a byte on, saying on a terminal how far it is.
+    pub(super) fn receive_bytes(
+        &self,
+        url: &str,
+        from: u64,
+        said: impl Fn() -> String,
+        mut take: impl FnMut(&[u8]) -> std::io::Result<()>,
+    ) -> Result<Received, Failure> {
+        let mut request = self.http.get(self.at_home(url)).timeout(TRANSFER_TIMEOUT);
+        if from > 0 {
+            request = request.header("range", format!("bytes={from}-"));
+        }
+        let received = async {
+            let broke_off = |error: reqwest::Error| Received::BrokeOff(innermost(&error));
+            let mut response = match request.send().await {
+                Ok(response) => response,
+                Err(error) => return Ok(broke_off(error)),
+            };
+            let status = response.status().as_u16();
+            let expected = if from > 0 { 206 } else { 200 };
+            if status != expected {
+                let body = match response.text().await {
+                    Ok(body) => body,
+                    Err(error) => return Ok(broke_off(error)),
+                };
+                return match read_answer(status, body)? {
+                    Err(refusal) => Ok(Received::Refused(refusal)),
+                    Ok(_) => Err(Failure::failed(format!("the daemon answered {status}"))),
+                };
+            }
+            loop {
+                match response.chunk().await {
+                    Ok(None) => return Ok(Received::All),
+                    Ok(Some(bytes)) => {
+                        if let Err(error) = take(&bytes) {
+                            return Ok(Received::Unwritten(error));
+                        }
+                    }
+                    Err(error) => return Ok(broke_off(error)),
+                }
+            }
+        };
+        self.runtime.block_on(async { progress::shown_with(said, received).await })
+    }
+
+    /// A URL of the daemon as it is reached from here: what it calls itself may be known elsewhere only.
+    fn at_home(&self, url: &str) -> String {
+        let path = url.rfind("/artifacts/").map_or(url, |at| &url[at..]);
+        format!("{}{path}", self.base)
     }
 
     /// Waits for a while, saying on a terminal what for.

@@ -5,6 +5,7 @@
 //! reached, 4 the daemon failed.
 
 mod arguments;
+mod artifact;
 mod client;
 mod commands;
 mod connection;

@@ -13,6 +13,11 @@ const FRAMES: [char; 4] = ['|', '/', '-', '\\'];
 
 /// Does the work, and says on a terminal what it waits for and for how long.
 pub(super) async fn shown_while<F: Future>(what: &str, work: F) -> F::Output {
+    shown_with(|| what.to_owned(), work).await
+}
+
+/// The same for what changes while it is waited for.
+pub(super) async fn shown_with<F: Future>(what: impl Fn() -> String, work: F) -> F::Output {
     let mut work = pin!(work);
     if !std::io::stderr().is_terminal() {
         return work.await;
@@ -33,7 +38,7 @@ pub(super) async fn shown_while<F: Future>(what: &str, work: F) -> F::Output {
             _ = steps.tick() => {
                 let seconds = began.elapsed().as_secs();
                 let frame = frames.next().copied().unwrap_or_default();
-                draw(&format!("\r\x1b[K{frame} {what} ({seconds} s)"));
+                draw(&format!("\r\x1b[K{frame} {} ({seconds} s)", what()));
                 is_shown = true;
             }
         }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::Failure;
 use super::connection::Client;
 use super::show::{self, plain};
+use super::source::which::id_of;
 
 /// Events of one call.
 const PAGE: usize = 500;
@@ -19,7 +20,7 @@ pub(super) struct Replay {
     /// Those of this snap-in: id or scope
     #[arg(long, conflicts_with = "events")]
     snap_in: Option<String>,
-    /// Those of this event source
+    /// Those of this event source: id, or the scope of its snap-in and its name
     #[arg(long, conflicts_with = "events")]
     source: Option<String>,
     /// Only those of this type
@@ -40,12 +41,13 @@ pub(super) struct Replay {
 pub(super) fn run(client: &Client, as_json: bool, replay: &Replay) -> Result<(), Failure> {
     let mut said = Said::default();
     if replay.events.is_empty() {
+        let source = replay.source.as_deref().map(|it| id_of(client, it)).transpose()?;
         let mut parameters = json!({
-            "snap_in": replay.snap_in, "event_source": replay.source, "type": replay.event_type,
+            "snap_in": replay.snap_in, "event_source": source, "type": replay.event_type,
             "from_date": replay.from, "to_date": replay.to, "dry_run": replay.dry_run, "limit": PAGE,
         });
         loop {
-            let answer = client.call("events.replay", &parameters)?;
+            let answer = client.call("events.replay", &parameters).map_err(|it| said.so_far(it))?;
             said.take(&answer, as_json)?;
             match &answer["next_cursor"] {
                 Value::String(next) => parameters["cursor"] = json!(next),
@@ -55,7 +57,8 @@ pub(super) fn run(client: &Client, as_json: bool, replay: &Replay) -> Result<(),
     } else {
         for events in replay.events.chunks(PAGE) {
             let parameters = json!({ "ids": events, "dry_run": replay.dry_run });
-            said.take(&client.call("events.replay", &parameters)?, as_json)?;
+            let answer = client.call("events.replay", &parameters).map_err(|it| said.so_far(it))?;
+            said.take(&answer, as_json)?;
         }
     }
     if as_json {
@@ -74,13 +77,28 @@ struct Said {
     seen: usize,
     runs: u64,
     skipped: usize,
+    /// The event that came last.
+    last: String,
 }
 
 impl Said {
+    /// An error after some were replayed: whoever tries again should begin after those.
+    fn so_far(&self, error: Failure) -> Failure {
+        if self.seen == 0 {
+            return error;
+        }
+        let message = format!(
+            "{}\n{} events, up to {}, are done: go on with those that came after it",
+            error.message, self.seen, self.last
+        );
+        Failure { message, ..error }
+    }
+
     fn take(&mut self, answer: &Value, as_json: bool) -> Result<(), Failure> {
         self.runs += answer["runs"].as_u64().unwrap_or_default();
         for event in answer["events"].as_array().into_iter().flatten() {
             self.seen += 1;
+            self.last = event["event"].as_str().unwrap_or_default().to_owned();
             self.skipped += usize::from(event["skipped"].is_string());
             if as_json {
                 self.events.push(event.clone());

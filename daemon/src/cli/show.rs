@@ -172,9 +172,9 @@ fn at<'a>(row: &'a Value, key: &str) -> &'a Value {
 /// What may happen to a column on a narrow terminal. Ids, names, URLs and what went wrong stay.
 fn fit(title: &str) -> Fit {
     match title {
-        "DESCRIPTION" | "FUNCTION" | "TYPE" | "CALLED BY" | "WHAT" => Fit::Cut,
+        "DESCRIPTION" | "FUNCTION" | "FILE" | "TYPE" | "CALLED BY" | "WHAT" => Fit::Cut,
         "CREATED" | "CHANGED" | "RECEIVED" | "BYTES" | "ATTEMPTS" | "OPEN" | "VERIFIED"
-        | "ACCEPTED" | "REFUSED" | "FAILED" | "METHOD" => Fit::Drop,
+        | "PARENT" | "ACCEPTED" | "REFUSED" | "FAILED" | "METHOD" => Fit::Drop,
         _ => Fit::Whole,
     }
 }

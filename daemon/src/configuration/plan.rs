@@ -83,6 +83,7 @@ pub enum Section {
     Operations,
     Imports,
     ObjectTypes,
+    Views,
 }
 
 impl Section {
@@ -110,6 +111,7 @@ impl Section {
             Section::Operations => "operation",
             Section::Imports => "import",
             Section::ObjectTypes => "object type",
+            Section::Views => "view",
         }
     }
 }
@@ -307,7 +309,8 @@ fn notes(
         | Section::Hooks
         | Section::ConfigurationHandler
         | Section::Operations
-        | Section::Imports => None,
+        | Section::Imports
+        | Section::Views => None,
     };
     note.into_iter().collect()
 }

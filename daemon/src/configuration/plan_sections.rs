@@ -43,6 +43,7 @@ pub(super) fn changes(before: &Manifest, after: &Manifest) -> Vec<Change> {
         operations: _,
         imports: _,
         object_types: _,
+        views: _,
     } = before;
     let both = [before, after];
     let mut list = Changes::default();
@@ -82,6 +83,7 @@ pub(super) fn changes(before: &Manifest, after: &Manifest) -> Vec<Change> {
     list.section(Section::Operations, both, |it| keyed(&it.operations, |it| it.slug.clone()));
     list.section(Section::Imports, both, |it| keyed(&it.imports, |it| it.slug.clone()));
     list.section(Section::ObjectTypes, both, |it| keyed(&it.object_types, |it| it.name.clone()));
+    list.section(Section::Views, both, |it| keyed(&it.views, |it| it.name.clone()));
     list.0
 }
 
@@ -218,6 +220,7 @@ fn summary(section: Section, thing: &Value) -> String {
         }
         Section::SnapComponents | Section::ConfigurationHandler => text("initializer"),
         Section::Imports => text("extractor_function"),
+        Section::Views => text("object_type"),
         Section::Manifest
         | Section::ServiceAccount
         | Section::DeveloperKeyrings

@@ -40,6 +40,30 @@ pub fn fill(config: &Value, secrets: &BTreeMap<KeyringReference, SecretText>) ->
     }
 }
 
+/// The config without the items of lists that are nothing but a reference to one of these, as long as
+/// another item of the list stays: of several secrets that are each enough, one need not be there.
+pub fn without_absent(config: &Value, absent: &BTreeSet<KeyringReference>) -> Value {
+    let is_absent = |item: &Value| match item {
+        Value::String(text) => match pieces(text).as_slice() {
+            [Piece::Reference(reference)] => absent.contains(reference),
+            _ => false,
+        },
+        Value::Array(_) | Value::Object(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {
+            false
+        }
+    };
+    match config {
+        Value::Array(items) if items.iter().all(is_absent) => config.clone(),
+        Value::Array(items) => {
+            items.iter().filter(|it| !is_absent(it)).map(|it| without_absent(it, absent)).collect()
+        }
+        Value::Object(members) => Value::Object(
+            members.iter().map(|(key, it)| (key.clone(), without_absent(it, absent))).collect(),
+        ),
+        Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => config.clone(),
+    }
+}
+
 /// A text of a plugin without the secrets that its config was filled with.
 pub fn mask<'a>(text: &str, secrets: impl IntoIterator<Item = &'a str>) -> String {
     let mut masked = text.to_owned();
@@ -111,6 +135,24 @@ mod tests {
         );
         secrets.insert(b, SecretText::from("two"));
         assert_eq!(fill(&config, &secrets)["verify"]["secret"], json!([once, "two"]));
+    }
+
+    #[test]
+    fn of_several_secrets_those_that_are_absent_are_left_out() {
+        let (old, new) = ("${{ keyrings.old }}", "${{keyrings.new}}");
+        let config = json!({
+            "verify": { "secret": [new, old, "text", format!("Bearer {old}")] },
+            "all": [old], "one": old, "none": [], "deep": [{ "of": [old, new] }],
+        });
+        let absent = BTreeSet::from([reference("old", None)]);
+        let left = without_absent(&config, &absent);
+        assert_eq!(left["verify"]["secret"], json!([new, "text", format!("Bearer {old}")]));
+        assert_eq!(left["deep"], json!([{ "of": [new] }]));
+        // Without any of them there would be no secret at all.
+        for same in ["all", "one", "none"] {
+            assert_eq!(left[same], config[same]);
+        }
+        assert_eq!(without_absent(&config, &BTreeSet::new()), config);
     }
 
     #[test]

@@ -94,6 +94,7 @@ impl Bench {
             dedup_window_ms: 86_400_000,
             timer: None,
             scheduled: crate::store::FromSchedule::No,
+            read: None,
             events: vec![NewEvent {
                 event_type: "x".to_owned(),
                 payload: Bytes::from_static(b"{}"),
@@ -105,6 +106,7 @@ impl Bench {
                     version: VersionId(1),
                     ordered: true,
                 }],
+                cause: None,
             }],
         };
         let stored = self.store.write(move |it| it.accept_events(&new)).await.expect("written");

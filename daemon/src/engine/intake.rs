@@ -28,7 +28,8 @@ use crate::model::id::{EventId, SourceId};
 use crate::plugins::{CallError, EffectLimits, PerformEffect, call_with_effects};
 use crate::routing::Route;
 use crate::store::{
-    AcceptEvents, Acceptance, FromSchedule, NewEvent, PlannedRun, Store, StoreError, TimerRecord,
+    AcceptEvents, Acceptance, FromSchedule, NewEvent, PlannedRun, ReadChanges, Store, StoreError,
+    TimerRecord,
 };
 
 /// What a plugin may take for one input.
@@ -82,6 +83,9 @@ pub enum IntakeError {
     /// The plugin does not take this kind of input.
     #[error("the source does not take this: {0}")]
     Unsupported(String),
+    /// The plugin made no event of what somebody publishes, and says why.
+    #[error("the source refuses this: {0}")]
+    Refused(String),
     /// An event with the key that it was given is pending.
     #[error("an event with this key is pending")]
     KeyPending {
@@ -97,8 +101,10 @@ impl IntakeError {
     /// What it is counted as; there is nobody to count for when the source takes no events.
     pub fn failure(&self) -> Option<Failure> {
         Some(match self {
-            // Whoever asked for it twice is told so.
-            IntakeError::NoSuchSource | IntakeError::KeyPending { .. } => return None,
+            // Whoever asked for it twice is told so; what is refused is counted by its reason.
+            IntakeError::NoSuchSource
+            | IntakeError::KeyPending { .. }
+            | IntakeError::Refused(_) => return None,
             IntakeError::QueueFull { .. } => Failure::QueueFull,
             IntakeError::Busy => Failure::Busy,
             IntakeError::TimedOut(_) => Failure::TimedOut,
@@ -174,7 +180,7 @@ impl Intake {
         let find = || self.routes.by_id(source);
         let input = SourceInput::Published { event_type };
         let origin = Origin { cause, idempotency_key, scheduled: FromSchedule::No };
-        self.take(find, &input, &payload, origin).await
+        published(self.take(find, &input, &payload, origin).await?)
     }
 
     /// The same under a key, which a pending event may have.
@@ -188,7 +194,8 @@ impl Intake {
     ) -> Result<Taken, IntakeError> {
         let find = || self.routes.by_id(source);
         let origin = Origin { cause, idempotency_key: None, scheduled };
-        self.take(find, &SourceInput::Published { event_type }, &payload, origin).await
+        let input = SourceInput::Published { event_type };
+        published(self.take(find, &input, &payload, origin).await?)
     }
 
     /// Whether a source that is not open will be in a moment: a sender that is told 404 may give up
@@ -242,7 +249,17 @@ impl Intake {
         origin: &Origin,
     ) -> Result<Option<Taken>, IntakeError> {
         self.check_bounds(source)?;
-        let output = self.call(source, input.clone(), body.clone()).await.map_err(failed)?;
+        let answer = self.call(source, input.clone(), body.clone()).await;
+        let mut output = answer.map_err(|error| match input {
+            SourceInput::Published { .. } => not_published(error),
+            SourceInput::Http(_)
+            | SourceInput::Mail(_)
+            | SourceInput::Tick(_)
+            | SourceInput::Object(_)
+            | SourceInput::Poll(_)
+            | SourceInput::Response { .. }
+            | SourceInput::Check {} => failed(error),
+        })?;
         let route = &source.route;
         let mut events = self.planned(source, &output, body)?;
         if let Some(key) = &origin.idempotency_key {
@@ -250,10 +267,13 @@ impl Intake {
         }
         if events.is_empty() {
             source.without_event(Whence::of(input), &output, self.clock.now_ms());
+            if let Some(refusal) = &mut output.refused {
+                refusal.message = source.masks.mask(&refusal.message);
+            }
             return Ok(Some(taken(route.source, Vec::new(), output)));
         }
         let scheduled = origin.scheduled.clone();
-        Ok(match self.accept(source, events, origin.cause, None, scheduled).await? {
+        Ok(match self.accept(source, events, origin.cause, None, scheduled, None).await? {
             Acceptance::Stored(stored) => {
                 let events = stored.iter().map(|it| (it.id, it.duplicate)).collect();
                 Some(taken(route.source, events, output))
@@ -301,16 +321,16 @@ impl Intake {
             event_source_id: Some(source.route.source.to_string()),
             dev_oid: Some(DEV_OID.to_owned()),
         };
-        let asked = if matches!(input, SourceInput::Tick(_)) { "tick" } else { "request" };
+        let asked = Whence::of(&input).asked;
         let call = SourceCall { now_ms, deadline_ms, source: ids, input };
         let answer =
             call_with_effects(&source.instance, call, body, self.effects.as_ref(), EFFECTS).await;
         match answer {
             Ok(output) => {
                 for line in &output.log {
-                    let said = source.masks.mask(&line.message);
                     // Strangers cause these lines: the journal gets each thing once in a row.
-                    if source.log.add(now_ms, line.level, &said) {
+                    let said = source.log.say(now_ms, line.level, &line.message, &source.masks);
+                    if let Some(said) = said {
                         let id = source.route.source;
                         tracing::info!(source = %id, said, "an event source says");
                     }
@@ -358,6 +378,7 @@ impl Intake {
         cause: Cause,
         timer: Option<TimerRecord>,
         scheduled: FromSchedule,
+        read: Option<ReadChanges>,
     ) -> Result<Acceptance, StoreError> {
         let route = &source.route;
         let at_hand: Vec<_> = events
@@ -377,6 +398,7 @@ impl Intake {
             dedup_window_ms: route.dedup_window_ms,
             timer,
             scheduled,
+            read,
         };
         let dispatcher = self.dispatcher.clone();
         let acceptance = self
@@ -415,6 +437,8 @@ const FIRST_REFUSAL: u16 = 400;
 pub(super) struct Whence<'a> {
     peer: &'a str,
     method: &'a str,
+    /// What it is called in the log of its source.
+    asked: &'static str,
     /// Whether somebody waits for an answer to a request.
     is_request: bool,
 }
@@ -422,21 +446,27 @@ pub(super) struct Whence<'a> {
 impl Whence<'_> {
     /// The daemon woke the source.
     pub(super) const TICK: Whence<'static> = Whence::other("tick");
+    /// An object changed.
+    pub(super) const CHANGE: Whence<'static> = Whence::other("change");
+    /// An event was due that had been scheduled.
+    pub(super) const SCHEDULE: Whence<'static> = Whence::other("schedule");
 
-    const fn other(method: &'static str) -> Whence<'static> {
-        Whence { peer: "", method, is_request: false }
+    const fn other(asked: &'static str) -> Whence<'static> {
+        Whence { peer: "", method: asked, asked, is_request: false }
     }
 
     fn of(input: &SourceInput) -> Whence<'_> {
         match input {
             SourceInput::Http(HttpRequest { peer, method, .. }) => {
-                Whence { peer, method, is_request: true }
+                Whence { peer, method, asked: "request", is_request: true }
             }
             SourceInput::Tick(_) => Whence::TICK,
-            SourceInput::Published { .. } => Whence::other("publish"),
+            SourceInput::Published { .. } => {
+                Whence { asked: "request", ..Whence::other("publish") }
+            }
             SourceInput::Check {} => Whence::other("check"),
             SourceInput::Mail(_) => Whence::other("mail"),
-            SourceInput::Object(_) => Whence::other("object"),
+            SourceInput::Object(_) => Whence::CHANGE,
             SourceInput::Poll(_) => Whence::other("poll"),
             SourceInput::Response { .. } => Whence::other("response"),
         }
@@ -447,7 +477,7 @@ impl OpenSource {
     /// An input led to no event: what its plugin says about that is counted. A tick that finds
     /// nothing is nobody's request.
     pub(super) fn without_event(&self, from: Whence<'_>, output: &SourceOutput, now_ms: u64) {
-        let Whence { peer, method, is_request } = from;
+        let Whence { peer, method, is_request, asked: _ } = from;
         let status = output.response.as_ref().map_or(OK, |it| it.status);
         let status_reason = format!("status_{status}");
         let (reason, message) = match &output.refused {
@@ -462,7 +492,7 @@ impl OpenSource {
         self.refused(Refused { peer, method, status, reason, message }, now_ms);
     }
 
-    fn refused(&self, refused: Refused<'_>, now_ms: u64) {
+    pub(super) fn refused(&self, refused: Refused<'_>, now_ms: u64) {
         self.counts.refused(refused.reason, &self.masks, now_ms);
         self.refusals.add(refused, &self.masks, now_ms);
     }
@@ -489,6 +519,16 @@ pub fn dedup_by(key: &str, events: &mut [NewEvent]) {
     let without = events.iter_mut().filter(|it| it.dedup_key.is_none());
     for (place, event) in without.enumerate() {
         event.dedup_key = Some(format!("idempotency-key:{place}:{key}"));
+    }
+}
+
+/// Whoever publishes gets no answer of the plugin's own: what it refuses is an error for him.
+fn published(taken: Taken) -> Result<Taken, IntakeError> {
+    match &taken.refused {
+        Some(refusal) if taken.events.is_empty() => {
+            Err(IntakeError::Refused(refusal.message.clone()))
+        }
+        Some(_) | None => Ok(taken),
     }
 }
 
@@ -521,6 +561,7 @@ pub fn planned(
             dedup_key: event.dedup_key.clone(),
             sync_id: event.sync_id.clone(),
             runs,
+            cause: None,
         });
     }
     Ok(events)
@@ -560,5 +601,33 @@ pub fn failed(error: CallError) -> IntakeError {
                 IntakeError::Broken(fault.message)
             }
         },
+    }
+}
+
+/// Whether the same call may go well later: then the input waits, when the daemon has it from itself.
+/// Otherwise it is about this input.
+pub(super) fn passes(error: &CallError) -> bool {
+    use mortise_plugin::FaultKind;
+    match error {
+        CallError::Busy
+        | CallError::Stuck
+        | CallError::Deadline(_)
+        | CallError::OverallDeadline(_) => true,
+        CallError::BadAnswer(_) | CallError::TooManyEffects(_) => false,
+        CallError::Fault(fault) => match fault.kind {
+            FaultKind::Transient | FaultKind::Config | FaultKind::Unknown => true,
+            FaultKind::Permanent | FaultKind::Unsupported | FaultKind::Panicked => false,
+        },
+    }
+}
+
+/// The same for what somebody publishes: what a plugin will never take is not its own mistake then.
+pub(super) fn not_published(error: CallError) -> IntakeError {
+    use mortise_plugin::FaultKind;
+    match error {
+        CallError::Fault(fault) if fault.kind == FaultKind::Permanent => {
+            IntakeError::Unsupported(fault.message)
+        }
+        other => failed(other),
     }
 }

@@ -2,6 +2,7 @@
 //! why. In memory and bounded, because strangers cause these lines; the counts are what is exact.
 
 use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, TryLockError};
 
@@ -29,6 +30,13 @@ pub struct Refused<'a> {
     pub message: &'a str,
 }
 
+impl<'a> Refused<'a> {
+    /// What the daemon came with itself.
+    pub fn by_ourselves(method: &'a str, reason: &'a str, message: &'a str) -> Refused<'a> {
+        Refused { peer: "", method, status: None, reason, message }
+    }
+}
+
 /// One entry: a refusal, or several of the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -50,12 +58,47 @@ pub struct Refusal {
     pub message: String,
 }
 
+/// An entry, and what is known of those who came for it.
+#[derive(Debug)]
+struct Entry {
+    /// Hash of what the last one brought, before secrets were taken out and it was cut: the next one
+    /// of a flood is known by it without that work. Keyed, so that nobody can make it fit.
+    brought: u64,
+    refusal: Refusal,
+}
+
 /// The entries, the one that came last at the end.
 #[derive(Debug, Default)]
 pub struct RefusalLog {
-    entries: Mutex<VecDeque<Refusal>>,
+    entries: Mutex<VecDeque<Entry>>,
+    hasher: RandomState,
     /// Those that came while another was being written.
     unseen: AtomicU64,
+}
+
+impl Refusal {
+    fn new(refused: Refused<'_>, masks: &Masks, now_ms: u64) -> Refusal {
+        let cut =
+            |text: &str, most: usize| -> String { masks.mask(text).chars().take(most).collect() };
+        Refusal {
+            first_ms: now_ms,
+            last_ms: now_ms,
+            times: 1,
+            peer: cut(refused.peer, LONGEST_WORD),
+            method: cut(refused.method, LONGEST_WORD),
+            status: refused.status,
+            reason: cut(refused.reason, LONGEST_WORD),
+            message: cut(refused.message, LONGEST_MESSAGE),
+        }
+    }
+
+    /// Whether they are one entry, as far as people see.
+    fn is_like(&self, other: &Refusal) -> bool {
+        self.peer == other.peer
+            && self.method == other.method
+            && self.reason == other.reason
+            && self.message == other.message
+    }
 }
 
 impl RefusalLog {
@@ -69,36 +112,32 @@ impl RefusalLog {
                 return;
             }
         };
-        let cut =
-            |text: &str, most: usize| -> String { masks.mask(text).chars().take(most).collect() };
-        let (peer, method) = (cut(refused.peer, LONGEST_WORD), cut(refused.method, LONGEST_WORD));
-        let reason = cut(refused.reason, LONGEST_WORD);
-        let message = cut(refused.message, LONGEST_MESSAGE);
-        let is_same = |it: &Refusal| {
-            it.peer == peer && it.reason == reason && it.message == message && it.method == method
-        };
-        let same = entries.iter().rposition(is_same).and_then(|at| entries.remove(at));
-        if same.is_none() && entries.len() == MOST {
-            entries.pop_front();
-        }
-        let (first_ms, times) = same.map_or((now_ms, 1), |it| (it.first_ms, it.times + 1));
-        let status = refused.status;
-        entries.push_back(Refusal {
-            first_ms,
-            last_ms: now_ms,
-            times,
-            peer,
-            method,
-            status,
-            reason,
-            message,
+        let Refused { peer, method, status, reason, message } = refused;
+        let brought = self.hasher.hash_one((peer, method, reason, message));
+        let same = entries.iter().rposition(|it| it.brought == brought);
+        let same = same.or_else(|| {
+            let new = Refusal::new(refused, masks, now_ms);
+            let same = entries.iter().rposition(|it| it.refusal.is_like(&new));
+            if same.is_none() {
+                if entries.len() == MOST {
+                    entries.pop_front();
+                }
+                entries.push_back(Entry { brought, refusal: new });
+            }
+            same
         });
+        let Some(mut entry) = same.and_then(|at| entries.remove(at)) else { return };
+        entry.brought = brought;
+        entry.refusal.times += 1;
+        entry.refusal.last_ms = now_ms;
+        entry.refusal.status = status;
+        entries.push_back(entry);
     }
 
     /// All entries that are kept, and how many refusals are in none because there were too many.
     pub fn entries(&self) -> (Vec<Refusal>, u64) {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        (entries.iter().cloned().collect(), self.unseen.load(Ordering::Relaxed))
+        (entries.iter().map(|it| it.refusal.clone()).collect(), self.unseen.load(Ordering::Relaxed))
     }
 }
 

@@ -6,10 +6,10 @@
 //! There are many small snapshots rather than one: whoever publishes copies the one that he changes,
 //! and ten thousand sources that open one after the other would copy a large one ten thousand times.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -49,6 +49,17 @@ pub struct OpenSource {
     pub recorder: Arc<Recorder>,
     /// How many runs of its snap-in wait.
     pub depth: Arc<AtomicUsize>,
+    /// Which changes of objects it gets, when its type gets any.
+    pub changes: Option<WantedChanges>,
+}
+
+/// The changes of objects that a source gets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WantedChanges {
+    /// Their event types, such as `work_created`.
+    pub event_types: Arc<[String]>,
+    /// What `$user` stands for in its filter.
+    pub user: Arc<str>,
 }
 
 type Snapshot = HashMap<Arc<str>, Arc<OpenSource>>;
@@ -61,9 +72,41 @@ pub struct Routes {
     shards: Box<[ArcSwap<Snapshot>]>,
     /// Which snapshot a token is in: tokens are secret, but somebody may choose what he asks for.
     hasher: RandomState,
-    by_source: Mutex<HashMap<SourceId, Arc<OpenSource>>>,
+    by_source: Mutex<BySource>,
     published: watch::Sender<()>,
     clock: Clock,
+}
+
+/// Every source that takes events, by its id, and by the changes of objects that it gets.
+#[derive(Default)]
+struct BySource {
+    open: HashMap<SourceId, Arc<OpenSource>>,
+    by_change: HashMap<String, HashSet<SourceId>>,
+}
+
+impl BySource {
+    fn insert(&mut self, source: &Arc<OpenSource>) -> Option<Arc<OpenSource>> {
+        let id = source.route.source;
+        let before = self.remove(id);
+        for event_type in source.changes.iter().flat_map(|it| it.event_types.iter()) {
+            self.by_change.entry(event_type.clone()).or_default().insert(id);
+        }
+        self.open.insert(id, source.clone());
+        before
+    }
+
+    fn remove(&mut self, id: SourceId) -> Option<Arc<OpenSource>> {
+        let before = self.open.remove(&id)?;
+        for event_type in before.changes.iter().flat_map(|it| it.event_types.iter()) {
+            if let Some(sources) = self.by_change.get_mut(event_type) {
+                sources.remove(&id);
+                if sources.is_empty() {
+                    self.by_change.remove(event_type);
+                }
+            }
+        }
+        Some(before)
+    }
 }
 
 impl Routes {
@@ -88,13 +131,29 @@ impl Routes {
 
     /// The source with this id, if it takes events.
     pub fn by_id(&self, source: SourceId) -> Option<Arc<OpenSource>> {
-        self.by_source.lock().unwrap_or_else(PoisonError::into_inner).get(&source).cloned()
+        self.sources().open.get(&source).cloned()
+    }
+
+    /// The sources that get changes of these event types, if they take events.
+    pub fn wanting<'a>(&self, event_types: impl IntoIterator<Item = &'a String>) -> Vec<SourceId> {
+        let sources = self.sources();
+        let wanting: HashSet<SourceId> = event_types
+            .into_iter()
+            .filter_map(|it| sources.by_change.get(it))
+            .flatten()
+            .copied()
+            .collect();
+        wanting.into_iter().collect()
+    }
+
+    fn sources(&self) -> MutexGuard<'_, BySource> {
+        self.by_source.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Opens a source, or replaces what its events lead to.
     pub fn publish(&self, source: Arc<OpenSource>) {
-        let mut by_source = self.by_source.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = by_source.insert(source.route.source, source.clone());
+        let mut by_source = self.sources();
+        let before = by_source.insert(&source);
         for token in source.tokens() {
             self.change(token, |snapshot| snapshot.insert(token.into(), source.clone()));
         }
@@ -111,12 +170,12 @@ impl Routes {
     /// Closes a source, unless something newer than `published` was published for it.
     pub fn withdraw(&self, published: &Arc<OpenSource>) {
         let id = published.route.source;
-        let mut by_source = self.by_source.lock().unwrap_or_else(PoisonError::into_inner);
-        if by_source.get(&id).is_some_and(|it| Arc::ptr_eq(it, published)) {
+        let mut by_source = self.sources();
+        if by_source.open.get(&id).is_some_and(|it| Arc::ptr_eq(it, published)) {
             for token in published.tokens() {
                 self.change(token, |snapshot| snapshot.remove(token));
             }
-            by_source.remove(&id);
+            by_source.remove(id);
         }
         drop(by_source);
         self.published.send_replace(());
@@ -124,7 +183,7 @@ impl Routes {
 
     /// How many sources are open.
     pub fn count(&self) -> usize {
-        self.by_source.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.sources().open.len()
     }
 
     /// Waits until something else than `seen` is published for its source, for a while.

@@ -2,11 +2,13 @@
 //! answer. Bounded and in memory, because strangers cause these lines; the journal has them too.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mortise_plugin::LogLevel;
 use tokio::sync::watch;
 
+use super::keyrings::Masks;
 use super::recording::Recorder;
 use super::refusals::RefusalLog;
 use crate::model::id::SourceId;
@@ -31,14 +33,24 @@ pub struct SourceLogLine {
 
 /// The lines, oldest first.
 #[derive(Debug, Default)]
-pub struct SourceLog(Mutex<VecDeque<SourceLogLine>>);
+pub struct SourceLog {
+    lines: Mutex<Lines>,
+    hasher: RandomState,
+}
 
-impl SourceLog {
-    /// Adds a line. Answers whether it says something else than the last one.
-    pub fn add(&self, at_ms: u64, level: LogLevel, message: &str) -> bool {
+#[derive(Debug, Default)]
+struct Lines {
+    kept: VecDeque<SourceLogLine>,
+    /// Hash of the last line before its secrets were taken out: the next one of a flood is known by
+    /// it without that work. Keyed, so that nobody can make it fit.
+    said: Option<u64>,
+}
+
+impl Lines {
+    /// Whether it says something else than the last one.
+    fn add(&mut self, at_ms: u64, level: LogLevel, message: &str) -> bool {
         let message: String = message.chars().take(LONGEST_MESSAGE).collect();
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(last) = lines.back_mut()
+        if let Some(last) = self.kept.back_mut()
             && last.level == level
             && last.message == message
         {
@@ -46,16 +58,50 @@ impl SourceLog {
             last.times += 1;
             return false;
         }
-        if lines.len() == MOST_LINES {
-            lines.pop_front();
+        if self.kept.len() == MOST_LINES {
+            self.kept.pop_front();
         }
-        lines.push_back(SourceLogLine { at_ms, level, message, times: 1 });
+        self.kept.push_back(SourceLogLine { at_ms, level, message, times: 1 });
         true
+    }
+}
+
+impl SourceLog {
+    /// Adds a line of the daemon. Answers whether it says something else than the last one.
+    pub fn add(&self, at_ms: u64, level: LogLevel, message: &str) -> bool {
+        let mut lines = self.open();
+        lines.said = None;
+        lines.add(at_ms, level, message)
+    }
+
+    /// Adds a line that a plugin said, without secrets. Answers the line as it is then, if it says
+    /// something else than the last one.
+    pub fn say(&self, at_ms: u64, level: LogLevel, said: &str, masks: &Masks) -> Option<String> {
+        let mut lines = self.open();
+        let hash = self.hasher.hash_one((std::mem::discriminant(&level), said));
+        if lines.said == Some(hash)
+            && let Some(last) = lines.kept.back_mut()
+        {
+            last.at_ms = at_ms;
+            last.times += 1;
+            return None;
+        }
+        // It may take a while, and nobody should wait for it.
+        drop(lines);
+        let masked = masks.mask(said);
+        let mut lines = self.open();
+        let is_new = lines.add(at_ms, level, &masked);
+        lines.said = Some(hash);
+        is_new.then_some(masked)
     }
 
     /// All lines that are kept.
     pub fn lines(&self) -> Vec<SourceLogLine> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        self.open().kept.iter().cloned().collect()
+    }
+
+    fn open(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -141,6 +187,12 @@ mod tests {
         }
         let lines = log.lines();
         assert_eq!((lines.len(), lines[0].message.as_str()), (MOST_LINES, "line 400"));
+        let masks = Masks::default();
+        assert_eq!(log.say(1, LogLevel::Warn, "said", &masks).as_deref(), Some("said"));
+        assert_eq!(log.say(2, LogLevel::Warn, "said", &masks), None);
+        assert!(log.say(2, LogLevel::Error, "said", &masks).is_some());
+        assert!(log.add(3, LogLevel::Warn, "the daemon's own"));
+        assert!(log.say(3, LogLevel::Error, "said", &masks).is_some(), "not what was said last");
         log.add(1, LogLevel::Info, &"x".repeat(5000));
         log.add(2, LogLevel::Info, &"x".repeat(5000));
         let last = log.lines().pop().expect("added");

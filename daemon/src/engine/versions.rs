@@ -303,7 +303,7 @@ pub async fn create(
     let mut creation = VersionCreation::BlobsGone;
     for _ in 0..TRIES {
         for blob in [&code, &files].into_iter().flatten() {
-            store_blob(store, blob.clone()).await?;
+            store.put_blob(blob.clone()).await?;
         }
         let new = new.clone();
         creation = store.write(move |tables| tables.create_version(&new)).await?;
@@ -338,11 +338,6 @@ async fn complete(
     let packed = tokio::task::spawn_blocking(move || version_files::pack(files)).await;
     let packed = packed.map_err(|error| Incomplete::NotNow(error.to_string()))?;
     packed.map_err(|error| Incomplete::Wrong(error.to_string()))
-}
-
-async fn store_blob(store: &Store, bytes: Arc<[u8]>) -> Result<(), StoreError> {
-    let hash = BlobHash::of(&bytes);
-    store.write(move |tables| tables.put_blob(hash, &bytes)).await
 }
 
 #[cfg(test)]

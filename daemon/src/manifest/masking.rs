@@ -33,6 +33,9 @@ const SECRET_WORDS: [&str; 20] = [
     "tokens",
 ];
 
+/// Words that make a header or parameter of a request one that lets its bearer in.
+const LETS_IN: [&str; 6] = ["assertion", "bearer", "cert", "jwt", "session", "sid"];
+
 /// Words beside `key` that make it a name of something rather than a secret.
 const PLAIN_KEYS: [&str; 12] = [
     "dedup",
@@ -105,7 +108,8 @@ pub fn names_secret_of_request(name: &str) -> bool {
         return false;
     }
     let others: Vec<_> = words.iter().filter(|word| *word != "hmac").cloned().collect();
-    names_secret(&others.join("-"))
+    let lets_in = others.iter().any(|word| LETS_IN.contains(&word.as_str()));
+    lets_in || names_secret(&others.join("-"))
 }
 
 fn mask_members(members: &Map<String, Value>) -> Map<String, Value> {

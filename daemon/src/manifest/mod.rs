@@ -33,6 +33,7 @@ mod sources;
 #[cfg(test)]
 mod trace;
 mod values;
+mod views;
 mod yaml;
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ pub(super) enum Space {
     Operation,
     Import,
     Tag,
+    View,
 }
 
 /// How a name may be written.
@@ -89,6 +90,7 @@ impl Space {
             Space::Operation => "operation",
             Space::Import => "import",
             Space::Tag => "tag",
+            Space::View => "view",
         }
     }
 }

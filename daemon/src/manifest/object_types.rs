@@ -65,6 +65,12 @@ fn object_type<'n>(r: &mut Reader, node: &'n Node, path: &str) -> Option<Declare
             "a mapping from fields to names of object types",
         )
         .unwrap_or_default(),
+        plain_references: fields.texts(r, "plain_references"),
+        summary: fields.texts(r, "summary"),
+        filter_aliases: names(r, &mut fields, "filter_aliases"),
+        input_aliases: names(r, &mut fields, "input_aliases"),
+        ignored: fields.texts(r, "ignored"),
+        event_member: fields.text(r, "event_member"),
         schema: match fields.json(r, "schema") {
             Some(schema) => schema,
             None => {
@@ -76,6 +82,11 @@ fn object_type<'n>(r: &mut Reader, node: &'n Node, path: &str) -> Option<Declare
     };
     fields.finish(r);
     Some(Declared { node, path: path.to_owned(), definition })
+}
+
+/// Other names, each with the one that it stands for.
+fn names(r: &mut Reader, fields: &mut Fields<'_>, key: &'static str) -> BTreeMap<String, String> {
+    shaped(r, fields, key, "a mapping from names to names of fields").unwrap_or_default()
 }
 
 fn shaped<T: DeserializeOwned>(

@@ -109,6 +109,12 @@ ids! {
     TokenId = "tok", "token";
     /// A change to an object.
     ChangeId = "chg", "change";
+    /// A file that is kept.
+    ArtifactId = "art", "artifact";
+    /// The bytes of an artifact; others when they are sent anew.
+    ContentId = "cnt", "content";
+    /// A view.
+    ViewId = "view", "view";
 }
 
 /// Gives out ids that only grow.

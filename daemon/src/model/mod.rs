@@ -1,6 +1,7 @@
 //! Plain data that every other module speaks of. No I/O, no clock, no foreign crate but serde's.
 
 pub mod actor;
+pub mod artifact;
 pub mod display;
 pub mod event;
 pub mod http;
@@ -14,3 +15,4 @@ pub mod run;
 pub mod scope;
 pub mod snap_in;
 pub mod timestamp;
+pub mod view;

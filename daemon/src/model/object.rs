@@ -102,8 +102,6 @@ pub struct NewChange {
 /// What is kept of a change beside the object before and after.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangeHead {
-    /// Its id.
-    pub id: ChangeId,
     /// When, milliseconds of the Unix epoch.
     pub at_ms: u64,
     /// Name of the object's type.
@@ -123,11 +121,18 @@ pub struct ChangeHead {
     pub cause: Cause,
 }
 
+impl ChangeHead {
+    /// The type of its events, such as `work_created`.
+    pub fn event_type(&self) -> String {
+        format!("{}_{}", self.object_type, self.verb.name())
+    }
+}
+
 /// A change, read back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// Its place in the order of commit.
-    pub seq: u64,
+    /// Which. Ids of changes grow in the order of commits.
+    pub id: ChangeId,
     /// What is kept of it.
     pub head: ChangeHead,
     /// The object before, a JSON object; absent for one that was made.

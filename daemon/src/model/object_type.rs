@@ -35,6 +35,24 @@ pub struct ObjectType {
     /// Fields that name other objects, and of which types.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub references: BTreeMap<String, Targets>,
+    /// References that are shown as ids, with display id and type beside them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plain_references: Vec<String>,
+    /// Fields that are shown of an object where another one refers to it, beside its title.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub summary: Vec<String>,
+    /// Other names of indexed fields in filters.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub filter_aliases: BTreeMap<String, String>,
+    /// Other names of fields in what callers send.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub input_aliases: BTreeMap<String, String>,
+    /// Members that callers may send and that are not kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignored: Vec<String>,
+    /// What the object is called in the events of its changes; its type's name when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_member: Option<String>,
     /// JSON Schema (2020-12) of its own fields.
     pub schema: Value,
 }

@@ -277,9 +277,16 @@ fn check_fields(definition: &ObjectType, problems: &mut Vec<FieldProblem>) {
     if let Some(path) = &definition.title_field {
         known("title_field", path);
     }
+    for (number, path) in definition.summary.iter().enumerate() {
+        known(&format!("summary[{number}]"), path);
+    }
+    for (other, path) in &definition.input_aliases {
+        known(&format!("input_aliases.{other}"), path);
+    }
     if let Some(DisplayIds::ByField { by, .. }) = &definition.display_id {
         known("display_id.by", by);
     }
+    check_other_names(definition, problems);
     let paths: BTreeSet<&str> = indexed_paths(definition).collect();
     if paths.len() > MOST_INDEXED {
         let message = format!(
@@ -287,6 +294,52 @@ fn check_fields(definition: &ObjectType, problems: &mut Vec<FieldProblem>) {
             paths.len()
         );
         problems.push(FieldProblem::new("indexed", message));
+    }
+}
+
+/// What callers may write instead leads to what there is, and hides nothing.
+fn check_other_names(definition: &ObjectType, problems: &mut Vec<FieldProblem>) {
+    let properties = definition.schema.get("properties").and_then(Value::as_object);
+    for (number, path) in definition.plain_references.iter().enumerate() {
+        if path.contains('.') || !definition.references.contains_key(path) {
+            let names = definition.references.keys().map(String::as_str);
+            let message = format!(
+                "{}: only a reference that is no part of another field can be shown as its id",
+                suggest::unknown("reference", path, names)
+            );
+            problems.push(FieldProblem::new(&format!("plain_references[{number}]"), message));
+        }
+    }
+    for (other, path) in &definition.filter_aliases {
+        if !indexed_paths(definition).chain(STANDARD).any(|it| it == path) {
+            let names = indexed_paths(definition).chain(STANDARD);
+            let message = format!(
+                "{}: only indexed fields can be filtered by",
+                suggest::unknown("indexed field", path, names)
+            );
+            problems.push(FieldProblem::new(&format!("filter_aliases.{other}"), message));
+        }
+    }
+    for (other, path) in &definition.input_aliases {
+        let parent = |it: &str| it.rsplit_once('.').map(|(parent, _)| parent.to_owned());
+        if parent(other) != parent(path) {
+            let message = format!(
+                "`{other}` and `{path}` are in different places: another name stands where the \
+                 field does"
+            );
+            problems.push(FieldProblem::new(&format!("input_aliases.{other}"), message));
+        }
+    }
+    for (number, name) in definition.ignored.iter().enumerate() {
+        let is_field = properties.is_some_and(|it| it.contains_key(name));
+        if is_field || STANDARD.contains(&name.as_str()) {
+            let message = format!("`{name}` is a field: it cannot be left out of what is sent");
+            problems.push(FieldProblem::new(&format!("ignored[{number}]"), message));
+        }
+    }
+    if definition.event_member.as_deref().is_some_and(|it| !is_name(it)) {
+        let message = "expected a name in snake case, such as `entry`";
+        problems.push(FieldProblem::new("event_member", message));
     }
 }
 

@@ -11,9 +11,12 @@ pub mod document;
 pub mod filter;
 pub mod index;
 pub mod merge;
+pub mod own;
 pub mod path;
 pub mod plan;
 pub mod query;
+pub mod view;
+pub mod wire;
 
 /// What is wrong with a field, for whoever sent it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]

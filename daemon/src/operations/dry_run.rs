@@ -572,6 +572,7 @@ mod tests {
             dedup_key: None,
             sync_id: None,
             runs: vec![run; runs],
+            cause: None,
         }
     }
 

@@ -127,10 +127,16 @@ impl Operations {
         &self,
         prepared: Prepared,
     ) -> Result<(KeyringId, KeyringRecord), OperationError> {
-        let snap_in = prepared.owner().snap_in();
+        let owner = prepared.owner().clone();
         let set = self.keyrings.commit(prepared).await?;
-        if let Some(snap_in) = snap_in {
+        if let Some(snap_in) = owner.snap_in() {
             self.reload(snap_in).await;
+        }
+        if let KeyringOwner::User { snap_in, user, name } = owner
+            && let Err(error) = self.try_sources_again(snap_in, user, &name).await
+        {
+            // The secret is stored: enabling the snap-in again tries them too.
+            tracing::warn!(%snap_in, %error, "sources of a user are not tried again");
         }
         Ok(set)
     }

@@ -294,7 +294,13 @@ impl PluginHost {
         };
         match checked {
             Ok(warnings) => Ok(CheckReport { errors: Vec::new(), warnings }),
-            Err(OpenError::Config { problems, .. }) => {
+            Err(OpenError::Config { mut problems, .. }) => {
+                let unknown = self.find(role, kind).map(|it| it.schema.unknown(config));
+                for problem in unknown.into_iter().flatten() {
+                    if !problems.iter().any(|it| it.path == problem.path) {
+                        problems.push(problem);
+                    }
+                }
                 Ok(CheckReport { errors: problems, warnings: Vec::new() })
             }
             Err(error) => Err(error),

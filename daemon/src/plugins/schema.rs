@@ -13,20 +13,45 @@ const MAX_PROBLEMS: usize = 100;
 
 /// A type's schema, compiled once.
 #[derive(Debug)]
-pub(super) struct ConfigSchema(Validator);
+pub(super) struct ConfigSchema {
+    validator: Validator,
+    /// The keys that it describes; none, when it says itself what it thinks of others.
+    known: Vec<String>,
+}
 
 impl ConfigSchema {
     /// Compiles `schema`. References are followed inside the schema only.
     pub(super) fn compile(schema: &Value) -> Result<ConfigSchema, String> {
+        let known = match (schema.get("properties"), schema.get("additionalProperties")) {
+            (Some(Value::Object(properties)), None) => properties.keys().cloned().collect(),
+            _ => Vec::new(),
+        };
         match jsonschema::options().build(schema) {
-            Ok(validator) => Ok(ConfigSchema(validator)),
+            Ok(validator) => Ok(ConfigSchema { validator, known }),
             Err(error) => Err(error.masked().to_string()),
         }
     }
 
+    /// Keys of a config that the schema does not describe. No mistake by themselves, but when
+    /// something else is wrong, such as one that is missing, they may be the reason.
+    pub(super) fn unknown(&self, config: &Value) -> Vec<Problem> {
+        if self.known.is_empty() {
+            return Vec::new();
+        }
+        let keys = config.as_object().into_iter().flat_map(|it| it.keys());
+        keys.filter(|it| !self.known.contains(it))
+            .take(MAX_PROBLEMS)
+            .map(|key| Problem {
+                path: key.clone(),
+                message: format!("is not known here; known are {}", self.known.join(", ")),
+                location: None,
+            })
+            .collect()
+    }
+
     /// Everything that is wrong with `config`, at most [`MAX_PROBLEMS`] things.
     pub(super) fn problems(&self, config: &Value) -> Vec<Problem> {
-        self.0
+        self.validator
             .iter_errors(config)
             .take(MAX_PROBLEMS)
             .map(|error| Problem {
@@ -53,7 +78,18 @@ fn message(error: &ValidationError<'_>) -> String {
             return format!("{} is required", names.join(" or "));
         }
     }
-    error.masked().to_string()
+    match error.kind() {
+        // The crate names the first few of many.
+        ValidationErrorKind::Enum { options } => {
+            let options = options.as_array().into_iter().flatten();
+            let options: Vec<String> = options.map(ToString::to_string).collect();
+            format!("must be one of {}", options.join(", "))
+        }
+        ValidationErrorKind::Required { property: Value::String(name) } => {
+            format!("\"{name}\" is required")
+        }
+        _ => error.masked().to_string(),
+    }
 }
 
 /// `/parameters/keys/0` becomes `parameters.keys.0`, as people write it.
@@ -94,7 +130,7 @@ mod tests {
         let problems = check(json!({ "parameters": { "secret": "hunter2" }, "polcy": 1 }));
         assert_eq!(problems.len(), 3, "{problems:?}");
         let all = problems.join("\n");
-        assert!(all.contains("\"policy\" is a required property"), "{all}");
+        assert!(all.contains("\"policy\" is required"), "{all}");
         assert!(all.contains("parameters.secret: value is shorter than 8 characters"), "{all}");
         assert!(all.contains("polcy"), "{all}");
         assert!(!all.contains("hunter2"), "{all}");
@@ -106,6 +142,24 @@ mod tests {
         let problems = ConfigSchema::compile(&schema).unwrap().problems(&json!({ "c": "hunter2" }));
         assert_eq!(problems.len(), 1);
         assert_eq!(problems[0].message, "\"a\" or \"b\" is required");
+    }
+
+    #[test]
+    fn all_that_is_allowed_is_named_and_what_is_not_known() {
+        let compile = |schema: Value| ConfigSchema::compile(&schema).unwrap();
+        let schema = compile(json!({ "properties": {
+            "format": { "enum": ["a", "b", "c", "d", "e", 6, null] }, "url": {},
+        }}));
+        let config = json!({ "format": "hunter2", "ulr": "hunter2" });
+        let problems = schema.problems(&config);
+        assert_eq!(problems[0].message, r#"must be one of "a", "b", "c", "d", "e", 6, null"#);
+        let unknown = schema.unknown(&config);
+        assert_eq!((unknown.len(), unknown[0].path.as_str()), (1, "ulr"));
+        assert_eq!(unknown[0].message, "is not known here; known are format, url");
+        assert!(schema.unknown(&json!([])).is_empty());
+        let strict = json!({ "properties": { "a": {} }, "additionalProperties": false });
+        assert!(compile(strict).unknown(&json!({ "b": 1 })).is_empty(), "it says so itself");
+        assert!(compile(json!({})).unknown(&json!({ "b": 1 })).is_empty(), "any key is right");
     }
 
     #[test]

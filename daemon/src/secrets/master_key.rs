@@ -16,6 +16,8 @@ pub(super) struct MasterKey {
     pub(super) envelopes: XChaCha20Poly1305,
     /// Signs service-account tokens.
     pub(super) tokens: Zeroizing<[u8; LENGTH]>,
+    /// Signs URLs of artifacts.
+    pub(super) urls: Zeroizing<[u8; LENGTH]>,
 }
 
 /// Tells master keys apart. It is derived from the key, and says nothing about it.
@@ -64,6 +66,7 @@ impl MasterKey {
             id: KeyId(id),
             envelopes: XChaCha20Poly1305::new(&Key::from(*derive("mortise envelope v1"))),
             tokens: derive("mortise service-account token v1"),
+            urls: derive("mortise artifact url v1"),
             bytes,
         }
     }

@@ -8,10 +8,12 @@ mod key_file;
 mod master_key;
 mod master_keys;
 mod service_token;
+mod signed_url;
 mod vault;
 
 pub use key_file::{KeyError, KeyHome};
 pub use master_key::KeyId;
 pub use master_keys::MasterKeys;
 pub use service_token::{ServiceClaims, ServiceTokenError, ServiceTokens, TokenRun};
+pub use signed_url::{SignatureError, UrlPurpose, UrlSigner};
 pub use vault::{Vault, VaultError};

@@ -1,18 +1,22 @@
 //! Blobs: files and prepared code of versions, as hashed rows of at most 256 KiB.
 //!
 //! Invariant: a blob's chunks are written before its row in `blobs`, and that before any row that
-//! refers to it. What a deleted version alone referred to goes with it; whatever else nobody refers to
-//! is swept at start. A version is stored only while its blobs are there.
+//! refers to it; no transaction has more than [`CHUNKS_AT_ONCE`] of them, so that it delays nobody.
+//! What a deleted version alone referred to goes with it; whatever else nobody refers to, and chunks
+//! without a row, are swept at start. A version is stored only while its blobs are there.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use redb::ReadableTable;
 use sha2::{Digest, Sha256};
 
 use super::tables::{ReadTables, WriteTables};
-use super::{StoreError, records::VersionRecord, schema};
+use super::{Store, StoreError, records::VersionRecord, schema};
 
 const CHUNK: usize = 256 * 1024;
+/// About a megabyte.
+const CHUNKS_AT_ONCE: usize = 4;
 
 /// SHA-256 of a blob.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -46,16 +50,31 @@ impl std::fmt::Display for BlobHash {
 }
 
 impl WriteTables<'_> {
-    /// Stores `bytes` under their hash, unless they are there already.
-    pub fn put_blob(&mut self, hash: BlobHash, bytes: &[u8]) -> Result<(), StoreError> {
+    /// Stores some chunks of `bytes`, unless all are there already; answers where to go on, and
+    /// nothing when all are stored.
+    pub(super) fn put_chunks(
+        &mut self,
+        hash: BlobHash,
+        bytes: &[u8],
+        from: usize,
+    ) -> Result<Option<usize>, StoreError> {
         if self.blobs()?.get(&hash.0)?.is_some() {
-            return Ok(());
+            return Ok(None);
         }
-        for (place, chunk) in (0u32..).zip(bytes.chunks(CHUNK)) {
+        let mut chunks = (0u32..).zip(bytes.chunks(CHUNK)).skip(from);
+        for (place, chunk) in chunks.by_ref().take(CHUNKS_AT_ONCE) {
             self.blob_chunks()?.insert((&hash.0, place), chunk)?;
         }
+        if chunks.next().is_some() {
+            return Ok(Some(from + CHUNKS_AT_ONCE));
+        }
+        // A version that had the same ones may have been deleted meanwhile, and they went with it.
+        let stored = self.blob_chunks()?.range((&hash.0, 0)..=(&hash.0, u32::MAX))?.count();
+        if stored < bytes.len().div_ceil(CHUNK) {
+            return Ok(Some(0));
+        }
         self.blobs()?.insert(&hash.0, bytes.len() as u64)?;
-        Ok(())
+        Ok(None)
     }
 
     /// Removes a blob, unless a version refers to it.
@@ -86,16 +105,48 @@ impl WriteTables<'_> {
                 wanted.insert(BlobHash::parse(hash)?.0);
             }
         }
-        let mut orphans = 0;
-        self.blobs()?.retain(|hash, _| {
-            let keep = wanted.contains(hash);
-            orphans += usize::from(!keep);
-            keep
-        })?;
-        if orphans > 0 {
-            self.blob_chunks()?.retain(|(hash, _), _| wanted.contains(hash))?;
+        self.blobs()?.retain(|hash, _| wanted.contains(hash))?;
+        // One row of each blob is looked at, not every chunk: they are all of the database at worst.
+        let (mut orphans, mut from) = (Vec::new(), [0; 32]);
+        loop {
+            let next = self.blob_chunks()?.range((&from, 0)..)?.next().transpose()?;
+            let Some(hash) = next.map(|(place, _)| *place.value().0) else { break };
+            if !wanted.contains(&hash) {
+                orphans.push(hash);
+            }
+            let Some(after) = next_hash(&hash) else { break };
+            from = after;
         }
-        Ok(orphans)
+        for hash in &orphans {
+            self.blob_chunks()?.retain_in((hash, 0)..=(hash, u32::MAX), |_, _| false)?;
+        }
+        Ok(orphans.len())
+    }
+}
+
+/// The hash after this one, if it is not the last.
+fn next_hash(hash: &[u8; 32]) -> Option<[u8; 32]> {
+    let mut next = *hash;
+    for byte in next.iter_mut().rev() {
+        let (more, is_over) = byte.overflowing_add(1);
+        *byte = more;
+        if !is_over {
+            return Some(next);
+        }
+    }
+    None
+}
+
+impl Store {
+    /// Stores bytes under their hash, unless they are there already, in several transactions.
+    pub async fn put_blob(&self, bytes: Arc<[u8]>) -> Result<BlobHash, StoreError> {
+        let hash = BlobHash::of(&bytes);
+        let mut from = Some(0);
+        while let Some(at) = from {
+            let bytes = bytes.clone();
+            from = self.write(move |tables| tables.put_chunks(hash, &bytes, at)).await?;
+        }
+        Ok(hash)
     }
 }
 

@@ -126,6 +126,7 @@ impl WriteTables<'_> {
             if !kept.contains(source) {
                 // Whoever planned with it must see that it is gone.
                 self.bump_generation(*source)?;
+                self.stop_reading(&source.to_string())?;
             }
         }
         record.detached_sources = known.into_iter().map(|(source, _)| source).collect();

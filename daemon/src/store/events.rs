@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use redb::ReadableTable;
 
+use super::changes::ReadChanges;
 use super::record::{decode_with_tail, encode_with_tail};
 use super::records::TimerRecord;
 use super::runs::OpenRun;
@@ -38,6 +39,8 @@ pub struct AcceptEvents {
     pub timer: Option<TimerRecord>,
     /// Whether they were scheduled.
     pub scheduled: FromSchedule,
+    /// How far their source has read the changes of objects with this, when those led to it.
+    pub read: Option<ReadChanges>,
 }
 
 /// An event to be stored.
@@ -53,6 +56,8 @@ pub struct NewEvent {
     pub sync_id: Option<String>,
     /// One run per automation that matches.
     pub runs: Vec<PlannedRun>,
+    /// What caused it, when that is not what caused the others.
+    pub cause: Option<Cause>,
 }
 
 /// A run to be queued with its event.
@@ -74,7 +79,7 @@ pub enum Acceptance {
     /// All are on the disk, in the order given, without those that had been scheduled and are not any
     /// more.
     Stored(Vec<StoredEvent>),
-    /// The route has changed since they were planned with: plan again.
+    /// The route, or what their source has read, has changed since they were planned with: plan again.
     Stale,
     /// An event with the same key is pending, and is not to be replaced.
     KeyPending {
@@ -101,6 +106,11 @@ impl WriteTables<'_> {
     pub fn accept_events(&mut self, new: &AcceptEvents) -> Result<Acceptance, StoreError> {
         let generation = self.route_generations()?.get(new.source.0)?.map(|it| it.value());
         if generation != Some(new.generation) {
+            return Ok(Acceptance::Stale);
+        }
+        if let Some(read) = &new.read
+            && !self.move_cursor(&new.source.to_string(), *read)?
+        {
             return Ok(Acceptance::Stale);
         }
         let live = match self.take_from_schedule(new.source, &new.scheduled)? {
@@ -150,7 +160,7 @@ impl WriteTables<'_> {
             received_ms: self.now_ms(),
             dedup_key: event.dedup_key.clone(),
             sync_id: event.sync_id.clone(),
-            cause: new.cause,
+            cause: event.cause.unwrap_or(new.cause),
             runs: runs.iter().map(|it| it.id).collect(),
         };
         self.events()?.insert(id.0, encode_with_tail(&head, &event.payload)?.as_slice())?;
@@ -171,7 +181,7 @@ impl WriteTables<'_> {
         let function = planned.function.to_string();
         let head = RunHead {
             sync_id: event.sync_id.clone().filter(|_| planned.ordered),
-            cause: new.cause,
+            cause: event.cause.unwrap_or(new.cause),
             user: new.user,
             ..RunHead::new(new.snap_in, planned.version, function, trigger, self.now_ms())
         };

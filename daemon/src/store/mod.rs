@@ -9,9 +9,13 @@
 
 mod access;
 mod answers;
+mod artifacts;
+#[cfg(test)]
+mod artifacts_tests;
 mod authorizations;
 mod blobs;
 mod changes;
+mod chunks;
 mod configure;
 mod database;
 mod displayed;
@@ -55,6 +59,7 @@ mod timers_tests;
 mod users;
 #[cfg(test)]
 mod users_tests;
+mod views;
 mod writer;
 
 use std::future::Future;
@@ -68,8 +73,10 @@ use redb::ReadableTable;
 use tokio::sync::oneshot;
 
 pub use access::TokenCreation;
+pub use artifacts::{Attachment, Completion, Extension, NewArtifact, NewPart, Retention, Upload};
 pub use authorizations::BegunAuthorization;
 pub use blobs::BlobHash;
+pub use changes::{ChangeBell, FoundChange, ReadChanges};
 pub use configure::Configuration;
 pub use database::{FileLocation, Location, Options};
 pub use error::StoreError;
@@ -83,9 +90,10 @@ pub use outbox::PendingEffect;
 pub use packages::{NewVersion, PackageDeletion, VersionCreation};
 pub use recordings::{MOST_BODY_BYTES, MOST_WANTED};
 pub use records::{
-    AnswerRecord, AuthorizationRecord, DisplayedRecord, KeyringRecord, PackageRecord, PastVersion,
-    PreviousToken, ScheduledRecord, SnapInRecord, SourceCountsRecord, SourceRecord, TagRecord,
-    TimerRecord, TokenRecord, UserRecord, UserSettingsRecord, VersionRecord,
+    AnswerRecord, ArtifactRecord, AuthorizationRecord, DisplayedRecord, KeyringRecord,
+    PackageRecord, PastVersion, PreviousToken, ScheduledRecord, SnapInRecord, SourceCountsRecord,
+    SourceRecord, TagRecord, TimerRecord, TokenRecord, UserRecord, UserSettingsRecord,
+    VersionRecord,
 };
 pub use retention::PruneCursor;
 pub use runs::{Claim, FinishedAttempt, OpenRun, Reopening, RunFilter, Settled};
@@ -97,16 +105,17 @@ pub use snap_ins::{Creation, NewSnapIn, Transition};
 pub use sources::{NewToken, SourceChange};
 pub use tables::{Page, PageRequest, ReadTables, WriteTables};
 pub use users::{UserChange, UserOutcome};
+pub use views::{MOST_VIEWS, ViewChange};
 
 use crate::clock::Clock;
 use crate::model::id::IdSource;
-use crate::model::object::ChangeHead;
 use database::Databases;
 use writer::WriterHandle;
 
 /// The open store. Cheap to share; dropping it waits until what was handed to the writer is done.
 pub struct Store {
     databases: Arc<Databases>,
+    bell: Arc<ChangeBell>,
     writer: Option<WriterHandle>,
     thread: Mutex<Option<JoinHandle<()>>>,
     reserve_bytes: u64,
@@ -127,9 +136,12 @@ impl Store {
         let databases = Arc::new(Databases::open(location, options)?);
         migrate::migrate(&databases)?;
         let last_id = databases.read(greatest_id)?;
-        let (writer, thread) = writer::start(databases.clone(), clock, IdSource::after(last_id))?;
+        let bell = Arc::<ChangeBell>::default();
+        let ids = IdSource::after(last_id);
+        let (writer, thread) = writer::start(databases.clone(), clock, ids, bell.clone())?;
         let store = Store {
             databases,
+            bell,
             writer: Some(writer),
             thread: Mutex::new(Some(thread)),
             reserve_bytes,
@@ -166,6 +178,11 @@ impl Store {
         committed: impl FnOnce(&A) + Send + 'static,
     ) -> Answer<A> {
         Answer(self.writer.as_ref().map(|it| it.submit(operation, committed)))
+    }
+
+    /// What is rung after every commit with changes of objects. One may listen to it.
+    pub fn change_bell(&self) -> &ChangeBell {
+        &self.bell
     }
 
     /// Whether events may be accepted, as far as room on the disk goes.
@@ -231,15 +248,13 @@ impl std::fmt::Debug for Store {
 }
 
 fn greatest_id(tables: &ReadTables) -> Result<u128, StoreError> {
-    let mut greatest = 0;
+    let mut greatest = tables.greatest_change()?;
     for table in schema::BY_ID {
         let table = tables.table(table)?;
         greatest = greatest.max(table.last()?.map_or(0, |(key, _)| key.value()));
     }
-    // Every object was told of in a change, whose id is the greater one, and the last change stays.
-    let changes = tables.table(schema::CHANGES)?;
-    if let Some((_, row)) = changes.last()? {
-        greatest = greatest.max(record::decode_with_tail::<ChangeHead>(row.value())?.0.id.0);
-    }
+    // The bytes of an artifact have an id of their own.
+    let parts = tables.table(schema::ARTIFACT_PARTS)?;
+    greatest = greatest.max(parts.last()?.map_or(0, |(key, _)| key.value().0));
     Ok(greatest)
 }

@@ -118,6 +118,7 @@ impl WriteTables<'_> {
         };
         let id = self.new_id();
         put(self.versions()?, id, &record)?;
+        self.tell_version(VersionId(id), &record)?;
         Ok(VersionCreation::Created(VersionId(id)))
     }
 
@@ -191,6 +192,7 @@ impl WriteTables<'_> {
         for blob in code.iter().chain(&files) {
             self.drop_blob(blob)?;
         }
+        self.tell_version_deleted(id)?;
         Ok(PackageDeletion::Deleted)
     }
 }

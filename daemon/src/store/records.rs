@@ -9,10 +9,11 @@ use serde_json::{Map, Value};
 use super::record::Record;
 use crate::lifecycle::snap_in::Effect;
 use crate::lifecycle::source::Block;
+use crate::model::artifact::ArtifactState;
 use crate::model::event::EventHead;
 use crate::model::id::{
-    AutomationId, KeyringId, PackageId, RunId, ServiceAccountId, SnapInId, SourceId, TagId, UserId,
-    VersionId,
+    AutomationId, ContentId, KeyringId, PackageId, RunId, ServiceAccountId, SnapInId, SourceId,
+    TagId, UserId, VersionId,
 };
 use crate::model::keyring::{ExternalOrganization, KeyringOwner, KeyringState};
 use crate::model::manifest::{ChosenRuntime, Manifest};
@@ -377,6 +378,38 @@ pub struct AnswerRecord {
     pub answer: String,
 }
 
+/// A file that is kept; its bytes are parts under the id of its content.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ArtifactRecord {
+    /// As whoever brought it calls it.
+    pub file_name: String,
+    /// Its media type.
+    pub file_type: String,
+    /// What of it is there.
+    #[serde(flatten)]
+    pub state: ArtifactState,
+    /// Its bytes.
+    pub content: ContentId,
+    /// How many bytes it was said to have.
+    #[serde(default)]
+    pub expected_size: Option<u64>,
+    /// SHA-256 that its bytes were said to have, hex.
+    #[serde(default)]
+    pub expected_sha256: Option<String>,
+    /// The snap-in that brought it; absent for those of the host.
+    #[serde(default)]
+    pub snap_in: Option<SnapInId>,
+    /// Id of what it belongs to.
+    #[serde(default)]
+    pub parent: Option<String>,
+    /// When it was prepared, milliseconds of the Unix epoch.
+    pub created_ms: u64,
+    /// When bytes of it came last, or it was attached or detached.
+    pub changed_ms: u64,
+    /// Name of the principal that prepared it.
+    pub created_by: String,
+}
+
 /// An API token; the token itself is not stored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TokenRecord {
@@ -442,6 +475,9 @@ impl Record for EffectRecord {
 }
 impl Record for AnswerRecord {
     const NAME: &'static str = "answer";
+}
+impl Record for ArtifactRecord {
+    const NAME: &'static str = "artifact";
 }
 impl Record for TokenRecord {
     const NAME: &'static str = "token";

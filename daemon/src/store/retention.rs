@@ -7,7 +7,7 @@ use super::StoreError;
 use super::record::{Record, decode_with_tail};
 use super::tables::WriteTables;
 use crate::model::event::EventHead;
-use crate::model::id::created_ms;
+use crate::model::id::{RunId, created_ms};
 use crate::model::run::{RunHead, RunState};
 
 /// Where pruning stands; starts at the beginning.
@@ -44,6 +44,9 @@ impl WriteTables<'_> {
         for (id, head) in old {
             if head.state != RunState::Dead && head.ended_ms.is_some_and(|it| it < before_ms) {
                 self.runs_done()?.remove(id)?;
+                if head.state == RunState::Failed {
+                    self.forget_failed_run(RunId(id))?;
+                }
             }
         }
         Ok(next)

@@ -161,6 +161,7 @@ impl WriteTables<'_> {
     ) -> Result<(), StoreError> {
         let output = encode_output(output)?;
         self.runs_done()?.insert(id.0, encode_with_tail(head, &output)?.as_slice())?;
+        self.tell_run_ended(id, head)?;
         Ok(())
     }
 
@@ -242,6 +243,7 @@ impl WriteTables<'_> {
         head.forgiven = u32::try_from(head.attempts.len()).unwrap_or(u32::MAX);
         self.runs_done()?.remove(id.0)?;
         self.dead_letters()?.remove(id.0)?;
+        self.tell_run_gone(id)?;
         self.write_open_run(id, &head)?;
         Ok(Reopening::Queued(Box::new(OpenRun { id, head })))
     }
@@ -257,6 +259,7 @@ impl WriteTables<'_> {
         let was_dead = self.dead_letters()?.remove(id.0)?.is_some();
         if was_dead {
             self.runs_done()?.remove(id.0)?;
+            self.tell_run_gone(id)?;
         }
         Ok(was_dead)
     }

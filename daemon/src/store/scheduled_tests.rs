@@ -71,6 +71,7 @@ impl Bench {
             dedup_key: None,
             sync_id: None,
             runs: Vec::new(),
+            cause: None,
         };
         AcceptEvents {
             source: self.source,
@@ -82,6 +83,7 @@ impl Bench {
             events: due.rows.iter().map(event).collect(),
             timer: None,
             scheduled: FromSchedule::Due(due.rows.iter().map(|it| (it.place, 1)).collect()),
+            read: None,
         }
     }
 

@@ -113,10 +113,32 @@ pub const OBJECT_COUNTS: TableDefinition<u32, u64> = TableDefinition::new("objec
 /// Numbers that only grow, by name: display ids, the revision of all types.
 pub const COUNTERS: TableDefinition<&str, u64> = TableDefinition::new("counters");
 
-/// Changes of objects by their place in the order of commit; the object before and after is the tail.
-pub const CHANGES: TableDefinition<u64, &[u8]> = TableDefinition::new("changes");
-/// How far consumers of changes have come, by their name.
-pub const CURSORS: TableDefinition<&str, u64> = TableDefinition::new("cursors");
+/// Changes of objects by event type and id; the object before and after is the tail.
+pub const CHANGES: TableDefinition<(&str, u128), &[u8]> = TableDefinition::new("changes");
+/// The last change that each consumer is done with, by its name: for an event source, its id.
+pub const CURSORS: TableDefinition<&str, u128> = TableDefinition::new("cursors");
+/// Artifacts by id; their bytes are in [`ARTIFACT_PARTS`].
+pub const ARTIFACTS: RecordTable = TableDefinition::new("artifacts");
+/// Artifacts by what they belong to.
+pub const ARTIFACT_PARENTS: TableDefinition<(&str, u128), ()> =
+    TableDefinition::new("artifact_parents");
+/// The chunks of an artifact's content, by SHA-256, in order.
+pub const ARTIFACT_PARTS: TableDefinition<(u128, u32), &[u8; 32]> =
+    TableDefinition::new("artifact_parts");
+/// Contents that no artifact has any more, until their parts are gone too.
+pub const ARTIFACT_LEFTOVERS: TableDefinition<u128, ()> =
+    TableDefinition::new("artifact_leftovers");
+/// Chunks of artifacts by SHA-256, at most 255 KiB each; equal ones are there once.
+pub const CHUNKS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("chunks");
+/// How many parts have a chunk, and its size. A chunk that none has is removed with the last.
+pub const CHUNK_USES: TableDefinition<&[u8; 32], (u64, u32)> = TableDefinition::new("chunk_uses");
+/// Bytes of all chunks, under `bytes`.
+pub const CHUNK_TOTALS: TableDefinition<&str, u64> = TableDefinition::new("chunk_totals");
+
+/// Views by id.
+pub const VIEWS: RecordTable = TableDefinition::new("views");
+/// Views by name.
+pub const VIEW_NAMES: NameTable = TableDefinition::new("view_names");
 
 /// API tokens by the SHA-256 of the token.
 pub const TOKENS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("tokens");
@@ -125,7 +147,7 @@ pub const TOKENS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("toke
 pub const ANSWERS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("answers");
 
 /// Every table whose key is an id, to find the greatest id ever given out.
-pub const BY_ID: [RecordTable; 11] = [
+pub const BY_ID: [RecordTable; 13] = [
     PACKAGES, VERSIONS, SNAP_INS, SOURCES, EVENTS, RUNS_OPEN, RUNS_DONE, OUTBOX, KEYRINGS, USERS,
-    TAGS,
+    TAGS, ARTIFACTS, VIEWS,
 ];

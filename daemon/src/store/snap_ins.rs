@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use redb::ReadableTable;
 use serde_json::{Map, Value};
 
+use super::objects::Told;
 use super::records::{EffectRecord, SnapInRecord};
 use super::sources::NewSource;
 use super::tables::{Page, PageRequest, ReadTables, WriteTables, get, put};
@@ -114,6 +115,7 @@ impl WriteTables<'_> {
         };
         put(self.snap_ins()?, id.0, &record)?;
         self.snap_in_scopes()?.insert(new.scope.as_str(), id.0)?;
+        self.tell_snap_in(id, &record, Told::by(&new.created_by))?;
         Ok(Creation::Created(id))
     }
 
@@ -182,13 +184,16 @@ impl WriteTables<'_> {
         // What events lead to depends on state and version only: an input that a function writes for
         // itself must not make every event on its way be planned anew.
         let routes_change = next != state_before || record.version != version_before;
+        let takes_events = next.sources_open();
         record.state = next;
         record.changed_ms = self.now_ms();
         put(self.snap_ins()?, id.0, &record)?;
+        self.tell_snap_in(id, &record, Told::BY_DAEMON)?;
         let mut generations = Vec::new();
         if routes_change {
             for source in &record.sources {
                 generations.push((*source, self.bump_generation(*source)?));
+                self.follow_source(*source, takes_events)?;
             }
         }
         Ok(Transition::Moved { record: Box::new(record), generations, effects: stored_effects })

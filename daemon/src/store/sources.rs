@@ -4,7 +4,7 @@
 //! one counts only until its time has come, whether or not its row is still there.
 
 use super::record::decode;
-use super::records::{PreviousToken, SourceRecord};
+use super::records::{PreviousToken, SnapInRecord, SourceRecord};
 use super::tables::{Page, PageRequest, ReadTables, WriteTables, get, put};
 use super::{StoreError, schema};
 use crate::lifecycle::source::{Change, IsBlocked, Standing, step};
@@ -97,6 +97,7 @@ impl WriteTables<'_> {
         put(self.sources()?, source.0, &record)?;
         self.source_tokens()?.insert(record.token.as_str(), source.0)?;
         self.route_generations()?.insert(source.0, 1)?;
+        self.tell_source(source, &record)?;
         Ok(source)
     }
 
@@ -110,6 +111,8 @@ impl WriteTables<'_> {
         }
         self.sources()?.remove(id.0)?;
         self.forget_timer(id)?;
+        self.stop_reading(&id.to_string())?;
+        self.tell_source_deleted(id)?;
         self.forget_recordings(id)?;
         self.forget_source_counts(id)
     }
@@ -202,6 +205,10 @@ impl WriteTables<'_> {
     fn changed(&mut self, id: SourceId, record: SourceRecord) -> Result<SourceChange, StoreError> {
         put(self.sources()?, id.0, &record)?;
         let generation = self.bump_generation(id)?;
+        let snap_in = get::<SnapInRecord>(self.snap_ins()?, record.snap_in.0)?;
+        let is_open = snap_in.is_some_and(|it| it.state.sources_open() && it.sources.contains(&id));
+        self.follow_source(id, is_open)?;
+        self.tell_source(id, &record)?;
         Ok(SourceChange::Changed { record: Box::new(record), generation })
     }
 }

@@ -1,6 +1,8 @@
 //! The tables of one transaction, opened on first use: a group commit of events touches four of
 //! them, and opening costs.
 
+use std::collections::BTreeSet;
+
 use redb::{
     Key, ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition, Value,
     WriteTransaction,
@@ -20,6 +22,8 @@ macro_rules! tables {
             ids: &'txn mut IdSource,
             random: &'txn mut RandomPool,
             now_ms: u64,
+            /// Event types of the changes that were written down.
+            changed: BTreeSet<String>,
             $($name: Option<Table<'txn, $key, $value>>,)*
         }
 
@@ -31,7 +35,7 @@ macro_rules! tables {
                 random: &'txn mut RandomPool,
                 now_ms: u64,
             ) -> WriteTables<'txn> {
-                WriteTables { txn, ids, random, now_ms, $($name: None,)* }
+                WriteTables { txn, ids, random, now_ms, changed: BTreeSet::new(), $($name: None,)* }
             }
 
             $(
@@ -92,9 +96,18 @@ tables! {
     object_index: OBJECT_INDEX<&'static [u8], ()>;
     object_counts: OBJECT_COUNTS<u32, u64>;
     counters: COUNTERS<&'static str, u64>;
-    changes: CHANGES<u64, &'static [u8]>;
-    cursors: CURSORS<&'static str, u64>;
+    changes: CHANGES<(&'static str, u128), &'static [u8]>;
+    cursors: CURSORS<&'static str, u128>;
+    views: VIEWS<u128, &'static [u8]>;
+    view_names: VIEW_NAMES<&'static str, u128>;
     answers: ANSWERS<&'static [u8; 32], &'static [u8]>;
+    artifacts: ARTIFACTS<u128, &'static [u8]>;
+    artifact_parents: ARTIFACT_PARENTS<(&'static str, u128), ()>;
+    artifact_parts: ARTIFACT_PARTS<(u128, u32), &'static [u8; 32]>;
+    artifact_leftovers: ARTIFACT_LEFTOVERS<u128, ()>;
+    chunks: CHUNKS<&'static [u8; 32], &'static [u8]>;
+    chunk_uses: CHUNK_USES<&'static [u8; 32], (u64, u32)>;
+    chunk_totals: CHUNK_TOTALS<&'static str, u64>;
     tokens: TOKENS<&'static [u8; 32], &'static [u8]>;
 }
 
@@ -121,6 +134,16 @@ impl WriteTables<'_> {
     /// Milliseconds of the Unix epoch at which the transaction began.
     pub fn now_ms(&self) -> u64 {
         self.now_ms
+    }
+
+    /// A change of this type was written down: the bell is rung for it after the commit.
+    pub(super) fn ring_for(&mut self, event_type: String) {
+        self.changed.insert(event_type);
+    }
+
+    /// The event types of all of them.
+    pub(super) fn into_changed(self) -> BTreeSet<String> {
+        self.changed
     }
 
     /// A new id, greater than every id ever given out.

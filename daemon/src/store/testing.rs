@@ -5,7 +5,8 @@ use redb::backends::InMemoryBackend;
 pub use super::database::BackendLocation;
 pub(crate) use super::faults::FaultyDisk;
 use super::{
-    Creation, Location, NewSnapIn, NewVersion, Options, PackageRecord, Store, VersionCreation,
+    Creation, Location, NewSnapIn, NewVersion, Options, PackageRecord, Store, StoreError,
+    VersionCreation,
 };
 use crate::clock::Clock;
 use crate::model::id::SnapInId;
@@ -21,6 +22,25 @@ pub fn open(location: Box<dyn Location>, now_ms: u64) -> Store {
 /// A store in memory whose clock stands at `now_ms`.
 pub fn in_memory(now_ms: u64) -> Store {
     open(Box::new(BackendLocation(InMemoryBackend::new)), now_ms)
+}
+
+/// A database in memory, on a disk that has less room than is kept free.
+struct NearlyFull;
+
+impl Location for NearlyFull {
+    fn open(&self, options: &Options) -> Result<redb::Database, StoreError> {
+        BackendLocation(InMemoryBackend::new).open(options)
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        Some(1)
+    }
+}
+
+/// A store whose disk is nearly full.
+pub fn nearly_full() -> Store {
+    let options = Options { cache_bytes: 1 << 20 };
+    Store::open(Box::new(NearlyFull), options, 2, Clock::manual(0)).expect("opens")
 }
 
 /// Installs a manifest, in DRAFT, with so many sources of type `kind` and automations.

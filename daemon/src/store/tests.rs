@@ -80,6 +80,7 @@ impl Fixture {
             dedup_window_ms: 86_400_000,
             timer: None,
             scheduled: FromSchedule::No,
+            read: None,
             events: vec![NewEvent {
                 event_type: "custom:x".to_owned(),
                 payload: payload.to_owned().into(),
@@ -91,6 +92,7 @@ impl Fixture {
                     version: self.version,
                     ordered: false,
                 }],
+                cause: None,
             }],
         }
     }
@@ -374,13 +376,17 @@ async fn pruning_spares_what_has_not_ended_and_dead_letters() {
 #[tokio::test]
 async fn blobs_are_whole_or_not_there_and_orphans_are_swept() {
     let fixture = fixture().await;
-    let bytes: Vec<u8> = (0..600_000u32).map(|it| it.to_le_bytes()[0]).collect();
-    let hash = BlobHash::of(&bytes);
-    let stored = bytes.clone();
-    fixture.store.write(move |it| it.put_blob(hash, &stored)).await.expect("written");
+    let bytes: Vec<u8> = (0..1_600_000u32).map(|it| it.to_le_bytes()[0]).collect();
+    let hash = fixture.store.put_blob(bytes.clone().into()).await.expect("written");
     assert_eq!(fixture.store.read(|it| it.blob(hash)).expect("read"), Some(bytes));
+    // Of another one only some chunks were stored when the daemon was killed.
+    let begun = vec![7; 5 * 256 * 1024];
+    let other = BlobHash::of(&begun);
+    let more = fixture.store.write(move |it| it.put_chunks(other, &begun, 0)).await;
+    assert_eq!(more.expect("written"), Some(4));
+    assert_eq!(fixture.store.read(|it| it.blob(other)).expect("read"), None);
     let swept = fixture.store.write(|it| it.sweep_blobs()).await.expect("written");
-    assert_eq!(swept, 1);
+    assert_eq!(swept, 2);
     assert_eq!(fixture.store.read(|it| it.blob(hash)).expect("read"), None);
 }
 
@@ -412,7 +418,7 @@ async fn blobs_go_with_the_last_version_that_has_them() {
         fixture.store.write(move |it| it.create_version(&new)).await.expect("written")
     };
     let put = async |hash, bytes: &'static [u8]| {
-        fixture.store.write(move |it| it.put_blob(hash, bytes)).await.expect("written");
+        assert_eq!(fixture.store.put_blob(bytes.into()).await.expect("written"), hash);
     };
     put(code, b"code").await;
     assert!(matches!(make("1").await, VersionCreation::BlobsGone), "only with all it refers to");

@@ -49,10 +49,12 @@ impl Bench {
                 dedup_key: Some(dedup_key.to_owned()),
                 sync_id: None,
                 runs: Vec::new(),
+                cause: None,
             }],
             dedup_window_ms: 86_400_000,
             timer: Some(timer(due_ms)),
             scheduled: FromSchedule::No,
+            read: None,
         }
     }
 

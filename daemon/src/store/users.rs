@@ -108,6 +108,8 @@ impl WriteTables<'_> {
         for source in open.iter().chain(his.iter().filter(|it| !open.contains(it))) {
             // Whoever planned with it as it was must plan again.
             generations.push((*source, self.bump_generation(*source)?));
+            let is_open = record.state.sources_open() && open.contains(source);
+            self.follow_source(*source, is_open)?;
         }
         Ok(UserOutcome::Changed { settings, record: Box::new(record), generations })
     }

@@ -10,6 +10,7 @@
 //! [`StoreError::Full`] or [`StoreError::Io`] meanwhile.
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -21,6 +22,7 @@ use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use super::StoreError;
+use super::changes::ChangeBell;
 use super::database::Databases;
 use super::tables::WriteTables;
 use crate::clock::Clock;
@@ -112,11 +114,15 @@ pub(super) fn start(
     databases: Arc<Databases>,
     clock: Clock,
     ids: IdSource,
+    bell: Arc<ChangeBell>,
 ) -> Result<(WriterHandle, JoinHandle<()>), StoreError> {
     let (jobs, queue) = sync_channel(MOST_WAITING);
     let thread = std::thread::Builder::new()
         .name("store-writer".to_owned())
-        .spawn(move || Writer { databases, clock, ids, random: RandomPool::new() }.run(&queue))
+        .spawn(move || {
+            let random = RandomPool::new();
+            Writer { databases, clock, ids, random, bell }.run(&queue);
+        })
         .map_err(|it| StoreError::Io(format!("cannot start the writer thread: {it}")))?;
     Ok((WriterHandle { jobs }, thread))
 }
@@ -126,6 +132,7 @@ struct Writer {
     clock: Clock,
     ids: IdSource,
     random: RandomPool,
+    bell: Arc<ChangeBell>,
 }
 
 impl Writer {
@@ -176,12 +183,19 @@ impl Writer {
     fn commit_together(&mut self, batch: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
         let now_ms = self.clock.now_ms();
         let (ids, random) = (&mut self.ids, &mut self.random);
-        let outcome = self.databases.write(|txn| apply_all(txn, ids, random, now_ms, batch));
+        let mut changed = BTreeSet::new();
+        let outcome = self.databases.write(|txn| {
+            changed = apply_all(txn, ids, random, now_ms, batch)?;
+            Ok(())
+        });
         if let Err(failure) = &outcome
             && failure.poisons()
         {
             error!(error = %failure, "a commit failed; nothing of it was acknowledged");
             self.databases.mark_broken();
+        }
+        if outcome.is_ok() {
+            self.bell.ring(changed);
         }
         outcome
     }
@@ -193,13 +207,13 @@ fn apply_all(
     random: &mut RandomPool,
     now_ms: u64,
     batch: &mut [Box<dyn Job>],
-) -> Result<(), StoreError> {
+) -> Result<BTreeSet<String>, StoreError> {
     let mut tables = WriteTables::new(txn, ids, random, now_ms);
     for job in batch {
         catch_unwind(AssertUnwindSafe(|| job.apply(&mut tables)))
             .unwrap_or_else(|panic| Err(StoreError::Panicked(panic_message(panic.as_ref()))))?;
     }
-    Ok(())
+    Ok(tables.into_changed())
 }
 
 /// What a panic said.

@@ -183,6 +183,18 @@ impl Program {
         one(self.outputs_blocking(input, variables, 1, Value::to_json, patience)?)
     }
 
+    /// Like [`Program::run_filter`], for threads that may block and callers with a deadline, as
+    /// [`Program::run_within`] is.
+    pub fn run_filter_within(
+        &self,
+        input: &Json,
+        variables: &[Json],
+        time: Duration,
+    ) -> Result<bool, RunError> {
+        let patience = Patience { time: time.min(Limits::WHOLE.time), grace: SHORT_GRACE };
+        one(self.outputs_blocking(input, variables, 1, boolean, patience)?)?
+    }
+
     /// Like [`Program::run_all`], for threads that may block.
     pub fn run_all_blocking(
         &self,

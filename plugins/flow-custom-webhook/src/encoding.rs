@@ -81,7 +81,8 @@ fn urlquery_decode(operands: &[Value]) -> Result<Value, Refusal> {
 }
 
 fn urlquery_decode_object(operands: &[Value]) -> Result<Value, Refusal> {
-    Ok(query::parse(bytes::to_bytes(string(operands, 0)?).as_ref()))
+    query::parse(bytes::to_bytes(string(operands, 0)?).as_ref())
+        .map_err(|_| Refusal::limit("the query string has more than 10000 fields"))
 }
 
 fn json_is_valid(operands: &[Value]) -> Result<Value, Refusal> {

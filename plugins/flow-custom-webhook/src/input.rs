@@ -13,6 +13,7 @@ use mortise_plugin::HttpRequest;
 use regorus::Value;
 
 use crate::json::{self, JsonError};
+use crate::query::TooManyPairs;
 use crate::{bytes, query};
 
 /// The input of one evaluation.
@@ -24,6 +25,36 @@ pub(crate) struct Input {
     /// The raw body is JSON that every reader understands as `body`: an event that is
     /// `input.request.body` may be stored as it was received.
     pub(crate) raw_is_body: bool,
+}
+
+/// Why no input is made of a request.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum NotRead {
+    /// Its body says that it is JSON, and is none that is taken.
+    Json(JsonError),
+    /// Its body or query has too many fields.
+    Fields(TooManyPairs),
+}
+
+impl std::fmt::Display for NotRead {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            NotRead::Json(error) => write!(f, "the body is not taken as JSON: {error}"),
+            NotRead::Fields(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<JsonError> for NotRead {
+    fn from(error: JsonError) -> NotRead {
+        NotRead::Json(error)
+    }
+}
+
+impl From<TooManyPairs> for NotRead {
+    fn from(error: TooManyPairs) -> NotRead {
+        NotRead::Fields(error)
+    }
 }
 
 /// How a body is to be read.
@@ -67,13 +98,14 @@ impl InputBuilder {
         InputBuilder { parameters, names }
     }
 
-    /// The input for one request, or why its body is refused.
-    pub(crate) fn build(&self, request: &HttpRequest, raw: &[u8]) -> Result<Input, JsonError> {
+    /// The input for one request, or why it is refused.
+    pub(crate) fn build(&self, request: &HttpRequest, raw: &[u8]) -> Result<Input, NotRead> {
         let names = &self.names;
+        let query = query::parse(request.query_raw.as_bytes())?;
         let (body, raw_is_body) = read_body(content_kind(&request.headers), raw)?;
         let fields = BTreeMap::from([
             (names.method.clone(), Value::from(request.method.as_str())),
-            (names.query.clone(), query::parse(request.query_raw.as_bytes())),
+            (names.query.clone(), query),
             (names.query_raw.clone(), text(request.query_raw.as_bytes())),
             (names.headers.clone(), headers(&request.headers)),
             (names.body.clone(), body.clone()),
@@ -87,9 +119,9 @@ impl InputBuilder {
     }
 }
 
-fn read_body(kind: Kind, raw: &[u8]) -> Result<(Value, bool), JsonError> {
+fn read_body(kind: Kind, raw: &[u8]) -> Result<(Value, bool), NotRead> {
     if kind == Kind::Form {
-        return Ok((query::parse(raw), false));
+        return Ok((query::parse(raw)?, false));
     }
     if raw.is_empty() {
         return Ok((Value::Null, false));
@@ -97,7 +129,7 @@ fn read_body(kind: Kind, raw: &[u8]) -> Result<(Value, bool), JsonError> {
     match json::parse(raw) {
         Ok(document) => Ok((document.value, !document.duplicate_keys)),
         Err(JsonError::Syntax { .. }) if kind == Kind::Other => Ok((Value::Null, false)),
-        Err(error) => Err(error),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -157,7 +189,7 @@ mod tests {
         }
     }
 
-    fn build(headers: &[(&str, &str)], raw: &[u8]) -> Result<Input, JsonError> {
+    fn build(headers: &[(&str, &str)], raw: &[u8]) -> Result<Input, NotRead> {
         InputBuilder::new(Value::from("p")).build(&request(headers), raw)
     }
 

@@ -69,6 +69,7 @@ impl Plugin for CustomWebhook {
                 takes_ticks: false,
                 own_thread: false,
                 takes_scheduled: false,
+                object_event_types: None,
             }],
             sinks: Vec::new(),
         }

@@ -9,9 +9,26 @@ use regorus::Value;
 
 use crate::bytes;
 
+/// As many pairs as Go takes, too. Each costs a body of a few bytes much more than those bytes, and
+/// strangers may send them.
+const MOST_PAIRS: usize = 10_000;
+
+/// There are more pairs than are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooManyPairs;
+
+impl std::fmt::Display for TooManyPairs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "a form or query has more than {MOST_PAIRS} fields")
+    }
+}
+
 /// Go's `url.ParseQuery`, as policies see it: name to list of values. Pairs with a `;` or a broken
 /// escape are dropped.
-pub(crate) fn parse(query: &[u8]) -> Value {
+pub(crate) fn parse(query: &[u8]) -> Result<Value, TooManyPairs> {
+    if query.iter().filter(|it| **it == b'&').count() >= MOST_PAIRS {
+        return Err(TooManyPairs);
+    }
     let mut pairs: BTreeMap<Vec<u8>, Vec<Value>> = BTreeMap::new();
     for pair in query.split(|byte| *byte == b'&') {
         if pair.is_empty() || pair.contains(&b';') {
@@ -26,7 +43,7 @@ pub(crate) fn parse(query: &[u8]) -> Value {
     }
     let pairs: BTreeMap<Value, Value> =
         pairs.into_iter().map(|(name, values)| (text(&name), Value::from(values))).collect();
-    Value::from(pairs)
+    Ok(Value::from(pairs))
 }
 
 /// Go's `url.QueryUnescape`; `None` for a broken escape.
@@ -80,7 +97,19 @@ mod tests {
     use super::*;
 
     fn check(query: &str, expected: &str) {
-        assert_eq!(crate::render::to_json(&parse(query.as_bytes()), 1000).unwrap(), expected);
+        let read = parse(query.as_bytes()).unwrap();
+        assert_eq!(crate::render::to_json(&read, 1000).unwrap(), expected);
+    }
+
+    #[test]
+    fn pairs_are_bounded() {
+        let pairs = |count: usize| vec!["a"; count].join("&");
+        let Ok(Value::Object(all)) = parse(pairs(MOST_PAIRS).as_bytes()) else {
+            panic!("it is taken")
+        };
+        assert_eq!(all.len(), 1);
+        assert_eq!(parse(pairs(MOST_PAIRS + 1).as_bytes()), Err(TooManyPairs));
+        assert!(parse("&".repeat(1 << 20).as_bytes()).is_err());
     }
 
     #[test]

@@ -131,7 +131,7 @@ impl WebhookSource {
         let input = match shaper.inputs.build(request, body) {
             Ok(input) => input,
             Err(error) => {
-                let message = format!("the body is not taken as JSON: {error}");
+                let message = error.to_string();
                 log.push(about(request, LogLevel::Warn, &message));
                 let public = message.clone();
                 return Ok(refusal(400, "bad_request", &public, Reason::BadRequest, message, log));

@@ -35,6 +35,7 @@ impl Plugin for FlowEvents {
                 takes_ticks: false,
                 own_thread: false,
                 takes_scheduled: true,
+                object_event_types: None,
             }],
             sinks: Vec::new(),
         }

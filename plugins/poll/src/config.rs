@@ -374,6 +374,11 @@ fn warnings(
                 .push(problem(path, "has a meaning for JSON only, and `format` says otherwise"));
         }
     }
+    for place in request.other_places() {
+        let message =
+            format!("`{{{{{place}}}}}` stays as it is: only `{{{{cursor}}}}` stands for something");
+        warnings.push(problem("", message));
+    }
     if config.cursor_jq.is_some() && !request.has_place() {
         let message = "is not used: neither `url` nor `headers` nor `body` holds `{{cursor}}`";
         warnings.push(problem("cursor_jq", message));

@@ -51,6 +51,7 @@ impl Plugin for Poll {
                 takes_ticks: true,
                 own_thread: false,
                 takes_scheduled: false,
+                object_event_types: None,
             }],
             sinks: Vec::new(),
         }

@@ -21,6 +21,25 @@ impl Request {
         texts.any(|it| it.contains(PLACE))
     }
 
+    /// What looks like a place for something else, and stays as it is.
+    pub(crate) fn other_places(&self) -> Vec<&str> {
+        let texts = self.headers.iter().map(|it| &it.1).chain(&self.body).chain([&self.url]);
+        let mut found = Vec::new();
+        for text in texts {
+            let mut rest = text.as_str();
+            while let Some((_, after)) = rest.split_once("{{") {
+                let Some((name, behind)) = after.split_once("}}") else { break };
+                let is_name =
+                    name.trim().bytes().all(|it| it.is_ascii_alphanumeric() || it == b'_');
+                if is_name && name != "cursor" {
+                    found.push(name);
+                }
+                rest = behind;
+            }
+        }
+        found
+    }
+
     /// The request for a cursor. In the URL it is encoded; in a body that is JSON it is written as
     /// the inside of a text is.
     pub(crate) fn with_cursor(&self, cursor: &str) -> Request {
@@ -80,6 +99,12 @@ mod tests {
         let plain = Request { body: Some("after={{cursor}}".to_owned()), ..Request::default() };
         assert_eq!(plain.with_cursor("\"").body.unwrap(), "after=\"");
         assert!(!Request::default().has_place());
+        let odd = Request {
+            url: "https://a.example/{{cursr}}?{{cursor}}".to_owned(),
+            body: Some(r#"{"a": {"b": {}}, "c": "{{ cursor }}"}"#.to_owned()),
+            ..Request::default()
+        };
+        assert_eq!(odd.other_places(), [" cursor ", "cursr"]);
         assert!(is_header_value("a \t~") && !is_header_value("a\nb"));
     }
 }

@@ -45,6 +45,7 @@ impl Plugin for TimerEvents {
                 takes_ticks: true,
                 own_thread: false,
                 takes_scheduled: false,
+                object_event_types: None,
             }],
             sinks: Vec::new(),
         }

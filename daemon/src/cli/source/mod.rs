@@ -5,7 +5,7 @@ mod page;
 mod raw_request;
 mod recorded;
 mod scheduled;
-mod which;
+pub(super) mod which;
 
 use clap::Subcommand;
 use serde_json::json;

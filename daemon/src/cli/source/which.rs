@@ -7,7 +7,7 @@ use crate::cli::connection::Client;
 use crate::configuration::suggest;
 
 /// The id of the source that is meant. What is no scope with a name is an id, for the daemon to judge.
-pub(super) fn id_of(client: &Client, text: &str) -> Result<String, Failure> {
+pub(in crate::cli) fn id_of(client: &Client, text: &str) -> Result<String, Failure> {
     let Some((scope, name)) = text.rsplit_once('/') else { return Ok(text.to_owned()) };
     let all =
         client.list_all("event-sources.list", "event_sources", &json!({ "snap_in": scope }))?;

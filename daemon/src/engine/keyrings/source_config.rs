@@ -1,6 +1,6 @@
 //! The configs of event sources, with the secrets that they refer to put in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mortise_plugin::reference::KeyringReference;
 use serde_json::Value;
@@ -8,12 +8,13 @@ use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use super::{KeyringError, Keyrings};
-use crate::connections::references::{fill, mask, references};
+use crate::connections::references::{fill, mask, references, without_absent};
 use crate::connections::secret::{KeyringSecret, SecretText};
 use crate::functions::pool::{SecretTexts, mask_texts};
 use crate::manifest::named_secrets;
 use crate::model::id::{KeyringId, SnapInId, UserId};
 use crate::model::keyring::KeyringState;
+use crate::model::manifest::Level;
 use crate::store::{SnapInRecord, StoreError};
 
 /// Shorter texts of a config are not masked, whatever their names.
@@ -100,8 +101,10 @@ impl Keyrings {
         let record = record.ok_or(KeyringError::NoSuchSnapIn(snap_in))?;
         // Before the secrets: whatever changes in between is seen as a change.
         let stamp = self.stamp_of(snap_in, &record, user, config)?;
+        let absent = self.optional_and_absent(snap_in, &record, user, &wanted)?;
+        let config = &without_absent(config, &absent);
         let mut secrets = BTreeMap::new();
-        for reference in wanted {
+        for reference in references(config) {
             let secret = self.referred_to(snap_in, &record, user, &reference).await?;
             secrets.insert(reference, secret);
         }
@@ -143,6 +146,33 @@ impl Keyrings {
             stamp.push(id.zip(generation.map(|it| it.generation)));
         }
         Ok(stamp)
+    }
+
+    /// Those of optional keyrings that have no secret. What belongs to a person is always optional.
+    fn optional_and_absent(
+        &self,
+        snap_in: SnapInId,
+        record: &SnapInRecord,
+        user: Option<UserId>,
+        wanted: &BTreeSet<KeyringReference>,
+    ) -> Result<BTreeSet<KeyringReference>, KeyringError> {
+        let version = self.0.parts.contexts.version(record.version)?;
+        let is_optional = |name: &str| {
+            let declared = version.as_ref().and_then(|it| it.manifest.keyring(name));
+            declared.is_some_and(|it| it.optional || it.level == Level::User)
+        };
+        let mut absent = BTreeSet::new();
+        for reference in wanted.iter().filter(|it| is_optional(&it.keyring)) {
+            let id = self.keyring_named(snap_in, record, user, &reference.keyring)?;
+            let found = match id {
+                Some(id) => self.0.parts.store.read(|tables| tables.keyring(id))?,
+                None => None,
+            };
+            if found.is_none_or(|it| it.state == KeyringState::Pending) {
+                absent.insert(reference.clone());
+            }
+        }
+        Ok(absent)
     }
 
     async fn referred_to(

@@ -6,10 +6,14 @@ use std::sync::Arc;
 use super::ObjectError;
 use crate::model::id::parts_of;
 use crate::model::object::{FieldNumber, ObjectKey, TypeNumber};
-use crate::model::object_type::{Defined, IndexedField, ObjectType};
+use crate::model::object_type::{Defined, IndexedField, ObjectType, Origin};
 use crate::objects::check::Checker;
+use crate::objects::own::{self, OwnType};
 use crate::objects::query::{Column, standard_columns};
 use crate::store::{ObjectTypeRecord, TypesAt};
+
+/// Who made the types of the daemon's own things.
+const DAEMON: &str = "mortise";
 
 /// All types.
 #[derive(Debug, Default)]
@@ -38,7 +42,8 @@ impl Catalog {
     /// Compiles types; what did not change since is taken over.
     pub(super) fn of(types: TypesAt, before: Option<&Catalog>) -> Catalog {
         let mut catalog = Catalog { revision: types.revision, ..Catalog::default() };
-        for (number, record) in types.types {
+        let own = OwnType::ALL.map(|it| (it.number(), own_record(it)));
+        for (number, record) in types.types.into_iter().chain(own) {
             let kept = before
                 .and_then(|it| it.by_number.get(&number))
                 .filter(|it| it.record.revision == record.revision);
@@ -106,7 +111,28 @@ impl Catalog {
     }
 }
 
+/// A type of the daemon's own things: there is no row for it.
+fn own_record(own: OwnType) -> ObjectTypeRecord {
+    ObjectTypeRecord {
+        current: own.defined().clone(),
+        candidate: None,
+        retired: Vec::new(),
+        next_field: FieldNumber::MAX,
+        revision: 0,
+        origin: Origin::default(),
+        created_ms: 0,
+        created_by: DAEMON.to_owned(),
+        modified_ms: 0,
+        modified_by: DAEMON.to_owned(),
+    }
+}
+
 impl KnownType {
+    /// Whether its objects are the daemon's own things, which nobody writes.
+    pub fn is_own(&self) -> bool {
+        own::is_own(self.number)
+    }
+
     fn of(number: TypeNumber, record: ObjectTypeRecord) -> KnownType {
         let definitions = std::iter::once(&record.current).chain(&record.candidate);
         let checkers = definitions.filter_map(|it| {

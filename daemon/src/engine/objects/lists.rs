@@ -9,6 +9,7 @@ use crate::model::object_type::Targets;
 use crate::objects::cursor::{self, Way};
 use crate::objects::filter::{self, QueryProblem, Written, unknown};
 use crate::objects::query::{Column, Counted, Query, Sort};
+use crate::objects::wire::filter::{WrongFilter, flatten};
 use crate::store::{ReadTables, StoreError};
 
 /// What a caller asks for.
@@ -101,6 +102,20 @@ impl Objects {
         page.map_err(ObjectError::Query)
     }
 
+    /// Whether objects of a type can be listed so; what is wrong otherwise.
+    pub async fn check_listing(
+        &self,
+        object_type: &str,
+        filter: Map<String, Value>,
+        sort_by: &[String],
+    ) -> Result<(), ObjectError> {
+        let (catalog, kind) = self.at(object_type)?;
+        sort_of(sort_by, kind.columns()).map_err(ObjectError::Query)?;
+        let filters = [("filter".to_owned(), filter, Written::Json)];
+        let looked = self.read(move |tables| conditions(tables, &catalog, &kind, &filters)).await?;
+        looked.map(drop).map_err(ObjectError::Query)
+    }
+
     /// How many objects there are.
     pub async fn count(&self, counting: Counting) -> Result<Counted, ObjectError> {
         let (catalog, kind) = self.at(&counting.object_type)?;
@@ -148,7 +163,14 @@ fn conditions(
     };
     let mut conditions = Vec::new();
     for (place, filter, written) in filters {
-        match filter::parse(filter, place, kind.columns(), *written, &mut resolve) {
+        let flat = match flatten(kind.current(), filter.clone(), *written == Written::Text) {
+            Ok(flat) => flat,
+            Err(WrongFilter { field, message }) => {
+                let field = format!("{place}.{field}").trim_matches('.').to_owned();
+                return Ok(Err(QueryProblem { field, message, allowed: Vec::new() }));
+            }
+        };
+        match filter::parse(&flat, place, kind.columns(), *written, &mut resolve) {
             Ok(parsed) => conditions.extend(parsed),
             Err(problem) => return Ok(Err(problem)),
         }

@@ -14,6 +14,7 @@ mod prepare;
 mod scan;
 mod types;
 mod view;
+mod views;
 
 use std::sync::Arc;
 
@@ -143,6 +144,32 @@ pub enum ObjectError {
         /// Who has it.
         other: String,
     },
+    /// A view makes no sense; everything that is wrong is here.
+    #[error("the view `{name}` is wrong: {}", lines(.problems))]
+    View {
+        /// Which.
+        name: String,
+        /// What is wrong.
+        problems: Vec<FieldProblem>,
+    },
+    /// Two want different views under one name.
+    #[error(
+        "the view `{name}` of the package `{package}` differs from the one that {other} made: give \
+         it another name, or make both the same"
+    )]
+    ViewDefinedOtherwise {
+        /// Which view.
+        name: String,
+        /// Who wants it.
+        package: String,
+        /// Who has it.
+        other: String,
+    },
+    /// The daemon alone writes these.
+    #[error(
+        "a {0} is Mortise's own thing: it is read like an object, and changed by its own calls"
+    )]
+    NotWritten(String),
     /// Somebody changes types.
     #[error("a change of object types is under way; try again when it has ended")]
     TypesBusy,
@@ -231,7 +258,7 @@ impl Objects {
         fields: Map<String, Value>,
     ) -> Result<StoredObject, ObjectError> {
         for _ in 0..MOST_TRIES {
-            let (catalog, kind) = self.at(name)?;
+            let (catalog, kind) = self.written_at(name)?;
             let sent = fields.clone();
             let prepared = {
                 let (catalog, kind) = (catalog.clone(), kind.clone());
@@ -269,7 +296,7 @@ impl Objects {
         change: Map<String, Value>,
     ) -> Result<StoredObject, ObjectError> {
         for _ in 0..MOST_TRIES {
-            let (catalog, kind) = self.at(name)?;
+            let (catalog, kind) = self.written_at(name)?;
             let looked = {
                 let (catalog, kind) = (catalog.clone(), kind.clone());
                 let (id, change) = (id.to_owned(), change.clone());
@@ -322,7 +349,7 @@ impl Objects {
         version: Option<u64>,
     ) -> Result<StoredObject, ObjectError> {
         for _ in 0..MOST_TRIES {
-            let (catalog, kind) = self.at(name)?;
+            let (catalog, kind) = self.written_at(name)?;
             let before = self.0.store.read(|tables| find(tables, &kind, id))?;
             let before = before.ok_or_else(|| no_such_object(&kind, id))?;
             if version.is_some_and(|it| it != before.head.version) {
@@ -366,6 +393,15 @@ impl Objects {
     fn at(&self, name: &str) -> Result<(Arc<Catalog>, Arc<KnownType>), ObjectError> {
         let catalog = self.catalog();
         let kind = catalog.find(name)?;
+        Ok((catalog, kind))
+    }
+
+    /// The same for a type whose objects callers write.
+    fn written_at(&self, name: &str) -> Result<(Arc<Catalog>, Arc<KnownType>), ObjectError> {
+        let (catalog, kind) = self.at(name)?;
+        if kind.is_own() {
+            return Err(ObjectError::NotWritten(kind.current().name.clone()));
+        }
         Ok((catalog, kind))
     }
 

@@ -12,7 +12,7 @@ use crate::model::object::{ObjectKey, StoredObject};
 use crate::model::object_type::{DisplayIds, IndexedField, Targets};
 use crate::objects::document::STANDARD;
 use crate::objects::index::{self, Entry};
-use crate::objects::{FieldProblem, merge, path};
+use crate::objects::{FieldProblem, merge, path, wire};
 use crate::store::{ReadTables, StoreError};
 
 /// An object to be made.
@@ -40,6 +40,9 @@ pub(super) fn create(
     kind: &KnownType,
     sent: Map<String, Value>,
 ) -> Looked<Prepared> {
+    let mut sent = sent;
+    wire::fields::rename(kind.current(), &mut sent);
+    wire::fields::fill(kind.current(), &mut sent);
     let mut problems = refuse_standard(&sent);
     let sent = with_ids(tables, catalog, kind, sent, &mut problems)?;
     let fields = match merge::fresh(sent) {
@@ -67,6 +70,8 @@ pub(super) fn update(
     sent: Map<String, Value>,
 ) -> Looked<Option<PreparedUpdate>> {
     let old = fields_of(before)?;
+    let mut sent = sent;
+    wire::fields::rename(kind.current(), &mut sent);
     let mut problems = refuse_standard(&sent);
     let sent = with_ids(tables, catalog, kind, sent, &mut problems)?;
     let fields = match merge::merge(&old, sent) {

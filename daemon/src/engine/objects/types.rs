@@ -92,6 +92,9 @@ impl Objects {
         let catalog = self.reload()?;
         let kind = catalog.find(name)?;
         let name = kind.current().name.clone();
+        if kind.is_own() {
+            return Err(ObjectError::NotWritten(name));
+        }
         let in_use = |reason: String| ObjectError::TypeInUse { name: name.clone(), reason };
         let others = catalog.types().iter().filter(|it| it.number != kind.number);
         let needing: Vec<&str> = others

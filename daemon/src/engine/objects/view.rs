@@ -93,8 +93,13 @@ impl<'a> Shower<'a> {
     }
 
     fn document(&mut self, kind: &KnownType, mut document: Value) -> Result<Value, StoreError> {
-        for reference in kind.current().references.keys() {
-            path::change_each(&mut document, reference, &mut |_, value| self.target(value))?;
+        let definition = kind.current();
+        for reference in definition.references.keys() {
+            if definition.plain_references.contains(reference) {
+                self.add_beside(reference, &mut document)?;
+            } else {
+                path::change_each(&mut document, reference, &mut |_, value| self.target(value))?;
+            }
         }
         if let Some(members) = document.as_object_mut() {
             for name in ["created_by", "modified_by"] {
@@ -105,6 +110,22 @@ impl<'a> Shower<'a> {
             }
         }
         Ok(document)
+    }
+
+    /// Puts display id and type of what a reference leads to beside it; the id stays as it is.
+    fn add_beside(&mut self, reference: &str, document: &mut Value) -> Result<(), StoreError> {
+        let shown = match document.get(reference) {
+            Some(id) if id.is_string() => self.target(id)?,
+            Some(_) | None => return Ok(()),
+        };
+        if let Some(members) = document.as_object_mut() {
+            for name in ["display_id", "type"] {
+                if let Some(value) = shown.get(name) {
+                    members.insert(format!("{reference}_{name}"), value.clone());
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The short form of what an id leads to.
@@ -135,8 +156,9 @@ fn summary(kind: &KnownType, object: &StoredObject) -> Result<Value, StoreError>
     }
     let own = fields.get("type").filter(|it| it.is_string()).cloned();
     shown.insert("type".to_owned(), own.unwrap_or_else(|| Value::from(definition.name.as_str())));
-    if let Some(title) = &definition.title_field {
-        let name = title.split('.').next().unwrap_or_default();
+    let title = definition.title_field.as_deref();
+    for path in title.into_iter().chain(definition.summary.iter().map(String::as_str)) {
+        let name = path.split('.').next().unwrap_or_default();
         if let Some(value) = fields.get(name) {
             shown.insert(name.to_owned(), value.clone());
         }

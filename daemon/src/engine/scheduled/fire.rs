@@ -3,18 +3,20 @@
 //! transaction.
 //!
 //! What a plugin fails at for a reason that may pass is tried again later, with all that comes after
-//! it. What it will never take is dropped, and its source's log says so: it must not stand in the way
-//! of the others for ever.
+//! it. What it will never take is dropped, counted as refused or failed, and its source's log says so:
+//! it must not stand in the way of the others for ever.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use mortise_plugin::{FaultKind, LogLevel, SourceInput};
+use mortise_plugin::{LogLevel, SourceInput};
 use tracing::{info, warn};
 
-use crate::engine::intake::{Intake, IntakeError, MOST_ROUNDS, PUBLICATION};
+use crate::engine::intake::{
+    Intake, IntakeError, MOST_ROUNDS, PUBLICATION, Whence, not_published, passes,
+};
 use crate::engine::routes::OpenSource;
 use crate::engine::timers::{Wake, Woken};
 use crate::model::event::Cause;
@@ -39,6 +41,7 @@ impl Wake for Fire {
                 Ok(woken) => woken,
                 Err(error) => {
                     if let Some(open) = self.0.routes.by_id(source) {
+                        open.counts.failed_with(&error);
                         let message = format!("scheduled events were put off: {error}");
                         if open.log.add(self.0.clock.now_ms(), LogLevel::Warn, &message) {
                             warn!(%source, %error, "scheduled events were put off");
@@ -88,7 +91,8 @@ impl Fire {
             let Batch { events, places, stopped } = batch;
             if !places.is_empty() {
                 let from = FromSchedule::Due(places);
-                match intake.accept(&source, events, Cause::default(), None, from).await? {
+                let accepted = intake.accept(&source, events, Cause::default(), None, from, None);
+                match accepted.await? {
                     Acceptance::Stored(_) => {}
                     Acceptance::Stale => {
                         intake.routes.newer_than(&source, PUBLICATION).await;
@@ -124,26 +128,32 @@ impl Fire {
             let input = SourceInput::Published { event_type: row.record.event_type.clone() };
             let asked = self.0.call(source, input, row.payload.clone()).await;
             let planned = match asked {
-                Ok(output) => self
-                    .0
-                    .planned(source, &output, &row.payload)
-                    .map(|events| (events, output.refused.map(|it| it.message))),
+                Ok(output) => {
+                    self.0.planned(source, &output, &row.payload).map(|events| (events, output))
+                }
                 Err(error) if passes(&error) => {
+                    source.counts.failed_with(&not_published(error.clone()));
                     self.say(source, row, "was put off", &error);
                     batch.stopped = Some(error);
                     return batch;
                 }
-                Err(error) => Err(IntakeError::Broken(error.to_string())),
+                Err(error) => Err(not_published(error)),
             };
             match planned {
-                Ok((events, refused)) => {
-                    if let (true, Some(message)) = (events.is_empty(), refused) {
-                        self.say(source, row, "was dropped: the source refuses it", &message);
+                Ok((events, output)) => {
+                    if events.is_empty() {
+                        let now_ms = self.0.clock.now_ms();
+                        source.without_event(Whence::SCHEDULE, &output, now_ms);
+                        if let Some(refusal) = &output.refused {
+                            let what = "was dropped: the source refuses it";
+                            self.say(source, row, what, &refusal.message);
+                        }
                     }
                     batch.places.push((row.place, events.len()));
                     batch.events.extend(events);
                 }
                 Err(error) => {
+                    source.counts.failed_with(&error);
                     self.say(source, row, "was dropped", &error);
                     batch.places.push((row.place, 0));
                 }
@@ -164,20 +174,5 @@ impl Fire {
         if source.log.add(self.0.clock.now_ms(), LogLevel::Error, &message) {
             warn!(source = %id, message, "a scheduled event was not published");
         }
-    }
-}
-
-/// Whether the same call may go well later: then the event waits. Otherwise it is about this event.
-fn passes(error: &CallError) -> bool {
-    match error {
-        CallError::Busy
-        | CallError::Stuck
-        | CallError::Deadline(_)
-        | CallError::OverallDeadline(_) => true,
-        CallError::BadAnswer(_) | CallError::TooManyEffects(_) => false,
-        CallError::Fault(fault) => match fault.kind {
-            FaultKind::Transient | FaultKind::Config | FaultKind::Unknown => true,
-            FaultKind::Permanent | FaultKind::Unsupported | FaultKind::Panicked => false,
-        },
     }
 }

@@ -95,7 +95,7 @@ impl Intake {
             }
             let due_ms = next.due_ms;
             match self
-                .accept(&source, events, Cause::default(), Some(next), FromSchedule::No)
+                .accept(&source, events, Cause::default(), Some(next), FromSchedule::No, None)
                 .await?
             {
                 Acceptance::Stored(_) => return Ok(due_ms),

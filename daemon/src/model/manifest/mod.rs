@@ -18,6 +18,9 @@ mod sources;
 use serde::{Deserialize, Serialize};
 
 pub use crate::model::object_type::ObjectType;
+
+use super::view::View;
+
 pub use bindings::{
     Automation, Command, CommandSurface, ConfigurationHandler, ConfigurationHandlers, Hook,
     HookType, Import, Operation, SnapComponent, SnapKitAction, Tag,
@@ -73,6 +76,8 @@ pub struct Manifest {
     pub imports: Vec<Import>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub object_types: Vec<ObjectType>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub views: Vec<View>,
 }
 
 /// The dialect of a manifest file.

@@ -5,6 +5,7 @@
 //! that come and go are handed in. Must never look into an object's fields, nor validate one.
 
 mod list;
+mod own;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ mod write;
 
 use serde::{Deserialize, Serialize};
 
+pub(super) use own::Told;
 pub use read::TypesAt;
 pub use types::{TypeChange, TypesWrite};
 pub use write::{

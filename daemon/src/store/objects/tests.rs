@@ -39,18 +39,10 @@ fn columns() -> Vec<Column> {
 }
 
 fn record(fields: Vec<IndexedField>) -> ObjectTypeRecord {
-    let definition = ObjectType {
-        name: "work".to_owned(),
-        plural: "works".to_owned(),
-        display_name: None,
-        description: None,
-        id_prefix: "work".to_owned(),
-        title_field: None,
-        display_id: None,
-        indexed: Vec::new(),
-        references: Default::default(),
-        schema: json!({ "properties": {} }),
-    };
+    let definition: ObjectType = serde_json::from_value(json!({
+        "name": "work", "plural": "works", "id_prefix": "work", "schema": { "properties": {} },
+    }))
+    .expect("a definition");
     ObjectTypeRecord {
         current: Defined { definition, fields },
         candidate: None,
@@ -439,9 +431,13 @@ fn writes_are_refused_when_what_they_were_decided_by_is_no_more() {
     let ObjectWrite::Done(_) = bench.delete(&second.object, Vec::new()) else { panic!("there") };
     assert_eq!(bench.delete(&second.object, Vec::new()), ObjectWrite::NoSuchObject);
     // Every write left its change, with the object before and after, and the others left none.
-    let changes = bench.store.read(|tables| tables.changes_after(0, 100)).expect("read");
-    let told: Vec<_> = changes.iter().map(|it| (it.seq, it.head.verb, it.head.version)).collect();
-    assert_eq!(told, [(1, Verb::Created, 1), (2, Verb::Updated, 2), (3, Verb::Deleted, 2)]);
+    let types = ["created", "updated", "deleted"].map(|it| format!("work_{it}"));
+    let none = crate::model::id::ChangeId(0);
+    let changes = bench.store.read(|tables| tables.changes_after(&types, none, 100, |_| false));
+    let changes: Vec<_> =
+        changes.expect("read").into_iter().map(|it| it.change.expect("asked for")).collect();
+    let told: Vec<_> = changes.iter().map(|it| (it.head.verb, it.head.version)).collect();
+    assert_eq!(told, [(Verb::Created, 1), (Verb::Updated, 2), (Verb::Deleted, 2)]);
     let states = |change: usize| {
         let state = |document: &Option<Bytes>| {
             let document = document.as_deref()?;

@@ -8,7 +8,7 @@ use super::super::record::{decode_with_tail, encode_with_tail};
 use super::super::tables::WriteTables;
 use super::DISPLAY;
 use crate::model::event::Cause;
-use crate::model::id::text_of;
+use crate::model::id::{ChangeId, text_of};
 use crate::model::object::{
     FieldNumber, NewChange, ObjectHead, ObjectKey, StoredObject, TypeNumber, Verb,
 };
@@ -113,8 +113,8 @@ pub enum Indexed {
 pub struct WrittenObject {
     /// As it is now; a deleted one as it was.
     pub object: StoredObject,
-    /// The place of the change among all.
-    pub change: u64,
+    /// The change that is told of it.
+    pub change: ChangeId,
 }
 
 /// How a write went.
@@ -238,6 +238,8 @@ impl WriteTables<'_> {
         };
         self.index_standard(key, Some(&head), None)?;
         self.index_own(key, &deletion.index, &[])?;
+        // They belong to nothing from here on, and go in time.
+        self.detach_artifacts_of(&text_of(prefix, key.id))?;
         let count = self.object_counts()?.get(key.kind)?.map_or(0, |it| it.value());
         self.object_counts()?.insert(key.kind, count.saturating_sub(1))?;
         let change =
@@ -337,7 +339,7 @@ impl WriteTables<'_> {
     }
 
     /// Rows of the fields that all objects have.
-    fn index_standard(
+    pub(super) fn index_standard(
         &mut self,
         key: ObjectKey,
         before: Option<&ObjectHead>,
@@ -349,7 +351,7 @@ impl WriteTables<'_> {
         self.index_own(key, &gone, &new)
     }
 
-    fn index_own(
+    pub(super) fn index_own(
         &mut self,
         key: ObjectKey,
         gone: &[Entry],
@@ -365,7 +367,7 @@ impl WriteTables<'_> {
         Ok(())
     }
 
-    fn tell(
+    pub(super) fn tell(
         &mut self,
         writing: &Writing,
         verb: Verb,
@@ -373,7 +375,7 @@ impl WriteTables<'_> {
         version: u64,
         old: Option<Bytes>,
         new: Option<Bytes>,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<ChangeId, StoreError> {
         self.record_change(&NewChange {
             object_type: writing.object_type.clone(),
             verb,

@@ -47,7 +47,7 @@ pub(super) fn is_json(media_type: &str) -> bool {
 
 /// GitHub and Slack can send JSON as the field `payload` of a form, and nothing beside it.
 fn form(body: &[u8], form_payload: bool) -> Result<Vec<u8>, Rejection> {
-    let fields = query::parse(body);
+    let fields = query::parse(body).map_err(|error| Rejection::body(error.to_string()))?;
     if form_payload
         && let Value::Object(all) = &fields
         && all.len() == 1

@@ -25,9 +25,10 @@ pub(super) fn too_far(then_ms: u64, now_ms: u64, tolerance_ms: u64) -> Option<St
         return None;
     }
     let direction = if then_ms < now_ms { "old" } else { "in the future" };
+    // Rounded up, so that it is not said to be as much as is allowed.
     Some(format!(
         "{} s {direction}, more than the {} s of `tolerance_seconds`",
-        off / 1000,
+        off.div_ceil(1000),
         tolerance_ms / 1000
     ))
 }
@@ -136,6 +137,8 @@ mod tests {
             too_far(now - tolerance - 1000, now, tolerance).unwrap(),
             "301 s old, more than the 300 s of `tolerance_seconds`"
         );
+        let border = too_far(now - tolerance - 1, now, tolerance).unwrap();
+        assert!(border.starts_with("301 s old"), "{border}");
         let future = too_far(now + 700_000, now, tolerance).unwrap();
         assert!(future.starts_with("700 s in the future"), "{future}");
         assert!(too_far(u64::MAX, 0, tolerance).is_some() && too_far(0, u64::MAX, 0).is_some());

@@ -20,6 +20,7 @@ impl Plugin for Clashing {
                 takes_ticks: false,
                 own_thread: false,
                 takes_scheduled: false,
+                object_event_types: None,
             }],
             sinks: Vec::new(),
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mortise_plugin::{
     Descriptor, Effect, EffectOutcome, Event, Fault, Host, HttpEffect, HttpResponse, LogLevel,
-    Payload, Plugin, Problem, ResponseBody, Source, SourceCall, SourceInput, SourceOutput,
+    Payload, Plugin, Problem, Refusal, ResponseBody, Source, SourceCall, SourceInput, SourceOutput,
     TypeDescriptor,
 };
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ const HANG: Duration = Duration::from_secs(20);
 
 pub struct Misbehaving;
 
-const TYPES: [&str; 11] = [
+const TYPES: [&str; 12] = [
     "test-echo",
     "test-panics",
     "test-panics-at-open",
@@ -28,6 +28,7 @@ const TYPES: [&str; 11] = [
     "test-wants-http",
     "test-wants-http-for-ever",
     "test-refuses",
+    "test-choosy",
 ];
 
 struct Instance {
@@ -65,6 +66,30 @@ fn ask(url: &str, round: u64, body: &[u8]) -> SourceOutput {
         effect: Some(Effect { state: json!(round), timeout_ms: 1000, http: Some(http) }),
         bodies: vec![body.to_vec()],
         ..SourceOutput::default()
+    }
+}
+
+/// What is published here is taken, or not, as its event type says.
+fn choose(event_type: String) -> Result<SourceOutput, Fault> {
+    match event_type.as_str() {
+        "custom:refused" => Ok(SourceOutput {
+            refused: Some(Refusal {
+                reason: "unwanted".to_owned(),
+                message: "nobody wants this".to_owned(),
+            }),
+            ..SourceOutput::default()
+        }),
+        "custom:never" => Err(Fault::permanent("this is never taken")),
+        "custom:nothing" => Ok(SourceOutput::default()),
+        _ => Ok(SourceOutput {
+            events: vec![Event {
+                event_type,
+                payload: Payload::Input,
+                dedup_key: None,
+                sync_id: None,
+            }],
+            ..SourceOutput::default()
+        }),
     }
 }
 
@@ -127,6 +152,10 @@ impl Source for Instance {
                 }
                 _ => Ok(ask("https://example.org/", 1, body)),
             },
+            "test-choosy" => match call.input {
+                SourceInput::Published { event_type } => choose(event_type),
+                _ => Ok(SourceOutput::default()),
+            },
             "test-wants-http-for-ever" => Ok(ask("https://example.org/", call.now_ms, body)),
             other => Err(Fault::unsupported(format!("no type `{other}`"))),
         }
@@ -162,7 +191,8 @@ impl Plugin for Misbehaving {
             takes_http: true,
             takes_ticks: false,
             own_thread: false,
-            takes_scheduled: false,
+            takes_scheduled: name == "test-choosy",
+            object_event_types: None,
         };
         Descriptor {
             name: "misbehaving".to_owned(),

@@ -43,6 +43,7 @@ fn describe(name: &str) -> TypeDescriptor {
         takes_ticks: false,
         own_thread: false,
         takes_scheduled: false,
+        object_event_types: None,
     }
 }
 

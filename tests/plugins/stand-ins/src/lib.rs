@@ -9,7 +9,7 @@ use mortise_plugin::{
 use serde_json::{Value, json};
 
 /// The types.
-pub const TYPES: [&str; 2] = ["devrev-webhook", "email-forward"];
+pub const TYPES: [&str; 1] = ["email-forward"];
 
 pub struct StandIns;
 
@@ -44,6 +44,7 @@ fn describe(name: &str) -> TypeDescriptor {
         takes_ticks: false,
         own_thread: false,
         takes_scheduled: name == "flow-events",
+        object_event_types: None,
     }
 }
 

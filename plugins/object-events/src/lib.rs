@@ -1,0 +1,57 @@
+//! The source type `object-events`: changes of objects become events, if a jq filter lets them.
+//!
+//! The daemon calls with each change of the types that the configuration lists, and with the JSON of
+//! that change as the body. This crate runs the filter; what passes is published as it came, byte for
+//! byte. It does no I/O and keeps nothing that it cannot do without.
+//!
+//! | module | owns |
+//! |---|---|
+//! | `config` | what is configured, and all that is wrong with it |
+//! | `filter` | filters that sources share: compiled once, evaluated once for each change |
+//! | `source` | a call in, an answer out |
+
+mod config;
+mod filter;
+mod source;
+
+use mortise_plugin::{Descriptor, Fault, Host, Plugin, Source, TypeDescriptor};
+use serde_json::Value;
+
+/// The name of the source type.
+pub const KIND: &str = "object-events";
+/// What manifests of other platforms call it.
+pub const ALIAS: &str = "devrev-webhook";
+
+/// The plugin.
+pub struct ObjectEvents;
+
+impl Plugin for ObjectEvents {
+    fn descriptor() -> Descriptor {
+        Descriptor {
+            name: env!("CARGO_PKG_NAME").to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            sources: vec![TypeDescriptor {
+                name: KIND.to_owned(),
+                aliases: vec![ALIAS.to_owned()],
+                title: "Changes of objects".to_owned(),
+                description: "Events when objects are created, updated or deleted.".to_owned(),
+                config_schema: config::schema(),
+                takes_http: false,
+                takes_ticks: false,
+                own_thread: false,
+                takes_scheduled: false,
+                object_event_types: Some("/event_types".to_owned()),
+            }],
+            sinks: Vec::new(),
+        }
+    }
+
+    fn open_source(kind: &str, config: Value, _host: Host) -> Result<Box<dyn Source>, Fault> {
+        if kind != KIND {
+            return Err(Fault::unsupported(format!("this plugin has no source type `{kind}`")));
+        }
+        Ok(Box::new(config::open(config)?))
+    }
+}
+
+mortise_plugin::export_plugin!(ObjectEvents);
