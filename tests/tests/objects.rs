@@ -332,7 +332,7 @@ fn lists_are_filtered_sorted_and_paged() {
         (json!({ "filter": { "title": "x" } }), "filter.title", "rank"),
         (json!({ "sort_by": "title" }), "sort_by", "rank"),
         (json!({ "sort_by": ["rank", "type"] }), "sort_by", "one field"),
-        (json!({ "rank": { "like": 1 } }), "rank", "prefix"),
+        (json!({ "rank": { "like": 1 } }), "rank.like", "prefix"),
         (json!({ "rank": [] }), "rank", "1 to"),
         (json!({ "due": "soon" }), "due", "RFC 3339"),
         (json!({ "limit": 101 }), "limit", "100"),
@@ -602,7 +602,7 @@ fn types_of_packages_are_shared_or_refused() {
     let daemon = Daemon::start();
     let parts =
         |name: &str, sections: &str| Parts::new(name, SIGNED, CALLS).with_sections(sections);
-    let notes = NOTES.replace("references: {about: member}\n", "");
+    let notes = NOTES.replace("    references: {about: member}\n", "");
     daemon.install(&parts("first", &format!("{notes}\n")));
     daemon.install(&parts("second", &format!("{notes}\n")));
     let shown = daemon.call("object-types.get", &json!({ "name": "note" }))["object_type"].clone();

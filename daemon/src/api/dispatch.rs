@@ -147,7 +147,7 @@ async fn call(
     payload: web::Payload,
 ) -> Result<Answered, ApiError> {
     // First: a type of objects may be called like one of ours that snap-ins had before there were any.
-    let object_call = ObjectCall::find(&api, name);
+    let object_call = ObjectCall::find(&api, name, table.find(name).is_some());
     let listed = match &object_call {
         Some(call) => call.like(),
         None => name,

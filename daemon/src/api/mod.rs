@@ -226,6 +226,7 @@ impl From<ObjectError> for ApiError {
             | ObjectError::DefinedOtherwise { .. }
             | ObjectError::ViewDefinedOtherwise { .. }
             | ObjectError::TypesBusy => ApiError::new(Code::Conflict, message),
+            ObjectError::NotWritten(_) => ApiError::new(Code::Forbidden, message),
             ObjectError::TooBusy => ApiError::new(Code::Unavailable, message),
             ObjectError::Store(error) => error.into(),
         }

@@ -36,22 +36,18 @@ pub(super) struct Shown {
     indexed: Vec<String>,
     /// Field to type, or several, or `*` for any.
     references: Value,
-    /// References that are shown as ids, with display id and type beside them.
+    /// References that are shown as ids.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     plain_references: Vec<String>,
-    /// Fields that are shown where another object refers to one, beside the title.
+    /// What is shown where another object refers to one, beside its title.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     summary: Vec<String>,
-    /// Other names in filters.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     filter_aliases: BTreeMap<String, String>,
-    /// Other names in what is sent.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     input_aliases: BTreeMap<String, String>,
-    /// Members that may be sent and are not kept.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     ignored: Vec<String>,
-    /// What objects are called in the events of their changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     event_member: Option<String>,
     schema: Value,
@@ -154,19 +150,19 @@ pub(super) struct Definition {
     /// References that are shown as ids, with display id and type beside them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     plain_references: Option<Vec<String>>,
-    /// Fields that are shown where another object refers to one, beside the title.
+    /// Fields that are shown of an object where another one refers to it, beside its title.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     summary: Option<Vec<String>>,
-    /// Other names in filters, and the indexed fields that they mean.
+    /// Other names of indexed fields in filters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     filter_aliases: Option<BTreeMap<String, String>>,
-    /// Other names in what is sent, and the fields that they mean.
+    /// Other names of fields in what callers send.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     input_aliases: Option<BTreeMap<String, String>>,
-    /// Members that may be sent and are not kept.
+    /// Members that callers may send and that are not kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ignored: Option<Vec<String>>,
-    /// What objects are called in the events of their changes; the type's name when absent.
+    /// What the object is called in the events of its changes; its type's name when absent.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     #[schemars(with = "Option<String>")]
     event_member: Option<Value>,

@@ -158,7 +158,7 @@ impl Principal {
                 | Right::ReadRuns
                 | Right::WriteRuns
                 | Right::ReadSystem => Some(Reach::Under(scope.clone())),
-                // Objects and artifacts belong to the host, whoever's function made them.
+                // Artifacts and objects belong to no part of the host, whoever's function made them.
                 Right::WritePackages
                 | Right::ReadArtifacts
                 | Right::WriteArtifacts
@@ -174,11 +174,12 @@ impl Principal {
                 | Right::ConfigureSnapIns
                 | Right::ReadUserResources
                 | Right::PublishEvents
-                | Right::ReadObjects
-                | Right::WriteObjects
                 // Those that the snap-in brought.
                 | Right::ReadArtifacts
-                | Right::WriteArtifacts => Some(Reach::SnapIn(*snap_in)),
+                | Right::WriteArtifacts
+                // Which ones is for its grants to say.
+                | Right::ReadObjects
+                | Right::WriteObjects => Some(Reach::SnapIn(*snap_in)),
                 Right::ReadPackages
                 | Right::WritePackages
                 | Right::WriteSnapIns
@@ -198,11 +199,12 @@ impl Principal {
                 | Right::UseSnapIns
                 | Right::ReadUserResources
                 | Right::PublishEvents
-                | Right::ReadObjects
-                | Right::WriteObjects
                 // Those that the snap-in brought.
                 | Right::ReadArtifacts
-                | Right::WriteArtifacts => Some(Reach::SnapIn(*snap_in)),
+                | Right::WriteArtifacts
+                // Which ones is for its grants to say.
+                | Right::ReadObjects
+                | Right::WriteObjects => Some(Reach::SnapIn(*snap_in)),
                 Right::ReadPackages
                 | Right::WritePackages
                 | Right::WriteSnapIns

@@ -84,9 +84,9 @@ fn object_type<'n>(r: &mut Reader, node: &'n Node, path: &str) -> Option<Declare
     Some(Declared { node, path: path.to_owned(), definition })
 }
 
-/// Other names of fields.
+/// Other names, each with the one that it stands for.
 fn names(r: &mut Reader, fields: &mut Fields<'_>, key: &'static str) -> BTreeMap<String, String> {
-    shaped(r, fields, key, "a mapping from other names to fields").unwrap_or_default()
+    shaped(r, fields, key, "a mapping from names to names of fields").unwrap_or_default()
 }
 
 fn shaped<T: DeserializeOwned>(

@@ -5,19 +5,11 @@
 //! declares; packages of which nothing is installed any more have no say. A type stays when its
 //! snap-in goes, because its objects do.
 
-use std::time::Duration;
-
-use tokio::sync::MutexGuard;
-
 use super::types::{check, new_type};
 use super::{ObjectError, Objects, Who};
 use crate::model::id::PackageId;
 use crate::model::object_type::{ObjectType, Origin};
 use crate::store::{ObjectTypeRecord, TypeChange};
-
-/// How often it is tried while somebody else changes types.
-const TRIES: u32 = 50;
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// What became of several definitions, by the names of the types.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -102,18 +94,6 @@ impl Objects {
             self.change_type(&turn, who, &kind, definition, origin).await?;
         }
         Ok(applied)
-    }
-
-    /// Waits a while for the turn: a long change is somebody's, who is told; short ones are waited
-    /// for.
-    async fn turn(&self) -> Result<MutexGuard<'_, ()>, ObjectError> {
-        for _ in 0..TRIES {
-            if let Ok(turn) = self.change_types() {
-                return Ok(turn);
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
-        self.change_types()
     }
 
     /// Where a type comes from after it was changed, if it may be.

@@ -18,6 +18,7 @@ mod sources;
 use serde::{Deserialize, Serialize};
 
 pub use crate::model::object_type::ObjectType;
+
 use super::view::View;
 
 pub use bindings::{
