@@ -234,7 +234,8 @@ fn installed(daemon: &Daemon, directory: &Path) -> String {
         .with_sections("tags:\n  - {name: ported, description: Made by a function.}\n");
     let manifest = functions.manifest().replace("  display_name: Tester\n", SCOPES);
     daemon.call("packages.create", &json!({ "slug": "ported" }));
-    let upload = json!({ "package": "ported", "manifest": manifest, "archive": pack_bytes(&files) });
+    let upload =
+        json!({ "package": "ported", "manifest": manifest, "archive": pack_bytes(&files) });
     let made = daemon.call("versions.create", &upload);
     assert_eq!(made["version"]["runtimes"]["work"]["runtime"], "node", "{made}");
     let created = json!({ "version": made["version"]["id"], "scope": "default/default/ported" });
@@ -270,10 +271,11 @@ fn a_function_with_the_npm_package_runs_unchanged() {
     let tag = make("tags", json!({ "name": "noise" }));
     assert_eq!(
         [&owner["display_id"], &part["display_id"], &tag["display_id"]],
-        ["DEVU-1", "PROD-1", "TAG-1"]
+        ["DEVU-1", "PROD-1", "TAG-2"],
+        "the first tag is that of the manifest"
     );
     let payload = json!({
-        "part": "PROD-1", "owner": "DEVU-1", "other": other["id"], "tag": "TAG-1",
+        "part": "PROD-1", "owner": "DEVU-1", "other": other["id"], "tag": "TAG-2",
         "title": "Steps are missing",
     });
 
@@ -349,8 +351,17 @@ fn all_types_are_installed_at_once_and_again_without_a_change() {
     assert_eq!(done.code, 0, "{done:?}");
     let created = done.json()["created"].as_array().unwrap().clone();
     for name in [
-        "work", "timeline_entry", "account", "tag", "part", "group", "group_member", "dev_user",
-        "rev_user", "rev_org", "conversation",
+        "work",
+        "timeline_entry",
+        "account",
+        "tag",
+        "part",
+        "group",
+        "group_member",
+        "dev_user",
+        "rev_user",
+        "rev_org",
+        "conversation",
     ] {
         assert!(created.contains(&json!(name)), "{name}: {created:?}");
     }
