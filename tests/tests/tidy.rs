@@ -72,7 +72,8 @@ fn report(problems: Vec<String>) {
 
 /// Whether `word` stands in `line` at `at`, rather than being the end of a longer name or path.
 fn starts_word(line: &str, at: usize) -> bool {
-    !line[..at].ends_with(|it: char| it.is_alphanumeric() || it == '_')
+    let before = &line[..at];
+    !before.ends_with(|it: char| it.is_alphanumeric() || it == '_') && !before.ends_with("::")
 }
 
 /// The name that follows each `prefix` in `line`, such as `store` after `crate::`.
