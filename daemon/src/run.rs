@@ -205,7 +205,14 @@ async fn serve(
     let api = Arc::new(Api {
         services: services.clone(),
         keyrings: keyrings.clone(),
-        operations: Operations::new(services.clone(), registry, invoker.clone(), keyrings.clone()),
+        operations: Operations::new(
+            services.clone(),
+            registry,
+            invoker.clone(),
+            keyrings.clone(),
+            objects.clone(),
+        ),
+        objects,
         intake,
         scheduler: scheduler.clone(),
         runtimes: runtimes.clone(),

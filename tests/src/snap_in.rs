@@ -56,6 +56,8 @@ pub struct Parts {
     pub parameters: Vec<String>,
     /// What stands before the config of the source, YAML.
     pub registration: String,
+    /// What the service account asks for.
+    pub scopes: Vec<String>,
 }
 
 impl Parts {
@@ -76,6 +78,7 @@ impl Parts {
             sections: String::new(),
             parameters: Vec::new(),
             registration: String::new(),
+            scopes: Vec::new(),
         }
     }
 
@@ -90,6 +93,13 @@ impl Parts {
     #[must_use]
     pub fn with_function(mut self, name: &str, code: &str) -> Parts {
         self.functions.push((name.to_owned(), code.to_owned()));
+        self
+    }
+
+    /// With a scope that its service account asks for, such as `work:read`.
+    #[must_use]
+    pub fn with_scope(mut self, scope: &str) -> Parts {
+        self.scopes.push(scope.to_owned());
         self
     }
 
@@ -119,6 +129,13 @@ impl Parts {
             .map(|(name, _)| format!("  - name: {name}\n    description: Works too.\n"))
             .collect();
         let (sections, secret) = (&self.sections, &self.secret);
+        let mut scopes = String::new();
+        if !self.scopes.is_empty() {
+            scopes.push_str("  scopes:\n    self:\n");
+        }
+        for scope in &self.scopes {
+            scopes.push_str(&format!("      - {{scope: '{scope}', reason: For tests.}}\n"));
+        }
         let parameters: String =
             self.parameters.iter().map(|it| indent(it, "          ")).collect();
         let settings: String = self.settings.iter().map(|it| indent(it, "    ")).collect();
@@ -126,7 +143,7 @@ impl Parts {
             "version: \"2\"\n\
              name: {}\n\
              description: For tests.\n\
-             service_account:\n  display_name: Tester\n\
+             service_account:\n  display_name: Tester\n{scopes}\
              event_sources:\n  organization:\n    - name: hook\n      display_name: Hook\n      \
              type: flow-custom-webhook\n{}      config:\n        policy: |\n{policy}        \
              parameters:\n          secret: {secret}\n{parameters}\

@@ -540,6 +540,12 @@ fn read_everything(bench: &Bench, installed: &Installed) {
 
     let snap_in = bench.call("snap-ins.get", &json!({ "id": installed.id }))["snap_in"].clone();
     let mut ids: BTreeSet<String> = ["leaky".to_owned(), installed.source.clone()].into();
+    let properties = json!({ "text": { "type": "string" } });
+    let leaf =
+        json!({ "name": "leaf", "id_prefix": "lef", "schema": { "properties": properties } });
+    bench.call("object-types.apply", &json!({ "object_types": [leaf] }));
+    let made = json!({ "type": "leaf", "object": { "text": "of no interest" } });
+    collect_ids(&bench.call("objects.create", &made), &mut ids);
     collect_ids(&snap_in, &mut ids);
     for list in reads.iter().filter(|it| it.ends_with(".list")) {
         collect_ids(&bench.ask(list, &json!({ "limit": 500 })).json(), &mut ids);
@@ -551,6 +557,8 @@ fn read_everything(bench: &Bench, installed: &Installed) {
         bodies.push(json!({ "snap_in": installed.id, "name": name, "user": "ada" }));
     }
     bodies.push(json!({ "id": format!("{}/commands/leaky/tell", installed.id) }));
+    bodies.push(json!({ "type": "leaf" }));
+    bodies.push(json!({ "name": "leaf" }));
     let recorded = bench.call("event-sources.recorded", &json!({ "id": installed.source }));
     for request in recorded["recorded"].as_array().expect("a list") {
         bodies.push(json!({ "id": installed.source, "recorded": request["id"] }));

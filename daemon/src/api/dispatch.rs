@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use super::access::admit;
 use super::error::{ApiError, Code};
 use super::idempotency::{self, Known};
+use super::object_calls::ObjectCall;
 use super::parameters::Input;
 use super::rights::{Caller, Right};
 use super::{Api, routes, system_update};
@@ -145,7 +146,13 @@ async fn call(
     request: &HttpRequest,
     payload: web::Payload,
 ) -> Result<Answered, ApiError> {
-    let route = table.find(name).ok_or_else(|| {
+    // First: a type of objects may be called like one of ours that snap-ins had before there were any.
+    let object_call = ObjectCall::find(&api, name, table.find(name).is_some());
+    let listed = match &object_call {
+        Some(call) => call.like(),
+        None => name,
+    };
+    let route = table.find(listed).ok_or_else(|| {
         let message =
             format!("there is no call `{name}`; /api/v1/openapi.json lists those that there are");
         ApiError::new(Code::NotFound, message)
@@ -168,15 +175,28 @@ async fn call(
     };
     let (Input::Body(body), Some(key), true) = (&input, &caller.idempotency_key, route.remembered)
     else {
-        return (route.call)(api, caller, input).await.map(Answered::Now);
+        return carry_out(route, object_call, api, caller, input).await.map(Answered::Now);
     };
-    match idempotency::begin(&api, &caller.principal.name(), route.name, key, body)? {
+    match idempotency::begin(&api, &caller.principal.name(), name, key, body)? {
         Known::Answered(body) => Ok(Answered::Before(body)),
         Known::New(turn) => {
-            let body = (route.call)(api.clone(), caller.clone(), input).await?;
+            let body = carry_out(route, object_call, api.clone(), caller.clone(), input).await?;
             turn.end(&api, &body).await;
             Ok(Answered::Now(body))
         }
+    }
+}
+
+async fn carry_out(
+    route: &Route,
+    object_call: Option<ObjectCall>,
+    api: Arc<Api>,
+    caller: Caller,
+    input: Input,
+) -> Result<Vec<u8>, ApiError> {
+    match object_call {
+        Some(call) => call.run(api, caller, input).await,
+        None => (route.call)(api, caller, input).await,
     }
 }
 

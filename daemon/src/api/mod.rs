@@ -30,6 +30,10 @@ mod keyring_view;
 mod keyrings;
 mod keys;
 mod lists;
+mod object_calls;
+mod object_rights;
+mod object_types;
+mod objects;
 mod openapi;
 mod operations;
 mod packages;
@@ -76,6 +80,7 @@ use crate::engine::intake::Intake;
 use crate::engine::invocation::Invoker;
 use crate::engine::key_rotation::KeyKeeper;
 use crate::engine::keyrings::Keyrings;
+use crate::engine::objects::{ObjectError, Objects};
 use crate::engine::runtimes::Runtimes;
 use crate::engine::scheduled::Scheduler;
 use crate::operations::{Asker, OperationError, Operations};
@@ -93,6 +98,8 @@ pub struct Api {
     pub intake: Arc<Intake>,
     /// What is to be published later.
     pub scheduler: Scheduler,
+    /// Objects and their types.
+    pub objects: Objects,
     /// What functions run by.
     pub runtimes: Runtimes,
     /// Calls functions for callers who wait.
@@ -179,10 +186,48 @@ impl From<OperationError> for ApiError {
                 });
                 ApiError::new(Code::HookRefused, message).with("hook", hook)
             }
+            OperationError::Objects(error) => error.into(),
             OperationError::Registration(_) => ApiError::new(Code::Invalid, message),
             OperationError::KeyringNeeded(_) => ApiError::new(Code::Conflict, message),
             OperationError::Keyring(error) => error.into(),
             OperationError::NoAnswer(_) => ApiError::new(Code::Unavailable, message),
+        }
+    }
+}
+
+impl From<ObjectError> for ApiError {
+    fn from(error: ObjectError) -> ApiError {
+        let message = error.to_string();
+        match error {
+            ObjectError::NoSuchType { known, .. } => {
+                let known: Vec<&str> = known.iter().map(String::as_str).collect();
+                ApiError::new(Code::NotFound, message).allowing(&known)
+            }
+            ObjectError::NoSuchObject { .. } => ApiError::new(Code::NotFound, message),
+            ObjectError::Fields { problems, .. }
+            | ObjectError::Definition { problems, .. }
+            | ObjectError::View { problems, .. } => {
+                ApiError::new(Code::Invalid, message).listing("fields", &problems)
+            }
+            ObjectError::Changed { version } => ApiError::new(Code::Conflict, message)
+                .with("current_version", serde_json::json!(version)),
+            ObjectError::ReferredTo { by, .. } => {
+                ApiError::new(Code::Conflict, message).listing("referred_to_by", &by)
+            }
+            ObjectError::Query(problem) => {
+                let allowed: Vec<&str> = problem.allowed.iter().map(String::as_str).collect();
+                let error = ApiError::field(&problem.field, message);
+                if allowed.is_empty() { error } else { error.allowing(&allowed) }
+            }
+            ObjectError::WouldBreak(report) => object_types::broken(message, &report),
+            ObjectError::TypeExists(_)
+            | ObjectError::TypeInUse { .. }
+            | ObjectError::DefinedOtherwise { .. }
+            | ObjectError::ViewDefinedOtherwise { .. }
+            | ObjectError::TypesBusy => ApiError::new(Code::Conflict, message),
+            ObjectError::NotWritten(_) => ApiError::new(Code::Forbidden, message),
+            ObjectError::TooBusy => ApiError::new(Code::Unavailable, message),
+            ObjectError::Store(error) => error.into(),
         }
     }
 }

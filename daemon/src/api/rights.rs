@@ -45,6 +45,12 @@ pub enum Right {
     ReadSystem,
     /// Make and delete API tokens.
     ManageTokens,
+    /// See objects and their types.
+    ReadObjects,
+    /// Make, change and delete objects.
+    WriteObjects,
+    /// Make, change and delete types of objects.
+    WriteObjectTypes,
 }
 
 impl Right {
@@ -67,6 +73,9 @@ impl Right {
             Right::WriteSecrets => "secrets.write",
             Right::ReadSystem => "system.read",
             Right::ManageTokens => "tokens.manage",
+            Right::ReadObjects => "objects.read",
+            Right::WriteObjects => "objects.write",
+            Right::WriteObjectTypes => "object-types.write",
         }
     }
 }
@@ -149,13 +158,17 @@ impl Principal {
                 | Right::ReadRuns
                 | Right::WriteRuns
                 | Right::ReadSystem => Some(Reach::Under(scope.clone())),
-                // Artifacts belong to no part of the host.
+                // Artifacts and objects belong to no part of the host, whoever's function made them.
                 Right::WritePackages
                 | Right::ReadArtifacts
                 | Right::WriteArtifacts
                 | Right::WriteSecrets
-                | Right::ManageTokens => None,
+                | Right::ManageTokens
+                | Right::ReadObjects
+                | Right::WriteObjects
+                | Right::WriteObjectTypes => None,
             },
+            // Which objects is for the grants of the snap-in to say.
             Principal::ServiceAccount { snap_in, .. } => match right {
                 Right::ReadSnapIns
                 | Right::ConfigureSnapIns
@@ -163,7 +176,10 @@ impl Principal {
                 | Right::PublishEvents
                 // Those that the snap-in brought.
                 | Right::ReadArtifacts
-                | Right::WriteArtifacts => Some(Reach::SnapIn(*snap_in)),
+                | Right::WriteArtifacts
+                // Which ones is for its grants to say.
+                | Right::ReadObjects
+                | Right::WriteObjects => Some(Reach::SnapIn(*snap_in)),
                 Right::ReadPackages
                 | Right::WritePackages
                 | Right::WriteSnapIns
@@ -173,7 +189,8 @@ impl Principal {
                 | Right::WriteRuns
                 | Right::WriteSecrets
                 | Right::ReadSystem
-                | Right::ManageTokens => None,
+                | Right::ManageTokens
+                | Right::WriteObjectTypes => None,
             },
             // What the snap-in itself may do, and what is that person's own in it.
             Principal::Actor { snap_in, .. } => match right {
@@ -184,7 +201,10 @@ impl Principal {
                 | Right::PublishEvents
                 // Those that the snap-in brought.
                 | Right::ReadArtifacts
-                | Right::WriteArtifacts => Some(Reach::SnapIn(*snap_in)),
+                | Right::WriteArtifacts
+                // Which ones is for its grants to say.
+                | Right::ReadObjects
+                | Right::WriteObjects => Some(Reach::SnapIn(*snap_in)),
                 Right::ReadPackages
                 | Right::WritePackages
                 | Right::WriteSnapIns
@@ -193,7 +213,8 @@ impl Principal {
                 | Right::WriteRuns
                 | Right::WriteSecrets
                 | Right::ReadSystem
-                | Right::ManageTokens => None,
+                | Right::ManageTokens
+                | Right::WriteObjectTypes => None,
             },
         }
     }

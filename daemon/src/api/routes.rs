@@ -5,9 +5,10 @@ use super::dispatch::{Route, read, write};
 use super::rights::Right;
 use super::{
     artifacts, commands, configuration_pages, dead_letters, developer_keyrings, dry_runs,
-    event_sources, events, functions, keyrings, keys, operations, packages, recordings, replays,
-    runs, scheduled, snap_components, snap_ins, snap_kit_actions, source_control, source_view,
-    system, system_update, tags, tokens, upgrades, user_level, versions,
+    event_sources, events, functions, keyrings, keys, object_types, objects, operations, packages,
+    recordings, replays, runs, scheduled, snap_components, snap_ins, snap_kit_actions,
+    source_control, source_view, system, system_update, tags, tokens, upgrades, user_level,
+    versions,
 };
 
 /// Every call of the API.
@@ -468,6 +469,55 @@ impl Table {
                 R::WriteSecrets,
                 "Makes a new master key and seals every secret with it",
                 keys::rotate,
+            ),
+            write(
+                "object-types.create",
+                R::WriteObjectTypes,
+                "Defines a type of objects, which gets calls of its own",
+                object_types::create,
+            )
+            .remembered(),
+            write(
+                "object-types.apply",
+                R::WriteObjectTypes,
+                "Makes several types of objects what is sent, new or not",
+                object_types::apply,
+            ),
+            read("object-types.get", R::ReadObjects, "Shows a type of objects", object_types::get),
+            read(
+                "object-types.list",
+                R::ReadObjects,
+                "Lists the types of objects, by name",
+                object_types::list,
+            ),
+            write(
+                "object-types.update",
+                R::WriteObjectTypes,
+                "Changes a type of objects, if all its objects are right by it",
+                object_types::update,
+            ),
+            write(
+                "object-types.delete",
+                R::WriteObjectTypes,
+                "Deletes a type of objects that has none",
+                object_types::delete,
+            ),
+            write("objects.create", R::WriteObjects, "Makes an object", objects::create)
+                .remembered(),
+            read("objects.get", R::ReadObjects, "Shows an object", objects::get),
+            read(
+                "objects.list",
+                R::ReadObjects,
+                "Lists objects of a type, filtered and sorted by its indexed fields",
+                objects::list,
+            ),
+            read("objects.count", R::ReadObjects, "Counts objects of a type", objects::count),
+            write("objects.update", R::WriteObjects, "Changes an object", objects::update),
+            write(
+                "objects.delete",
+                R::WriteObjects,
+                "Deletes an object that no other refers to",
+                objects::delete,
             ),
             read("system.status", R::ReadSystem, "Shows how the daemon is", system::status),
             read(

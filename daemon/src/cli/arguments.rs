@@ -7,6 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use super::artifact::ArtifactCommand;
 use super::commands::{OperationCommand, SlashCommand};
 use super::keyrings::{DeveloperKeyringCommand, KeyringCommand};
+use super::object_types::ObjectTypeCommand;
+use super::objects::ObjectCommand;
 use super::snap_in::arguments::{SnapInCommand, Source};
 use super::snap_kit::{ActionCommand, ComponentCommand};
 use super::source::SourceCommand;
@@ -141,6 +143,16 @@ pub(super) enum Command {
     Action {
         #[command(subcommand)]
         command: ActionCommand,
+    },
+    /// Types of objects: what they look like, and what they are found by
+    ObjectType {
+        #[command(subcommand)]
+        command: ObjectTypeCommand,
+    },
+    /// Objects: records of types that are defined here
+    Object {
+        #[command(subcommand)]
+        command: ObjectCommand,
     },
     /// Artifacts: files that are kept
     Artifact {

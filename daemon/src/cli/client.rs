@@ -12,7 +12,8 @@ use super::show::{self, View};
 use super::snap_in::arguments::Source;
 use super::snap_in::{self, origin};
 use super::{
-    artifact, commands, dev, keyrings, keys, payload, replay, run_logs, run_show, snap_kit, source,
+    artifact, commands, dev, keyrings, keys, object_types, objects, payload, replay, run_logs,
+    run_show, snap_kit, source,
 };
 
 /// How long lifecycle commands wait.
@@ -58,6 +59,10 @@ pub(super) fn run(connection: &Connection, command: Command) -> Result<(), Failu
         Command::Event { command: EventCommand::Replay(which) } => {
             return replay::run(&client, connection.json, &which);
         }
+        Command::ObjectType { command } => {
+            return object_types::run(&client, connection.json, command);
+        }
+        Command::Object { command } => return objects::run(&client, connection.json, command),
         Command::Artifact { command } => return artifact::run(&client, connection.json, command),
         Command::Key { command } => return keys::run(&client, connection.json, &command),
         Command::Component { command } => {
@@ -160,6 +165,8 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
             return Ok((name, parameters, View::EVERYTHING));
         }
         Command::Key { .. }
+        | Command::ObjectType { .. }
+        | Command::Object { .. }
         | Command::Artifact { .. }
         | Command::Source { .. }
         | Command::Component { .. }

@@ -17,6 +17,8 @@ mod hidden;
 mod init;
 mod keyrings;
 mod keys;
+mod object_types;
+mod objects;
 mod payload;
 mod progress;
 mod quickstart;

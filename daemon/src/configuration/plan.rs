@@ -82,6 +82,7 @@ pub enum Section {
     ConfigurationHandler,
     Operations,
     Imports,
+    ObjectTypes,
     Views,
 }
 
@@ -109,6 +110,7 @@ impl Section {
             Section::ConfigurationHandler => "configuration handler",
             Section::Operations => "operation",
             Section::Imports => "import",
+            Section::ObjectTypes => "object type",
             Section::Views => "view",
         }
     }
@@ -289,6 +291,11 @@ fn notes(
         Section::Tags => match change.kind {
             ChangeKind::Removed => Some("the tag itself stays".to_owned()),
             ChangeKind::Added | ChangeKind::Changed => None,
+        },
+        Section::ObjectTypes => match change.kind {
+            ChangeKind::Removed => Some("the type and its objects stay".to_owned()),
+            ChangeKind::Changed => Some("all its objects are checked first".to_owned()),
+            ChangeKind::Added => None,
         },
         Section::Manifest
         | Section::ServiceAccount

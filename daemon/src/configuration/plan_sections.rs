@@ -42,6 +42,7 @@ pub(super) fn changes(before: &Manifest, after: &Manifest) -> Vec<Change> {
         configuration_handler: _,
         operations: _,
         imports: _,
+        object_types: _,
         views: _,
     } = before;
     let both = [before, after];
@@ -81,6 +82,7 @@ pub(super) fn changes(before: &Manifest, after: &Manifest) -> Vec<Change> {
     list.section(Section::ConfigurationHandler, both, |it| handlers(&it.configuration_handler));
     list.section(Section::Operations, both, |it| keyed(&it.operations, |it| it.slug.clone()));
     list.section(Section::Imports, both, |it| keyed(&it.imports, |it| it.slug.clone()));
+    list.section(Section::ObjectTypes, both, |it| keyed(&it.object_types, |it| it.name.clone()));
     list.section(Section::Views, both, |it| keyed(&it.views, |it| it.name.clone()));
     list.0
 }
@@ -223,6 +225,7 @@ fn summary(section: Section, thing: &Value) -> String {
         | Section::ServiceAccount
         | Section::DeveloperKeyrings
         | Section::Tags
+        | Section::ObjectTypes
         | Section::Functions => String::new(),
     }
 }

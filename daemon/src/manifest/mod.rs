@@ -22,6 +22,7 @@ mod keyrings;
 mod masking;
 mod names;
 mod node;
+mod object_types;
 mod operation_keyrings;
 mod places;
 mod problem;

@@ -9,7 +9,9 @@ use super::fields::{Fields, Reader, read_items};
 use super::node::{Core, Kind, Node};
 use super::places::{item, member};
 use super::problem::quoted;
-use super::{bindings, functions, inputs, keyrings, operation_keyrings, sources, views};
+use super::{
+    bindings, functions, inputs, keyrings, object_types, operation_keyrings, sources, views,
+};
 
 /// A section with its key in version 2 and, where that differs, in version 1.
 struct Section {
@@ -73,6 +75,7 @@ pub(super) fn read(r: &mut Reader, root: &Node) -> Option<Manifest> {
         configuration_handler: bindings::configuration_handler(r, &mut top),
         operations: each(r, &mut top, "operations", bindings::operation),
         imports: each(r, &mut top, "imports", bindings::import),
+        object_types: object_types::read(r, &mut top),
         views: each(r, &mut top, "views", views::view),
     };
     top.finish(r);

@@ -113,15 +113,31 @@ const MOST_SCHEMA_NODES: usize = 20_000;
 /// Of a schema in which each leads to the next.
 const DEEPEST_SCHEMA: usize = 64;
 
+/// The plural of a name, where nobody says another.
+pub fn default_plural(name: &str) -> String {
+    format!("{name}s")
+}
+
+/// What ids of a type begin with, where nobody says it.
+pub fn default_prefix(name: &str) -> String {
+    name.chars().filter(char::is_ascii_lowercase).take(12).collect()
+}
+
 /// All that is wrong with a definition, beside the other types that there are.
 pub fn check(definition: &ObjectType, others: &[&ObjectType]) -> Vec<FieldProblem> {
+    let mut problems = check_without_host(definition, others);
+    check_targets(definition, others, &mut problems);
+    problems
+}
+
+/// The same where not all types are known.
+pub fn check_without_host(definition: &ObjectType, others: &[&ObjectType]) -> Vec<FieldProblem> {
     let mut problems = Vec::new();
     check_names(definition, others, &mut problems);
     check_display_ids(definition, others, &mut problems);
     if check_schema(&definition.schema, &mut problems) {
         check_fields(definition, &mut problems);
     }
-    check_targets(definition, others, &mut problems);
     problems
 }
 

@@ -29,6 +29,24 @@ pub enum Plan {
 /// How many rows a condition has in the index, counted up to a bound.
 pub type Counting<'a, E> = dyn FnMut(&Condition, u64) -> Result<u64, E> + 'a;
 
+/// How many objects are looked at on a walk that is tried first, for each that is wanted.
+pub const TRIED_EACH: usize = 10;
+
+/// A walk that is worth a try before anything is counted: what many objects have is found by looking
+/// at a few, and counting them would take longer than that.
+pub fn trial(query: &Query) -> Option<Plan> {
+    let by_age = matches!(query.sort.column.place, Place::Id | Place::Created);
+    let narrowed = query.conditions.iter().position(|it| narrows(it, query));
+    let others = || {
+        let conditions = query.conditions.iter().enumerate();
+        conditions.filter(|(at, _)| Some(*at) != narrowed).map(|it| it.1)
+    };
+    let is_named = others().any(|it| it.column.place == Place::Id && is_any_of(it));
+    let is_merge = by_age && others().any(|it| is_usable(it) && is_merged(it));
+    let is_open = others().any(is_usable);
+    (is_open && !is_named && !is_merge).then_some(Plan::Walk(narrowed))
+}
+
 /// Chooses. `total` is how many objects there are; `count` counts the rows of a condition, at most to
 /// the number that it gets.
 pub fn choose<E>(query: &Query, total: u64, count: &mut Counting<'_, E>) -> Result<Plan, E> {
@@ -107,5 +125,73 @@ fn is_merged(condition: &Condition) -> bool {
     match &condition.test {
         Test::AnyOf(values) => values.len() <= MOST_MERGED,
         Test::NoneOf(_) | Test::Range(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::model::object_type::{IndexKind, IndexedField};
+    use crate::objects::filter::{self, Written};
+    use crate::objects::query::{Column, Sort, standard_columns};
+
+    /// Chooses for a filter, with so many rows for each field.
+    fn chosen(filter: &Value, sort: &str, rows: &[(&str, u64)]) -> (Plan, u64) {
+        let mut columns = standard_columns();
+        for (number, path) in [(16, "state"), (17, "owner"), (18, "rank")] {
+            let path = path.to_owned();
+            columns.push(Column::from(&IndexedField { path, number, kind: IndexKind::Value }));
+        }
+        let Value::Object(filter) = filter else { panic!("no object") };
+        let conditions =
+            filter::parse(filter, "", &columns, Written::Json, &mut |_, it| Ok(it.clone()));
+        let column = columns.iter().find(|it| it.path == sort).expect("a column").clone();
+        let query = Query {
+            kind: 1,
+            id_prefix: "x".to_owned(),
+            conditions: conditions.expect("a filter"),
+            sort: Sort { column, descending: false },
+            limit: 50,
+            from: None,
+            backwards: false,
+        };
+        let mut counted = 0;
+        let plan = choose::<()>(&query, 1_000_000, &mut |condition, most| {
+            let rows = rows.iter().find(|it| it.0 == condition.column.path).map_or(0, |it| it.1);
+            counted += rows.min(most);
+            Ok(rows.min(most))
+        });
+        (plan.expect("nothing fails"), counted)
+    }
+
+    #[test]
+    fn what_is_rarest_is_read() {
+        let both = json!({ "owner": "a", "state": "b" });
+        let rows = [("owner", 30), ("state", 500_000)];
+        // Members are in the order of their names: owner, state.
+        assert_eq!(chosen(&both, "rank", &rows).0, Plan::Gather(0));
+        assert_eq!(chosen(&both, "id", &rows).0, Plan::Merge(0));
+        let frequent = json!({ "state": "b" });
+        assert_eq!(chosen(&frequent, "rank", &rows).0, Plan::Walk(None));
+        // In the order of age there is nothing to count.
+        assert_eq!(chosen(&frequent, "created_date", &rows), (Plan::Merge(0), 0));
+        let range = json!({ "rank": { "gt": 5 }, "state": "b" });
+        assert_eq!(chosen(&range, "rank", &rows).0, Plan::Walk(Some(0)));
+        assert_eq!(chosen(&range, "id", &[("rank", 3), ("state", 500_000)]).0, Plan::Gather(0));
+        let named = json!({ "id": "x_1", "state": "b" });
+        assert_eq!(chosen(&named, "rank", &rows), (Plan::Named(0), 0));
+        assert_eq!(chosen(&json!({}), "rank", &rows), (Plan::Walk(None), 0));
+        assert_eq!(chosen(&json!({ "state": { "ne": 1 } }), "rank", &rows), (Plan::Walk(None), 0));
+    }
+
+    #[test]
+    fn counting_is_bounded() {
+        let all = json!({ "owner": "a", "state": "b", "rank": { "gt": 1 } });
+        let rows = [("owner", 1_000_000), ("state", 1_000_000), ("rank", 1_000_000)];
+        let (plan, counted) = chosen(&all, "modified_date", &rows);
+        assert_eq!(plan, Plan::Walk(None));
+        assert!(counted <= 3 * (MOST_GATHERED + 1), "{counted}");
     }
 }

@@ -58,6 +58,8 @@ impl Operations {
         let Present { record, version } = self.look(id)?;
         refuse_unless_allowed(&record.state, &Event::Activate)?;
         self.refuse_unless_ready(&record, &version.manifest)?;
+        // Before its hooks: they may want to make objects.
+        self.declare_types(asker, &record, &version).await?;
         let none = Change::of_inputs(Map::new());
         let inputs =
             self.ask_hook(HookType::Validate, &lease, asker, id, &record, &version, &none).await?;

@@ -31,6 +31,7 @@ use crate::configuration::suggest::unknown;
 use crate::engine::contexts::{SnapInContext, VersionContext};
 use crate::engine::invocation::{Invoker, OfferedKeyring};
 use crate::engine::keyrings::{KeyringError, Keyrings};
+use crate::engine::objects::{ObjectError, Objects, Who};
 use crate::lifecycle::hook_answer::write_over;
 use crate::lifecycle::snap_in::{self, Event, Refusal};
 use crate::model::event::{Cause, MOST_PAYLOAD_BYTES};
@@ -53,6 +54,7 @@ pub struct Operations {
     registry: Addr<Registry>,
     invoker: Invoker,
     keyrings: Keyrings,
+    objects: Objects,
     leases: Leases,
 }
 
@@ -163,6 +165,9 @@ pub enum OperationError {
     /// What was asked for is done, but a trigger URL is not registered.
     #[error("it is done, but {0}; it is tried again with the next activation")]
     Registration(String),
+    /// The object types that its manifest declares cannot be had.
+    #[error(transparent)]
+    Objects(#[from] ObjectError),
     /// The snap-in cannot report this now.
     #[error(transparent)]
     Report(#[from] crate::lifecycle::system_update::Refused),
@@ -214,8 +219,9 @@ impl Operations {
         registry: Addr<Registry>,
         invoker: Invoker,
         keyrings: Keyrings,
+        objects: Objects,
     ) -> Operations {
-        Operations { services, registry, invoker, keyrings, leases: Leases::default() }
+        Operations { services, registry, invoker, keyrings, objects, leases: Leases::default() }
     }
 
     /// Asks something of a snap-in's actor.
@@ -230,6 +236,26 @@ impl Operations {
         let actor = found.ok_or(OperationError::NoSuchSnapIn)?;
         let answer = actor.send(message).timeout(ACTOR_DEADLINE).await;
         answer.map_err(|_| OperationError::NoAnswer("the snap-in"))
+    }
+
+    /// Makes the types of objects that a version declares, and its views, as far as they are not there.
+    async fn declare_types(
+        &self,
+        asker: &Asker,
+        record: &SnapInRecord,
+        version: &VersionContext,
+    ) -> Result<(), OperationError> {
+        let (types, views) = (&version.manifest.object_types, &version.manifest.views);
+        if types.is_empty() && views.is_empty() {
+            return Ok(());
+        }
+        let package = record.package;
+        let slug = self.services.store.read(|tables| tables.package(package))?;
+        let slug = slug.map_or_else(|| package.to_string(), |it| it.slug);
+        let who = Who { name: asker.name.clone(), cause: asker.cause };
+        self.objects.declare(&who, package, &slug, types).await?;
+        // Their columns may be fields of those types.
+        Ok(self.objects.declare_views(&who, package, &slug, views).await?)
     }
 
     fn look(&self, id: SnapInId) -> Result<Present, OperationError> {

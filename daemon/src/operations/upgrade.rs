@@ -58,6 +58,7 @@ impl Operations {
         let mut proposed = SnapInRecord { version, inputs: changed, ..record };
         if proposed.state == SnapInState::Active {
             self.refuse_unless_ready(&proposed, &after.manifest)?;
+            self.declare_types(asker, &proposed, &after).await?;
             let none = Change::of_inputs(Map::new());
             let written = self
                 .ask_hook(HookType::Validate, &lease, asker, id, &proposed, &after, &none)

@@ -24,6 +24,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 
 pub use catalog::{Catalog, KnownType};
+pub use declare::Applied;
 pub use lists::{Counting, Listing, Page};
 pub use types::{BrokenObject, TypeUpdate};
 pub use view::Sight;
@@ -164,6 +165,11 @@ pub enum ObjectError {
         /// Who has it.
         other: String,
     },
+    /// The daemon alone writes these.
+    #[error(
+        "a {0} is Mortise's own thing: it is read like an object, and changed by its own calls"
+    )]
+    NotWritten(String),
     /// Somebody changes types.
     #[error("a change of object types is under way; try again when it has ended")]
     TypesBusy,
@@ -252,7 +258,7 @@ impl Objects {
         fields: Map<String, Value>,
     ) -> Result<StoredObject, ObjectError> {
         for _ in 0..MOST_TRIES {
-            let (catalog, kind) = self.at(name)?;
+            let (catalog, kind) = self.written_at(name)?;
             let sent = fields.clone();
             let prepared = {
                 let (catalog, kind) = (catalog.clone(), kind.clone());
@@ -290,7 +296,7 @@ impl Objects {
         change: Map<String, Value>,
     ) -> Result<StoredObject, ObjectError> {
         for _ in 0..MOST_TRIES {
-            let (catalog, kind) = self.at(name)?;
+            let (catalog, kind) = self.written_at(name)?;
             let looked = {
                 let (catalog, kind) = (catalog.clone(), kind.clone());
                 let (id, change) = (id.to_owned(), change.clone());
@@ -343,7 +349,7 @@ impl Objects {
         version: Option<u64>,
     ) -> Result<StoredObject, ObjectError> {
         for _ in 0..MOST_TRIES {
-            let (catalog, kind) = self.at(name)?;
+            let (catalog, kind) = self.written_at(name)?;
             let before = self.0.store.read(|tables| find(tables, &kind, id))?;
             let before = before.ok_or_else(|| no_such_object(&kind, id))?;
             if version.is_some_and(|it| it != before.head.version) {
@@ -387,6 +393,15 @@ impl Objects {
     fn at(&self, name: &str) -> Result<(Arc<Catalog>, Arc<KnownType>), ObjectError> {
         let catalog = self.catalog();
         let kind = catalog.find(name)?;
+        Ok((catalog, kind))
+    }
+
+    /// The same for a type whose objects callers write.
+    fn written_at(&self, name: &str) -> Result<(Arc<Catalog>, Arc<KnownType>), ObjectError> {
+        let (catalog, kind) = self.at(name)?;
+        if kind.is_own() {
+            return Err(ObjectError::NotWritten(kind.current().name.clone()));
+        }
         Ok((catalog, kind))
     }
 

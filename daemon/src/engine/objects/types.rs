@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::MutexGuard;
 
@@ -22,6 +23,8 @@ use crate::store::{ObjectTypeRecord, TypeChange, TypesWrite};
 
 /// Broken objects that are named.
 pub(super) const MOST_NAMED: usize = 20;
+/// How long a change waits for another.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Rows that one transaction removes.
 const ROWS: usize = 500;
 
@@ -54,7 +57,7 @@ impl Objects {
         who: &Who,
         definition: ObjectType,
     ) -> Result<Arc<KnownType>, ObjectError> {
-        let _changing = self.change_types()?;
+        let _turn = self.turn().await?;
         let catalog = self.reload()?;
         if catalog.types().iter().any(|it| it.current().name == definition.name) {
             return Err(ObjectError::TypeExists(definition.name));
@@ -73,7 +76,7 @@ impl Objects {
         definition: ObjectType,
         dry_run: bool,
     ) -> Result<TypeUpdate, ObjectError> {
-        let changing = if dry_run { None } else { Some(self.change_types()?) };
+        let changing = if dry_run { None } else { Some(self.turn().await?) };
         let catalog = self.reload()?;
         let kind = catalog.find(&definition.name)?;
         let origin = Origin { admin: true, ..kind.record.origin.clone() };
@@ -85,10 +88,13 @@ impl Objects {
 
     /// Deletes a type that has no objects, and that no other type and no snap-in needs.
     pub async fn delete_type(&self, name: &str) -> Result<(), ObjectError> {
-        let _changing = self.change_types()?;
+        let _turn = self.turn().await?;
         let catalog = self.reload()?;
         let kind = catalog.find(name)?;
         let name = kind.current().name.clone();
+        if kind.is_own() {
+            return Err(ObjectError::NotWritten(name));
+        }
         let in_use = |reason: String| ObjectError::TypeInUse { name: name.clone(), reason };
         if kind.is_own() {
             return Err(in_use("it is one of the daemon's own things".to_owned()));
@@ -129,9 +135,11 @@ impl Objects {
         Ok(self.0.store.read(|tables| tables.count_all_objects(kind.number))?)
     }
 
-    /// Takes the turn to change types. A change may take long, so nobody waits for his turn.
-    pub(super) fn change_types(&self) -> Result<MutexGuard<'_, ()>, ObjectError> {
-        self.0.changing.try_lock().map_err(|_| ObjectError::TypesBusy)
+    /// Takes the turn to change types. Short changes of others are waited for; a long one is somebody's,
+    /// who looks at many objects.
+    pub(super) async fn turn(&self) -> Result<MutexGuard<'_, ()>, ObjectError> {
+        let turn = tokio::time::timeout(PATIENCE, self.0.changing.lock()).await;
+        turn.map_err(|_| ObjectError::TypesBusy)
     }
 
     /// Those of some packages of which there are snap-ins, with their slugs.
@@ -194,6 +202,7 @@ impl Objects {
     ) -> Result<TypeUpdate, ObjectError> {
         let catalog = self.reload()?;
         let before = &kind.record;
+        let old = &before.current;
         if definition == before.current.definition && origin == before.origin {
             return Ok(TypeUpdate::default());
         }
@@ -201,17 +210,21 @@ impl Objects {
         let checker = compile(&definition)?;
         let mut next_field = before.next_field;
         let defined = number_fields(definition, &before.current.fields, &mut next_field);
-        let old = &before.current;
         let new_fields = without(&defined.fields, &old.fields);
         let is_harmless = defined.definition.schema == old.definition.schema
             && defined.definition.references == old.definition.references
             && new_fields.is_empty();
-        let record = ObjectTypeRecord {
+        let mut record = ObjectTypeRecord {
             origin,
             next_field,
             modified_by: who.name.clone(),
             ..before.clone()
         };
+        // One whose end could not be stored, because the disk was full: nobody goes on with it.
+        if let Some(abandoned) = record.candidate.take() {
+            let gone = without(&without(&abandoned.fields, &old.fields), &defined.fields);
+            record.retired.extend(gone.iter().map(|it| it.number));
+        }
         if is_harmless {
             let gone = without(&old.fields, &defined.fields);
             let put = TypeChange::Put(kind.number, Box::new(swapped(record, defined, &gone)));

@@ -109,6 +109,9 @@ fn one_of_each_section() {
     assert_eq!(manifest.imports[0].loader_function.as_deref(), Some("load"));
     assert_eq!(manifest.configuration_handler.user.as_ref().unwrap().initializer, "page");
     assert_eq!(manifest.tags[0].name, "from-forge");
+    let check = &manifest.object_types[0];
+    assert_eq!((check.name.as_str(), check.id_prefix.as_str()), ("check_run", "check"));
+    assert!(check.references["previous"].has("check_run"));
     assert_eq!(manifest.snap_kit_action("forge_action").unwrap().function, "page");
     assert_eq!(manifest.snap_components[0].initializer.as_deref(), Some("page"));
 }

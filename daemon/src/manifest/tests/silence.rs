@@ -52,6 +52,10 @@ fn every_mapping_names_keys_that_it_does_not_know() {
             let dotted = pointer.replace('/', ".");
             // A function's `config` is no source's.
             let is_function = pointer.starts_with("/functions/");
+            // A JSON Schema may hold anything.
+            if pointer.starts_with("/object_types/") && pointer.contains("/schema") {
+                continue;
+            }
             if FREE.iter().any(|end| dotted.ends_with(&format!(".{end}"))) && !is_function {
                 continue;
             }

@@ -17,6 +17,8 @@ mod sources;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::model::object_type::ObjectType;
+
 use super::view::View;
 
 pub use bindings::{
@@ -72,6 +74,8 @@ pub struct Manifest {
     pub operations: Vec<Operation>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub imports: Vec<Import>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub object_types: Vec<ObjectType>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub views: Vec<View>,
 }

@@ -66,6 +66,7 @@ struct Lister<'a> {
     found: Vec<(Position, StoredObject)>,
     bytes: usize,
     looked_at: usize,
+    most_looked_at: usize,
     /// Where reading stopped before its end.
     stopped_at: Option<Position>,
 }
@@ -80,6 +81,7 @@ impl<'a> Lister<'a> {
             found: Vec::new(),
             bytes: 0,
             looked_at: 0,
+            most_looked_at: MOST_LOOKED_AT,
             stopped_at: None,
         })
     }
@@ -196,7 +198,7 @@ impl<'a> Lister<'a> {
                 && sort_value(&self.query.sort, &object, &fields(&object)?) != value
             {
                 self.looked_at += 1;
-                if self.looked_at >= MOST_LOOKED_AT {
+                if self.looked_at >= self.most_looked_at {
                     self.stopped_at = Some(Position { value: value.to_vec(), id });
                     break;
                 }
@@ -315,7 +317,7 @@ impl<'a> Lister<'a> {
         if self.found.len() == self.wanted() {
             return Ok(ControlFlow::Break(()));
         }
-        if self.looked_at >= MOST_LOOKED_AT || self.bytes >= MOST_BYTES {
+        if self.looked_at >= self.most_looked_at || self.bytes >= MOST_BYTES {
             self.stopped_at = Some(at);
             return Ok(ControlFlow::Break(()));
         }

@@ -7,6 +7,8 @@
 mod list;
 mod own;
 mod read;
+#[cfg(test)]
+mod tests;
 mod types;
 mod write;
 

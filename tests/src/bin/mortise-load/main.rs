@@ -10,9 +10,12 @@ mod daemon;
 mod footprint;
 mod machine;
 mod measure;
+mod objects;
 mod references;
 mod report;
 mod samples;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod timers;
 
 use std::path::PathBuf;
@@ -65,6 +68,9 @@ struct Options {
     /// Timers for `timers`, 1,000 to a snap-in.
     #[arg(long, default_value_t = 10_000)]
     timers: usize,
+    /// Numbers of stored objects for `objects`, from few to many: what is measured is measured at each.
+    #[arg(long, value_delimiter = ',', default_values_t = [1_000])]
+    objects: Vec<u64>,
     /// Seconds to wait, once everything is started, before each measurement: to attach a profiler.
     #[arg(long, default_value_t = 0.0)]
     pause: f64,
@@ -89,6 +95,8 @@ enum Measurement {
     Restart,
     /// Many timers: idle, and all due at once. Only when asked for.
     Timers,
+    /// Objects: made, changed, read and listed. Only when asked for.
+    Objects,
 }
 
 impl Options {
@@ -101,8 +109,8 @@ impl Options {
     }
 
     fn wants(&self, measurement: Measurement) -> bool {
-        use Measurement::{Memory, Restart, Timers};
-        let usual = !matches!(measurement, Memory | Restart | Timers);
+        use Measurement::{Memory, Objects, Restart, Timers};
+        let usual = !matches!(measurement, Memory | Restart | Timers | Objects);
         if self.only.is_empty() { usual } else { self.only.contains(&measurement) }
     }
 
@@ -164,6 +172,10 @@ async fn measure_all(options: &Options) -> Result<(), Failure> {
     }
     if options.wants(Measurement::Timers) {
         others.insert("timers".to_owned(), timers::timers(&daemon, options).await?);
+    }
+    if options.wants(Measurement::Objects) {
+        report::print_head();
+        objects::objects(&daemon, options, directory.path(), &mut rows).await?;
     }
     if options.wants(Measurement::Calls) {
         report::print_head();
