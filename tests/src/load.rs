@@ -155,10 +155,11 @@ pub struct Found {
     pub run: Value,
 }
 
-/// Waits until no run is queued or running any more.
+/// Waits until no run is queued, running or tried again any more. Those that are tried again are looked
+/// for twice: one that was running a moment ago may be among them now.
 pub fn wait_until_idle(daemon: &Daemon, snap_in: &str, patience: Duration) {
-    eventually("no run is queued or running", patience, || {
-        let idle = ["queued", "running"].iter().all(|state| {
+    eventually("no run is queued, running or tried again", patience, || {
+        let idle = ["retrying", "queued", "running", "retrying"].iter().all(|state| {
             let filter = json!({ "snap_in": snap_in, "state": state, "limit": 1 });
             daemon.call("runs.list", &filter)["runs"].as_array().is_some_and(Vec::is_empty)
         });

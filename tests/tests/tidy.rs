@@ -330,9 +330,12 @@ fn foreign_names(file: &Source) -> Vec<(usize, &'static str, &str)> {
     let mut found = Vec::new();
     for (at, line) in file.code() {
         for (krate, _) in BORDERS {
-            let names = names_after(line, &format!("{krate}::"));
-            found.extend(names.into_iter().map(|it| (at, krate, it)));
-            // A module of ours may have the same name as a crate: only the whole import counts.
+            // A module of ours may have the same name as a crate: only what begins a path, and only
+            // the whole import, counts.
+            let prefix = format!("{krate}::");
+            let begins_path = !line.contains(&format!("::{prefix}"));
+            let names = names_after(line, &prefix).into_iter().filter(|_| begins_path);
+            found.extend(names.map(|it| (at, krate, it)));
             if names_after(line, "use ").contains(&krate) && !line.contains(&format!("{krate}::")) {
                 found.push((at, krate, ""));
             }

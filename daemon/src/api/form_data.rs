@@ -242,10 +242,10 @@ mod tests {
 
     use super::*;
 
-    fn read(
-        form: &[u8],
-        cuts: &[usize],
-    ) -> Result<(Vec<(String, Vec<u8>)>, Option<Vec<u8>>, bool), FormError> {
+    /// Fields, the file, and whether it has ended.
+    type Read = (Vec<(String, Vec<u8>)>, Option<Vec<u8>>, bool);
+
+    fn read(form: &[u8], cuts: &[usize]) -> Result<Read, FormError> {
         let mut reader = FormReader::new("xX-x");
         let (mut fields, mut file, mut ended) = (Vec::new(), None, false);
         let mut cuts: Vec<usize> = cuts.iter().map(|it| it % (form.len() + 1)).collect();

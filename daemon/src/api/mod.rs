@@ -7,6 +7,7 @@
 //! Must never: decide (that is `lifecycle`), touch redb, or show a stored type as it is.
 
 mod access;
+mod artifact_parents;
 mod artifact_transfer;
 mod artifacts;
 mod authorize;
@@ -60,6 +61,7 @@ mod upgrades;
 mod uploads;
 mod user_level;
 mod versions;
+mod views;
 
 use std::sync::Arc;
 

@@ -178,10 +178,17 @@ async fn two_uploads_of_one_artifact_do_not_mix() {
     assert_eq!(late.expect("written"), Extension::Moved { received: 0 });
     let late = store.write(move |it| it.complete_artifact(first, "00")).await;
     assert_eq!(late.expect("written"), Completion::Moved);
-    let anew = extend(&store, anew, vec![part(0, b"new".to_vec())]).await;
+    // Nor when as much is there again as it had sent.
+    let anew = extend(&store, anew, vec![whole(0, 3)]).await;
+    assert_eq!(anew.received, first.received);
+    let late = store.write(move |it| it.extend_artifact(first, &[whole(1, 1)], MANY)).await;
+    assert_eq!(late.expect("written"), Extension::Moved { received: anew.received });
+    let late = store.write(move |it| it.complete_artifact(first, "00")).await;
+    assert_eq!(late.expect("written"), Completion::Moved);
     complete(&store, anew).await;
     sweep(&store).await;
-    assert_eq!((bytes_of(&store, anew.content), count_chunks(&store)), (b"new".to_vec(), 1));
+    assert_eq!(bytes_of(&store, anew.content), vec![3; CHUNK_BYTES]);
+    assert_eq!(count_chunks(&store), 1);
     // What is complete stays as it is.
     let late = store.write(move |it| it.extend_artifact(anew, &[whole(0, 1)], MANY)).await;
     assert_eq!(late.expect("written"), Extension::Complete);
@@ -194,7 +201,8 @@ async fn all_together_have_a_limit_and_equal_ones_count_once() {
     let (_, upload) = create(&store, None).await;
     let limit = CHUNK_BYTES as u64;
     let put = async |upload, part: NewPart| {
-        let extend = store.write(move |it| it.extend_artifact(upload, &[part.clone()], limit));
+        let extend =
+            store.write(move |it| it.extend_artifact(upload, std::slice::from_ref(&part), limit));
         extend.await.expect("written")
     };
     let Extension::Stored(upload) = put(upload, whole(0, 1)).await else { panic!("refused") };

@@ -15,6 +15,8 @@ mod artifacts_tests;
 mod authorizations;
 mod blobs;
 mod changes;
+#[cfg(test)]
+mod changes_tests;
 mod chunks;
 mod configure;
 mod database;
