@@ -39,7 +39,8 @@ pub async fn keep_pruned(
     loop {
         ticks.tick().await;
         let before = ChangeId(first_id_at(clock.now_ms().saturating_sub(KEEP_MS)));
-        let needed = store.read(|tables| first_needed(tables, &routes, gets_changes, before));
+        let wanted = |source| Some(routes.by_id(source)?.changes.as_ref()?.event_types.clone());
+        let needed = store.read(|tables| first_needed(tables, wanted, gets_changes, before));
         let pruned = match needed {
             Ok(before) => prune_before(&store, before).await,
             Err(error) => Err(error),
@@ -50,10 +51,12 @@ pub async fn keep_pruned(
     }
 }
 
-/// The first change that somebody needs still, or `before` when that is earlier.
+/// The first change that somebody needs still, or `before` when that is earlier. `wanted` are the types
+/// of changes that an open source wants, and `gets_changes` says of a type of sources whether it gets
+/// any.
 fn first_needed(
     tables: &ReadTables,
-    routes: &Routes,
+    wanted: impl Fn(SourceId) -> Option<Arc<[String]>>,
     gets_changes: impl Fn(&str) -> bool,
     before: ChangeId,
 ) -> Result<ChangeId, StoreError> {
@@ -66,9 +69,8 @@ fn first_needed(
             needed = cursor;
             continue;
         };
-        let open = routes.by_id(source);
-        if let Some(wanted) = open.as_ref().and_then(|it| it.changes.as_ref()) {
-            let next = tables.first_change_after(&wanted.event_types, cursor)?;
+        if let Some(event_types) = wanted(source) {
+            let next = tables.first_change_after(&event_types, cursor)?;
             needed = needed.min(next.unwrap_or(needed));
             continue;
         }
@@ -84,4 +86,60 @@ fn first_needed(
 async fn prune_before(store: &Store, before: ChangeId) -> Result<(), StoreError> {
     while store.write(move |tables| tables.prune_changes(before, CHUNK)).await? {}
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lifecycle::snap_in::Event;
+    use crate::model::event::Cause;
+    use crate::model::manifest::Manifest;
+    use crate::model::object::{NewChange, Verb};
+    use crate::store::testing;
+
+    async fn change(store: &Store, object_type: &str) -> ChangeId {
+        let new = NewChange {
+            object_type: object_type.to_owned(),
+            verb: Verb::Created,
+            object: "work_1".to_owned(),
+            version: 1,
+            old: None,
+            new: None,
+            actor: "test".to_owned(),
+            cause: Cause::default(),
+        };
+        store.write(move |tables| tables.record_change(&new)).await.expect("written")
+    }
+
+    #[tokio::test]
+    async fn what_somebody_needs_stays() {
+        let store = testing::in_memory(1_000);
+        let snap_in = testing::install(&store, Manifest::default(), "t", 1, 0).await;
+        let activate = move |tables: &mut crate::store::WriteTables<'_>| {
+            tables.step_snap_in(snap_in, &Event::Activate, None, &serde_json::Map::new())
+        };
+        store.write(activate).await.expect("written");
+        let tags = change(&store, "tag").await;
+        let work = change(&store, "work").await;
+        let end = change(&store, "tag").await;
+        let needed = |wanted: Option<&str>, gets_changes: bool, before: ChangeId| {
+            let wanted: Option<Arc<[String]>> = wanted.map(|it| Arc::from([it.to_owned()]));
+            let needed = store
+                .read(|tables| first_needed(tables, |_| wanted.clone(), |_| gets_changes, before));
+            needed.expect("read")
+        };
+        assert_eq!(needed(Some("work_created"), true, end), work);
+        assert_eq!(needed(Some("work_created"), true, tags), tags, "those are not old enough");
+        assert_eq!(needed(Some("part_created"), true, end), end, "there is none that it wants");
+        assert!(needed(None, true, end) < tags, "it is being opened, and may want any");
+        assert_eq!(needed(None, false, end), end, "its type gets none");
+        store.write(|tables| tables.begin_reading("hooks")).await.expect("written");
+        assert_eq!(needed(None, false, end), end, "it begins after the last one");
+
+        prune_before(&store, work).await.expect("written");
+        let types = ["tag_created".to_owned(), "work_created".to_owned()];
+        let left = store.read(|it| it.changes_after(&types, ChangeId(0), 10, |_| true));
+        let left: Vec<_> = left.expect("read").into_iter().map(|it| it.id).collect();
+        assert_eq!(left, [work, end]);
+    }
 }
