@@ -168,7 +168,7 @@ fn objects_are_made_changed_and_deleted() {
     daemon.call("tickets.delete", &json!({ "id": "ISS-1" }));
     daemon.refused("tickets.get", &json!({ "id": made["id"] }), 404);
     daemon.refused("tickets.delete", &json!({ "id": "ISS-1" }), 404);
-    assert_eq!(daemon.call("tickets.count", &json!({})), json!({ "count": 2, "is_exact": true }));
+    assert_eq!(daemon.call("tickets.count", &json!({}))["count"], json!(2));
 }
 
 #[test]
@@ -285,7 +285,7 @@ fn lists_are_filtered_sorted_and_paged() {
     let many = json!({ "filter": { "type": { "ne": "issue" }, "stage.name": { "prefix": "do" } } });
     assert_eq!(list(many), some(&[21, 24, 27]));
     let counted = daemon.call("tickets.count", &json!({ "type": "issue", "labels": "even" }));
-    assert_eq!(counted, json!({ "count": 10, "is_exact": true }));
+    assert_eq!((&counted["count"], &counted["is_exact"]), (&json!(10), &json!(true)), "{counted}");
 
     // In a query of a URL.
     let token = format!("Bearer {}", daemon.token());
@@ -643,7 +643,10 @@ fn the_command_line_has_types_and_objects() {
     let run = |arguments: &[&str]| script(&daemon, arguments, "");
     let done = run(&["object-type", "apply", &path]);
     assert_eq!(done.code, 0, "{done:?}");
-    assert_eq!(done.out.trim(), "created: ticket, member");
+    assert!(
+        done.out.contains("ticket  created") && done.out.contains("member  created"),
+        "{done:?}"
+    );
     let again = run(&["object-type", "apply", &path, "--dry-run"]);
     assert!(again.out.contains("ticket: 0 objects checked"), "{again:?}");
     assert!(run(&["object-type", "list"]).out.contains("tickets"));

@@ -100,9 +100,9 @@ impl<'a> Parser<'a, '_> {
             };
         }
         // `modified_date.after` in a URL.
-        if let Some((path, name)) = path.rsplit_once('.')
-            && let Some(column) = columns.iter().find(|it| it.path == path)
-            && operator(name).is_some()
+        if let Some((above, name)) = path.rsplit_once('.')
+            && let Some(column) = columns.iter().find(|it| it.path == above)
+            && !begins_some(path, columns)
         {
             return self.operator(column, name, value, place);
         }

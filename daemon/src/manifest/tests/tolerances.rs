@@ -112,8 +112,8 @@ automations: [{name: a, source: s, event_types: [x], function: f}]
 fn unknown_keys() {
     check_part(
         "jobs: []\ncomands: []\n",
-        "5:1: warning: jobs: unknown key `jobs` (allowed: version, name, description, service_account, event_sources, event-sources, inputs, globals, keyring_types, keyrings, connections, developer_keyrings, developer_connections, tags, functions, automations, hooks, commands, snap_kit_actions, snap_components, configuration_handler, operations, imports, object_types)
-         6:1: warning: comands: unknown key `comands`, did you mean `commands`? (allowed: version, name, description, service_account, event_sources, event-sources, inputs, globals, keyring_types, keyrings, connections, developer_keyrings, developer_connections, tags, functions, automations, hooks, commands, snap_kit_actions, snap_components, configuration_handler, operations, imports, object_types)",
+        "5:1: warning: jobs: unknown key `jobs` (allowed: version, name, description, service_account, event_sources, event-sources, inputs, globals, keyring_types, keyrings, connections, developer_keyrings, developer_connections, tags, functions, automations, hooks, commands, snap_kit_actions, snap_components, configuration_handler, operations, imports, object_types, views)
+         6:1: warning: comands: unknown key `comands`, did you mean `commands`? (allowed: version, name, description, service_account, event_sources, event-sources, inputs, globals, keyring_types, keyrings, connections, developer_keyrings, developer_connections, tags, functions, automations, hooks, commands, snap_kit_actions, snap_components, configuration_handler, operations, imports, object_types, views)",
     )
     .unwrap();
     check_part(

@@ -43,7 +43,8 @@ pub(crate) fn measure(
     let mut database = Connection::open(directory.join("objects.sqlite"))?;
     database.execute_batch(SCHEMA)?;
     let mut bench = Bench { numbers: Numbers::new(), owners, clock: 0 };
-    let mut count: u64 = database.query_row("SELECT count(*) FROM jobs", [], |row| row.get(0))?;
+    let there: i64 = database.query_row("SELECT count(*) FROM jobs", [], |row| row.get(0))?;
+    let mut count = u64::try_from(there)?;
     while count < level {
         let some = CHUNK.min(level - count);
         let transaction = database.transaction()?;
