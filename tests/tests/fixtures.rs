@@ -86,6 +86,7 @@ fn plans() -> Vec<Plan> {
         },
         Plan::new("function-options", function_options),
         Plan { draft: hooks_before, ..Plan::new("lifecycle", lifecycle) },
+        Plan::new("objects", objects),
         Plan::new("other-runtimes", other_runtimes),
         Plan {
             keyrings: vec![secret("forge", "forge-planted")],
@@ -391,6 +392,21 @@ fn lifecycle(bench: &Bench, installation: &Installation) {
             first,
         ])
     );
+}
+
+// objects
+
+fn objects(bench: &Bench, installation: &Installation) {
+    let returned = json!({ "title": "Zen", "room": "cellar" });
+    let seen = result_of(bench, installation, "returned", &returned);
+    assert_eq!(seen["book"]["display_id"], "BK-1", "{seen}");
+    assert_eq!(seen["book"]["state"], "in", "{seen}");
+    assert_eq!(seen["book"]["shelf"]["display_id"], "CE-1", "{seen}");
+    assert_eq!(seen["book"]["shelf"]["room"], "cellar", "{seen}");
+    assert_eq!(seen["book"]["about"], seen["book"]["shelf"]["id"], "{seen}");
+    assert_eq!(seen["book"]["about_type"], "shelf", "{seen}");
+    assert_eq!(seen["count"], 1, "{seen}");
+    assert_eq!(seen["rows"], json!([["BK-1", "in the cellar", "Zen"]]), "{seen}");
 }
 
 // workbench

@@ -60,6 +60,7 @@ mod upgrades;
 mod uploads;
 mod user_level;
 mod versions;
+mod views;
 
 use std::sync::Arc;
 

@@ -204,6 +204,7 @@ pub(super) async fn create(
 ) -> Result<OneObjectType, ApiError> {
     let definition = whole(definition)?;
     let kind = api.objects.create_type(&who(&caller), definition).await?;
+    api.objects.adopt_tags(&who(&caller)).await?;
     Ok(OneObjectType { object_type: shown(&api, &kind)? })
 }
 
@@ -220,6 +221,7 @@ pub(super) async fn apply(
         return Err(ApiError::field("object_types", message));
     }
     let applied = api.objects.apply_types(&who(&caller), &definitions).await?;
+    api.objects.adopt_tags(&who(&caller)).await?;
     let engine::Applied { created, updated, unchanged } = applied;
     Ok(Applied { created, updated, unchanged })
 }

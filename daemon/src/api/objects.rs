@@ -58,6 +58,8 @@ pub(super) struct Counted {
     pub(super) count: u64,
     /// Whether that is all: counting ends at a number of objects that were looked at.
     pub(super) is_exact: bool,
+    /// Whether there may be more.
+    pub(super) has_more: bool,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -290,7 +292,11 @@ pub(super) async fn count_of(
     let object_type = kind.current().name.clone();
     let counting = Counting { object_type, filters: filters(filter, beside)? };
     let counted = api.objects.count(counting).await?;
-    Ok(Counted { count: counted.count, is_exact: counted.is_exact })
+    Ok(Counted {
+        count: counted.count,
+        is_exact: counted.is_exact,
+        has_more: !counted.is_exact,
+    })
 }
 
 fn filters(

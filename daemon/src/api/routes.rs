@@ -8,7 +8,7 @@ use super::{
     event_sources, events, functions, keyrings, keys, object_types, objects, operations, packages,
     recordings, replays, runs, scheduled, snap_components, snap_ins, snap_kit_actions,
     source_control, source_view, system, system_update, tags, tokens, upgrades, user_level,
-    versions,
+    versions, views,
 };
 
 /// Every call of the API.
@@ -418,6 +418,18 @@ impl Table {
                 "Carries an operation out and waits for what it makes",
                 operations::execute,
             ),
+            write(
+                "views.create",
+                R::WriteObjectTypes,
+                "Saves a question about objects as a view",
+                views::create,
+            )
+            .remembered(),
+            read("views.get", R::ReadObjects, "Shows a view", views::get),
+            read("views.list", R::ReadObjects, "Lists views, oldest first", views::list),
+            write("views.update", R::WriteObjectTypes, "Changes a view", views::update),
+            write("views.delete", R::WriteObjectTypes, "Deletes a view", views::delete),
+            read("views.run", R::ReadObjects, "Shows the table of a view", views::run),
             write(
                 "artifacts.prepare",
                 R::WriteArtifacts,

@@ -12,6 +12,7 @@ use super::objects::ObjectCommand;
 use super::snap_in::arguments::{SnapInCommand, Source};
 use super::snap_kit::{ActionCommand, ComponentCommand};
 use super::source::SourceCommand;
+use super::views::ViewCommand;
 use super::{dev, function, init, replay};
 
 /// Runs snap-ins: event sources, automations and functions, on this host.
@@ -153,6 +154,11 @@ pub(super) enum Command {
     Object {
         #[command(subcommand)]
         command: ObjectCommand,
+    },
+    /// Views: saved questions about objects, shown as tables
+    View {
+        #[command(subcommand)]
+        command: ViewCommand,
     },
     /// Artifacts: files that are kept
     Artifact {

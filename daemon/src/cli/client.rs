@@ -13,7 +13,7 @@ use super::snap_in::arguments::Source;
 use super::snap_in::{self, origin};
 use super::{
     artifact, commands, dev, keyrings, keys, object_types, objects, payload, replay, run_logs,
-    run_show, snap_kit, source,
+    run_show, snap_kit, source, views,
 };
 
 /// How long lifecycle commands wait.
@@ -56,6 +56,7 @@ pub(super) fn run(connection: &Connection, command: Command) -> Result<(), Failu
             return commands::run_operation(&client, connection.json, command);
         }
         Command::Source { command } => return source::run(&client, connection.json, command),
+        Command::View { command } => return views::run(&client, connection.json, command),
         Command::Event { command: EventCommand::Replay(which) } => {
             return replay::run(&client, connection.json, &which);
         }
@@ -169,6 +170,7 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
         | Command::Object { .. }
         | Command::Artifact { .. }
         | Command::Source { .. }
+        | Command::View { .. }
         | Command::Component { .. }
         | Command::Action { .. }
         | Command::Slash { .. }

@@ -34,6 +34,7 @@ mod status;
 mod table;
 mod terminal;
 mod validate;
+mod views;
 
 use std::process::ExitCode;
 

@@ -21,6 +21,8 @@ const TYPES: View = View::Table(
     ],
 );
 
+const DONE: View = View::Table("object_types", &[("NAME", "name"), ("DONE", "done")]);
+
 #[derive(Debug, Subcommand)]
 pub(super) enum ObjectTypeCommand {
     /// List the types of objects
@@ -31,14 +33,14 @@ pub(super) enum ObjectTypeCommand {
         name: String,
     },
     /// Define types, or make those that there are what files say
-    #[command(after_help = "\
+    #[command(visible_alias = "install", after_help = "\
 A file is YAML or JSON: one definition, a list of them, or one under `object_types:`, as in a \
 manifest. Of a directory every such file is read. Types may refer to one another. A type is changed \
 only if all its objects would still be right; otherwise the first that would not are named.
 
 Examples:
   mortise object-type apply ticket.yaml
-  mortise object-type apply contrib/object-types/
+  mortise object-type install contrib/object-types/
   mortise object-type apply ticket.yaml --dry-run")]
     Apply {
         /// Files, or directories of them
@@ -74,7 +76,7 @@ pub(super) fn run(
             if as_json {
                 return show::answer(&answer, &View::EVERYTHING, true);
             }
-            show::print(&said(&answer))
+            show::answer(&done(&answer), &DONE, false)
         }
         ObjectTypeCommand::Apply { paths, dry_run: true } => try_all(client, as_json, &paths),
         ObjectTypeCommand::Delete { name } => {
@@ -84,15 +86,13 @@ pub(super) fn run(
     }
 }
 
-/// What was done, a line for each kind.
-fn said(answer: &Value) -> String {
-    let lines = ["created", "updated", "unchanged"].into_iter().filter_map(|what| {
-        let names = answer[what].as_array()?;
-        let names: Vec<&str> = names.iter().filter_map(Value::as_str).collect();
-        (!names.is_empty()).then(|| format!("{what}: {}", names.join(", ")))
+/// What was done, a row for each type.
+fn done(answer: &Value) -> Value {
+    let rows = ["created", "updated", "unchanged"].into_iter().flat_map(|what| {
+        let names = answer[what].as_array().into_iter().flatten();
+        names.map(move |name| json!({ "name": name, "done": what }))
     });
-    let lines: Vec<String> = lines.collect();
-    if lines.is_empty() { "there was nothing to do".to_owned() } else { plain(&lines.join("\n")) }
+    json!({ "object_types": rows.collect::<Vec<_>>() })
 }
 
 /// Says of every type what a change would come to.

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::id::PackageId;
 
 /// The definition of a type, as an admin or a manifest gives it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ObjectType {
     /// Singular, in snake case: `timeline_entry`. It is the type's identity.
     pub name: String,

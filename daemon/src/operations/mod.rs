@@ -238,15 +238,16 @@ impl Operations {
         answer.map_err(|_| OperationError::NoAnswer("the snap-in"))
     }
 
-    /// Makes the types of objects that a version declares, and its views, as far as they are not there.
+    /// Makes the types and views of objects that a version declares, as far as they are not there.
     async fn declare_types(
         &self,
         asker: &Asker,
         record: &SnapInRecord,
         version: &VersionContext,
     ) -> Result<(), OperationError> {
-        let (types, views) = (&version.manifest.object_types, &version.manifest.views);
-        if types.is_empty() && views.is_empty() {
+        let manifest = &version.manifest;
+        let (types, views) = (&manifest.object_types, &manifest.views);
+        if types.is_empty() && views.is_empty() && manifest.tags.is_empty() {
             return Ok(());
         }
         let package = record.package;
@@ -254,8 +255,9 @@ impl Operations {
         let slug = slug.map_or_else(|| package.to_string(), |it| it.slug);
         let who = Who { name: asker.name.clone(), cause: asker.cause };
         self.objects.declare(&who, package, &slug, types).await?;
-        // Their columns may be fields of those types.
-        Ok(self.objects.declare_views(&who, package, &slug, views).await?)
+        self.objects.declare_views(&who, package, &slug, views).await?;
+        self.objects.adopt_tags(&who).await?;
+        Ok(())
     }
 
     fn look(&self, id: SnapInId) -> Result<Present, OperationError> {

@@ -10,6 +10,7 @@ use super::tables::{Page, PageRequest, ReadTables, WriteTables, get, put};
 use super::{StoreError, record::decode, schema};
 use crate::model::id::TagId;
 use crate::model::manifest::Tag;
+use crate::model::object::TypeNumber;
 
 impl WriteTables<'_> {
     /// The tag of a name, made if there is none. A description is taken over only where there is
@@ -61,6 +62,22 @@ impl ReadTables {
     /// The tag of a name.
     pub fn tag_by_name(&self, name: &str) -> Result<Option<TagId>, StoreError> {
         Ok(self.table(schema::TAG_NAMES)?.get(name)?.map(|it| TagId(it.value())))
+    }
+
+    /// Tags that are no objects of a type.
+    pub fn tags_without_object(
+        &self,
+        kind: TypeNumber,
+    ) -> Result<Vec<(TagId, TagRecord)>, StoreError> {
+        let objects = self.table(schema::OBJECTS)?;
+        let mut found = Vec::new();
+        for row in self.table(schema::TAGS)?.iter()? {
+            let (id, value) = row?;
+            if objects.get((kind, id.value()))?.is_none() {
+                found.push((TagId(id.value()), decode(value.value())?));
+            }
+        }
+        Ok(found)
     }
 
     /// Tags that `wanted` picks, oldest first.

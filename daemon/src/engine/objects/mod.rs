@@ -12,6 +12,7 @@ mod declare;
 mod lists;
 mod prepare;
 mod scan;
+mod tags;
 mod types;
 mod view;
 mod views;
@@ -257,6 +258,17 @@ impl Objects {
         name: &str,
         fields: Map<String, Value>,
     ) -> Result<StoredObject, ObjectError> {
+        self.create_as(who, name, fields, None).await
+    }
+
+    /// Makes an object, with an id that something has already.
+    async fn create_as(
+        &self,
+        who: &Who,
+        name: &str,
+        fields: Map<String, Value>,
+        id: Option<u128>,
+    ) -> Result<StoredObject, ObjectError> {
         for _ in 0..MOST_TRIES {
             let (catalog, kind) = self.written_at(name)?;
             let sent = fields.clone();
@@ -267,6 +279,7 @@ impl Objects {
             let new = NewObject {
                 writing: writing(&catalog, &kind, who),
                 kind: kind.number,
+                id,
                 fields: prepared.fields,
                 index: prepared.index,
                 references: prepared.references,

@@ -108,6 +108,9 @@ fn one_of_each_section() {
     assert_eq!(operation.input_fields[0]["name"], "title");
     assert_eq!(manifest.imports[0].loader_function.as_deref(), Some("load"));
     assert_eq!(manifest.configuration_handler.user.as_ref().unwrap().initializer, "page");
+    assert_eq!(manifest.views[0].columns[1].title.as_deref(), Some("When"));
+    assert_eq!(manifest.views[0].filter["state"], "failed");
+    assert_eq!(manifest.object_types[0].input_aliases["name"], "title");
     assert_eq!(manifest.tags[0].name, "from-forge");
     let check = &manifest.object_types[0];
     assert_eq!((check.name.as_str(), check.id_prefix.as_str()), ("check_run", "check"));

@@ -126,6 +126,7 @@ impl Bench {
         let new = NewObject {
             writing: writing(self.revision),
             kind: KIND,
+            id: None,
             fields: Bytes::from(own.to_string()),
             index: entries(own),
             references,

@@ -40,6 +40,8 @@ pub struct NewObject {
     pub writing: Writing,
     /// The number of its type.
     pub kind: TypeNumber,
+    /// Its id, where something has it already that becomes an object; a new one when absent.
+    pub id: Option<u128>,
     /// Its own fields, a JSON object that was checked.
     pub fields: Bytes,
     /// The rows of the index that its fields lead to.
@@ -151,7 +153,15 @@ impl WriteTables<'_> {
         if let Some(missing) = self.missing_target(&new.references, None)? {
             return Ok(ObjectWrite::NoSuchTarget(missing));
         }
-        let key = ObjectKey { kind: new.kind, id: self.new_id() };
+        let id = match new.id {
+            Some(id) => id,
+            None => self.new_id(),
+        };
+        let key = ObjectKey { kind: new.kind, id };
+        if let Some(row) = self.objects()?.get((key.kind, key.id))? {
+            let (head, _) = decode_with_tail::<ObjectHead>(row.value())?;
+            return Ok(ObjectWrite::Changed { version: head.version });
+        }
         let display_id = match &new.display_prefix {
             Some(prefix) => {
                 Some(format!("{prefix}-{}", self.count_up(&format!("{DISPLAY}{prefix}"))?))
