@@ -234,7 +234,8 @@ fn installed(daemon: &Daemon, directory: &Path) -> String {
         .with_sections("tags:\n  - {name: ported, description: Made by a function.}\n");
     let manifest = functions.manifest().replace("  display_name: Tester\n", SCOPES);
     daemon.call("packages.create", &json!({ "slug": "ported" }));
-    let upload = json!({ "package": "ported", "manifest": manifest, "archive": pack_bytes(&files) });
+    let upload =
+        json!({ "package": "ported", "manifest": manifest, "archive": pack_bytes(&files) });
     let made = daemon.call("versions.create", &upload);
     assert_eq!(made["version"]["runtimes"]["work"]["runtime"], "node", "{made}");
     let created = json!({ "version": made["version"]["id"], "scope": "default/default/ported" });
@@ -349,8 +350,17 @@ fn all_types_are_installed_at_once_and_again_without_a_change() {
     assert_eq!(done.code, 0, "{done:?}");
     let created = done.json()["created"].as_array().unwrap().clone();
     for name in [
-        "work", "timeline_entry", "account", "tag", "part", "group", "group_member", "dev_user",
-        "rev_user", "rev_org", "conversation",
+        "work",
+        "timeline_entry",
+        "account",
+        "tag",
+        "part",
+        "group",
+        "group_member",
+        "dev_user",
+        "rev_user",
+        "rev_org",
+        "conversation",
     ] {
         assert!(created.contains(&json!(name)), "{name}: {created:?}");
     }

@@ -83,7 +83,8 @@ fn a_view_is_a_table_of_what_its_filter_finds() {
     assert!(id.starts_with("view_"), "{made}");
     let ran = daemon.call("views.run", &json!({ "id": "open-ones" }));
     assert_eq!(ran["columns"][0], json!({ "path": "display_id", "title": "Nr" }));
-    let cells: Vec<&Value> = ran["rows"].as_array().into_iter().flatten().map(|it| &it["cells"]).collect();
+    let cells: Vec<&Value> =
+        ran["rows"].as_array().into_iter().flatten().map(|it| &it["cells"]).collect();
     assert_eq!(
         cells,
         [
@@ -110,7 +111,8 @@ fn a_view_is_a_table_of_what_its_filter_finds() {
     // Without columns it says which object it is.
     daemon.call("views.create", &json!({ "name": "all", "object_type": "chore" }));
     let all = daemon.call("views.run", &json!({ "id": "all", "limit": 1 }));
-    let paths: Vec<_> = all["columns"].as_array().into_iter().flatten().map(|it| &it["path"]).collect();
+    let paths: Vec<_> =
+        all["columns"].as_array().into_iter().flatten().map(|it| &it["path"]).collect();
     assert_eq!(paths, ["display_id", "title", "modified_date"]);
 }
 
@@ -125,8 +127,16 @@ fn what_no_view_can_ask_is_refused_with_all_that_is_wrong() {
     let refused = daemon.refused("views.create", &wrong, 422);
     let said = refused.to_string();
     for hint in [
-        "`Wrong Name`", "columns[0].path", "did you mean `title`", "columns[2].path", "filter.title",
-        "sort_by", "state", "size", "owners", "modified_date",
+        "`Wrong Name`",
+        "columns[0].path",
+        "did you mean `title`",
+        "columns[2].path",
+        "filter.title",
+        "sort_by",
+        "state",
+        "size",
+        "owners",
+        "modified_date",
     ] {
         assert!(said.contains(hint), "{hint} of {said}");
     }
@@ -247,10 +257,31 @@ fn the_command_shows_a_table_that_fits_the_terminal() {
     let daemon = start();
     fill(&daemon);
     let create = [
-        "view", "create", "open-ones", "--type", "chore", "--filter", r#"{"state": "open"}"#, "--sort",
-        "size:desc", "--column", "display_id=Nr", "--column", "title", "--column", "owners",
-        "--column", "modified_date=Changed", "--column", "place.floor", "--column", "size",
-        "--column", "created_date", "--title", "Open chores",
+        "view",
+        "create",
+        "open-ones",
+        "--type",
+        "chore",
+        "--filter",
+        r#"{"state": "open"}"#,
+        "--sort",
+        "size:desc",
+        "--column",
+        "display_id=Nr",
+        "--column",
+        "title",
+        "--column",
+        "owners",
+        "--column",
+        "modified_date=Changed",
+        "--column",
+        "place.floor",
+        "--column",
+        "size",
+        "--column",
+        "created_date",
+        "--title",
+        "Open chores",
     ];
     let made = script(&daemon, &create, "");
     assert_eq!(made.code, 0, "{made:?}");

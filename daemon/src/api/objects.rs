@@ -292,11 +292,7 @@ pub(super) async fn count_of(
     let object_type = kind.current().name.clone();
     let counting = Counting { object_type, filters: filters(filter, beside)? };
     let counted = api.objects.count(counting).await?;
-    Ok(Counted {
-        count: counted.count,
-        is_exact: counted.is_exact,
-        has_more: !counted.is_exact,
-    })
+    Ok(Counted { count: counted.count, is_exact: counted.is_exact, has_more: !counted.is_exact })
 }
 
 fn filters(

@@ -305,7 +305,8 @@ pub(super) async fn update(
         ..seen.clone()
     };
     let new = stored.clone();
-    let change = api.services.store.write(move |tables| tables.replace_view(id, &seen, &new)).await?;
+    let change =
+        api.services.store.write(move |tables| tables.replace_view(id, &seen, &new)).await?;
     Ok(OneView { view: shown(written(change, &stored.view)?, stored) })
 }
 
@@ -314,11 +315,7 @@ pub(super) async fn get(api: Arc<Api>, caller: Caller, which: Which) -> Result<O
     Ok(OneView { view: shown(id, stored) })
 }
 
-pub(super) async fn list(
-    api: Arc<Api>,
-    caller: Caller,
-    list: List,
-) -> Result<ManyViews, ApiError> {
+pub(super) async fn list(api: Arc<Api>, caller: Caller, list: List) -> Result<ManyViews, ApiError> {
     let granted = granted(&api, &caller)?;
     let page = list.paging.oldest_first()?;
     let object_type = list.object_type.as_deref();

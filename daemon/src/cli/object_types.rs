@@ -33,7 +33,9 @@ pub(super) enum ObjectTypeCommand {
         name: String,
     },
     /// Define types, or make those that there are what files say
-    #[command(visible_alias = "install", after_help = "\
+    #[command(
+        visible_alias = "install",
+        after_help = "\
 A file is YAML or JSON: one definition, a list of them, or one under `object_types:`, as in a \
 manifest. Of a directory every such file is read. Types may refer to one another. A type is changed \
 only if all its objects would still be right; otherwise the first that would not are named.
@@ -41,7 +43,8 @@ only if all its objects would still be right; otherwise the first that would not
 Examples:
   mortise object-type apply ticket.yaml
   mortise object-type install contrib/object-types/
-  mortise object-type apply ticket.yaml --dry-run")]
+  mortise object-type apply ticket.yaml --dry-run"
+    )]
     Apply {
         /// Files, or directories of them
         #[arg(required = true)]

@@ -144,8 +144,7 @@ pub(super) fn run(client: &Client, as_json: bool, command: ViewCommand) -> Resul
                 "title": title,
                 "description": description,
             });
-            let is_there = replace
-                && client.try_call("views.get", &json!({ "id": name }))?.is_ok();
+            let is_there = replace && client.try_call("views.get", &json!({ "id": name }))?.is_ok();
             let call = if is_there { "views.update" } else { "views.create" };
             view[if is_there { "id" } else { "name" }] = name.into();
             show::answer(&client.call(call, &view)?, &View::One("view"), as_json)
