@@ -471,6 +471,83 @@ fn artifacts_are_attached_and_detached() {
     daemon.refused("artifacts.get", &json!({ "id": "a" }), 400);
 }
 
+/// A function that reads artifacts of objects, and tries to attach one.
+const READER: &str = "
+export const run = async (events) => {
+  const { secrets, execution } = { secrets: events[0].context.secrets, execution: events[0].execution_metadata };
+  const headers = { authorization: secrets.service_account_token, 'content-type': 'application/json' };
+  const answers = [];
+  for (const [name, body] of events[0].payload.calls) {
+    const answer = await fetch(`${execution.devrev_endpoint}/${name}`,
+      { method: 'POST', headers, body: JSON.stringify(body) });
+    answers.push(answer.status);
+  }
+  return answers;
+};
+";
+
+#[test]
+fn artifacts_of_objects_come_and_go_with_them() {
+    let daemon = Daemon::start();
+    for (name, prefix) in [("ticket", "TKT"), ("diary", "DIA")] {
+        let definition = json!({
+            "name": name,
+            "id_prefix": name,
+            "title_field": "title",
+            "display_id": prefix,
+            "schema": { "properties": { "title": { "type": "string" } } },
+        });
+        daemon.call("object-types.create", &definition);
+    }
+    let ticket = daemon.call("tickets.create", &json!({ "title": "a" }))["ticket"].clone();
+    daemon.call("diarys.create", &json!({ "title": "b" }));
+    // By its id or by what people call it, it is the same object.
+    let by_id = bring(&daemon, "by id", b"1");
+    daemon.call("artifacts.attach", &json!({ "id": by_id, "parent_id": ticket["id"] }));
+    let (by_name, path) = prepare(&daemon, &json!({ "file_name": "n", "parent_id": "TKT-1" }));
+    assert_eq!(put(&daemon, &path, &[], b"2").status, 200);
+    let secret = bring(&daemon, "secret", b"3");
+    daemon.call("artifacts.attach", &json!({ "id": secret, "parent_id": "DIA-1" }));
+    let got = daemon.call("artifacts.get", &json!({ "id": by_name }));
+    assert_eq!(got["artifact"]["parent_id"], ticket["id"], "{got}");
+    let of_ticket = |parent: &Value| {
+        daemon.list_all("artifacts.list", "artifacts", &json!({ "parent_id": parent })).len()
+    };
+    assert_eq!((of_ticket(&json!("TKT-1")), of_ticket(&ticket["id"])), (2, 2));
+    let gone = ticket["id"].as_str().expect("an id").replace("ticket_", "ticket_0");
+    let gone = &gone[..gone.len() - 1];
+    daemon.refused("artifacts.prepare", &json!({ "file_name": "x", "parent_id": gone }), 400);
+
+    // A snap-in reads the artifacts of objects that it may read, and attaches to those it may write.
+    let reader = Parts::new("reader", SIGNED, READER).with_scope("ticket:read");
+    let installed = daemon.install(&reader);
+    let calls = json!([
+        ["artifacts.get", { "id": by_name }],
+        ["artifacts.locate", { "id": by_name }],
+        ["artifacts.list", { "parent_id": "TKT-1" }],
+        ["artifacts.get", { "id": secret }],
+        ["artifacts.list", { "parent_id": "DIA-1" }],
+        ["artifacts.delete", { "id": by_name }],
+        ["artifacts.detach", { "id": by_name }],
+        ["artifacts.prepare", { "file_name": "mine", "parent_id": "TKT-1" }],
+    ]);
+    let call =
+        json!({ "snap_in": installed.id, "function": "work", "payload": { "calls": calls } });
+    let answer = daemon.call("functions.call", &call);
+    assert_eq!(answer["result"], json!([200, 200, 200, 404, 403, 403, 403, 403]), "{answer}");
+
+    daemon.call("tickets.delete", &json!({ "id": "TKT-1" }));
+    for id in [by_id, by_name] {
+        let left = daemon.call("artifacts.get", &json!({ "id": id }));
+        assert!(
+            left["artifact"]["parent_id"].is_null(),
+            "it goes as what was never attached: {left}"
+        );
+    }
+    daemon.refused("artifacts.list", &json!({ "parent_id": ticket["id"] }), 400);
+    assert_eq!(of_ticket(&json!("DIA-1")), 1);
+}
+
 /// A function that keeps a file, reads it again, and tries to read another.
 const KEEPER: &str = "
 export const run = async (events) => {

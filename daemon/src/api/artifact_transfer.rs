@@ -14,7 +14,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::access::admit;
-use super::artifacts::{one, reaches};
+use super::artifact_parents::{Seen, is_own};
+use super::artifacts::one;
 use super::byte_ranges::{Sent, Wanted, sent, wanted};
 use super::disposition::attachment;
 use super::error::{ApiError, Code};
@@ -92,12 +93,17 @@ fn admitted(
         })?;
         return Ok((id, api.artifacts.find(id)?.ok_or_else(nothing)?));
     }
-    let right = match purpose {
-        UrlPurpose::Download => Right::ReadArtifacts,
-        UrlPurpose::Upload => Right::WriteArtifacts,
+    let found = match purpose {
+        UrlPurpose::Download => {
+            let caller = admit(api, request, Right::ReadArtifacts)?;
+            let seen = Seen::by(api, &caller)?;
+            api.artifacts.find(id)?.filter(|it| seen.has(it))
+        }
+        UrlPurpose::Upload => {
+            let caller = admit(api, request, Right::WriteArtifacts)?;
+            api.artifacts.find(id)?.filter(|it| is_own(&caller, it))
+        }
     };
-    let caller = admit(api, request, right)?;
-    let found = api.artifacts.find(id)?.filter(|it| reaches(&caller, it));
     Ok((id, found.ok_or_else(nothing)?))
 }
 

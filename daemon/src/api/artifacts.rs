@@ -8,13 +8,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::Api;
+use super::artifact_parents::{Seen, is_own, parent_id};
 use super::error::{ApiError, Code};
 use super::lists::{Paging, cursor, parse_id, time};
+use super::object_rights::Wish;
 use super::rights::{Caller, Reach};
 use super::uploads::parse_sha256;
 use super::versions::Done;
 use crate::engine::artifacts::ArtifactError;
-use crate::model::artifact::{ArtifactState, is_media_type, is_parent, wrong_name};
+use crate::model::artifact::{ArtifactState, is_media_type, wrong_name};
 use crate::model::id::{ArtifactId, SnapInId};
 use crate::secrets::UrlPurpose;
 use crate::store::{ArtifactRecord, Attachment, NewArtifact};
@@ -193,16 +195,6 @@ impl From<ArtifactError> for ApiError {
     }
 }
 
-/// Whether a caller may know of an artifact, and do with it what his right says. Owners may; a snap-in
-/// has those that it brought.
-pub(super) fn reaches(caller: &Caller, record: &ArtifactRecord) -> bool {
-    match &caller.reach {
-        Reach::All => true,
-        Reach::SnapIn(own) => record.snap_in == Some(*own),
-        Reach::Under(_) => false,
-    }
-}
-
 fn snap_in_of(caller: &Caller) -> Option<SnapInId> {
     match &caller.reach {
         Reach::SnapIn(own) => Some(*own),
@@ -210,10 +202,26 @@ fn snap_in_of(caller: &Caller) -> Option<SnapInId> {
     }
 }
 
+/// One that the caller may see.
 fn find(api: &Api, caller: &Caller, text: &str) -> Result<(ArtifactId, ArtifactRecord), ApiError> {
     let id: ArtifactId = parse_id("id", text)?;
-    let found = api.artifacts.find(id)?.filter(|it| reaches(caller, it));
+    let seen = Seen::by(api, caller)?;
+    let found = api.artifacts.find(id)?.filter(|it| seen.has(it));
     Ok((id, found.ok_or_else(|| not_there(id))?))
+}
+
+/// One that he may change.
+fn find_own(
+    api: &Api,
+    caller: &Caller,
+    text: &str,
+) -> Result<(ArtifactId, ArtifactRecord), ApiError> {
+    let (id, record) = find(api, caller, text)?;
+    if is_own(caller, &record) {
+        return Ok((id, record));
+    }
+    let message = "another snap-in or somebody else brought this artifact: it can only be read";
+    Err(ApiError::new(Code::Forbidden, message))
 }
 
 fn not_there(id: ArtifactId) -> ApiError {
@@ -250,15 +258,7 @@ fn signed_url(api: &Api, purpose: UrlPurpose, id: ArtifactId, until_ms: u64) -> 
     format!("{}{PATH}/{id}?until={until_ms}&signature={signature}", api.public_url)
 }
 
-fn parent(text: &str) -> Result<(), ApiError> {
-    if is_parent(text) {
-        return Ok(());
-    }
-    let message = "parent_id is no id: expected 1 to 200 visible ASCII characters";
-    Err(ApiError::field("parent_id", message))
-}
-
-fn new_artifact(caller: &Caller, prepare: Prepare) -> Result<NewArtifact, ApiError> {
+fn new_artifact(api: &Api, caller: &Caller, prepare: Prepare) -> Result<NewArtifact, ApiError> {
     let Some(file_name) = prepare.file_name else {
         return Err(ApiError::field("file_name", "missing field `file_name`"));
     };
@@ -274,16 +274,15 @@ fn new_artifact(caller: &Caller, prepare: Prepare) -> Result<NewArtifact, ApiErr
             return Err(ApiError::field("file_type", message));
         }
     };
-    if let Some(text) = &prepare.parent_id {
-        parent(text)?;
-    }
+    let parent = prepare.parent_id.as_deref();
+    let parent = parent.map(|it| parent_id(api, caller, it, Wish::Write)).transpose()?;
     Ok(NewArtifact {
         file_name,
         file_type,
         size: prepare.size,
         sha256: prepare.sha256.as_deref().map(parse_sha256).transpose()?,
         snap_in: snap_in_of(caller),
-        parent: prepare.parent_id,
+        parent,
         created_by: caller.principal.name(),
     })
 }
@@ -301,14 +300,14 @@ pub(super) async fn prepare(
                     "an artifact that is gone on with has a name already: send `id` alone";
                 return Err(ApiError::field("id", message));
             }
-            let (id, record) = find(&api, &caller, text)?;
+            let (id, record) = find_own(&api, &caller, text)?;
             let ArtifactState::Uploading { received } = record.state else {
                 return Err(ArtifactError::Complete.into());
             };
             (id, received, record.file_type)
         }
         None => {
-            let new = new_artifact(&caller, prepare)?;
+            let new = new_artifact(&api, &caller, prepare)?;
             let file_type = new.file_type.clone();
             (api.artifacts.prepare(new).await?, 0, file_type)
         }
@@ -341,18 +340,18 @@ pub(super) async fn list(
     list: List,
 ) -> Result<ManyArtifacts, ApiError> {
     let page = list.paging.newest_first()?;
+    let seen = Seen::by(&api, &caller)?;
     let page = match &list.parent_id {
         Some(text) => {
-            parent(text)?;
-            let mut of_parent = api
-                .services
-                .store
-                .read(|tables| tables.artifacts_of(text, page.from, page.limit))?;
-            of_parent.rows.retain(|(_, record)| reaches(&caller, record));
+            let parent = parent_id(&api, &caller, text, Wish::Read)?;
+            let store = &api.services.store;
+            let mut of_parent =
+                store.read(|tables| tables.artifacts_of(&parent, page.from, page.limit))?;
+            of_parent.rows.retain(|(_, record)| seen.has(record));
             of_parent
         }
         None => {
-            let wanted = |record: &ArtifactRecord| reaches(&caller, record);
+            let wanted = |record: &ArtifactRecord| seen.has(record);
             api.services.store.read(|tables| tables.list_artifacts(page, wanted))?
         }
     };
@@ -387,9 +386,8 @@ pub(super) async fn attach(
     caller: Caller,
     attach: Attach,
 ) -> Result<OneArtifact, ApiError> {
-    let (id, _) = find(&api, &caller, &attach.id)?;
-    parent(&attach.parent_id)?;
-    let to = attach.parent_id;
+    let (id, _) = find_own(&api, &caller, &attach.id)?;
+    let to = parent_id(&api, &caller, &attach.parent_id, Wish::Write)?;
     match api.services.store.write(move |tables| tables.attach_artifact(id, &to)).await? {
         Attachment::Attached(record) => Ok(one(id, *record)),
         Attachment::Elsewhere(other) => {
@@ -405,12 +403,12 @@ pub(super) async fn detach(
     caller: Caller,
     which: Which,
 ) -> Result<OneArtifact, ApiError> {
-    let (id, _) = find(&api, &caller, &which.id)?;
+    let (id, _) = find_own(&api, &caller, &which.id)?;
     let detached = api.services.store.write(move |tables| tables.detach_artifact(id)).await?;
     detached.map(|record| one(id, record)).ok_or_else(|| not_there(id))
 }
 
 pub(super) async fn delete(api: Arc<Api>, caller: Caller, which: Which) -> Result<Done, ApiError> {
-    let (id, _) = find(&api, &caller, &which.id)?;
+    let (id, _) = find_own(&api, &caller, &which.id)?;
     if api.artifacts.delete(id).await? { Ok(Done {}) } else { Err(not_there(id)) }
 }

@@ -7,6 +7,7 @@
 //! Must never: decide (that is `lifecycle`), touch redb, or show a stored type as it is.
 
 mod access;
+mod artifact_parents;
 mod artifact_transfer;
 mod artifacts;
 mod authorize;
