@@ -271,10 +271,11 @@ fn a_function_with_the_npm_package_runs_unchanged() {
     let tag = make("tags", json!({ "name": "noise" }));
     assert_eq!(
         [&owner["display_id"], &part["display_id"], &tag["display_id"]],
-        ["DEVU-1", "PROD-1", "TAG-1"]
+        ["DEVU-1", "PROD-1", "TAG-2"],
+        "the first tag is that of the manifest"
     );
     let payload = json!({
-        "part": "PROD-1", "owner": "DEVU-1", "other": other["id"], "tag": "TAG-1",
+        "part": "PROD-1", "owner": "DEVU-1", "other": other["id"], "tag": "TAG-2",
         "title": "Steps are missing",
     });
 
