@@ -107,7 +107,8 @@ fn listen(
     }
     let manifest = format!(
         "version: \"2\"\nname: listener\ndescription: For tests.\n\
-         service_account:\n  display_name: Tester\n  scopes:\n    self: [\"work:all\"]\n\
+         service_account:\n  display_name: Tester\n  scopes:\n    self:\n      \
+         - {{scope: 'work:all', reason: For tests.}}\n\
          event_sources:\n  organization:\n{sources}\
          functions:\n  - {{name: tell, description: Tells.}}\n  \
          - {{name: write, description: Writes.}}\nautomations:\n{automations}"
@@ -133,7 +134,7 @@ fn listen(
 fn events(daemon: &Daemon, snap_in: &str, source: &str) -> Vec<Value> {
     let mut events = daemon.list_all("events.list", "events", &json!({ "snap_in": snap_in }));
     events.reverse();
-    let own = events.iter().filter(|it| it["source"] == source);
+    let own = events.iter().filter(|it| it["event_source"] == source);
     own.map(|it| daemon.call("events.get", &json!({ "id": it["id"] }))["event"].clone()).collect()
 }
 
@@ -303,5 +304,5 @@ fn what_the_daemon_has_of_its_own_is_read_like_objects_and_not_written() {
         let refused = daemon.refused(&format!("objects.{verb}"), &parameters, 403);
         assert!(refused["message"].as_str().is_some_and(|it| it.contains("snap_in")), "{refused}");
     }
-    daemon.refused("object-types.delete", &json!({ "name": "failed_run" }), 409);
+    daemon.refused("object-types.delete", &json!({ "name": "failed_run" }), 403);
 }

@@ -31,7 +31,7 @@ enum Decision {
     Wanted,
     Unwanted,
     /// It failed, which is told where the owner of the source reads it.
-    Failed(SourceOutput),
+    Failed(Box<SourceOutput>),
 }
 
 impl Source for Changes {
@@ -63,7 +63,7 @@ impl Changes {
         match self.decide(&change.event_type, asked)? {
             Decision::Wanted => Ok(event(&change.event_type, Some(change.object_id.clone()))),
             Decision::Unwanted => Ok(SourceOutput::default()),
-            Decision::Failed(output) => Ok(output),
+            Decision::Failed(output) => Ok(*output),
         }
     }
 
@@ -84,7 +84,7 @@ impl Changes {
                 let refused = Some(Refusal { reason: FILTERED.to_owned(), message });
                 Ok(SourceOutput { refused, ..SourceOutput::default() })
             }
-            Decision::Failed(output) => Ok(output),
+            Decision::Failed(output) => Ok(*output),
         }
     }
 
@@ -102,11 +102,11 @@ impl Changes {
                 let message = format!("the filter failed at `{event_type}`, no event: {why}");
                 let line = LogLine { level: LogLevel::Error, message: message.clone() };
                 let refused = Refusal { reason: FILTER_FAILED.to_owned(), message };
-                Ok(Decision::Failed(SourceOutput {
+                Ok(Decision::Failed(Box::new(SourceOutput {
                     refused: Some(refused),
                     log: vec![line],
                     ..SourceOutput::default()
-                }))
+                })))
             }
         }
     }

@@ -96,9 +96,6 @@ impl Objects {
             return Err(ObjectError::NotWritten(name));
         }
         let in_use = |reason: String| ObjectError::TypeInUse { name: name.clone(), reason };
-        if kind.is_own() {
-            return Err(in_use("it is one of the daemon's own things".to_owned()));
-        }
         let others = catalog.types().iter().filter(|it| it.number != kind.number);
         let needing: Vec<&str> = others
             .filter(|it| {
