@@ -547,7 +547,9 @@ fn read_everything(bench: &Bench, installed: &Installed) {
     let made = json!({ "type": "leaf", "object": { "text": "of no interest" } });
     collect_ids(&bench.call("objects.create", &made), &mut ids);
     let view = json!({ "name": "leaves", "object_type": "leaf" });
-    collect_ids(&bench.call("views.create", &view), &mut ids);
+    // The second time it is there.
+    bench.ask("views.create", &view);
+    ids.insert("leaves".to_owned());
     collect_ids(&snap_in, &mut ids);
     for list in reads.iter().filter(|it| it.ends_with(".list")) {
         collect_ids(&bench.ask(list, &json!({ "limit": 500 })).json(), &mut ids);
