@@ -295,10 +295,7 @@ pub(super) async fn count_of(
     Ok(Counted { count: counted.count, is_exact: counted.is_exact, has_more: !counted.is_exact })
 }
 
-fn filters(
-    filter: Option<Value>,
-    beside: Beside,
-) -> Result<Vec<(String, Map<String, Value>, Written)>, ApiError> {
+fn filters(filter: Option<Value>, beside: Beside) -> Result<engine::Filters, ApiError> {
     let mut filters = Vec::new();
     // In a query, a filter is JSON as text.
     let filter = match filter {

@@ -232,7 +232,7 @@ mod tests {
             problems.iter().find(|it| it.field == "priority").unwrap().allowed,
             ["p0", "p1"]
         );
-        assert!(checker.is_right(&json!({ "title": "a" })) == false);
+        assert!(!checker.is_right(&json!({ "title": "a" })));
     }
 
     #[test]

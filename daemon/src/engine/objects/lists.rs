@@ -12,13 +12,17 @@ use crate::objects::query::{Column, Counted, Query, Sort};
 use crate::objects::wire::filter::{WrongFilter, flatten};
 use crate::store::{ReadTables, StoreError};
 
+/// Filters that are all to hold, each with where it stands in the request and how its values are
+/// written.
+pub type Filters = Vec<(String, Map<String, Value>, Written)>;
+
 /// What a caller asks for.
 #[derive(Clone, Debug)]
 pub struct Listing {
     /// Name or plural of the type.
     pub object_type: String,
-    /// Filters, each with where it stands in the request and how its values are written.
-    pub filters: Vec<(String, Map<String, Value>, Written)>,
+    /// What must hold.
+    pub filters: Filters,
     /// `field`, `field:asc`, `field:desc` or `-field`; none: oldest first.
     pub sort_by: Vec<String>,
     /// At most so many.
@@ -45,8 +49,8 @@ pub struct Page {
 pub struct Counting {
     /// Name or plural of the type.
     pub object_type: String,
-    /// As in [`Listing`].
-    pub filters: Vec<(String, Map<String, Value>, Written)>,
+    /// What must hold.
+    pub filters: Filters,
 }
 
 impl Objects {

@@ -26,7 +26,7 @@ use tokio::sync::Mutex;
 
 pub use catalog::{Catalog, KnownType};
 pub use declare::Applied;
-pub use lists::{Counting, Listing, Page};
+pub use lists::{Counting, Filters, Listing, Page};
 pub use types::{BrokenObject, TypeUpdate};
 pub use view::Sight;
 

@@ -405,13 +405,12 @@ impl<'a> Lister<'a> {
             Plan::Walk(_) => None,
         };
         let Some(by) = by else {
-            let mut looked_at = 0;
-            for row in self.objects.range((query.kind, 0)..=(query.kind, u128::MAX))? {
+            let rows = self.objects.range((query.kind, 0)..=(query.kind, u128::MAX))?;
+            for (looked_at, row) in (0..).zip(rows) {
                 if looked_at == MOST_LOOKED_AT_TO_COUNT {
                     counted.is_exact = false;
                     break;
                 }
-                looked_at += 1;
                 let (key, value) = row?;
                 let object =
                     read_object(ObjectKey { kind: query.kind, id: key.value().1 }, value.value())?;
