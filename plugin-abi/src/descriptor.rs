@@ -18,8 +18,8 @@ pub struct Descriptor {
     pub sinks: Vec<TypeDescriptor>,
 }
 
-/// One source type or sink type.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// One source type or sink type. What is not said about one is as in the default: nothing that it takes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TypeDescriptor {
     /// The `type` that manifests and integrations name, such as `timer-events`.
     pub name: String,
@@ -40,7 +40,8 @@ pub struct TypeDescriptor {
     /// Whether the type is woken: once when a source is opened, then whenever it asks to be.
     #[serde(default)]
     pub takes_ticks: bool,
-    /// Whether the type speaks a protocol of its own and wants a thread for `poll`.
+    /// Whether the type speaks a protocol of its own and wants a thread for `poll`. No
+    /// daemon gives it one yet.
     #[serde(default)]
     pub own_thread: bool,
     /// Whether events can be scheduled at its sources: when one is due, it comes as

@@ -58,7 +58,19 @@ pub struct Location {
     pub column: u32,
 }
 
+impl Problem {
+    /// A problem of a value, named by its path in the config; the config itself is the empty one.
+    pub fn at(path: impl Into<String>, message: impl Into<String>) -> Problem {
+        Problem { path: path.into(), message: message.into(), location: None }
+    }
+}
+
 impl Fault {
+    /// The plugin has no source type of this name.
+    pub fn no_source_type(kind: &str) -> Fault {
+        Fault::unsupported(format!("this plugin has no source type `{kind}`"))
+    }
+
     /// A fault of `kind` with nothing but a message.
     pub fn new(kind: FaultKind, message: impl Into<String>) -> Fault {
         Fault { kind, message: message.into(), problems: Vec::new(), retry_after_ms: None }

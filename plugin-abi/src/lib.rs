@@ -16,7 +16,8 @@
 //! - Every call has a deadline. A call that overruns it is abandoned and its instance is marked
 //!   stuck: nothing can stop a thread from outside.
 //! - A panic is caught and becomes a fault of that call alone.
-//! - No globals, no panic hook, no logger, no signal handlers. Log with [`Host::log`].
+//! - No global state that an answer depends on (a bounded cache is none), no panic hook, no logger, no
+//!   signal handlers. Log with [`Host::log`].
 //! - A library is never unloaded: a new version of a plugin is picked up when the daemon restarts.
 //!
 //! # A complete plugin
@@ -65,7 +66,6 @@
 //!             version: "1.0.0".to_owned(),
 //!             sources: vec![TypeDescriptor {
 //!                 name: "doorbell".to_owned(),
-//!                 aliases: vec![],
 //!                 title: "Doorbell".to_owned(),
 //!                 description: "Turns each request into an event.".to_owned(),
 //!                 config_schema: json!({
@@ -76,10 +76,7 @@
 //!                     "examples": [{ "event_type": "custom:ring" }]
 //!                 }),
 //!                 takes_http: true,
-//!                 takes_ticks: false,
-//!                 own_thread: false,
-//!                 takes_scheduled: false,
-//!                 object_event_types: None,
+//!                 ..TypeDescriptor::default()
 //!             }],
 //!             sinks: vec![],
 //!         }
@@ -150,7 +147,7 @@ pub trait Plugin {
     /// fault of kind [`FaultKind::Config`] that lists every problem with line and column.
     fn open_source(kind: &str, config: Value, host: Host) -> Result<Box<dyn Source>, Fault> {
         let _ = (config, host);
-        Err(Fault::unsupported(format!("this plugin has no source type `{kind}`")))
+        Err(Fault::no_source_type(kind))
     }
 
     /// Compiles `config` into a sink of type `kind`; the same rules as for sources.

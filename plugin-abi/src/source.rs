@@ -55,7 +55,7 @@ pub enum SourceInput {
     /// GET; or OPTIONS with the header `webhook-request-origin`, the handshake of CloudEvents, which
     /// a source that does not know it answers with 405.
     Http(HttpRequest),
-    /// A mail to the source's address; the raw message is the call's body.
+    /// A mail to the source's address; the raw message is the call's body. Not sent yet.
     Mail(MailInput),
     /// The wake-up that was asked for is due, or the source was opened, or the clock was set back.
     /// One at a time for each source.
@@ -67,7 +67,7 @@ pub enum SourceInput {
         /// The event type that was asked for.
         event_type: String,
     },
-    /// For types with a thread of their own: wait for news until the deadline.
+    /// For types with a thread of their own: wait for news until the deadline. Not sent yet.
     Poll(Poll),
     /// The effect that an earlier answer asked for is done; the response body is the call's body.
     Response {

@@ -81,7 +81,8 @@ impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let whole = Limits::WHOLE;
         match self {
-            Limit::Time => write!(f, "it ran longer than {:?}", whole.time),
+            // Callers with a deadline give it less than the usual time.
+            Limit::Time => write!(f, "it ran longer than it may, {:?} at most", whole.time),
             Limit::Steps => {
                 write!(f, "it took more than {} steps; does it repeat for ever?", whole.terms)
             }

@@ -75,7 +75,7 @@ fn refused(mut problems: Vec<Problem>) -> Fault {
     if problems.is_empty() {
         let message = "give `verify`, such as `{scheme: github, secret: TEXT}`, or `policy`, a \
                        Rego policy, or both";
-        problems.push(problem("", message));
+        problems.push(Problem::at("", message));
     }
     let first = problems.first();
     let message = match first.filter(|it| it.path == "policy" && it.location.is_some()) {
@@ -89,18 +89,14 @@ fn kept<T>(made: Result<T, Vec<Problem>>, problems: &mut Vec<Problem>) -> Option
     made.map_err(|found| problems.extend(found)).ok()
 }
 
-fn problem(path: &str, message: impl Into<String>) -> Problem {
-    Problem { path: path.to_owned(), message: message.into(), location: None }
-}
-
 fn shaper(policy: &Value, config: &Value) -> Result<Shaper, Vec<Problem>> {
     let Some(policy) = policy.as_str() else {
-        return Err(vec![problem("policy", "`policy` must be a string: a Rego policy")]);
+        return Err(vec![Problem::at("policy", "`policy` must be a string: a Rego policy")]);
     };
     let policy = Policy::compile(policy)?;
     let parameters = config.get("parameters").unwrap_or(&Value::Null).to_string();
     let parameters = crate::json::parse(parameters.as_bytes()).map_err(|error| {
-        vec![problem("parameters", format!("`parameters` cannot be read: {error}"))]
+        vec![Problem::at("parameters", format!("`parameters` cannot be read: {error}"))]
     })?;
     Ok(Shaper { policy, inputs: InputBuilder::new(parameters.value) })
 }
@@ -114,7 +110,7 @@ fn warnings(config: &Value, decides: &Decides) -> Vec<Problem> {
                 "`{key}` is not known here and does nothing: known are `policy`, `verify` and \
                  `parameters`"
             );
-            problem(key, message)
+            Problem::at(key, message)
         })
         .collect();
     match decides {
@@ -122,13 +118,13 @@ fn warnings(config: &Value, decides: &Decides) -> Vec<Problem> {
         Decides::Verify(_) => {
             if fields.contains_key("parameters") {
                 let message = "does nothing here: parameters are for a `policy`";
-                warnings.push(problem("parameters", message));
+                warnings.push(Problem::at("parameters", message));
             }
         }
         Decides::Both(verify, _) => {
             if verify.has_own_event_key() {
                 let message = "does nothing here: the policy beside it gives the event key";
-                warnings.push(problem("verify.event_key", message));
+                warnings.push(Problem::at("verify.event_key", message));
             }
         }
     }

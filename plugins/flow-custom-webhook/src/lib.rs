@@ -58,7 +58,6 @@ impl Plugin for CustomWebhook {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             sources: vec![TypeDescriptor {
                 name: KIND.to_owned(),
-                aliases: Vec::new(),
                 title: "Custom webhook".to_owned(),
                 description: "A webhook with a URL of its own. Requests of known senders are \
                               verified natively; or a Rego policy authenticates each request and \
@@ -66,10 +65,7 @@ impl Plugin for CustomWebhook {
                     .to_owned(),
                 config_schema: config::schema(),
                 takes_http: true,
-                takes_ticks: false,
-                own_thread: false,
-                takes_scheduled: false,
-                object_event_types: None,
+                ..TypeDescriptor::default()
             }],
             sinks: Vec::new(),
         }
@@ -77,7 +73,7 @@ impl Plugin for CustomWebhook {
 
     fn open_source(kind: &str, config: Value, host: Host) -> Result<Box<dyn Source>, Fault> {
         if kind != KIND {
-            return Err(Fault::unsupported(format!("this plugin has no source type `{kind}`")));
+            return Err(Fault::no_source_type(kind));
         }
         Ok(Box::new(config::open(&config, host)?))
     }

@@ -26,16 +26,12 @@ impl Plugin for FlowEvents {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             sources: vec![TypeDescriptor {
                 name: KIND.to_owned(),
-                aliases: Vec::new(),
                 title: "Scheduled events".to_owned(),
                 description: "Events that a snap-in schedules for itself, or publishes at once."
                     .to_owned(),
                 config_schema: json!({ "type": "object", "properties": {}, "examples": [{}] }),
-                takes_http: false,
-                takes_ticks: false,
-                own_thread: false,
                 takes_scheduled: true,
-                object_event_types: None,
+                ..TypeDescriptor::default()
             }],
             sinks: Vec::new(),
         }
@@ -43,7 +39,7 @@ impl Plugin for FlowEvents {
 
     fn open_source(kind: &str, config: Value, _host: Host) -> Result<Box<dyn Source>, Fault> {
         if kind != KIND {
-            return Err(Fault::unsupported(format!("this plugin has no source type `{kind}`")));
+            return Err(Fault::no_source_type(kind));
         }
         let keys = match config {
             Value::Object(config) => config.into_iter().map(|(key, _)| key).collect(),

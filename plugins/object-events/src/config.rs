@@ -66,22 +66,18 @@ pub(crate) fn schema() -> Value {
     })
 }
 
-fn problem(path: impl Into<String>, message: impl Into<String>) -> Problem {
-    Problem { path: path.into(), message: message.into(), location: None }
-}
-
 /// Opens a source, or says everything that is wrong with its configuration.
 pub(crate) fn open(value: Value) -> Result<Changes, Fault> {
     let mut warnings = unknown_keys(&value);
     let config: Config = serde_json::from_value(value).map_err(|error| {
-        Fault::config("the configuration is wrong", vec![problem("", error.to_string())])
+        Fault::config("the configuration is wrong", vec![Problem::at("", error.to_string())])
     })?;
     let mut problems = Vec::new();
     check_types(&config.event_types, &mut problems, &mut warnings);
     let filter = config.filter.and_then(|it| it.jq_query).and_then(|text| {
         if text.trim().is_empty() {
             let message = "is empty, so that every change of these types is an event";
-            warnings.push(problem("filter.jq_query", message));
+            warnings.push(Problem::at("filter.jq_query", message));
             return None;
         }
         filter::shared(&text).map_err(|errors| problems.extend(located(errors))).ok()
@@ -98,7 +94,7 @@ fn unknown_keys(value: &Value) -> Vec<Problem> {
         keys.filter(|it| !known.contains(&it.as_str()))
             .map(|key| {
                 let known = known.join(", ");
-                problem(
+                Problem::at(
                     format!("{prefix}{key}"),
                     format!("is not known here, and ignored; known: {known}"),
                 )
@@ -113,21 +109,21 @@ fn unknown_keys(value: &Value) -> Vec<Problem> {
 fn check_types(types: &[String], problems: &mut Vec<Problem>, warnings: &mut Vec<Problem>) {
     if types.is_empty() {
         let message = "name the changes that are wanted, such as `work_created`";
-        problems.push(problem("event_types", message));
+        problems.push(Problem::at("event_types", message));
     }
     if types.len() > MOST_TYPES {
         let message = format!("has {} names; at most {MOST_TYPES} are allowed", types.len());
-        problems.push(problem("event_types", message));
+        problems.push(Problem::at("event_types", message));
     }
     for (place, name) in types.iter().enumerate() {
         let path = format!("event_types[{place}]");
         if !is_snake_case(name) {
             let message = "is no name of a change: those are an object type in lower case with \
                            underscores, and what became of it, such as `work_created`";
-            problems.push(problem(path, message));
+            problems.push(Problem::at(path, message));
         } else if !VERBS.iter().any(|it| name.len() > it.len() && name.ends_with(it)) {
             let message = format!("never comes: changes of objects end in {}", VERBS.join(", "));
-            warnings.push(problem(path, message));
+            warnings.push(Problem::at(path, message));
         }
     }
 }

@@ -36,11 +36,8 @@ impl Plugin for ObjectEvents {
                 title: "Changes of objects".to_owned(),
                 description: "Events when objects are created, updated or deleted.".to_owned(),
                 config_schema: config::schema(),
-                takes_http: false,
-                takes_ticks: false,
-                own_thread: false,
-                takes_scheduled: false,
                 object_event_types: Some("/event_types".to_owned()),
+                ..TypeDescriptor::default()
             }],
             sinks: Vec::new(),
         }
@@ -48,7 +45,7 @@ impl Plugin for ObjectEvents {
 
     fn open_source(kind: &str, config: Value, _host: Host) -> Result<Box<dyn Source>, Fault> {
         if kind != KIND {
-            return Err(Fault::unsupported(format!("this plugin has no source type `{kind}`")));
+            return Err(Fault::no_source_type(kind));
         }
         Ok(Box::new(config::open(config)?))
     }

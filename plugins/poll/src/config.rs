@@ -186,10 +186,6 @@ pub(crate) fn schema() -> Value {
     })
 }
 
-fn problem(path: &str, message: impl Into<String>) -> Problem {
-    Problem { path: path.to_owned(), message: message.into(), location: None }
-}
-
 /// Opens a source, or says everything that is wrong with its configuration.
 pub(crate) fn open(value: Value) -> Result<Poller, Fault> {
     let unknown: Vec<String> = value
@@ -200,7 +196,7 @@ pub(crate) fn open(value: Value) -> Result<Poller, Fault> {
         .cloned()
         .collect();
     let config: Config = serde_json::from_value(value).map_err(|error| {
-        Fault::config("the configuration is wrong", vec![problem("", error.to_string())])
+        Fault::config("the configuration is wrong", vec![Problem::at("", error.to_string())])
     })?;
     let mut problems = Vec::new();
     let request = request(&config, &mut problems);
@@ -208,17 +204,20 @@ pub(crate) fn open(value: Value) -> Result<Poller, Fault> {
     let most = config.max_items.unwrap_or(DEFAULT_MOST);
     let event_type = config.event_type.clone().unwrap_or_else(|| DEFAULT_TYPE.to_owned());
     if !(1..=MOST_EVERY_S).contains(&every_s) {
-        problems
-            .push(problem("every_seconds", format!("must be from 1 to {MOST_EVERY_S}, a week")));
+        problems.push(Problem::at(
+            "every_seconds",
+            format!("must be from 1 to {MOST_EVERY_S}, a week"),
+        ));
     }
     if config.jitter_seconds > MOST_JITTER_S {
-        problems.push(problem("jitter_seconds", format!("must be at most {MOST_JITTER_S}, a day")));
+        problems
+            .push(Problem::at("jitter_seconds", format!("must be at most {MOST_JITTER_S}, a day")));
     }
     if !(1..=MOST_MOST).contains(&most) {
-        problems.push(problem("max_items", format!("must be from 1 to {MOST_MOST}")));
+        problems.push(Problem::at("max_items", format!("must be from 1 to {MOST_MOST}")));
     }
     if event_type.is_empty() || event_type.contains(char::is_whitespace) {
-        problems.push(problem("event_type", "must be a word, such as `custom:news`"));
+        problems.push(Problem::at("event_type", "must be a word, such as `custom:news`"));
     }
     let programs = Programs {
         items: config.items_jq.as_deref().unwrap_or("."),
@@ -259,7 +258,7 @@ fn setup(config: &Config, programs: &Programs<'_>) -> String {
 
 fn request(config: &Config, problems: &mut Vec<Problem>) -> Request {
     if let Err(message) = check_url(&config.url) {
-        problems.push(problem("url", message));
+        problems.push(Problem::at("url", message));
     }
     for (name, value) in &config.headers {
         let path = format!("headers.{name}");
@@ -269,19 +268,19 @@ fn request(config: &Config, problems: &mut Vec<Problem>) -> Request {
                 .bytes()
                 .all(|it| it.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&it));
         if !is_name {
-            problems.push(problem(&path, "is no name of a header"));
+            problems.push(Problem::at(&path, "is no name of a header"));
         } else if TAKEN.contains(&lower.as_str()) {
-            problems.push(problem(&path, "is set by the daemon itself; leave it out"));
+            problems.push(Problem::at(&path, "is set by the daemon itself; leave it out"));
         }
         if !is_reference(value) && !is_header_value(value) {
-            problems.push(problem(&path, "must be one line of ASCII"));
+            problems.push(Problem::at(&path, "must be one line of ASCII"));
         }
     }
     if config.body.is_some() && config.method == Method::Get {
-        problems.push(problem("body", "has a place in a POST only; set `method: POST`"));
+        problems.push(Problem::at("body", "has a place in a POST only; set `method: POST`"));
     }
     if !is_reference(&config.cursor_first) && !is_header_value(&config.cursor_first) {
-        problems.push(problem("cursor_first", "must be one line of ASCII"));
+        problems.push(Problem::at("cursor_first", "must be one line of ASCII"));
     }
     let mut headers: Vec<(String, String)> = config
         .headers
@@ -354,12 +353,12 @@ fn warnings(
     let mut warnings: Vec<Problem> = unknown
         .iter()
         .map(|key| {
-            problem(key, format!("is not known here, and ignored; known: {}", KNOWN.join(", ")))
+            Problem::at(key, format!("is not known here, and ignored; known: {}", KNOWN.join(", ")))
         })
         .collect();
     if every_s < OFTEN_S {
         let message = format!("asks every {every_s} s; many servers block who asks that often");
-        warnings.push(problem("every_seconds", message));
+        warnings.push(Problem::at("every_seconds", message));
     }
     let programs = [
         ("items_jq", &config.items_jq),
@@ -370,24 +369,27 @@ fn warnings(
     ];
     if matches!(config.format, Format::Rss | Format::Atom | Format::Text) {
         for (path, _) in programs.into_iter().filter(|it| it.1.is_some()) {
-            warnings
-                .push(problem(path, "has a meaning for JSON only, and `format` says otherwise"));
+            warnings.push(Problem::at(
+                path,
+                "has a meaning for JSON only, and `format` says otherwise",
+            ));
         }
     }
     for place in request.other_places() {
         let message =
             format!("`{{{{{place}}}}}` stays as it is: only `{{{{cursor}}}}` stands for something");
-        warnings.push(problem("", message));
+        warnings.push(Problem::at("", message));
     }
     if config.cursor_jq.is_some() && !request.has_place() {
         let message = "is not used: neither `url` nor `headers` nor `body` holds `{{cursor}}`";
-        warnings.push(problem("cursor_jq", message));
+        warnings.push(Problem::at("cursor_jq", message));
     }
     if config.cursor_jq.is_none() && request.has_place() {
-        warnings.push(problem("cursor_jq", "is missing, so `{{cursor}}` is always the first one"));
+        warnings
+            .push(Problem::at("cursor_jq", "is missing, so `{{cursor}}` is always the first one"));
     }
     if config.more_jq.is_some() && config.cursor_jq.is_none() {
-        warnings.push(problem("more_jq", "is not used without `cursor_jq`"));
+        warnings.push(Problem::at("more_jq", "is not used without `cursor_jq`"));
     }
     warnings
 }

@@ -41,17 +41,13 @@ impl Plugin for Poll {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             sources: vec![TypeDescriptor {
                 name: KIND.to_owned(),
-                aliases: Vec::new(),
                 title: "Poll".to_owned(),
                 description: "Asks a URL at an interval; what is new there becomes events: JSON, \
                               RSS, Atom or text."
                     .to_owned(),
                 config_schema: config::schema(),
-                takes_http: false,
                 takes_ticks: true,
-                own_thread: false,
-                takes_scheduled: false,
-                object_event_types: None,
+                ..TypeDescriptor::default()
             }],
             sinks: Vec::new(),
         }
@@ -59,7 +55,7 @@ impl Plugin for Poll {
 
     fn open_source(kind: &str, config: Value, _host: Host) -> Result<Box<dyn Source>, Fault> {
         if kind != KIND {
-            return Err(Fault::unsupported(format!("this plugin has no source type `{kind}`")));
+            return Err(Fault::no_source_type(kind));
         }
         Ok(Box::new(config::open(config)?))
     }

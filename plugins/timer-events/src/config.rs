@@ -69,10 +69,6 @@ pub(crate) fn schema() -> Value {
     })
 }
 
-fn problem(path: &str, message: impl Into<String>) -> Problem {
-    Problem { path: path.to_owned(), message: message.into(), location: None }
-}
-
 /// Opens a timer, or says everything that is wrong with its configuration.
 pub(crate) fn open(value: Value) -> Result<Timer, Fault> {
     let unknown: Vec<String> = value
@@ -83,13 +79,13 @@ pub(crate) fn open(value: Value) -> Result<Timer, Fault> {
         .cloned()
         .collect();
     let config: Config = serde_json::from_value(value).map_err(|error| {
-        Fault::config("the configuration is wrong", vec![problem("", error.to_string())])
+        Fault::config("the configuration is wrong", vec![Problem::at("", error.to_string())])
     })?;
     let mut problems = Vec::new();
     let mut warnings: Vec<Problem> = unknown
         .iter()
         .map(|key| {
-            problem(key, format!("is not known here, and ignored; known: {}", KNOWN.join(", ")))
+            Problem::at(key, format!("is not known here, and ignored; known: {}", KNOWN.join(", ")))
         })
         .collect();
     let zone = zone(&config, &mut problems);
@@ -103,24 +99,25 @@ pub(crate) fn open(value: Value) -> Result<Timer, Fault> {
         }
         (None, Some(seconds)) => {
             if config.timezone.is_some() {
-                warnings.push(problem("timezone", "has no meaning for an interval"));
+                warnings.push(Problem::at("timezone", "has no meaning for an interval"));
             }
             let schedule = read_interval(seconds, config.jitter_seconds, &mut problems);
             (schedule, format!("interval {seconds}"))
         }
         (Some(_), Some(_)) => {
             let message = "give either `cron` or `interval_seconds`, not both";
-            problems.push(problem("interval_seconds", message));
+            problems.push(Problem::at("interval_seconds", message));
             (None, String::new())
         }
         (None, None) => {
             let message = "give `cron`, such as `0 9 * * MON-FRI`, or `interval_seconds`";
-            problems.push(problem("", message));
+            problems.push(Problem::at("", message));
             (None, String::new())
         }
     };
     if config.jitter_seconds > MOST_JITTER_S {
-        problems.push(problem("jitter_seconds", format!("must be at most {MOST_JITTER_S}, a day")));
+        problems
+            .push(Problem::at("jitter_seconds", format!("must be at most {MOST_JITTER_S}, a day")));
     }
     match schedule {
         Some(schedule) if problems.is_empty() => Ok(Timer {
@@ -144,7 +141,7 @@ fn zone(config: &Config, problems: &mut Vec<Problem>) -> Option<TimeZone> {
     let message = format!(
         "`{name}` is no time zone; give a name of the IANA database, such as `Europe/Berlin` or `UTC`"
     );
-    problems.push(problem("timezone", message));
+    problems.push(Problem::at("timezone", message));
     None
 }
 
@@ -156,7 +153,7 @@ fn read_cron(line: &str, problems: &mut Vec<Problem>) -> Option<Cron> {
                 return Some(cron);
             }
             let message = "this never comes: no month has such a day";
-            problems.push(problem("cron", message));
+            problems.push(Problem::at("cron", message));
         }
         Err(found) => problems.extend(found.into_iter().map(|it| Problem {
             path: "cron".to_owned(),
@@ -171,11 +168,11 @@ fn read_interval(seconds: u64, jitter: u64, problems: &mut Vec<Problem>) -> Opti
     if !(1..=MOST_INTERVAL_S).contains(&seconds) {
         let message =
             format!("must be from 1 to {MOST_INTERVAL_S}, a year; use `cron` beyond that");
-        problems.push(problem("interval_seconds", message));
+        problems.push(Problem::at("interval_seconds", message));
         return None;
     }
     if jitter >= seconds {
-        problems.push(problem("jitter_seconds", "must be less than `interval_seconds`"));
+        problems.push(Problem::at("jitter_seconds", "must be less than `interval_seconds`"));
         return None;
     }
     Some(Schedule::Interval { every_ms: seconds * 1_000 })

@@ -36,16 +36,12 @@ impl Plugin for TimerEvents {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             sources: vec![TypeDescriptor {
                 name: KIND.to_owned(),
-                aliases: Vec::new(),
                 title: "Timer".to_owned(),
                 description: "Events at the times of a cron line, or at a fixed interval."
                     .to_owned(),
                 config_schema: config::schema(),
-                takes_http: false,
                 takes_ticks: true,
-                own_thread: false,
-                takes_scheduled: false,
-                object_event_types: None,
+                ..TypeDescriptor::default()
             }],
             sinks: Vec::new(),
         }
@@ -53,7 +49,7 @@ impl Plugin for TimerEvents {
 
     fn open_source(kind: &str, config: Value, _host: Host) -> Result<Box<dyn Source>, Fault> {
         if kind != KIND {
-            return Err(Fault::unsupported(format!("this plugin has no source type `{kind}`")));
+            return Err(Fault::no_source_type(kind));
         }
         Ok(Box::new(config::open(config)?))
     }

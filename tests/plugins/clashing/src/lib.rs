@@ -12,15 +12,9 @@ impl Plugin for Clashing {
             version: "1.0.0".to_owned(),
             sources: vec![TypeDescriptor {
                 name: "test-second-alias".to_owned(),
-                aliases: Vec::new(),
                 title: "Clashing".to_owned(),
-                description: String::new(),
                 config_schema: json!(true),
-                takes_http: false,
-                takes_ticks: false,
-                own_thread: false,
-                takes_scheduled: false,
-                object_event_types: None,
+                ..TypeDescriptor::default()
             }],
             sinks: Vec::new(),
         }

@@ -177,9 +177,7 @@ impl Plugin for Misbehaving {
     fn descriptor() -> Descriptor {
         let describe = |name: &str| TypeDescriptor {
             name: name.to_owned(),
-            aliases: Vec::new(),
             title: name.to_owned(),
-            description: String::new(),
             config_schema: json!({
                 "type": "object",
                 "properties": {
@@ -189,10 +187,8 @@ impl Plugin for Misbehaving {
                 "additionalProperties": false,
             }),
             takes_http: true,
-            takes_ticks: false,
-            own_thread: false,
             takes_scheduled: name == "test-choosy",
-            object_event_types: None,
+            ..TypeDescriptor::default()
         };
         Descriptor {
             name: "misbehaving".to_owned(),

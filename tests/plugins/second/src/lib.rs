@@ -37,13 +37,9 @@ fn describe(name: &str) -> TypeDescriptor {
         name: name.to_owned(),
         aliases: vec![format!("{name}-alias")],
         title: name.to_owned(),
-        description: String::new(),
         config_schema: json!({ "type": "object" }),
         takes_http: true,
-        takes_ticks: false,
-        own_thread: false,
-        takes_scheduled: false,
-        object_event_types: None,
+        ..TypeDescriptor::default()
     }
 }
 

@@ -36,15 +36,10 @@ impl Source for StandIn {
 fn describe(name: &str) -> TypeDescriptor {
     TypeDescriptor {
         name: name.to_owned(),
-        aliases: Vec::new(),
         title: name.to_owned(),
-        description: String::new(),
         config_schema: json!({ "type": "object" }),
-        takes_http: false,
-        takes_ticks: false,
-        own_thread: false,
         takes_scheduled: name == "flow-events",
-        object_event_types: None,
+        ..TypeDescriptor::default()
     }
 }
 
