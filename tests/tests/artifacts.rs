@@ -191,6 +191,33 @@ fn what_is_not_what_was_announced_is_refused_and_not_kept() {
 }
 
 #[test]
+fn a_late_sender_harms_no_other_and_ranges_mean_what_they_say() {
+    let daemon = Daemon::start();
+    let (id, path) = prepare(&daemon, &json!({ "file_name": "a", "size": 500_000 }));
+    let bytes = noise(600_000, 7);
+    // It sends more than was announced, and takes its time.
+    let mut late = send_part(&daemon, &path, &bytes[..3], bytes.len()).expect("sent");
+    let part =
+        put(&daemon, &path, &[("content-range", "bytes 0-399999/500000")], &bytes[..400_000]);
+    assert_eq!(part.status, 202, "{}", part.text());
+    // Whatever becomes of it, what the other one brought stays.
+    let refused = late.write(&bytes[3..]).and_then(|()| late.read());
+    assert!(refused.map_or(true, |it| it.status >= 400), "the late one is refused or cut off");
+    let rest = put(
+        &daemon,
+        &path,
+        &[("content-range", "bytes 400000-499999/500000")],
+        &bytes[400_000..500_000],
+    );
+    assert_eq!(rest.status, 200, "{}", rest.text());
+    assert_eq!(received(&daemon, &id), 500_000);
+
+    let (_, path) = prepare(&daemon, &json!({ "file_name": "b" }));
+    let answer = put(&daemon, &path, &[("content-range", "bytes */0")], b"but here are some");
+    assert_eq!(answer.status, 400, "{}", answer.text());
+}
+
+#[test]
 fn limits_hold() {
     let settings = "[artifacts]\nbytes = 600_000\ntotal_bytes = 1_000_000\n".to_owned();
     let daemon = Daemon::start_with(Options { settings, ..Options::default() });

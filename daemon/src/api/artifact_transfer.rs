@@ -207,7 +207,7 @@ struct Plan {
 async fn upload(
     api: &Api,
     request: &HttpRequest,
-    payload: web::Payload,
+    mut payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let parameters = parameters(request)?;
     let (id, record) = admitted(api, request, &parameters, UrlPurpose::Upload)?;
@@ -242,6 +242,13 @@ async fn upload(
     }
     let plan = match range {
         Some(Sent::Nothing { total }) => {
+            while let Some(bytes) = next_bytes(api, &mut payload).await? {
+                if !bytes.is_empty() {
+                    let message =
+                        "`Content-Range: bytes */...` comes with no body: say which bytes they are";
+                    return Err(ApiError::new(Code::BadRequest, message));
+                }
+            }
             let received = record.state.bytes();
             if total != Some(received) || matches!(record.state, ArtifactState::Complete { .. }) {
                 return Ok(answer(id, record));

@@ -326,8 +326,14 @@ pub(super) async fn publish(
     publish: Publish,
 ) -> Result<Published, ApiError> {
     let (id, _) = find(&api, &caller, &publish.id)?;
-    if publish.event_type.is_empty() {
-        return Err(ApiError::field("event_type", "event_type is empty"));
+    const LONGEST_TYPE: usize = 200;
+    let is_name = (1..=LONGEST_TYPE).contains(&publish.event_type.len());
+    if !is_name || publish.event_type.chars().any(char::is_control) {
+        let message = format!(
+            "event_type has {} bytes: expected 1 to {LONGEST_TYPE}, none of them a control character",
+            publish.event_type.len()
+        );
+        return Err(ApiError::field("event_type", message));
     }
     let payload = String::from(Box::<str>::from(publish.payload));
     let taken = api

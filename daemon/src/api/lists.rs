@@ -45,6 +45,11 @@ fn number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<usize>, D::Error>
 }
 
 impl Paging {
+    /// Whether a part of a list is asked for.
+    pub(super) fn is_given(&self) -> bool {
+        self.limit.is_some() || self.cursor.is_some()
+    }
+
     pub(super) fn newest_first(&self) -> Result<PageRequest, ApiError> {
         self.request(true)
     }

@@ -4,7 +4,7 @@
 //! is stored a second time, and no dedup key is in the way. The runs of one call are queued together
 //! or not at all: whoever is told that it failed can call again without running anything twice.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -146,7 +146,8 @@ fn named(api: &Api, caller: &Caller, replay: &Replay) -> Result<Events, ApiError
         || replay.event_source.is_some()
         || replay.event_type.is_some()
         || replay.from_date.is_some()
-        || replay.to_date.is_some();
+        || replay.to_date.is_some()
+        || replay.paging.is_given();
     if has_filter {
         let message = "name the events by `ids`, or say which by the other fields, not both";
         return Err(ApiError::field("ids", message));
@@ -155,9 +156,13 @@ fn named(api: &Api, caller: &Caller, replay: &Replay) -> Result<Events, ApiError
         let message = format!("{} ids: at most {MOST_NAMED} in one call", replay.ids.len());
         return Err(ApiError::field("ids", message));
     }
-    let mut events = Vec::with_capacity(replay.ids.len());
+    let mut events: Events = Vec::with_capacity(replay.ids.len());
+    let mut seen = HashSet::new();
     for text in &replay.ids {
         let id: EventId = parse_id("ids", text)?;
+        if !seen.insert(id) {
+            return Err(ApiError::field("ids", format!("{text} is there twice")));
+        }
         let found = api.services.store.read(|tables| tables.event(id))?;
         let (head, _) = found.ok_or_else(|| ApiError::not_found("event", text))?;
         if !extent::reaches(api, caller, head.snap_in)? {

@@ -12,8 +12,8 @@ use super::{Failure, payload, terminal};
 pub(super) enum ObjectCommand {
     /// Make an object
     #[command(after_help = "Examples:
-  mortise object create ticket '{\"title\": \"It broke\", \"owner\": \"devu_...\"}'
-  mortise object create ticket @ticket.json")]
+  mortise object create work '{\"type\": \"ticket\", \"title\": \"It broke\"}'
+  mortise object create work @ticket.json")]
     Create {
         /// Name or plural of the type
         object_type: String,
@@ -22,17 +22,17 @@ pub(super) enum ObjectCommand {
     },
     /// Show an object
     #[command(after_help = "Examples:
-  mortise object get ticket TKT-12
-  mortise object get tkt_01k9...                  the type is known by the id")]
+  mortise object get work TKT-12
+  mortise object get work_01k9...                 the type is known by the id")]
     Get {
         #[command(flatten)]
         which: Which,
     },
     /// List objects of a type, filtered and sorted by its indexed fields
     #[command(after_help = "Examples:
-  mortise object list ticket --where state=open --where rank=3 --sort modified_date:desc
-  mortise object list ticket --filter '{\"rank\": {\"gte\": 3}, \"state\": [\"open\", \"new\"]}'
-  mortise object list ticket --json | jq .objects[].title")]
+  mortise object list work --where type=ticket --where severity=high --sort modified_date:desc
+  mortise object list work --filter '{\"severity\": [\"high\", \"blocker\"]}'
+  mortise object list work --json | jq .objects[].title")]
     List {
         /// Name or plural of the type
         object_type: String,
@@ -50,7 +50,7 @@ pub(super) enum ObjectCommand {
     },
     /// Count objects of a type
     #[command(after_help = "Example:
-  mortise object count ticket --where state=open")]
+  mortise object count work --where type=ticket")]
     Count {
         /// Name or plural of the type
         object_type: String,
@@ -59,8 +59,8 @@ pub(super) enum ObjectCommand {
     },
     /// Change an object: fields that are not given stay, null clears
     #[command(after_help = "Examples:
-  mortise object update ticket TKT-12 '{\"state\": \"closed\", \"owner\": null}'
-  mortise object update ticket TKT-12 '{\"tags\": {\"add\": [\"urgent\"]}}' --version 4")]
+  mortise object update work TKT-12 '{\"stage\": {\"name\": \"resolved\"}, \"severity\": null}'
+  mortise object update work TKT-12 '{\"owned_by\": {\"add\": [\"DEVU-1\"]}}' --version 4")]
     Update {
         /// Name or plural of the type
         object_type: String,

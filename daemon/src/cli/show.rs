@@ -320,9 +320,17 @@ pub(super) fn problem(status: u16, answer: &Value) -> String {
     if let Some(missing) = listed("missing") {
         return with_lines("something is missing:", missing.iter().map(missing_thing));
     }
-    let allowed = listed("allowed").map(|it| {
+    if let Some(fields) = listed("fields").filter(|it| it.len() > 1) {
+        let head = message.split_once(": ").map_or(message, |(head, _)| head);
+        let lines =
+            fields.iter().map(|it| format!("`{}`: {}", text(it, "field"), text(it, "message")));
+        return with_lines(&format!("{head}:"), lines);
+    }
+    let allowed = listed("allowed").and_then(|it| {
         let words = it.iter().map(|it| it.as_str().map_or_else(|| it.to_string(), str::to_owned));
-        format!("allowed: {}", words.collect::<Vec<_>>().join(", "))
+        let words = words.collect::<Vec<_>>().join(", ");
+        // Once is enough.
+        (it.len() < 2 || !message.contains(&words)).then(|| format!("allowed: {words}"))
     });
     let log = answer["hook"]["run"].as_str().map(|it| format!("its log: mortise run logs {it}"));
     with_lines(message, allowed.into_iter().chain(log))
@@ -346,4 +354,27 @@ fn with_lines(head: &str, lines: impl Iterator<Item = String>) -> String {
 /// Bold, on a terminal.
 pub(super) fn heading(text: &str) -> String {
     if std::io::stdout().is_terminal() { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_said_once_and_in_lines() {
+        let fields = json!([{ "field": "a", "message": "is no number" }, { "field": "b", "message": "is required" }]);
+        let answer =
+            json!({ "message": "this is no work; 2 fields are wrong: `a` ...", "fields": fields });
+        let said = problem(422, &answer);
+        assert_eq!(
+            said,
+            "this is no work; 2 fields are wrong:\n  `a`: is no number\n  `b`: is required"
+        );
+        let answer = json!({ "message": "not indexed: id, title", "allowed": ["id", "title"] });
+        assert_eq!(problem(400, &answer), "not indexed: id, title");
+        let answer = json!({ "message": "no such state", "allowed": ["id", "title"] });
+        assert_eq!(problem(400, &answer), "no such state\n  allowed: id, title");
+    }
 }

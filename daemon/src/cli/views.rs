@@ -50,7 +50,7 @@ pub(super) enum ViewCommand {
     },
     /// Create a view
     #[command(after_help = "\
-Only indexed fields can be filtered and sorted by: mortise object-type show TYPE. Columns are paths with \
+Only indexed fields can be filtered and sorted by: mortise object-type get TYPE. Columns are paths with \
 dots into the object as it is shown, with a title behind `=`; --column can be given several times.
 
 Examples:

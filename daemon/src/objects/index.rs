@@ -5,6 +5,8 @@
 //! equal ones, of ids. Long texts are cut in the index: whoever finds something by it looks at the
 //! object again. Must never lose the order of two values, except that cut ones may become equal.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Number, Value};
 
 use crate::configuration::dates::is_timestamp;
@@ -180,9 +182,10 @@ fn nearest(exact: i128) -> (f64, i16) {
 
 /// What goes and what comes when the rows of an object change.
 pub fn difference(before: Vec<Entry>, after: Vec<Entry>) -> (Vec<Entry>, Vec<Entry>) {
-    let gone = before.iter().filter(|it| !after.contains(it)).cloned().collect();
-    let new = after.into_iter().filter(|it| !before.contains(it)).collect();
-    (gone, new)
+    let before: BTreeSet<Entry> = before.into_iter().collect();
+    let after: BTreeSet<Entry> = after.into_iter().collect();
+    let gone = before.difference(&after).cloned().collect();
+    (gone, after.difference(&before).cloned().collect())
 }
 
 /// What all rows of a field begin with.

@@ -3,6 +3,8 @@
 //! What is absent stays, what is null goes, objects are merged member by member. A list is replaced,
 //! also as `{"set": [...]}`, or gets and loses items with `{"add": [...], "remove": [...]}`.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use super::FieldProblem;
@@ -86,11 +88,14 @@ fn list(
         (None, None | Some(Value::Null)) => Vec::new(),
         (None, Some(_)) => return Err("is no list, so nothing can be added to it or removed"),
     };
-    let remove = remove.unwrap_or_default();
-    items.retain(|it| !remove.contains(it));
+    // Members are in the order of their names, so that equal values are equal texts.
+    let texts = |items: &[Value]| items.iter().map(Value::to_string).collect::<HashSet<_>>();
+    let removed = texts(&remove.unwrap_or_default());
+    items.retain(|it| removed.is_empty() || !removed.contains(&it.to_string()));
+    let mut known = texts(&items);
     for item in add.unwrap_or_default() {
         // Twice the same is added once.
-        if !items.contains(&item) {
+        if known.insert(item.to_string()) {
             items.push(item);
         }
     }

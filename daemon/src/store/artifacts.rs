@@ -171,6 +171,16 @@ impl WriteTables<'_> {
         Ok(Some(Upload { artifact: id, content: record.content, received: 0 }))
     }
 
+    /// The same, if what is there is still what an upload knows of. Says whether it was.
+    pub fn restart_upload(&mut self, upload: Upload) -> Result<bool, StoreError> {
+        let record = get::<ArtifactRecord>(self.artifacts()?, upload.artifact.0)?;
+        let known = ArtifactState::Uploading { received: upload.received };
+        if record.is_none_or(|it| it.content != upload.content || it.state != known) {
+            return Ok(false);
+        }
+        Ok(self.restart_artifact(upload.artifact)?.is_some())
+    }
+
     /// All bytes are there, and were looked at: this is their hash.
     pub fn complete_artifact(
         &mut self,

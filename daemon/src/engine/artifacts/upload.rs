@@ -144,8 +144,12 @@ impl Uploading {
         found: String,
         expected: String,
     ) -> Result<ArtifactError, ArtifactError> {
-        let id = self.stored.artifact;
-        self.artifacts.0.store.write(move |tables| tables.restart_artifact(id)).await?;
+        let stored = self.stored;
+        let restarted = self.artifacts.0.store.write(move |it| it.restart_upload(stored)).await?;
+        if !restarted {
+            // Others sent bytes meanwhile: what is wrong with these is nothing to them.
+            return Ok(self.moved());
+        }
         self.artifacts.0.leftovers.notify_one();
         Ok(ArtifactError::Differs { what, found, expected })
     }

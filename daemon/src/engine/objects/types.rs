@@ -285,7 +285,10 @@ impl Objects {
                 changes.push(TypeChange::Put(kind.number, Box::new(record)));
             }
         }
-        self.write_types(&catalog, changes).await?;
+        // Somebody else was faster: nobody has to wait for a commit of nothing.
+        if !changes.is_empty() {
+            self.write_types(&catalog, changes).await?;
+        }
         Ok(())
     }
 }

@@ -159,11 +159,27 @@ fn summary(kind: &KnownType, object: &StoredObject) -> Result<Value, StoreError>
     let title = definition.title_field.as_deref();
     for path in title.into_iter().chain(definition.summary.iter().map(String::as_str)) {
         let name = path.split('.').next().unwrap_or_default();
-        if let Some(value) = fields.get(name) {
-            shown.insert(name.to_owned(), value.clone());
+        if let Some(value) = fields.get(name).and_then(in_short) {
+            shown.insert(name.to_owned(), value);
         }
     }
     Ok(Value::Object(shown))
+}
+
+/// A value as it stands beside an id: many objects may refer to one, and one to many.
+fn in_short(value: &Value) -> Option<Value> {
+    const MOST_CHARACTERS: usize = 256;
+    const MOST_BYTES: usize = 4096;
+    match value {
+        Value::String(text) if text.len() > MOST_CHARACTERS => {
+            let cut: String = text.chars().take(MOST_CHARACTERS).collect();
+            Some(Value::from(cut))
+        }
+        Value::Array(_) | Value::Object(_) => {
+            (value.to_string().len() <= MOST_BYTES).then(|| value.clone())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Some(value.clone()),
+    }
 }
 
 /// A principal: its name is all that there is of it.
