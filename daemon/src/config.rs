@@ -34,6 +34,8 @@ pub struct Config {
     pub functions: FunctionSettings,
     /// Outgoing requests.
     pub egress: EgressSettings,
+    /// Outgoing webhooks.
+    pub webhooks: WebhookSettings,
     /// Logging.
     pub log: LogSettings,
 }
@@ -157,6 +159,20 @@ pub struct EgressSettings {
     pub allow: Vec<String>,
 }
 
+/// Outgoing webhooks.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebhookSettings {
+    /// Seconds that an endpoint has for its answer.
+    pub timeout_seconds: u64,
+    /// Seconds between attempts.
+    pub retry_seconds: Vec<u64>,
+    /// Deliveries of one webhook that may wait.
+    pub queued: u64,
+    /// Bytes of a body.
+    pub body_bytes: usize,
+}
+
 /// Logging.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -229,6 +245,15 @@ impl Config {
         if !self.cache_dir.is_absolute() {
             return Err(format!("cache_dir `{}` is not absolute", self.cache_dir.display()));
         }
+        if !(1..=60).contains(&self.webhooks.timeout_seconds) {
+            return Err(format!(
+                "webhooks.timeout_seconds is {}: expected 1 to 60",
+                self.webhooks.timeout_seconds
+            ));
+        }
+        if self.webhooks.retry_seconds.len() > 20 {
+            return Err("webhooks.retry_seconds has more than 20 entries".to_owned());
+        }
         let url = self.listen.public_url.as_str();
         if !url.is_empty() && !url.starts_with("http://") && !url.starts_with("https://") {
             return Err(format!(
@@ -297,6 +322,7 @@ mod tests {
             ("[functions]\nrequire_sandbox = \"no\"", "expected true, \"functions\" or false"),
             ("[functions]\nrequire_sandbox = 1", "expected true, \"functions\" or false"),
             ("[listen]\nworkers = 0", "at least one thread"),
+            ("[webhooks]\ntimeout_seconds = 0", "expected 1 to 60"),
         ] {
             let error = Config::parse(text).expect_err(text);
             assert!(error.contains(expected), "{text}: {error}");

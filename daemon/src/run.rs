@@ -19,10 +19,11 @@ use tracing::{error, info, warn};
 use crate::actors::{self, BrokenKeyrings, EffectsUnderWay, Registry, Services};
 use crate::api::{self, Api, Bound, RuntimeStatus, Status, UnderWay};
 use crate::clock::Clock;
-use crate::config::{Config, RequireSandbox};
+use crate::config::{Config, RequireSandbox, WebhookSettings};
 use crate::egress::{Egress, EgressOptions};
 use crate::engine::artifacts::Artifacts;
 use crate::engine::calls::Calls;
+use crate::engine::change_bodies::ChangeBodies;
 use crate::engine::changes::Changes;
 use crate::engine::contexts::Contexts;
 use crate::engine::dispatcher::{self, Dispatcher};
@@ -43,6 +44,7 @@ use crate::engine::source_counts::SourceCounts;
 use crate::engine::source_log::SourceLogs;
 use crate::engine::timers::{SHORTEST_TICK, Timers};
 use crate::engine::version_files::InstallPackages;
+use crate::engine::webhooks::{self, Webhooks};
 use crate::functions::kind::RunnerKind;
 use crate::functions::node_host::{self, NodeHost};
 use crate::functions::packages::Packages;
@@ -124,7 +126,7 @@ async fn serve(
     let keyrings = Keyrings::new(keyrings::Parts {
         store: store.clone(),
         contexts: contexts.clone(),
-        vault,
+        vault: vault.clone(),
         egress: egress.clone(),
         runtime: engine.clone(),
         clock: clock.clone(),
@@ -179,7 +181,18 @@ async fn serve(
     let scheduler = Scheduler::start(&engine, intake.clone());
     let objects = Objects::open(store.clone(), engine.clone()).await;
     let objects = objects.map_err(|error| error.to_string())?;
-    let fan_out = FanOut::start(&engine, intake.clone(), objects.clone());
+    let bodies = Arc::new(ChangeBodies::new(store.clone(), objects.clone()));
+    let fan_out = FanOut::start(&engine, intake.clone(), bodies.clone());
+    let webhooks = Webhooks::start(webhooks::Parts {
+        store: store.clone(),
+        clock: clock.clone(),
+        egress: egress.clone(),
+        vault: vault.clone(),
+        bodies,
+        settings: webhook_settings(&config.webhooks),
+        runtime: engine.clone(),
+    })
+    .map_err(|error| error.to_string())?;
     let calls = Calls::new(engine.clone());
     let services = Services::new(actors::Parts {
         store: store.clone(),
@@ -217,6 +230,7 @@ async fn serve(
         scheduler: scheduler.clone(),
         runtimes: runtimes.clone(),
         invoker,
+        webhooks: webhooks.clone(),
         artifacts: artifacts.clone(),
         url_signer,
         tokens,
@@ -245,6 +259,7 @@ async fn serve(
         clock.clone(),
     ));
     engine.spawn(artifacts.keep_swept(clock.clone()));
+    engine.spawn(webhooks::keep_pruned(store.clone(), clock.clone(), config.store.keep_days));
     engine.spawn(housekeeping::keep_pruned(store.clone(), clock, config.store.keep_days));
     status.set_ready(true);
     let socket = bound.socket.as_deref().map(|it| it.display().to_string()).unwrap_or_default();
@@ -279,6 +294,8 @@ async fn serve(
     if let Ok(Err(error)) = server.await {
         warn!(%error, "the server ended with an error");
     }
+    // What is under way has a short deadline.
+    webhooks.stop().await;
     let running = async { tokio::join!(dispatcher.stop(), calls.settled()) };
     let (drained, settled) = tokio::join!(
         tokio::time::timeout(DRAIN, running),
@@ -310,6 +327,15 @@ async fn serve(
     }
     info!("stopped");
     Ok(())
+}
+
+fn webhook_settings(config: &WebhookSettings) -> webhooks::Settings {
+    webhooks::Settings {
+        timeout: Duration::from_secs(config.timeout_seconds),
+        pauses_ms: config.retry_seconds.iter().map(|it| it.saturating_mul(1000)).collect(),
+        most_queued: config.queued.max(1),
+        largest_body: config.body_bytes,
+    }
 }
 
 fn make_state_dir(path: &Path) -> Result<(), String> {

@@ -51,6 +51,10 @@ pub enum Right {
     WriteObjects,
     /// Make, change and delete types of objects.
     WriteObjectTypes,
+    /// See outgoing webhooks and what they were sent.
+    ReadWebhooks,
+    /// Make, change and delete outgoing webhooks, and send again.
+    WriteWebhooks,
 }
 
 impl Right {
@@ -76,6 +80,8 @@ impl Right {
             Right::ReadObjects => "objects.read",
             Right::WriteObjects => "objects.write",
             Right::WriteObjectTypes => "object-types.write",
+            Right::ReadWebhooks => "webhooks.read",
+            Right::WriteWebhooks => "webhooks.write",
         }
     }
 }
@@ -166,7 +172,9 @@ impl Principal {
                 | Right::ManageTokens
                 | Right::ReadObjects
                 | Right::WriteObjects
-                | Right::WriteObjectTypes => None,
+                | Right::WriteObjectTypes
+                | Right::ReadWebhooks
+                | Right::WriteWebhooks => None,
             },
             // Which objects is for the grants of the snap-in to say.
             Principal::ServiceAccount { snap_in, .. } => match right {
@@ -190,7 +198,9 @@ impl Principal {
                 | Right::WriteSecrets
                 | Right::ReadSystem
                 | Right::ManageTokens
-                | Right::WriteObjectTypes => None,
+                | Right::WriteObjectTypes
+                | Right::ReadWebhooks
+                | Right::WriteWebhooks => None,
             },
             // What the snap-in itself may do, and what is that person's own in it.
             Principal::Actor { snap_in, .. } => match right {
@@ -214,7 +224,9 @@ impl Principal {
                 | Right::WriteSecrets
                 | Right::ReadSystem
                 | Right::ManageTokens
-                | Right::WriteObjectTypes => None,
+                | Right::WriteObjectTypes
+                | Right::ReadWebhooks
+                | Right::WriteWebhooks => None,
             },
         }
     }

@@ -10,6 +10,7 @@ mod master_keys;
 mod service_token;
 mod signed_url;
 mod vault;
+mod webhook_signature;
 
 pub use key_file::{KeyError, KeyHome};
 pub use master_key::KeyId;
@@ -17,3 +18,4 @@ pub use master_keys::MasterKeys;
 pub use service_token::{ServiceClaims, ServiceTokenError, ServiceTokens, TokenRun};
 pub use signed_url::{SignatureError, UrlPurpose, UrlSigner};
 pub use vault::{Vault, VaultError};
+pub use webhook_signature::{WebhookSecrets, standard_form};
