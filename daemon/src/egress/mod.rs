@@ -12,6 +12,7 @@ mod client;
 mod connect;
 mod guard;
 mod redirect;
+mod resolve;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -25,6 +26,7 @@ use reqwest::Url;
 use self::client::Clients;
 pub use self::connect::Home;
 use self::redirect::Next;
+pub use self::resolve::Resolver;
 use crate::model::http::{
     Destination, EgressRules, Headers, OutgoingRequest, OutgoingResponse, Redirects,
 };
@@ -153,6 +155,12 @@ impl Egress {
             local_api: OnceLock::new(),
             effective: Mutex::default(),
         })
+    }
+
+    /// The same with names looked up by somebody else than the host.
+    pub fn resolving_by(mut self, resolver: Arc<dyn Resolver>) -> Egress {
+        self.clients.resolver = resolver;
+        self
     }
 
     /// Says who answers requests to the own endpoint; later calls change nothing.
