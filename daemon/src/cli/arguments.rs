@@ -13,6 +13,7 @@ use super::snap_in::arguments::{SnapInCommand, Source};
 use super::snap_kit::{ActionCommand, ComponentCommand};
 use super::source::SourceCommand;
 use super::views::ViewCommand;
+use super::webhook::WebhookCommand;
 use super::{dev, function, init, replay};
 
 /// Runs snap-ins: event sources, automations and functions, on this host.
@@ -164,6 +165,11 @@ pub(super) enum Command {
     Artifact {
         #[command(subcommand)]
         command: ArtifactCommand,
+    },
+    /// Outgoing webhooks: who is told of changes of objects
+    Webhook {
+        #[command(subcommand)]
+        command: WebhookCommand,
     },
     /// API tokens
     Token {
