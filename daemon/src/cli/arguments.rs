@@ -514,4 +514,20 @@ mod tests {
     fn no_two_commands_or_options_are_in_each_others_way() {
         Arguments::command().debug_assert();
     }
+
+    /// An argument with the name of one that every command has would be taken for it.
+    #[test]
+    fn no_argument_is_called_as_one_that_all_commands_have() {
+        let top = Arguments::command();
+        let global: Vec<_> = top.get_arguments().filter(|it| it.is_global_set()).collect();
+        assert!(global.len() >= 4);
+        let mut commands: Vec<&clap::Command> = top.get_subcommands().collect();
+        while let Some(command) = commands.pop() {
+            for argument in command.get_arguments() {
+                let taken = global.iter().any(|it| it.get_id() == argument.get_id());
+                assert!(!taken, "{}: {}", command.get_name(), argument.get_id());
+            }
+            commands.extend(command.get_subcommands());
+        }
+    }
 }

@@ -13,7 +13,9 @@ use crate::cli::show as shown;
 #[derive(Args, Debug)]
 pub(in crate::cli) struct Create {
     /// Where events are sent: http or https, without credentials
-    url: String,
+    // `url` is the daemon's.
+    #[arg(value_name = "URL")]
+    endpoint: String,
     /// An event type, such as `work_created`; may be repeated
     #[arg(long = "event", value_name = "TYPE", required = true)]
     event: Vec<String>,
@@ -100,8 +102,8 @@ impl Manner {
 pub(in crate::cli) struct Update {
     webhook: String,
     /// Another URL: it is verified before it gets anything
-    #[arg(long)]
-    url: Option<String>,
+    #[arg(long, value_name = "URL")]
+    endpoint: Option<String>,
     /// These event types instead of those before; may be repeated
     #[arg(long = "event", value_name = "TYPE", conflicts_with_all = ["add_event", "remove_event"])]
     event: Vec<String>,
@@ -138,7 +140,7 @@ impl Update {
         let mut asked = Map::new();
         self.manner.put(&mut asked)?;
         let mut put = |name: &str, value: Value| asked.insert(name.to_owned(), value);
-        if let Some(url) = self.url {
+        if let Some(url) = self.endpoint {
             put("url", json!(url));
         }
         if !self.event.is_empty() {
@@ -160,7 +162,7 @@ impl Update {
             }
         }
         if asked.is_empty() {
-            return Err(Failure::usage("say what is to change, such as --url or --add-event"));
+            return Err(Failure::usage("say what is to change, such as --endpoint or --add-event"));
         }
         asked.insert("id".to_owned(), json!(self.webhook));
         Ok(asked.into())
@@ -182,7 +184,7 @@ pub(in crate::cli) struct Rotate {
 
 pub(super) fn create(client: &Client, as_json: bool, options: &Create) -> Result<(), Failure> {
     let mut asked = Map::new();
-    asked.insert("url".to_owned(), json!(options.url));
+    asked.insert("url".to_owned(), json!(options.endpoint));
     asked.insert("event_types".to_owned(), json!(options.event));
     if !options.header.is_empty() {
         asked.insert("headers".to_owned(), given::headers(&options.header)?.into());

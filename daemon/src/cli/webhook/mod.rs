@@ -45,7 +45,7 @@ What is not given stays. Another secret is made with `mortise webhook rotate`.
 
 Examples:
   mortise webhook update WEBHOOK --add-event work_deleted
-  mortise webhook update WEBHOOK --url https://new.example.com/hook --wait
+  mortise webhook update WEBHOOK --endpoint https://new.example.com/hook --wait
   mortise webhook update WEBHOOK --header authorization=@token.txt --remove-header x-team
   mortise webhook update WEBHOOK --filter @only-tickets.jq --on-degraded hold")]
     Update(change::Update),
