@@ -11,6 +11,7 @@ mod service_token;
 mod signed_url;
 mod vault;
 mod webhook_signature;
+mod webhook_verification;
 
 pub use key_file::{KeyError, KeyHome};
 pub use master_key::KeyId;
@@ -19,3 +20,4 @@ pub use service_token::{ServiceClaims, ServiceTokenError, ServiceTokens, TokenRu
 pub use signed_url::{SignatureError, UrlPurpose, UrlSigner};
 pub use vault::{Vault, VaultError};
 pub use webhook_signature::{WebhookSecrets, standard_form};
+pub use webhook_verification::{Verification, VerificationKeys, verify};
