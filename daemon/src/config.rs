@@ -34,6 +34,8 @@ pub struct Config {
     pub functions: FunctionSettings,
     /// Outgoing requests.
     pub egress: EgressSettings,
+    /// Telling people and other systems.
+    pub integrations: IntegrationSettings,
     /// Logging.
     pub log: LogSettings,
 }
@@ -157,6 +159,14 @@ pub struct EgressSettings {
     pub allow: Vec<String>,
 }
 
+/// Telling people and other systems.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IntegrationSettings {
+    /// Where the programs are that integrations of the type `command` can run; empty for none.
+    pub commands_dir: PathBuf,
+}
+
 /// Logging.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -229,6 +239,13 @@ impl Config {
         if !self.cache_dir.is_absolute() {
             return Err(format!("cache_dir `{}` is not absolute", self.cache_dir.display()));
         }
+        let commands = &self.integrations.commands_dir;
+        if !commands.as_os_str().is_empty() && !commands.is_absolute() {
+            return Err(format!(
+                "integrations.commands_dir `{}` is not absolute",
+                commands.display()
+            ));
+        }
         let url = self.listen.public_url.as_str();
         if !url.is_empty() && !url.starts_with("http://") && !url.starts_with("https://") {
             return Err(format!(
@@ -292,6 +309,7 @@ mod tests {
             ("[listen]\nadress = \"\"", "unknown setting `listen.adress`"),
             ("state_dir = 3", "`state_dir` is a integer: expected a string"),
             ("state_dir = \"here\"", "not absolute"),
+            ("[integrations]\ncommands_dir = \"here\"", "commands_dir `here` is not absolute"),
             ("[listen]\naddress = \"nowhere\"", "socket address"),
             ("[listen", "line 1"),
             ("[functions]\nrequire_sandbox = \"no\"", "expected true, \"functions\" or false"),

@@ -175,7 +175,7 @@ fn reads_environment(file: &Source) -> Vec<String> {
 /// A foreign crate, and where it may be named: folders (ending in `/`) and files.
 type Border = (&'static str, &'static [&'static str]);
 
-const BORDERS: [Border; 43] = [
+const BORDERS: [Border; 45] = [
     ("abi_stable", &["daemon/src/plugins/", "plugin-abi/src/"]),
     ("actix", &["daemon/src/actors/"]),
     ("actix_web", &["daemon/src/api/"]),
@@ -206,6 +206,7 @@ const BORDERS: [Border; 43] = [
     ),
     ("jsonschema", &["daemon/src/objects/", "daemon/src/plugins/"]),
     ("landlock", &["daemon/src/functions/"]),
+    ("lettre", &["daemon/src/egress/", "plugins/email/"]),
     (
         "libc",
         &[
@@ -249,6 +250,7 @@ const BORDERS: [Border; 43] = [
     ("strsim", &["daemon/src/configuration/", "plugins/flow-custom-webhook/"]),
     ("subtle", &["plugins/flow-custom-webhook/src/verify/"]),
     ("tar", &["daemon/src/archive/"]),
+    ("tokio_rustls", &["daemon/src/egress/"]),
     ("toml", &["daemon/src/config.rs", "tests/tests/licences.rs"]),
     ("tracing_subscriber", &["daemon/src/cli/"]),
     ("zip", &["daemon/src/archive/"]),
