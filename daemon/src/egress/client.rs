@@ -24,6 +24,7 @@ const AGENT: &str = concat!("mortise/", env!("CARGO_PKG_VERSION"));
 pub(super) struct Clients {
     connect_timeout: Duration,
     pub(super) resolver: Arc<dyn Resolver>,
+    roots: OnceLock<rustls::RootCertStore>,
     tls: OnceLock<rustls::ClientConfig>,
     clients: Mutex<HashMap<(Arc<EgressRules>, u16), Client>>,
 }
@@ -33,6 +34,7 @@ impl Clients {
         Clients {
             connect_timeout,
             resolver: Arc::new(SystemResolver),
+            roots: OnceLock::new(),
             tls: OnceLock::new(),
             clients: Mutex::default(),
         }
@@ -48,7 +50,7 @@ impl Clients {
             return Ok(client.clone());
         }
         let client = Client::builder()
-            .tls_backend_preconfigured(self.tls.get_or_init(tls).clone())
+            .tls_backend_preconfigured(self.http_tls().clone())
             .dns_resolver(Arc::new(Checked {
                 rules: Arc::clone(rules),
                 port,
@@ -75,8 +77,23 @@ impl Clients {
     }
 }
 
-/// Trusts what the host trusts. Without any certificates, plain HTTP still works.
-fn tls() -> rustls::ClientConfig {
+impl Clients {
+    /// What the host trusts.
+    pub(super) fn roots(&self) -> &rustls::RootCertStore {
+        self.roots.get_or_init(roots)
+    }
+
+    fn http_tls(&self) -> &rustls::ClientConfig {
+        self.tls.get_or_init(|| {
+            let mut config = tls(self.roots().clone());
+            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+            config
+        })
+    }
+}
+
+/// Without any certificates, what is not encrypted still works.
+fn roots() -> rustls::RootCertStore {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = rustls::RootCertStore::empty();
     let (added, _ignored) = roots.add_parsable_certificates(found.certs);
@@ -86,14 +103,17 @@ fn tls() -> rustls::ClientConfig {
             "no CA certificates on this host: https requests will fail; install ca-certificates"
         );
     }
+    roots
+}
+
+/// The TLS of all that leaves the daemon.
+pub(super) fn tls(roots: rustls::RootCertStore) -> rustls::ClientConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+    rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("ring supports the default versions of TLS")
         .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    config
+        .with_no_client_auth()
 }
 
 struct Checked {
