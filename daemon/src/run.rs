@@ -19,10 +19,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
 use crate::actors::{self, BrokenKeyrings, EffectsUnderWay, Registry, Services};
-use crate::api::{self, Api, Bound, RuntimeStatus, Status, UnderWay};
+use crate::api::{self, Api, Bound, RuntimeStatus, Status, UnderWay, WrongTokens};
 use crate::clock::Clock;
 use crate::config::{Config, RequireSandbox, WebhookSettings};
 use crate::egress::{Egress, EgressOptions};
+use crate::engine::access::Access;
 use crate::engine::artifacts::Artifacts;
 use crate::engine::calls::Calls;
 use crate::engine::change_bodies::ChangeBodies;
@@ -52,12 +53,13 @@ use crate::functions::node_host::{self, NodeHost};
 use crate::functions::packages::Packages;
 use crate::functions::packages::install::Installer;
 use crate::functions::pool::{Pool, PoolOptions};
+use crate::model::access::StoredToken;
 use crate::model::http::EgressRules;
 use crate::operations::Operations;
 use crate::plugins::{PluginHost, PluginSettings, Trust};
 use crate::random::secret_text;
 use crate::secrets::{ServiceTokens, UrlSigner, Vault};
-use crate::store::{FileLocation, Options, Store, StoreError, TokenRecord};
+use crate::store::{FileLocation, Options, Store, StoreError};
 use bridges::{EgressFetch, LocalRequests};
 use commands::Commands;
 use effects::PluginEffects;
@@ -120,6 +122,8 @@ async fn serve(
     let artifacts = Artifacts::new(store.clone(), config.artifacts.clone());
     let vault = Arc::new(Vault::new(&keys));
     make_first_token(&store, &config.state_dir, &clock).await?;
+    let access = Access::open(store.clone(), clock.clone());
+    let access = access.map_err(|error| error.to_string())?;
     let socket = Some(config.listen.socket.as_path()).filter(|it| !it.as_os_str().is_empty());
     let (listeners, bound) = api::bind(config.listen.address, socket)?;
     let public_url = public_url(&config, &bound);
@@ -244,7 +248,10 @@ async fn serve(
         under_way: UnderWay::default(),
         egress,
         limits: config.limits.clone(),
+        access: access.clone(),
         owner_uids: config.listen.owner_uids.clone(),
+        peers: config.access.peers.clone(),
+        wrong_tokens: WrongTokens::default(),
         public_url: public_url.clone(),
         status: status.clone(),
     });
@@ -413,11 +420,14 @@ async fn make_first_token(store: &Store, state: &Path, clock: &Clock) -> Result<
     // The file first: a token that is stored but was never written down is lost.
     write_private(&path, &token)
         .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-    let record = TokenRecord {
+    let record = StoredToken {
         name: "admin".to_owned(),
         created_ms: clock.now_ms(),
         scope: None,
         created_by: None,
+        principal: None,
+        roles: None,
+        expires_ms: None,
     };
     let stored = token.clone();
     store

@@ -39,9 +39,12 @@ mod openapi;
 mod operations;
 mod packages;
 mod parameters;
+mod peers;
+mod principals;
 mod recordings;
 mod replays;
 pub mod rights;
+mod roles;
 mod routes;
 mod runs;
 mod scheduled;
@@ -71,14 +74,16 @@ pub(crate) use access::CAUSE_HEADER;
 pub use error::{ApiError, Code};
 pub use idempotency::UnderWay;
 pub use openapi::document as openapi_document;
+pub use peers::WrongTokens;
 pub use server::{Bound, Listeners, bind};
 pub(crate) use tokens::PREFIX as TOKEN_PREFIX;
 
 use snap_in_view::MissingThing;
 
 use crate::actors::{AskError, Services};
-use crate::config::Limits;
+use crate::config::{Limits, PeerRule};
 use crate::egress::Egress;
+use crate::engine::access::Access;
 use crate::engine::artifacts::Artifacts;
 use crate::engine::intake::Intake;
 use crate::engine::invocation::Invoker;
@@ -125,8 +130,14 @@ pub struct Api {
     pub egress: Arc<Egress>,
     /// Bounds on what comes in.
     pub limits: Limits,
+    /// Who there is and who may do what.
+    pub access: Access,
     /// Who is an owner on the Unix socket, beside root.
     pub owner_uids: Vec<u32>,
+    /// Who others on the Unix socket are.
+    pub peers: Vec<PeerRule>,
+    /// Who sent wrong tokens.
+    pub wrong_tokens: WrongTokens,
     /// How the daemon is reached from outside, without a slash at its end.
     pub public_url: String,
     /// Whether the daemon is ready, and what it says about itself.
@@ -244,7 +255,7 @@ impl rights::Caller {
     fn asker(&self) -> Asker {
         let is_snap_in = match self.principal {
             rights::Principal::ServiceAccount { .. } | rights::Principal::Actor { .. } => true,
-            rights::Principal::Owner { .. } | rights::Principal::Scoped { .. } => false,
+            rights::Principal::Host(_) => false,
         };
         Asker { name: self.principal.name(), cause: self.cause, is_snap_in }
     }

@@ -119,6 +119,12 @@ ids! {
     ContentId = "cnt", "content";
     /// A view.
     ViewId = "view", "view";
+    /// A group of users and service accounts.
+    GroupId = "grp", "group";
+    /// A service account of the host, for a program that is no snap-in.
+    HostAccountId = "svc", "service account of the host";
+    /// An integration: something outside that is told of what happens.
+    IntegrationId = "itg", "integration";
 }
 
 /// Gives out ids that only grow.
