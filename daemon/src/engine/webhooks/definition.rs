@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::message::OWN_HEADERS;
+use crate::egress::is_url;
 
 /// Headers that somebody may set.
 pub const MOST_HEADERS: usize = 8;
@@ -56,6 +57,9 @@ pub fn check_url(url: &str) -> Result<(), Invalid> {
     }
     if authority.is_empty() || authority.starts_with(':') {
         return wrong("it has no host");
+    }
+    if !is_url(url) {
+        return wrong("its host or port cannot be one");
     }
     Ok(())
 }
@@ -178,6 +182,8 @@ mod tests {
             ("https://example.com/#a", "fragment"),
             ("https:///path", "no host"),
             ("https://:80/", "no host"),
+            ("http://127.0.0.1:99999/", "host or port"),
+            ("http://[::1/", "host or port"),
             ("https://example.com/a b", "%20"),
             ("httpß://", "http or https"),
         ] {
