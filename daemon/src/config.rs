@@ -36,6 +36,8 @@ pub struct Config {
     pub egress: EgressSettings,
     /// Outgoing webhooks.
     pub webhooks: WebhookSettings,
+    /// Telling people and other systems.
+    pub integrations: IntegrationSettings,
     /// Logging.
     pub log: LogSettings,
 }
@@ -173,6 +175,14 @@ pub struct WebhookSettings {
     pub body_bytes: usize,
 }
 
+/// Telling people and other systems.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IntegrationSettings {
+    /// Where the programs are that integrations of the type `command` can run; empty for none.
+    pub commands_dir: PathBuf,
+}
+
 /// Logging.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -254,6 +264,13 @@ impl Config {
         if self.webhooks.retry_seconds.len() > 20 {
             return Err("webhooks.retry_seconds has more than 20 entries".to_owned());
         }
+        let commands = &self.integrations.commands_dir;
+        if !commands.as_os_str().is_empty() && !commands.is_absolute() {
+            return Err(format!(
+                "integrations.commands_dir `{}` is not absolute",
+                commands.display()
+            ));
+        }
         let url = self.listen.public_url.as_str();
         if !url.is_empty() && !url.starts_with("http://") && !url.starts_with("https://") {
             return Err(format!(
@@ -317,6 +334,7 @@ mod tests {
             ("[listen]\nadress = \"\"", "unknown setting `listen.adress`"),
             ("state_dir = 3", "`state_dir` is a integer: expected a string"),
             ("state_dir = \"here\"", "not absolute"),
+            ("[integrations]\ncommands_dir = \"here\"", "commands_dir `here` is not absolute"),
             ("[listen]\naddress = \"nowhere\"", "socket address"),
             ("[listen", "line 1"),
             ("[functions]\nrequire_sandbox = \"no\"", "expected true, \"functions\" or false"),

@@ -5,6 +5,8 @@
 //! next start, the writer runs empty.
 
 mod bridges;
+mod commands;
+mod effects;
 
 use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
@@ -56,7 +58,9 @@ use crate::plugins::{PluginHost, PluginSettings, Trust};
 use crate::random::secret_text;
 use crate::secrets::{ServiceTokens, UrlSigner, Vault};
 use crate::store::{FileLocation, Options, Store, StoreError, TokenRecord};
-use bridges::{EgressFetch, LocalRequests, PluginEffects};
+use bridges::{EgressFetch, LocalRequests};
+use commands::Commands;
+use effects::PluginEffects;
 
 /// How long running functions may take to finish when the daemon stops.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -168,12 +172,14 @@ async fn serve(
     let source_counts = SourceCounts::open(&store, clock.clone());
     let source_counts = Arc::new(source_counts.map_err(|error| error.to_string())?);
     recording::recover(&store, &source_logs).map_err(|error| error.to_string())?;
+    let effects =
+        Arc::new(PluginEffects { egress: egress.clone(), commands: make_commands(&config, &pool) });
     let intake = Arc::new(Intake {
         routes: routes.clone(),
         source_logs: source_logs.clone(),
         store: store.clone(),
         dispatcher: dispatcher.clone(),
-        effects: Arc::new(PluginEffects(egress.clone())),
+        effects: effects.clone(),
         clock: clock.clone(),
         most_queued: config.limits.queued_runs,
     });
@@ -346,13 +352,27 @@ fn make_state_dir(path: &Path) -> Result<(), String> {
         .map_err(|error| format!("cannot make the state directory {}: {error}", path.display()))
 }
 
-async fn load_plugins(config: &Config) -> Result<PluginHost, String> {
-    let trust = if config.development {
+/// Whose libraries and commands are run.
+fn trust(config: &Config) -> Trust {
+    if config.development {
         Trust::RootAndUser { uid: rustix::process::geteuid().as_raw() }
     } else {
         Trust::Root
-    };
-    let mut settings = PluginSettings::new(config.plugin_dirs.clone(), trust);
+    }
+}
+
+fn make_commands(config: &Config, pool: &Arc<Pool>) -> Commands {
+    let directory = &config.integrations.commands_dir;
+    Commands {
+        pool: pool.clone(),
+        directory: (!directory.as_os_str().is_empty()).then(|| directory.clone()),
+        trust: trust(config),
+        memory_bytes: u64::from(config.functions.memory_mb) * 1024 * 1024,
+    }
+}
+
+async fn load_plugins(config: &Config) -> Result<PluginHost, String> {
+    let mut settings = PluginSettings::new(config.plugin_dirs.clone(), trust(config));
     settings.pool.queued = config.limits.plugin_calls;
     let plugins = tokio::task::spawn_blocking(move || PluginHost::load(settings))
         .await

@@ -1,6 +1,6 @@
-//! Every HTTP request and every connection that leaves the daemon: for functions, webhooks, sinks.
+//! Every HTTP request, mail and connection that leaves the daemon: for functions, webhooks, sinks.
 //!
-//! Owns reqwest, and with it connections, TLS and the names of other hosts. No request leaves
+//! Owns reqwest and lettre, and with them connections, TLS and the names of other hosts. No request leaves
 //! without passing the guard: the host as written, every address it resolves to, and the same again
 //! for every redirect. A connection is opened only to an address that was checked, in the same
 //! breath. Must never take a proxy or anything else from the environment, and never put a URL or a
@@ -12,6 +12,9 @@ mod client;
 mod connect;
 mod guard;
 mod redirect;
+mod resolve;
+mod smtp;
+mod smtp_stream;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -25,6 +28,8 @@ use reqwest::Url;
 use self::client::Clients;
 pub use self::connect::Home;
 use self::redirect::Next;
+pub use self::resolve::Resolver;
+pub use self::smtp::NoAnswer;
 use crate::model::http::{
     Destination, EgressRules, Headers, OutgoingRequest, OutgoingResponse, Redirects,
 };
@@ -153,6 +158,12 @@ impl Egress {
             local_api: OnceLock::new(),
             effective: Mutex::default(),
         })
+    }
+
+    /// The same with names looked up by somebody else than the host.
+    pub fn resolving_by(mut self, resolver: Arc<dyn Resolver>) -> Egress {
+        self.clients.resolver = resolver;
+        self
     }
 
     /// Says who answers requests to the own endpoint; later calls change nothing.

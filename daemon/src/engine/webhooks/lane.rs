@@ -14,7 +14,7 @@ use tracing::{info, warn};
 
 use super::Shared;
 use super::interest::{Collected, collect};
-use super::line::{Line, WINDOW};
+use super::line::{Line, Order, WINDOW};
 use super::rate::Rate;
 use super::send::{self, Endpoint, Found, Sent};
 use crate::lifecycle::delivery::{Next, Verdict};
@@ -81,6 +81,7 @@ pub(super) async fn run(shared: Arc<Shared>, id: WebhookId, signals: Arc<Signals
         rate: Rate::default(),
         paused_until_ms: 0,
         last_taken_ms: 0,
+        held_up_to: None,
         asking: false,
         has_news: true,
         under_way: JoinSet::new(),
@@ -111,6 +112,8 @@ struct Lane {
     rate: Rate,
     paused_until_ms: u64,
     last_taken_ms: u64,
+    /// The last one that was held while it was degraded: up to there they go one by one, in order.
+    held_up_to: Option<u128>,
     asking: bool,
     /// Whether there may be changes that it was not told of yet.
     has_news: bool,
@@ -183,7 +186,13 @@ impl Lane {
                 Found::WithoutSecret => self.step(&Event::SecretLost).await?,
             }
         };
-        if before.is_none_or(|it| it.record.standing.status != endpoint.record.standing.status) {
+        let (was, is) =
+            (before.map(|it| it.record.standing.status), endpoint.record.standing.status);
+        if (was, is) == (Some(Status::Degraded), Status::Active) {
+            let id = self.id;
+            self.held_up_to = self.shared.store.read(|it| it.last_queued_delivery(id))?;
+        }
+        if was != Some(is) {
             self.line.forget_waiting();
             self.is_drained = false;
             self.paused_until_ms = 0;
@@ -206,7 +215,15 @@ impl Lane {
             if let Some(pause_ms) = self.rate.wait_ms(now_ms) {
                 return Ok(pause_ms);
             }
-            let Some(event) = self.line.take(now_ms, endpoint.record.in_order) else {
+            if self.held_up_to.is_some_and(|up_to| self.line.first().is_none_or(|it| it > up_to)) {
+                self.held_up_to = None;
+            }
+            let order = match (self.held_up_to, endpoint.record.in_order) {
+                (Some(_), _) => Order::Strict,
+                (None, true) => Order::PerObject,
+                (None, false) => Order::None,
+            };
+            let Some(event) = self.line.take(now_ms, order) else {
                 let due_ms = self.line.next_due_ms();
                 return Ok(due_ms.map_or(LONGEST_SLEEP_MS, |it| it.saturating_sub(now_ms).max(1)));
             };

@@ -1,17 +1,28 @@
 //! What waits in front of one endpoint, and which of it goes next. Pure, and bounded: a window over what
 //! the store holds, without bodies.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::store::DeliveryPlace;
 
 /// How many deliveries are held in memory.
 pub const WINDOW: usize = 1_000;
 
+/// What has to be done before one may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Nothing.
+    None,
+    /// All that is older of its object.
+    PerObject,
+    /// All that is older.
+    Strict,
+}
+
 /// The window over one endpoint's queue.
 #[derive(Debug, Default)]
 pub struct Line {
-    known: HashMap<u128, Option<String>>,
+    known: BTreeMap<u128, Option<String>>,
     /// May be sent now, oldest first.
     ready: BTreeSet<u128>,
     /// Later, by time.
@@ -35,7 +46,7 @@ impl Line {
 
     /// The last one that is known, after which the store is asked for more.
     pub fn last(&self) -> Option<u128> {
-        self.known.keys().max().copied()
+        self.known.keys().next_back().copied()
     }
 
     /// Adds one of the store, unless it is known.
@@ -50,20 +61,28 @@ impl Line {
         self.waiting.insert((place.due_ms, place.event));
     }
 
-    /// Takes the next one to send: the oldest that is due and, `in_order`, has no older one of its
-    /// object before it.
-    pub fn take(&mut self, now_ms: u64, in_order: bool) -> Option<u128> {
+    /// The oldest one that is known.
+    pub fn first(&self) -> Option<u128> {
+        self.known.keys().next().copied()
+    }
+
+    /// Takes the next one to send: the oldest that is due and whose turn it is.
+    pub fn take(&mut self, now_ms: u64, order: Order) -> Option<u128> {
         while let Some(due) = self.waiting.first().copied().filter(|it| it.0 <= now_ms) {
             self.waiting.remove(&due);
             self.ready.insert(due.1);
         }
-        let next = self.ready.iter().copied().find(|it| !in_order || self.is_first(*it))?;
+        let next = self.ready.iter().copied().find(|it| match order {
+            Order::None => true,
+            Order::PerObject => self.is_first_of_object(*it),
+            Order::Strict => self.first() == Some(*it),
+        })?;
         self.ready.remove(&next);
         self.under_way.insert(next);
         Some(next)
     }
 
-    fn is_first(&self, event: u128) -> bool {
+    fn is_first_of_object(&self, event: u128) -> bool {
         let Some(Some(object)) = self.known.get(&event) else { return true };
         self.of_object.get(object).and_then(BTreeSet::first) == Some(&event)
     }
@@ -129,38 +148,52 @@ mod tests {
     #[test]
     fn the_oldest_that_is_due_goes_first() {
         let mut line = line(&[(1, 50, ""), (2, 0, ""), (3, 0, "")]);
-        assert_eq!(line.take(10, false), Some(2));
-        assert_eq!(line.take(10, false), Some(3));
-        assert_eq!(line.take(10, false), None);
+        assert_eq!(line.take(10, Order::Strict), None, "the oldest one is not due");
+        assert_eq!(line.take(10, Order::None), Some(2));
+        assert_eq!(line.take(10, Order::None), Some(3));
+        assert_eq!(line.take(10, Order::None), None);
         assert_eq!(line.next_due_ms(), Some(50));
         line.again(2, 40);
         line.done(3);
-        assert_eq!((line.take(60, false), line.take(60, false)), (Some(1), Some(2)));
+        assert_eq!((line.take(60, Order::None), line.take(60, Order::None)), (Some(1), Some(2)));
         assert_eq!(line.under_way(), 2);
     }
 
     #[test]
     fn in_order_an_object_waits_for_its_oldest() {
         let mut line = line(&[(1, 0, "a"), (2, 0, "a"), (3, 0, "b")]);
-        assert_eq!(line.take(0, true), Some(1));
-        assert_eq!(line.take(0, true), Some(3), "another object");
-        assert_eq!(line.take(0, true), None);
+        assert_eq!(line.take(0, Order::PerObject), Some(1));
+        assert_eq!(line.take(0, Order::PerObject), Some(3), "another object");
+        assert_eq!(line.take(0, Order::PerObject), None);
         line.again(1, 30_000);
-        assert_eq!(line.take(10, true), None, "the first one waits for its second attempt");
-        assert_eq!(line.take(30_000, true), Some(1));
+        assert_eq!(
+            line.take(10, Order::PerObject),
+            None,
+            "the first one waits for its second attempt"
+        );
+        assert_eq!(line.take(30_000, Order::PerObject), Some(1));
         line.done(1);
-        assert_eq!(line.take(30_000, true), Some(2));
+        assert_eq!(line.take(30_000, Order::PerObject), Some(2));
+    }
+
+    #[test]
+    fn in_strict_order_one_goes_at_a_time() {
+        let mut line = line(&[(1, 0, "a"), (2, 0, "b")]);
+        assert_eq!(line.take(0, Order::Strict), Some(1));
+        assert_eq!(line.take(0, Order::Strict), None);
+        line.done(1);
+        assert_eq!((line.first(), line.take(0, Order::Strict)), (Some(2), Some(2)));
     }
 
     #[test]
     fn what_is_under_way_is_not_added_again() {
         let mut line = line(&[(1, 0, "a"), (2, 0, "a")]);
-        assert_eq!(line.take(0, false), Some(1));
+        assert_eq!(line.take(0, Order::None), Some(1));
         line.forget_waiting();
         line.add(place(1, 0, "a"));
         line.add(place(2, 0, "a"));
-        assert_eq!(line.take(0, false), Some(2));
-        assert_eq!(line.take(0, false), None);
+        assert_eq!(line.take(0, Order::None), Some(2));
+        assert_eq!(line.take(0, Order::None), None);
         line.done(1);
         line.done(2);
         assert!(line.has_room() && line.last().is_none());

@@ -276,6 +276,13 @@ impl ReadTables {
         Ok(places)
     }
 
+    /// The last one that is queued.
+    pub fn last_queued_delivery(&self, webhook: WebhookId) -> Result<Option<u128>, StoreError> {
+        let rows = self.table(schema::DELIVERIES_OPEN)?;
+        let last = rows.range((webhook.0, 0)..=(webhook.0, u128::MAX))?.next_back().transpose()?;
+        Ok(last.map(|(key, _)| key.value().1))
+    }
+
     /// How many deliveries of a webhook are queued.
     pub fn count_queued_deliveries(&self, webhook: WebhookId) -> Result<u64, StoreError> {
         let count = self.table(schema::DELIVERY_COUNTS)?.get(webhook.0)?;
