@@ -17,7 +17,8 @@ pub const CONCURRENCY: std::ops::RangeInclusive<u16> = 1..=64;
 /// When nothing is said.
 pub const DEFAULT_CONCURRENCY: u16 = 8;
 const LONGEST_URL: usize = 2_048;
-const LONGEST_HEADER: usize = 1_024;
+/// Characters of the value of a header.
+pub const LONGEST_HEADER: usize = 1_024;
 
 /// What is wrong with a webhook.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
