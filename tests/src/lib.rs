@@ -12,6 +12,7 @@ pub mod http;
 pub mod load;
 pub mod needs;
 pub mod oauth;
+pub mod receiver;
 pub mod registry;
 pub mod snap_in;
 
