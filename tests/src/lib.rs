@@ -10,6 +10,7 @@ pub mod forge;
 pub mod harness;
 pub mod http;
 pub mod load;
+pub mod needs;
 pub mod oauth;
 pub mod receiver;
 pub mod registry;
