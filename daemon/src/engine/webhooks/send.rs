@@ -22,7 +22,7 @@ use crate::lifecycle::webhook::Status;
 use crate::model::http::{EgressRules, OutgoingRequest, OutgoingResponse, Redirects};
 use crate::model::id::{WebhookEventId, WebhookId};
 use crate::secrets::WebhookSecrets;
-use crate::store::{AttemptRecord, SettledDelivery, StoreError, WebhookRecord};
+use crate::store::{AttemptRecord, DeliveryState, SettledDelivery, StoreError, WebhookRecord};
 
 /// How much of an answer is kept.
 const KEPT_OF_ANSWER: usize = 1024;
@@ -119,8 +119,9 @@ pub(super) async fn deliver(shared: &Shared, endpoint: &Endpoint, event: u128) -
     let mut sent = Sent { event, first_attempt_ms: 0, verdict: None, next: None, stored: Ok(()) };
     let id = endpoint.id;
     let (record, body) = match shared.store.read(|tables| tables.delivery(id, event)) {
-        Ok(Some(found)) => found,
-        Ok(None) => return sent,
+        Ok(Some(found)) if found.0.state == DeliveryState::Queued => found,
+        // Somebody else has ended it.
+        Ok(Some(_) | None) => return sent,
         Err(error) => {
             sent.stored = Err(error);
             return sent;
