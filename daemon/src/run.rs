@@ -272,7 +272,7 @@ async fn serve(
         clock.clone(),
     ));
     engine.spawn(artifacts.keep_swept(clock.clone()));
-    engine.spawn(webhooks::keep_pruned(store.clone(), clock.clone(), config.store.keep_days));
+    engine.spawn(webhooks.clone().keep_pruned(config.store.keep_days));
     engine.spawn(housekeeping::keep_pruned(store.clone(), clock, config.store.keep_days));
     status.set_ready(true);
     let socket = bound.socket.as_deref().map(|it| it.display().to_string()).unwrap_or_default();
@@ -469,6 +469,7 @@ fn make_egress(config: &Config, public_url: &str, bound: &Bound) -> Result<Egres
     }
     let options = EgressOptions {
         internal,
+        refuse_private: config.egress.refuse_private,
         own_endpoint: Some(public_url.to_owned()),
         ..EgressOptions::default()
     };

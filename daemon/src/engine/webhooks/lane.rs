@@ -278,13 +278,13 @@ impl Lane {
                 self.paused_until_ms = now_ms.saturating_add(pause_ms);
             }
             Some(Verdict::Gone) => self.happened(&Event::Gone).await?,
-            Some(Verdict::Failed { reason }) => {
-                // One event failed all its attempts, and nothing went through in all that time.
-                if next == Some(Next::Failed) && self.last_taken_ms < first_attempt_ms {
-                    self.happened(&Event::Failing { reason }).await?;
-                }
+            // One event failed all its attempts, and nothing went through in all that time.
+            Some(Verdict::Failed { reason })
+                if next == Some(Next::Failed) && self.last_taken_ms < first_attempt_ms =>
+            {
+                self.happened(&Event::Failing { reason }).await?;
             }
-            None => {}
+            Some(Verdict::Failed { .. }) | None => {}
         }
         Ok(())
     }
@@ -329,25 +329,36 @@ impl Lane {
 
     /// Takes the webhook one step on in the store, wherever it stands by now.
     async fn step(&self, event: &Event) -> Result<(), StoreError> {
-        let (store, id) = (self.shared.store.clone(), self.id);
-        let now_ms = self.shared.clock.now_ms();
-        while let Some(before) = store.read(|tables| tables.webhook(id))? {
-            let challenge = secret_text();
-            let standing = step(&before.standing, event, &challenge, now_ms);
-            if standing == before.standing {
-                break;
-            }
-            log(id, &before.standing, &standing);
-            let generation = before.generation;
-            let record = WebhookRecord { standing, generation: generation + 1, ..before };
-            let put = store.write(move |it| it.put_webhook(id, generation, &record, None)).await?;
-            if put == PutWebhook::Stored {
-                break;
-            }
-        }
-        Ok(())
+        take_step(&self.shared, self.id, event).await
     }
+}
 
+/// Takes a webhook one step on in the store, wherever it stands by now.
+pub(super) async fn take_step(
+    shared: &Shared,
+    id: WebhookId,
+    event: &Event,
+) -> Result<(), StoreError> {
+    let store = &shared.store;
+    let now_ms = shared.clock.now_ms();
+    while let Some(before) = store.read(|tables| tables.webhook(id))? {
+        let challenge = secret_text();
+        let standing = step(&before.standing, event, &challenge, now_ms);
+        if standing == before.standing {
+            break;
+        }
+        log(id, &before.standing, &standing);
+        let generation = before.generation;
+        let record = WebhookRecord { standing, generation: generation + 1, ..before };
+        let put = store.write(move |it| it.put_webhook(id, generation, &record, None)).await?;
+        if put == PutWebhook::Stored {
+            break;
+        }
+    }
+    Ok(())
+}
+
+impl Lane {
     /// Fails what is queued, step by step.
     async fn fail_queued(&mut self, endpoint: &Endpoint) -> Result<(), StoreError> {
         if self.is_drained {

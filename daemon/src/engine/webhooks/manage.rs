@@ -413,6 +413,12 @@ fn changed_types(types: Vec<String>, change: TypesChange) -> Result<Vec<String>,
     check_event_types(match change {
         TypesChange::Set(types) => types,
         TypesChange::Edit { add, remove } => {
+            if let Some(unknown) = remove.iter().find(|it| !types.contains(it)) {
+                return Err(Invalid {
+                    field: "event_types.remove".to_owned(),
+                    problem: format!("it does not have `{unknown}`; it has {}", types.join(", ")),
+                });
+            }
             types.into_iter().filter(|it| !remove.contains(it)).chain(add).collect()
         }
     })
