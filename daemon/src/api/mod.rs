@@ -7,7 +7,7 @@
 //! | what | modules |
 //! |---|---|
 //! | the server, and the way of a request to a handler | [`server`], [`routes`], [`dispatch`], [`parameters`], [`idempotency`], [`error`], [`openapi`] |
-//! | who calls, and what he may | [`access`], [`rights`], [`extent`], [`object_rights`], [`tokens`] |
+//! | who calls, and what he may | [`access`], [`peers`], [`principals`], [`roles`], [`rights`], [`extent`], [`object_rights`], [`tokens`] |
 //! | what many calls have in common | [`lists`], [`times`], [`uploads`] |
 //! | trigger URLs, and where external systems send people back to | [`hooks`], [`authorize`] |
 //! | packages and versions | [`packages`], [`versions`] |
@@ -17,6 +17,7 @@
 //! | event sources | [`event_sources`], [`source_view`], [`source_control`], [`scheduled`], [`dry_runs`], [`recordings`] |
 //! | events and runs | [`events`], [`replays`], [`runs`], [`dead_letters`] |
 //! | objects | [`object_types`], [`objects`], [`object_calls`], [`views`], [`tags`] |
+//! | webhooks that go out | [`webhooks`], [`webhook_deliveries`] |
 //! | artifacts | [`artifacts`], [`artifact_parents`], [`artifact_transfer`], [`byte_ranges`], [`form_data`], [`paced_body`], [`disposition`] |
 //! | how the daemon is | [`system`] |
 //!
