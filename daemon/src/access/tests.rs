@@ -264,3 +264,14 @@ fn the_use_of_a_token_is_written_down_now_and_then() {
     let later = state.after(&AccessChange::Describe(ADA, "x".to_owned()), None, NOW);
     assert_eq!(later.token(&[5; 32]).expect("there").used_ms(), Some(NOW + 60_000));
 }
+
+#[test]
+fn tokens_of_before_there_were_principals_may_what_they_could() {
+    let of_before = |json: &str| serde_json::from_str::<StoredToken>(json).expect("as it was");
+    let state = state(&[]);
+    let powers = |json| state.powers_of_token(&of_before(json));
+    assert!(powers(r#"{"name":"admin","created_ms":5}"#).are_all());
+    let scoped = powers(r#"{"name":"ci","created_ms":6,"scope":"prod","created_by":"uid:0"}"#).host;
+    assert!(scoped.has(Right::WriteSnapIns) && scoped.has(Right::ReadUserResources));
+    assert!(!scoped.has(Right::WritePackages) && !scoped.has(Right::OwnTokens));
+}

@@ -132,7 +132,7 @@ impl Auditing<'_> {
         outcome: &Result<Vec<u8>, ApiError>,
     ) {
         let mut call = self.call.clone();
-        let (mut status, mut code) = (200, None);
+        let (mut status, mut code) = (self.route.status.as_u16(), None);
         let (mut old, mut new) = (None, None);
         match outcome {
             Ok(body) => {

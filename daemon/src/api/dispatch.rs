@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::http::Method;
+use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
@@ -41,6 +41,8 @@ pub(super) struct Route {
     pub(super) audit: Audit,
     /// The call that shows what this one changes, and the parameters by which both name it.
     pub(super) view: Option<(&'static str, Vec<String>)>,
+    /// What it is answered with when all went well.
+    pub(super) status: StatusCode,
     pub(super) request: fn(&mut SchemaGenerator) -> Schema,
     pub(super) response: fn(&mut SchemaGenerator) -> Schema,
     call: Box<dyn Fn(Arc<Api>, Caller, Input) -> Answer + Send + Sync>,
@@ -75,6 +77,11 @@ impl Route {
         input: Input,
     ) -> Result<Vec<u8>, ApiError> {
         (self.call)(api, caller, input).await
+    }
+
+    /// Answers 201, for callers who look for it.
+    pub(super) fn creating(self) -> Route {
+        Route { status: StatusCode::CREATED, ..self }
     }
 
     /// Takes an `Idempotency-Key`. Only for calls whose answers hold no secret.
@@ -119,6 +126,7 @@ where
         remembered: false,
         audit: Audit::Ahead,
         view: None,
+        status: StatusCode::OK,
         request: |generator| generator.subschema_for::<Q>(),
         response: |generator| generator.subschema_for::<A>(),
         call: Box::new(move |api, caller, input| {
@@ -155,7 +163,7 @@ pub(super) async fn serve_system_update(
 
 /// What a call was answered with.
 enum Answered {
-    Now(Vec<u8>),
+    Now(StatusCode, Vec<u8>),
     /// The same was answered before, and nothing was done.
     Before(Vec<u8>),
 }
@@ -165,8 +173,8 @@ fn answer(outcome: Result<Answered, ApiError>) -> HttpResponse {
     ok.content_type("application/json");
     match outcome {
         // What a handler has nothing to say with.
-        Ok(Answered::Now(body)) if body == b"null" => HttpResponse::Ok().finish(),
-        Ok(Answered::Now(body)) => ok.body(body),
+        Ok(Answered::Now(_, body)) if body == b"null" => HttpResponse::Ok().finish(),
+        Ok(Answered::Now(status, body)) => ok.status(status).body(body),
         Ok(Answered::Before(body)) => ok.insert_header((idempotency::REPLAYED, "true")).body(body),
         Err(error) => error.respond(),
     }
@@ -234,7 +242,8 @@ async fn admitted(
     let (Input::Body(body), Some(key), true) = (&input, &caller.idempotency_key, route.remembered)
     else {
         let work = Work { api, table, route, object_call, peer: peer_of(request) };
-        return work.carry_out(caller, input).await.map(Answered::Now);
+        let body = work.carry_out(caller, input).await?;
+        return Ok(Answered::Now(route.status, body));
     };
     match idempotency::begin(api, &caller.principal.name(), name, key, body)? {
         Known::Answered(body) => Ok(Answered::Before(body)),
@@ -242,7 +251,7 @@ async fn admitted(
             let work = Work { api, table, route, object_call, peer: peer_of(request) };
             let body = work.carry_out(caller.clone(), input).await?;
             turn.end(api, &body).await;
-            Ok(Answered::Now(body))
+            Ok(Answered::Now(route.status, body))
         }
     }
 }

@@ -70,6 +70,8 @@ mod uploads;
 mod user_level;
 mod versions;
 mod views;
+mod webhook_deliveries;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -96,6 +98,7 @@ use crate::engine::objects::{ObjectError, Objects};
 use crate::engine::refused_calls::RefusedCallLog;
 use crate::engine::runtimes::Runtimes;
 use crate::engine::scheduled::Scheduler;
+use crate::engine::webhooks::Webhooks;
 use crate::operations::{Asker, OperationError, Operations};
 use crate::secrets::{ServiceTokens, UrlSigner};
 
@@ -117,6 +120,8 @@ pub struct Api {
     pub runtimes: Runtimes,
     /// Calls functions for callers who wait.
     pub invoker: Invoker,
+    /// Outgoing webhooks.
+    pub webhooks: Webhooks,
     /// Files that are kept.
     pub artifacts: Artifacts,
     /// Signs the URLs by which those come and go.

@@ -65,6 +65,7 @@ mod users;
 #[cfg(test)]
 mod users_tests;
 mod views;
+mod webhooks;
 mod writer;
 
 use std::future::Future;
@@ -84,7 +85,7 @@ pub use audit::{
 };
 pub use authorizations::BegunAuthorization;
 pub use blobs::BlobHash;
-pub use changes::{ChangeBell, FoundChange, ReadChanges};
+pub use changes::{ChangeBell, ChangeListener, FoundChange, ReadChanges};
 pub use configure::Configuration;
 pub use database::{FileLocation, Location, Options};
 pub use error::StoreError;
@@ -113,6 +114,10 @@ pub use sources::{NewToken, SourceChange};
 pub use tables::{Page, PageRequest, ReadTables, WriteTables};
 pub use users::{UserChange, UserOutcome};
 pub use views::{MOST_VIEWS, ViewChange};
+pub use webhooks::{
+    AttemptRecord, DeliveryPlace, DeliveryRecord, DeliveryState, NewDelivery, PutWebhook,
+    SettledDelivery, WebhookRecord,
+};
 
 use crate::clock::Clock;
 use crate::model::id::IdSource;
@@ -204,7 +209,7 @@ impl Store {
         Answer(Some(writer.submit(operation, committed)))
     }
 
-    /// What is rung after every commit with changes of objects. One may listen to it.
+    /// What is rung after every commit with changes of objects.
     pub fn change_bell(&self) -> &ChangeBell {
         &self.bell
     }

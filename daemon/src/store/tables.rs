@@ -108,6 +108,10 @@ tables! {
     chunks: CHUNKS<&'static [u8; 32], &'static [u8]>;
     chunk_uses: CHUNK_USES<&'static [u8; 32], (u64, u32)>;
     chunk_totals: CHUNK_TOTALS<&'static str, u64>;
+    webhooks: WEBHOOKS<u128, &'static [u8]>;
+    deliveries_open: DELIVERIES_OPEN<(u128, u128), &'static [u8]>;
+    deliveries_done: DELIVERIES_DONE<(u128, u128), &'static [u8]>;
+    delivery_counts: DELIVERY_COUNTS<u128, u64>;
     tokens: TOKENS<&'static [u8; 32], &'static [u8]>;
     audit: AUDIT<u128, &'static [u8]>;
     audit_ends: AUDIT_ENDS<u128, u128>;
