@@ -574,6 +574,9 @@ fn read_everything(bench: &Bench, installed: &Installed) {
     // The second time it is there.
     bench.ask("views.create", &view);
     ids.insert("leaves".to_owned());
+    for kind in ["users", "principal-groups", "service-accounts"] {
+        bench.ask(&format!("{kind}.create"), &json!({ "name": "somebody" }));
+    }
     collect_ids(&snap_in, &mut ids);
     for list in reads.iter().filter(|it| it.ends_with(".list")) {
         collect_ids(&bench.ask(list, &json!({ "limit": 500 })).json(), &mut ids);
@@ -672,6 +675,18 @@ fn secrets_are_nowhere_but_where_they_are_for() {
     run_all(&bench, &installed);
     read_everything(&bench, &installed);
     bench.everything_at_rest();
+    // The audit log tells of each secret that was set, and of none what it is: all of it was searched
+    // with the other answers and files.
+    let told = json!({ "call": "keyrings.set", "limit": 500 });
+    let told = bench.call("audit.list", &told)["rows"].as_array().cloned().expect("rows");
+    assert!(told.len() > 4, "{told:#?}");
+    for row in &told {
+        for secret in ["secret", "fields"] {
+            let kept = &row["request"][secret];
+            assert!(kept.is_null() || kept == "********", "{row:#}");
+        }
+    }
+    assert!(told.iter().any(|it| it["outcome"] == "done"), "{told:#?}");
     assert!(bench.daemon.terminate().success());
     bench.everything_at_rest();
 

@@ -27,6 +27,8 @@ mod access;
 mod artifact_parents;
 mod artifact_transfer;
 mod artifacts;
+mod audit;
+mod auditing;
 mod authorize;
 mod byte_ranges;
 mod commands;
@@ -48,6 +50,7 @@ mod keyring_view;
 mod keyrings;
 mod keys;
 mod lists;
+mod masking;
 mod object_calls;
 mod object_rights;
 mod object_types;
@@ -75,6 +78,8 @@ mod source_control;
 mod source_view;
 mod system;
 mod system_update;
+#[cfg(test)]
+mod table_tests;
 mod tags;
 mod times;
 mod tokens;
@@ -108,6 +113,7 @@ use crate::engine::invocation::Invoker;
 use crate::engine::key_rotation::KeyKeeper;
 use crate::engine::keyrings::Keyrings;
 use crate::engine::objects::{ObjectError, Objects};
+use crate::engine::refused_calls::RefusedCallLog;
 use crate::engine::runtimes::Runtimes;
 use crate::engine::scheduled::Scheduler;
 use crate::engine::webhooks::Webhooks;
@@ -154,6 +160,8 @@ pub struct Api {
     pub owner_uids: Vec<u32>,
     /// Who others on the Unix socket are.
     pub peers: Vec<PeerRule>,
+    /// Calls that were refused.
+    pub refused_calls: RefusedCallLog,
     /// Who sent wrong tokens.
     pub wrong_tokens: WrongTokens,
     /// How the daemon is reached from outside, without a slash at its end.

@@ -25,10 +25,6 @@ pub(super) enum View {
 }
 
 impl View {
-    pub(super) const TOKENS: View = View::Table(
-        "tokens",
-        &[("NAME", "name"), ("SCOPE", "scope"), ("CREATED", "created_date"), ("BY", "created_by")],
-    );
     pub(super) const PACKAGE: View = View::One("package");
     pub(super) const PACKAGES: View = View::Table(
         "packages",
@@ -190,9 +186,12 @@ fn at<'a>(row: &'a Value, key: &str) -> &'a Value {
 /// What may happen to a column on a narrow terminal. Ids, names, URLs and what went wrong stay.
 fn fit(title: &str) -> Fit {
     match title {
-        "DESCRIPTION" | "FUNCTION" | "FILE" | "TYPE" | "CALLED BY" | "WHAT" => Fit::Cut,
+        "DESCRIPTION" | "FUNCTION" | "FILE" | "TYPE" | "CALLED BY" | "WHAT" | "ROLES"
+        | "GROUPS" | "LIMITED TO" => Fit::Cut,
         "CREATED" | "CHANGED" | "RECEIVED" | "BYTES" | "ATTEMPTS" | "OPEN" | "VERIFIED"
-        | "PARENT" | "ACCEPTED" | "REFUSED" | "FAILED" | "METHOD" => Fit::Drop,
+        | "PARENT" | "PEER" | "USED" | "TOKENS" | "ACCEPTED" | "REFUSED" | "FAILED" | "METHOD" => {
+            Fit::Drop
+        }
         _ => Fit::Whole,
     }
 }
