@@ -59,7 +59,8 @@ pub(crate) async fn webhooks(
     let held = json!({ "id": id, "secret": SECRET, "overlap_seconds": 0 });
     daemon.call("webhooks.update", held).await?;
     receiver.reset();
-    let count = (options.seconds * 5_000.0).clamp(1_000.0, 100_000.0) as u64;
+    let seconds = options.time().as_secs().clamp(1, 20);
+    let count = seconds * 5_000;
     make_objects(daemon, count).await?;
     receiver.set_echoing(true);
     let activate = json!({ "id": id, "action": "activate" });
