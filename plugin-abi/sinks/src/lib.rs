@@ -20,7 +20,7 @@ mod wait;
 
 pub use answer::{Answer, fault_of_status, http_answer, post_json};
 pub use config::{check_url, read_config, wrong};
-pub use text::{encoded, field_lines, one_line, plain, shortened, shortened_to_bytes};
+pub use text::{clean, encoded, field_lines, one_line, plain, shortened, shortened_to_bytes};
 pub use wait::{LONGEST_WAIT_MS, retry_after_ms, seconds_ms};
 
 use mortise_plugin::{Message, MessageLevel};

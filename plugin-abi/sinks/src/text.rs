@@ -31,6 +31,32 @@ pub fn one_line(text: &str) -> String {
     clean.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// More than any service takes, so that nothing is written out only to be cut.
+const MOST_TITLE: usize = 2_000;
+const MOST_TEXT: usize = 200_000;
+const MOST_FIELDS: usize = 500;
+const MOST_FIELD: usize = 20_000;
+
+/// A message without control characters but line breaks and tabs, which no service shows, and bounded.
+pub fn clean(message: &Message) -> Message {
+    let clean = |text: &str, most: usize| -> String {
+        let text = text.replace("\r\n", "\n").replace('\r', "\n");
+        let shown = text.chars().filter(|it| !it.is_control() || *it == '\n' || *it == '\t');
+        shortened(&shown.take(most + 1).collect::<String>(), most)
+    };
+    let fields = message.fields.iter().take(MOST_FIELDS);
+    Message {
+        title: clean(&message.title, MOST_TITLE),
+        text: clean(&message.text, MOST_TEXT),
+        level: message.level,
+        fields: fields.map(|(name, it)| (clean(name, MOST_TITLE), clean(it, MOST_FIELD))).collect(),
+        link: message
+            .link
+            .clone()
+            .filter(|it| it.len() <= MOST_TITLE && !it.contains(char::is_control)),
+    }
+}
+
 /// The fields, one a line.
 pub fn field_lines(message: &Message) -> String {
     let lines = message.fields.iter().map(|(name, value)| format!("{}: {value}", one_line(name)));
@@ -87,5 +113,14 @@ mod tests {
         };
         assert_eq!(plain(&message), "one\ntwo\n\na: 1\nb: 2\n\nhttps://a.example/");
         assert_eq!(plain(&Message::default()), "");
+        let odd = Message {
+            title: "a\0b".to_owned(),
+            text: "one\r\ntwo\u{1b}[31m\tx".to_owned(),
+            link: Some("https://a.example/\n".to_owned()),
+            ..Message::default()
+        };
+        let odd = clean(&odd);
+        assert_eq!((odd.title.as_str(), odd.text.as_str()), ("ab", "one\ntwo[31m\tx"));
+        assert_eq!(odd.link, None);
     }
 }

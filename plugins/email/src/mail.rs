@@ -10,7 +10,7 @@ use lettre::message::header::{
 };
 use lettre::message::{MultiPart, MultiPartKind, SinglePart};
 use mortise_plugin::{Delivery, Fault, Message};
-use mortise_sinks::{level_sign, one_line, plain, shortened, shortened_to_bytes};
+use mortise_sinks::{clean, level_sign, one_line, plain, shortened, shortened_to_bytes};
 
 use crate::sink::Mailer;
 
@@ -37,7 +37,7 @@ pub(crate) fn write(
     id: &str,
     now_ms: u64,
 ) -> Result<Vec<u8>, Fault> {
-    let message = &bounded(&delivery.message);
+    let message = &bounded(&clean(&delivery.message));
     let date = SystemTime::UNIX_EPOCH + Duration::from_millis(now_ms);
     let mut mail = lettre::Message::builder()
         .from(mailer.from.clone())
@@ -57,7 +57,9 @@ pub(crate) fn write(
     }
     let text = part(ContentType::TEXT_PLAIN, plain_part(message));
     let written = if mailer.has_html {
-        let boundary = format!("=_{}", id.trim_matches(['<', '>']).replace('@', "_at_"));
+        // At most 70 characters are allowed.
+        let unique: String = id.chars().filter(|it| it.is_ascii_alphanumeric()).take(60).collect();
+        let boundary = format!("=_{unique}");
         let html = part(ContentType::TEXT_HTML, html_part(message));
         let parts = MultiPart::builder().kind(MultiPartKind::Alternative).boundary(boundary);
         mail.multipart(parts.singlepart(text).singlepart(html))

@@ -68,7 +68,8 @@ fn a_message_is_a_mail_with_two_parts() {
         assert!(mail.contains(part), "{part}");
     }
     assert!(mail.contains("It threw: <b>no & such</b>\r\nsecond line"), "{mail}");
-    assert!(mail.contains("&lt;b&gt;no &amp; such&lt;/b&gt;"));
+    let joined = mail.replace("=\r\n", "");
+    assert!(joined.contains("&lt;b&gt;no &amp; such&lt;/b&gt;"), "{joined}");
     let (_, again, _) = deliver(&*sink, Delivery { attempt: 2, ..testing::delivery() });
     assert_eq!(again, mail, "another attempt is the same mail");
     let (_, only, _) = deliver(&*open(json!({ "html": false })), testing::delivery());
@@ -134,8 +135,7 @@ fn nothing_in_a_message_becomes_a_header_or_a_part() {
         assert!(known.contains(&name.as_str()), "{name}: {mail}");
     }
     assert_eq!(mail.matches("\r\n--=_").count(), 3, "two parts and an end: {mail}");
-    assert!(!mail.contains("<script>") || !mail.contains("text/html\r\n\r\n<script>"), "{mail}");
-    let (_, html) = mail.split_once("Content-Type: text/html").unwrap();
+    let (_, html) = mail.split_once("\r\nContent-Type: text/html; charset=utf-8\r\n").unwrap();
     assert!(!html.contains("<script>"), "{html}");
 }
 

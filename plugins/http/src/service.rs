@@ -4,7 +4,7 @@ use mortise_plugin::{
     Act, Delivery, Effect, Fault, HttpEffect, LogLevel, Problem, Receipt, Sink, SinkCall,
     SinkInput, SinkOutput, TypeDescriptor,
 };
-use mortise_sinks::{Answer, fault_of_status, http_answer, test_message};
+use mortise_sinks::{Answer, clean, fault_of_status, http_answer, test_message};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -127,7 +127,8 @@ impl<S: Service> Sink for Shell<S> {
             SinkInput::Check {} => {
                 Ok(SinkOutput { problems: warnings.clone(), ..SinkOutput::default() })
             }
-            SinkInput::Deliver(delivery) => {
+            SinkInput::Deliver(mut delivery) => {
+                delivery.message = clean(&delivery.message);
                 let request = service.message(&delivery, call.now_ms)?;
                 let told = Told { id: delivery.id, thread: delivery.thread };
                 Ok(ask(request, &Asked::Message(told)))

@@ -120,9 +120,9 @@ fn whatever_is_told_is_valid_and_bounded() {
             ] {
                 let message = Message {
                     title: text.repeat(3_000),
-                    text: text.repeat(30_000),
+                    text: text.repeat(20_000),
                     level,
-                    fields: vec![(text.repeat(2_000), text.repeat(5_000)); 200],
+                    fields: vec![(text.repeat(300), text.repeat(2_000)); 60],
                     link: Some("https://mortise.example.com/".to_owned()),
                 };
                 let delivery = Delivery { message, ..testing::delivery() };

@@ -11,8 +11,11 @@ use serde_json::{Value, json};
 use super::markup::{Checks, headline, html, receipt, said_at, secret, text, url, web_link};
 use crate::service::{Opened, Probe, Request, Service, Told};
 
-/// Of each form of the text; an event has at most 65536 bytes, and HTML grows by escaping.
+/// Of the plain form; an event has at most 65536 bytes, and every form grows by escaping.
 const MOST_BYTES: usize = 8_000;
+/// Of the text in the other form, and of all its fields.
+const MOST_PARAGRAPH: usize = 3_000;
+const MOST_FIELDS: usize = 12_000;
 
 #[derive(Deserialize)]
 struct Config {
@@ -141,20 +144,21 @@ impl Matrix {
 fn content(message: &Message) -> Value {
     let title = shortened_to_bytes(&headline(message), 1_000);
     let text = shortened_to_bytes(&format!("{title}\n\n{}", plain(message)), MOST_BYTES);
-    let fields = message.fields.iter().take(50).map(|(name, value)| {
-        let name = shortened_to_bytes(&one_line(name), 200);
-        format!(
-            "<li><b>{}:</b> {}</li>",
-            html(&name),
-            html(&shortened_to_bytes(&one_line(value), 200))
-        )
-    });
     let mut formatted = format!("<b>{}</b>", html(&title));
-    let body = shortened_to_bytes(message.text.trim(), 4_000);
+    let body = shortened_to_bytes(message.text.trim(), MOST_PARAGRAPH);
     if !body.is_empty() {
         formatted.push_str(&format!("<p>{}</p>", html(&body).replace('\n', "<br>")));
     }
-    let fields: String = fields.collect();
+    let mut fields = String::new();
+    for (name, value) in &message.fields {
+        let (name, value) = (one_line(name), one_line(value));
+        let (name, value) = (shortened_to_bytes(&name, 200), shortened_to_bytes(&value, 500));
+        let field = format!("<li><b>{}:</b> {}</li>", html(&name), html(&value));
+        if fields.len() + field.len() > MOST_FIELDS {
+            break;
+        }
+        fields.push_str(&field);
+    }
     if !fields.is_empty() {
         formatted.push_str(&format!("<ul>{fields}</ul>"));
     }
