@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::model::access::HostRole;
+
 /// Every setting with its default and what it is for.
 pub const DEFAULTS: &str = include_str!("default.toml");
 
@@ -24,6 +26,8 @@ pub struct Config {
     pub development: bool,
     /// Listeners.
     pub listen: Listen,
+    /// Who callers are.
+    pub access: AccessSettings,
     /// Bounds on what comes in.
     pub limits: Limits,
     /// The database.
@@ -34,6 +38,8 @@ pub struct Config {
     pub functions: FunctionSettings,
     /// Outgoing requests.
     pub egress: EgressSettings,
+    /// Outgoing webhooks.
+    pub webhooks: WebhookSettings,
     /// Telling people and other systems.
     pub integrations: IntegrationSettings,
     /// Logging.
@@ -54,6 +60,66 @@ pub struct Listen {
     pub public_url: String,
     /// Threads that serve HTTP.
     pub workers: usize,
+}
+
+/// Who callers are.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessSettings {
+    /// Who callers on the Unix socket are.
+    pub peers: Vec<PeerRule>,
+}
+
+/// Who a caller on the Unix socket is.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "WrittenPeer")]
+pub struct PeerRule {
+    /// With this user id.
+    pub uid: Option<u32>,
+    /// Or with this group id as his own.
+    pub gid: Option<u32>,
+    /// Who he is.
+    pub who: PeerWho,
+}
+
+/// Who somebody on the Unix socket is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerWho {
+    /// A user of the host, by name.
+    User(String),
+    /// Nobody in particular, with these roles.
+    Roles(Vec<HostRole>),
+}
+
+/// A [`PeerRule`] as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenPeer {
+    uid: Option<u32>,
+    gid: Option<u32>,
+    user: Option<String>,
+    roles: Option<Vec<HostRole>>,
+}
+
+impl TryFrom<WrittenPeer> for PeerRule {
+    type Error = &'static str;
+
+    fn try_from(written: WrittenPeer) -> Result<PeerRule, &'static str> {
+        let WrittenPeer { uid, gid, user, roles } = written;
+        let who = match (user, roles) {
+            (Some(user), None) => PeerWho::User(user),
+            (None, Some(roles)) if !roles.is_empty() => PeerWho::Roles(roles),
+            (Some(_), Some(_)) | (None, Some(_) | None) => {
+                return Err(
+                    "access.peers: each says either `user` or `roles`, of which one at least",
+                );
+            }
+        };
+        if uid.is_some() == gid.is_some() {
+            return Err("access.peers: each says either `uid` or `gid`");
+        }
+        Ok(PeerRule { uid, gid, who })
+    }
 }
 
 /// Bounds on what comes in.
@@ -159,6 +225,20 @@ pub struct EgressSettings {
     pub allow: Vec<String>,
 }
 
+/// Outgoing webhooks.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebhookSettings {
+    /// Seconds that an endpoint has for its answer.
+    pub timeout_seconds: u64,
+    /// Seconds between attempts.
+    pub retry_seconds: Vec<u64>,
+    /// Deliveries of one webhook that may wait.
+    pub queued: u64,
+    /// Bytes of a body.
+    pub body_bytes: usize,
+}
+
 /// Telling people and other systems.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -239,6 +319,15 @@ impl Config {
         if !self.cache_dir.is_absolute() {
             return Err(format!("cache_dir `{}` is not absolute", self.cache_dir.display()));
         }
+        if !(1..=60).contains(&self.webhooks.timeout_seconds) {
+            return Err(format!(
+                "webhooks.timeout_seconds is {}: expected 1 to 60",
+                self.webhooks.timeout_seconds
+            ));
+        }
+        if self.webhooks.retry_seconds.len() > 20 {
+            return Err("webhooks.retry_seconds has more than 20 entries".to_owned());
+        }
         let commands = &self.integrations.commands_dir;
         if !commands.as_os_str().is_empty() && !commands.is_absolute() {
             return Err(format!(
@@ -315,6 +404,10 @@ mod tests {
             ("[functions]\nrequire_sandbox = \"no\"", "expected true, \"functions\" or false"),
             ("[functions]\nrequire_sandbox = 1", "expected true, \"functions\" or false"),
             ("[listen]\nworkers = 0", "at least one thread"),
+            ("[webhooks]\ntimeout_seconds = 0", "expected 1 to 60"),
+            ("[access]\npeers = [{ uid = 1 }]", "either `user` or `roles`"),
+            ("[access]\npeers = [{ roles = [\"reader\"] }]", "either `uid` or `gid`"),
+            ("[access]\npeers = [{ uid = 1, roles = [\"root\"] }]", "there are owner, contributor"),
         ] {
             let error = Config::parse(text).expect_err(text);
             assert!(error.contains(expected), "{text}: {error}");

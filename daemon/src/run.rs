@@ -19,12 +19,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
 use crate::actors::{self, BrokenKeyrings, EffectsUnderWay, Registry, Services};
-use crate::api::{self, Api, Bound, RuntimeStatus, Status, UnderWay};
+use crate::api::{self, Api, Bound, RuntimeStatus, Status, UnderWay, WrongTokens};
 use crate::clock::Clock;
-use crate::config::{Config, RequireSandbox};
+use crate::config::{Config, RequireSandbox, WebhookSettings};
 use crate::egress::{Egress, EgressOptions};
+use crate::engine::access::Access;
 use crate::engine::artifacts::Artifacts;
 use crate::engine::calls::Calls;
+use crate::engine::change_bodies::ChangeBodies;
 use crate::engine::changes::Changes;
 use crate::engine::contexts::Contexts;
 use crate::engine::dispatcher::{self, Dispatcher};
@@ -45,20 +47,22 @@ use crate::engine::source_counts::SourceCounts;
 use crate::engine::source_log::SourceLogs;
 use crate::engine::timers::{SHORTEST_TICK, Timers};
 use crate::engine::version_files::InstallPackages;
+use crate::engine::webhooks::{self, Webhooks};
 use crate::functions::kind::RunnerKind;
 use crate::functions::node_host::{self, NodeHost};
 use crate::functions::packages::Packages;
 use crate::functions::packages::install::Installer;
 use crate::functions::pool::{Pool, PoolOptions};
+use crate::model::access::StoredToken;
 use crate::model::http::EgressRules;
 use crate::operations::Operations;
 use crate::plugins::{PluginHost, PluginSettings, Trust};
 use crate::random::secret_text;
 use crate::secrets::{ServiceTokens, UrlSigner, Vault};
-use crate::store::{FileLocation, Options, Store, StoreError, TokenRecord};
+use crate::store::{FileLocation, Options, Store, StoreError};
 use bridges::{EgressFetch, LocalRequests};
-use commands::Commands;
-use effects::PluginEffects;
+pub use commands::Commands;
+pub use effects::PluginEffects;
 
 /// How long running functions may take to finish when the daemon stops.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -118,6 +122,8 @@ async fn serve(
     let artifacts = Artifacts::new(store.clone(), config.artifacts.clone());
     let vault = Arc::new(Vault::new(&keys));
     make_first_token(&store, &config.state_dir, &clock).await?;
+    let access = Access::open(store.clone(), clock.clone());
+    let access = access.map_err(|error| error.to_string())?;
     let socket = Some(config.listen.socket.as_path()).filter(|it| !it.as_os_str().is_empty());
     let (listeners, bound) = api::bind(config.listen.address, socket)?;
     let public_url = public_url(&config, &bound);
@@ -128,7 +134,7 @@ async fn serve(
     let keyrings = Keyrings::new(keyrings::Parts {
         store: store.clone(),
         contexts: contexts.clone(),
-        vault,
+        vault: vault.clone(),
         egress: egress.clone(),
         runtime: engine.clone(),
         clock: clock.clone(),
@@ -185,7 +191,18 @@ async fn serve(
     let scheduler = Scheduler::start(&engine, intake.clone());
     let objects = Objects::open(store.clone(), engine.clone()).await;
     let objects = objects.map_err(|error| error.to_string())?;
-    let fan_out = FanOut::start(&engine, intake.clone(), objects.clone());
+    let bodies = Arc::new(ChangeBodies::new(store.clone(), objects.clone()));
+    let fan_out = FanOut::start(&engine, intake.clone(), bodies.clone());
+    let webhooks = Webhooks::start(webhooks::Parts {
+        store: store.clone(),
+        clock: clock.clone(),
+        egress: egress.clone(),
+        vault: vault.clone(),
+        bodies,
+        settings: webhook_settings(&config.webhooks),
+        runtime: engine.clone(),
+    })
+    .map_err(|error| error.to_string())?;
     let calls = Calls::new(engine.clone());
     let services = Services::new(actors::Parts {
         store: store.clone(),
@@ -223,6 +240,7 @@ async fn serve(
         scheduler: scheduler.clone(),
         runtimes: runtimes.clone(),
         invoker,
+        webhooks: webhooks.clone(),
         artifacts: artifacts.clone(),
         url_signer,
         tokens,
@@ -230,7 +248,10 @@ async fn serve(
         under_way: UnderWay::default(),
         egress,
         limits: config.limits.clone(),
+        access: access.clone(),
         owner_uids: config.listen.owner_uids.clone(),
+        peers: config.access.peers.clone(),
+        wrong_tokens: WrongTokens::default(),
         public_url: public_url.clone(),
         status: status.clone(),
     });
@@ -251,6 +272,7 @@ async fn serve(
         clock.clone(),
     ));
     engine.spawn(artifacts.keep_swept(clock.clone()));
+    engine.spawn(webhooks::keep_pruned(store.clone(), clock.clone(), config.store.keep_days));
     engine.spawn(housekeeping::keep_pruned(store.clone(), clock, config.store.keep_days));
     status.set_ready(true);
     let socket = bound.socket.as_deref().map(|it| it.display().to_string()).unwrap_or_default();
@@ -285,6 +307,8 @@ async fn serve(
     if let Ok(Err(error)) = server.await {
         warn!(%error, "the server ended with an error");
     }
+    // What is under way has a short deadline.
+    webhooks.stop().await;
     let running = async { tokio::join!(dispatcher.stop(), calls.settled()) };
     let (drained, settled) = tokio::join!(
         tokio::time::timeout(DRAIN, running),
@@ -316,6 +340,15 @@ async fn serve(
     }
     info!("stopped");
     Ok(())
+}
+
+fn webhook_settings(config: &WebhookSettings) -> webhooks::Settings {
+    webhooks::Settings {
+        timeout: Duration::from_secs(config.timeout_seconds),
+        pauses_ms: config.retry_seconds.iter().map(|it| it.saturating_mul(1000)).collect(),
+        most_queued: config.queued.max(1),
+        largest_body: config.body_bytes,
+    }
 }
 
 fn make_state_dir(path: &Path) -> Result<(), String> {
@@ -387,11 +420,14 @@ async fn make_first_token(store: &Store, state: &Path, clock: &Clock) -> Result<
     // The file first: a token that is stored but was never written down is lost.
     write_private(&path, &token)
         .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-    let record = TokenRecord {
+    let record = StoredToken {
         name: "admin".to_owned(),
         created_ms: clock.now_ms(),
         scope: None,
         created_by: None,
+        principal: None,
+        roles: None,
+        expires_ms: None,
     };
     let stored = token.clone();
     store

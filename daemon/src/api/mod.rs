@@ -39,9 +39,12 @@ mod openapi;
 mod operations;
 mod packages;
 mod parameters;
+mod peers;
+mod principals;
 mod recordings;
 mod replays;
 pub mod rights;
+mod roles;
 mod routes;
 mod runs;
 mod scheduled;
@@ -62,6 +65,8 @@ mod uploads;
 mod user_level;
 mod versions;
 mod views;
+mod webhook_deliveries;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -69,14 +74,16 @@ pub(crate) use access::CAUSE_HEADER;
 pub use error::{ApiError, Code};
 pub use idempotency::UnderWay;
 pub use openapi::document as openapi_document;
+pub use peers::WrongTokens;
 pub use server::{Bound, Listeners, bind};
 pub(crate) use tokens::PREFIX as TOKEN_PREFIX;
 
 use snap_in_view::MissingThing;
 
 use crate::actors::{AskError, Services};
-use crate::config::Limits;
+use crate::config::{Limits, PeerRule};
 use crate::egress::Egress;
+use crate::engine::access::Access;
 use crate::engine::artifacts::Artifacts;
 use crate::engine::intake::Intake;
 use crate::engine::invocation::Invoker;
@@ -85,6 +92,7 @@ use crate::engine::keyrings::Keyrings;
 use crate::engine::objects::{ObjectError, Objects};
 use crate::engine::runtimes::Runtimes;
 use crate::engine::scheduled::Scheduler;
+use crate::engine::webhooks::Webhooks;
 use crate::operations::{Asker, OperationError, Operations};
 use crate::secrets::{ServiceTokens, UrlSigner};
 
@@ -106,6 +114,8 @@ pub struct Api {
     pub runtimes: Runtimes,
     /// Calls functions for callers who wait.
     pub invoker: Invoker,
+    /// Outgoing webhooks.
+    pub webhooks: Webhooks,
     /// Files that are kept.
     pub artifacts: Artifacts,
     /// Signs the URLs by which those come and go.
@@ -120,8 +130,14 @@ pub struct Api {
     pub egress: Arc<Egress>,
     /// Bounds on what comes in.
     pub limits: Limits,
+    /// Who there is and who may do what.
+    pub access: Access,
     /// Who is an owner on the Unix socket, beside root.
     pub owner_uids: Vec<u32>,
+    /// Who others on the Unix socket are.
+    pub peers: Vec<PeerRule>,
+    /// Who sent wrong tokens.
+    pub wrong_tokens: WrongTokens,
     /// How the daemon is reached from outside, without a slash at its end.
     pub public_url: String,
     /// Whether the daemon is ready, and what it says about itself.
@@ -239,7 +255,7 @@ impl rights::Caller {
     fn asker(&self) -> Asker {
         let is_snap_in = match self.principal {
             rights::Principal::ServiceAccount { .. } | rights::Principal::Actor { .. } => true,
-            rights::Principal::Owner { .. } | rights::Principal::Scoped { .. } => false,
+            rights::Principal::Host(_) => false,
         };
         Asker { name: self.principal.name(), cause: self.cause, is_snap_in }
     }

@@ -6,9 +6,9 @@ use super::rights::Right;
 use super::{
     artifacts, commands, configuration_pages, dead_letters, developer_keyrings, dry_runs,
     event_sources, events, functions, keyrings, keys, object_types, objects, operations, packages,
-    recordings, replays, runs, scheduled, snap_components, snap_ins, snap_kit_actions,
-    source_control, source_view, system, system_update, tags, tokens, upgrades, user_level,
-    versions, views,
+    principals, recordings, replays, roles, runs, scheduled, snap_components, snap_ins,
+    snap_kit_actions, source_control, source_view, system, system_update, tags, tokens, upgrades,
+    user_level, versions, views, webhook_deliveries, webhooks,
 };
 
 /// Every call of the API.
@@ -462,14 +462,130 @@ impl Table {
                 artifacts::detach,
             ),
             write("artifacts.delete", R::WriteArtifacts, "Deletes an artifact", artifacts::delete),
+            read("whoami", R::BeKnown, "Says who the caller is and what he may do", principals::whoami),
             write(
                 "tokens.create",
-                R::ManageTokens,
-                "Makes an API token, for the host or for a prefix of scopes",
+                R::OwnTokens,
+                "Makes an API token of the caller's own, or of a principal",
                 tokens::create,
             ),
-            read("tokens.list", R::ManageTokens, "Lists API tokens", tokens::list),
-            write("tokens.delete", R::ManageTokens, "Deletes an API token", tokens::delete),
+            read("tokens.list", R::OwnTokens, "Lists API tokens", tokens::list),
+            write("tokens.delete", R::OwnTokens, "Deletes an API token", tokens::delete),
+            write(
+                "users.create",
+                R::ManagePrincipals,
+                "Makes a user",
+                principals::users::create,
+            )
+            .remembered(),
+            read("users.get", R::ReadPrincipals, "Shows a user", principals::users::get),
+            read(
+                "users.list",
+                R::ReadPrincipals,
+                "Lists users, oldest first",
+                principals::users::list,
+            ),
+            write(
+                "users.update",
+                R::ManagePrincipals,
+                "Describes a user otherwise",
+                principals::users::update,
+            ),
+            write(
+                "users.delete",
+                R::ManagePrincipals,
+                "Deletes a user, with all tokens and roles, at once",
+                principals::users::delete,
+            ),
+            write(
+                "principal-groups.create",
+                R::ManagePrincipals,
+                "Makes a group",
+                principals::groups::create,
+            )
+            .remembered(),
+            read("principal-groups.get", R::ReadPrincipals, "Shows a group", principals::groups::get),
+            read(
+                "principal-groups.list",
+                R::ReadPrincipals,
+                "Lists groups, oldest first",
+                principals::groups::list,
+            ),
+            write(
+                "principal-groups.update",
+                R::ManagePrincipals,
+                "Describes a group otherwise",
+                principals::groups::update,
+            ),
+            write(
+                "principal-groups.delete",
+                R::ManagePrincipals,
+                "Deletes a group, with its roles, at once",
+                principals::groups::delete,
+            ),
+            write(
+                "principal-groups.add-member",
+                R::ManagePrincipals,
+                "Puts a user or service account into a group",
+                principals::add_member,
+            ),
+            write(
+                "principal-groups.remove-member",
+                R::ManagePrincipals,
+                "Takes a user or service account out of a group",
+                principals::remove_member,
+            ),
+            read(
+                "principal-groups.members",
+                R::ReadPrincipals,
+                "Lists who is in a group",
+                principals::members,
+            ),
+            write(
+                "service-accounts.create",
+                R::ManagePrincipals,
+                "Makes a service account of the host",
+                principals::accounts::create,
+            )
+            .remembered(),
+            read("service-accounts.get", R::ReadPrincipals, "Shows a service account of the host", principals::accounts::get),
+            read(
+                "service-accounts.list",
+                R::ReadPrincipals,
+                "Lists service accounts, oldest first",
+                principals::accounts::list,
+            ),
+            write(
+                "service-accounts.update",
+                R::ManagePrincipals,
+                "Describes a service account of the host otherwise",
+                principals::accounts::update,
+            ),
+            write(
+                "service-accounts.delete",
+                R::ManagePrincipals,
+                "Deletes a service account of the host, with all tokens and roles, at once",
+                principals::accounts::delete,
+            ),
+            // What is on the host needs the right to manage principals beside it.
+            write(
+                "roles.grant",
+                R::GrantIntegrations,
+                "Gives a principal a role on the host, or on an integration",
+                roles::grant,
+            ),
+            write(
+                "roles.revoke",
+                R::GrantIntegrations,
+                "Takes a role from a principal",
+                roles::revoke,
+            ),
+            read(
+                "roles.list",
+                R::GrantIntegrations,
+                "Lists who has which role, on the host and on integrations",
+                roles::list,
+            ),
             read(
                 "keys.status",
                 R::WriteSecrets,
@@ -530,6 +646,51 @@ impl Table {
                 R::WriteObjects,
                 "Deletes an object that no other refers to",
                 objects::delete,
+            ),
+            write(
+                "webhooks.create",
+                R::WriteWebhooks,
+                "Registers an endpoint for changes of objects, which is asked whether it wants them",
+                webhooks::create,
+            )
+            .creating(),
+            read("webhooks.get", R::ReadWebhooks, "Shows an outgoing webhook", webhooks::get),
+            read("webhooks.list", R::ReadWebhooks, "Lists outgoing webhooks", webhooks::list),
+            write(
+                "webhooks.update",
+                R::WriteWebhooks,
+                "Changes, activates or deactivates an outgoing webhook",
+                webhooks::update,
+            ),
+            write(
+                "webhooks.delete",
+                R::WriteWebhooks,
+                "Deletes an outgoing webhook",
+                webhooks::delete,
+            ),
+            write(
+                "webhooks.fetch",
+                R::WriteWebhooks,
+                "Sends an object to an endpoint, as it is now",
+                webhooks::fetch,
+            ),
+            read(
+                "webhooks.deliveries",
+                R::ReadWebhooks,
+                "Lists what an outgoing webhook was sent or is to be sent, newest first",
+                webhook_deliveries::list,
+            ),
+            read(
+                "webhooks.delivery",
+                R::ReadWebhooks,
+                "Shows one event for an outgoing webhook, with every attempt",
+                webhook_deliveries::get,
+            ),
+            write(
+                "webhooks.resend",
+                R::WriteWebhooks,
+                "Sends events again: some, or those since a time",
+                webhook_deliveries::resend,
             ),
             read("system.status", R::ReadSystem, "Shows how the daemon is", system::status),
             read(

@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 use std::error::Error;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use reqwest::{Client, Url};
 
 use super::guard::{self, Refusal};
+use super::resolve::{Resolver, SystemResolver};
 use super::{EgressError, host_of};
 use crate::model::http::{EgressRules, Headers};
 
@@ -23,6 +23,7 @@ const AGENT: &str = concat!("mortise/", env!("CARGO_PKG_VERSION"));
 
 pub(super) struct Clients {
     connect_timeout: Duration,
+    pub(super) resolver: Arc<dyn Resolver>,
     roots: OnceLock<rustls::RootCertStore>,
     tls: OnceLock<rustls::ClientConfig>,
     clients: Mutex<HashMap<(Arc<EgressRules>, u16), Client>>,
@@ -32,6 +33,7 @@ impl Clients {
     pub(super) fn new(connect_timeout: Duration) -> Clients {
         Clients {
             connect_timeout,
+            resolver: Arc::new(SystemResolver),
             roots: OnceLock::new(),
             tls: OnceLock::new(),
             clients: Mutex::default(),
@@ -49,7 +51,11 @@ impl Clients {
         }
         let client = Client::builder()
             .tls_backend_preconfigured(self.http_tls().clone())
-            .dns_resolver(Arc::new(Checked { rules: Arc::clone(rules), port }))
+            .dns_resolver(Arc::new(Checked {
+                rules: Arc::clone(rules),
+                port,
+                resolver: Arc::clone(&self.resolver),
+            }))
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .no_proxy()
@@ -113,15 +119,16 @@ pub(super) fn tls(roots: rustls::RootCertStore) -> rustls::ClientConfig {
 struct Checked {
     rules: Arc<EgressRules>,
     port: u16,
+    resolver: Arc<dyn Resolver>,
 }
 
 impl Resolve for Checked {
     fn resolve(&self, name: Name) -> Resolving {
         let (rules, port) = (Arc::clone(&self.rules), self.port);
+        let found = self.resolver.resolve(name.as_str().to_owned(), port);
         Box::pin(async move {
             let host = name.as_str().to_owned();
-            let found = tokio::net::lookup_host((host.as_str(), port)).await?;
-            let addresses: Vec<SocketAddr> = found.collect();
+            let addresses = found.await?;
             // One bad address makes the name bad: which one is used is not ours to choose.
             for address in &addresses {
                 guard::check_address(&rules, &host, address.ip(), port)?;

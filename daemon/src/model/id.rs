@@ -105,6 +105,10 @@ ids! {
     TagId = "tag", "tag";
     /// A request that was recorded at a trigger URL.
     RecordedId = "rec", "recorded request";
+    /// An outgoing webhook.
+    WebhookId = "whk", "webhook";
+    /// What a webhook is told once: a change, a challenge.
+    WebhookEventId = "whe", "webhook event";
     /// A token of the API.
     TokenId = "tok", "token";
     /// A change to an object.
@@ -115,6 +119,12 @@ ids! {
     ContentId = "cnt", "content";
     /// A view.
     ViewId = "view", "view";
+    /// A group of users and service accounts.
+    GroupId = "grp", "group";
+    /// A service account of the host, for a program that is no snap-in.
+    HostAccountId = "svc", "service account of the host";
+    /// An integration: something outside that is told of what happens.
+    IntegrationId = "itg", "integration";
 }
 
 /// Gives out ids that only grow.

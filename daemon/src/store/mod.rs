@@ -62,6 +62,7 @@ mod users;
 #[cfg(test)]
 mod users_tests;
 mod views;
+mod webhooks;
 mod writer;
 
 use std::future::Future;
@@ -74,11 +75,11 @@ use std::thread::JoinHandle;
 use redb::ReadableTable;
 use tokio::sync::oneshot;
 
-pub use access::TokenCreation;
+pub use access::{AccessOutcome, hash_of_token};
 pub use artifacts::{Attachment, Completion, Extension, NewArtifact, NewPart, Retention, Upload};
 pub use authorizations::BegunAuthorization;
 pub use blobs::BlobHash;
-pub use changes::{ChangeBell, FoundChange, ReadChanges};
+pub use changes::{ChangeBell, ChangeListener, FoundChange, ReadChanges};
 pub use configure::Configuration;
 pub use database::{FileLocation, Location, Options};
 pub use error::StoreError;
@@ -94,8 +95,7 @@ pub use recordings::{MOST_BODY_BYTES, MOST_WANTED};
 pub use records::{
     AnswerRecord, ArtifactRecord, AuthorizationRecord, DisplayedRecord, KeyringRecord,
     PackageRecord, PastVersion, PreviousToken, ScheduledRecord, SnapInRecord, SourceCountsRecord,
-    SourceRecord, TagRecord, TimerRecord, TokenRecord, UserRecord, UserSettingsRecord,
-    VersionRecord,
+    SourceRecord, TagRecord, TimerRecord, UserRecord, UserSettingsRecord, VersionRecord,
 };
 pub use retention::PruneCursor;
 pub use runs::{Claim, FinishedAttempt, OpenRun, Reopening, RunFilter, Settled};
@@ -108,6 +108,10 @@ pub use sources::{NewToken, SourceChange};
 pub use tables::{Page, PageRequest, ReadTables, WriteTables};
 pub use users::{UserChange, UserOutcome};
 pub use views::{MOST_VIEWS, ViewChange};
+pub use webhooks::{
+    AttemptRecord, DeliveryPlace, DeliveryRecord, DeliveryState, NewDelivery, PutWebhook,
+    SettledDelivery, WebhookRecord,
+};
 
 use crate::clock::Clock;
 use crate::model::id::IdSource;
@@ -182,7 +186,7 @@ impl Store {
         Answer(self.writer.as_ref().map(|it| it.submit(operation, committed)))
     }
 
-    /// What is rung after every commit with changes of objects. One may listen to it.
+    /// What is rung after every commit with changes of objects.
     pub fn change_bell(&self) -> &ChangeBell {
         &self.bell
     }

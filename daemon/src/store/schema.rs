@@ -139,15 +139,35 @@ pub const CHUNK_TOTALS: TableDefinition<&str, u64> = TableDefinition::new("chunk
 pub const VIEWS: RecordTable = TableDefinition::new("views");
 /// Views by name.
 pub const VIEW_NAMES: NameTable = TableDefinition::new("view_names");
+/// Outgoing webhooks by id; their secrets are in [`ENVELOPES`] under the same id.
+pub const WEBHOOKS: RecordTable = TableDefinition::new("webhooks");
+/// What is to be sent, by webhook and id of the change; the body is the record's tail.
+pub const DELIVERIES_OPEN: TableDefinition<(u128, u128), &[u8]> =
+    TableDefinition::new("deliveries_open");
+/// What was sent or failed, likewise.
+pub const DELIVERIES_DONE: TableDefinition<(u128, u128), &[u8]> =
+    TableDefinition::new("deliveries_done");
+/// How many deliveries are queued, by webhook.
+pub const DELIVERY_COUNTS: TableDefinition<u128, u64> = TableDefinition::new("delivery_counts");
 
 /// API tokens by the SHA-256 of the token.
 pub const TOKENS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("tokens");
+/// When API tokens were used last, milliseconds of the Unix epoch, by the SHA-256 of the token.
+pub const TOKEN_USES: TableDefinition<&[u8; 32], u64> = TableDefinition::new("token_uses");
+/// Users, groups and service accounts of the host by id. A user has the id that the person of his name
+/// has in [`USERS`].
+pub const PRINCIPALS: RecordTable = TableDefinition::new("principals");
+/// Who is in which group, by the ids of both.
+pub const GROUP_MEMBERS: TableDefinition<(u128, u128), ()> = TableDefinition::new("group_members");
+/// Since when who has which role: by the id of the integration (0 for the host), that of the
+/// principal, and the number of the role; milliseconds of the Unix epoch.
+pub const GRANTS: TableDefinition<(u128, u128, u8), u64> = TableDefinition::new("grants");
 
 /// Answers to calls with an `Idempotency-Key`, by a hash of caller, call and key.
 pub const ANSWERS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("answers");
 
 /// Every table whose key is an id, to find the greatest id ever given out.
-pub const BY_ID: [RecordTable; 13] = [
+pub const BY_ID: [RecordTable; 15] = [
     PACKAGES, VERSIONS, SNAP_INS, SOURCES, EVENTS, RUNS_OPEN, RUNS_DONE, OUTBOX, KEYRINGS, USERS,
-    TAGS, ARTIFACTS, VIEWS,
+    TAGS, ARTIFACTS, VIEWS, WEBHOOKS, PRINCIPALS,
 ];

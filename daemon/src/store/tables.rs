@@ -108,7 +108,15 @@ tables! {
     chunks: CHUNKS<&'static [u8; 32], &'static [u8]>;
     chunk_uses: CHUNK_USES<&'static [u8; 32], (u64, u32)>;
     chunk_totals: CHUNK_TOTALS<&'static str, u64>;
+    webhooks: WEBHOOKS<u128, &'static [u8]>;
+    deliveries_open: DELIVERIES_OPEN<(u128, u128), &'static [u8]>;
+    deliveries_done: DELIVERIES_DONE<(u128, u128), &'static [u8]>;
+    delivery_counts: DELIVERY_COUNTS<u128, u64>;
     tokens: TOKENS<&'static [u8; 32], &'static [u8]>;
+    token_uses: TOKEN_USES<&'static [u8; 32], u64>;
+    principals: PRINCIPALS<u128, &'static [u8]>;
+    group_members: GROUP_MEMBERS<(u128, u128), ()>;
+    grants: GRANTS<(u128, u128, u8), u64>;
 }
 
 /// The tables of a read transaction: one unchanging picture of the database.

@@ -195,7 +195,7 @@ impl Writer {
             self.databases.mark_broken();
         }
         if outcome.is_ok() {
-            self.bell.ring(changed);
+            self.bell.ring(&changed);
         }
         outcome
     }
