@@ -17,9 +17,11 @@ use crate::model::http::{EgressRules, OutgoingRequest, Redirects};
 use crate::plugins::{EffectAnswer, EffectRequest, PerformEffect};
 
 /// Whoever performs them.
-pub(super) struct PluginEffects {
-    pub(super) egress: Arc<Egress>,
-    pub(super) commands: Commands,
+pub struct PluginEffects {
+    /// The way out, for requests and mails.
+    pub egress: Arc<Egress>,
+    /// Programs of this host.
+    pub commands: Commands,
 }
 
 impl PerformEffect for PluginEffects {
