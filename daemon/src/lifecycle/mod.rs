@@ -6,6 +6,7 @@
 pub mod hook_answer;
 pub mod operation_output;
 pub mod run;
+pub mod sending;
 pub mod snap_in;
 pub mod source;
 pub mod system_update;

@@ -115,6 +115,14 @@ ids! {
     ContentId = "cnt", "content";
     /// A view.
     ViewId = "view", "view";
+    /// A configured sink.
+    IntegrationId = "itg", "integration";
+    /// What somebody wants to be told of through an integration.
+    SubscriptionId = "sub", "subscription";
+    /// Something worth telling.
+    OccurrenceId = "occ", "occurrence";
+    /// An occurrence on its way through an integration.
+    DeliveryId = "dlv", "delivery";
 }
 
 /// Gives out ids that only grow.

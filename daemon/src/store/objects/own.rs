@@ -303,7 +303,8 @@ fn failed_run(head: &RunHead) -> Value {
     }))
 }
 
-fn trigger_name(trigger: &RunTrigger) -> &'static str {
+/// What a run was called by, in a word.
+pub(in super::super) fn trigger_name(trigger: &RunTrigger) -> &'static str {
     match trigger {
         RunTrigger::Automation { .. } => "automation",
         RunTrigger::Call => "call",

@@ -1,0 +1,1 @@
+//! Tests of integrations, subscriptions and what goes through them.
