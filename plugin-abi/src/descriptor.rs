@@ -31,7 +31,8 @@ pub struct TypeDescriptor {
     /// One or two sentences for people.
     #[serde(default)]
     pub description: String,
-    /// JSON Schema (2020-12) of the type's config. Its `examples` are shown to people, and the
+    /// JSON Schema (2020-12) of the type's config. Properties of a sink's that are secrets say
+    /// `"writeOnly": true`; the daemon masks them wherever a config is shown. Its `examples` are shown to people, and the
     /// contract tests open an instance with each of them.
     pub config_schema: Value,
     /// Whether the type takes HTTP requests, and therefore gets a trigger URL.
@@ -53,4 +54,8 @@ pub struct TypeDescriptor {
     /// them as [`SourceInput::Object`](crate::SourceInput::Object); without, it gets none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object_event_types: Option<String>,
+    /// Whether a sink of this type can put a message under an earlier one
+    /// ([`Delivery::thread`](crate::Delivery::thread)).
+    #[serde(default)]
+    pub threads: bool,
 }

@@ -1,6 +1,7 @@
 //! How a call fails: one kind that the daemon acts on, and a message for the one who must act.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// A call that failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -63,12 +64,35 @@ impl Problem {
     pub fn at(path: impl Into<String>, message: impl Into<String>) -> Problem {
         Problem { path: path.into(), message: message.into(), location: None }
     }
+
+    /// One for each key of the object `value` that is none of `known`. `prefix` is where the object is,
+    /// such as `filter.`; the config itself has none.
+    ///
+    /// No mistake by itself: whoever writes a key that does nothing wants to hear of it, and may mean
+    /// another version of the plugin.
+    pub fn unknown_keys(value: &Value, prefix: &str, known: &[&str]) -> Vec<Problem> {
+        let keys = value.as_object().into_iter().flat_map(Map::keys);
+        keys.filter(|it| !known.contains(&it.as_str()))
+            .map(|key| {
+                let message = match known {
+                    [] => "is not known here, and ignored: there are no settings".to_owned(),
+                    _ => format!("is not known here, and ignored; known: {}", known.join(", ")),
+                };
+                Problem::at(format!("{prefix}{key}"), message)
+            })
+            .collect()
+    }
 }
 
 impl Fault {
     /// The plugin has no source type of this name.
     pub fn no_source_type(kind: &str) -> Fault {
         Fault::unsupported(format!("this plugin has no source type `{kind}`"))
+    }
+
+    /// The plugin has no sink type of this name.
+    pub fn no_sink_type(kind: &str) -> Fault {
+        Fault::unsupported(format!("this plugin has no sink type `{kind}`"))
     }
 
     /// A fault of `kind` with nothing but a message.
@@ -84,6 +108,12 @@ impl Fault {
     /// Something that may work later.
     pub fn transient(message: impl Into<String>) -> Fault {
         Fault::new(FaultKind::Transient, message)
+    }
+
+    /// The same fault, not to be tried again before so many milliseconds have passed.
+    #[must_use]
+    pub fn not_before(self, retry_after_ms: Option<u64>) -> Fault {
+        Fault { retry_after_ms, ..self }
     }
 
     /// Something that will never work for this input.

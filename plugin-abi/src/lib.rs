@@ -114,6 +114,7 @@
 #![warn(missing_docs)]
 
 mod descriptor;
+mod effect;
 mod export;
 mod fault;
 pub mod ffi_v1;
@@ -122,14 +123,17 @@ mod sink;
 mod source;
 
 pub use descriptor::{Descriptor, TypeDescriptor};
+pub use effect::{
+    Act, Effect, EffectOutcome, ExecEffect, HttpEffect, SmtpEffect, SmtpEncryption, SmtpLogin,
+    SmtpOutcome, SmtpRefusal, SmtpStage,
+};
 #[doc(hidden)]
 pub use export::glue;
 pub use fault::{Fault, FaultKind, Location, Problem};
-pub use sink::{Delivery, Receipt, SinkCall, SinkInput, SinkOutput};
+pub use sink::{Delivery, Message, MessageLevel, Receipt, SinkCall, SinkInput, SinkOutput};
 pub use source::{
-    Change, Effect, EffectOutcome, Event, HttpEffect, HttpRequest, HttpResponse, LogLine,
-    MailInput, Payload, Poll, Refusal, ResponseBody, SourceCall, SourceIds, SourceInput,
-    SourceOutput, Tick,
+    Change, Event, HttpRequest, HttpResponse, LogLine, MailInput, Payload, Poll, Refusal,
+    ResponseBody, SourceCall, SourceIds, SourceInput, SourceOutput, Tick,
 };
 
 use serde::{Deserialize, Serialize};
@@ -153,7 +157,7 @@ pub trait Plugin {
     /// Compiles `config` into a sink of type `kind`; the same rules as for sources.
     fn open_sink(kind: &str, config: Value, host: Host) -> Result<Box<dyn Sink>, Fault> {
         let _ = (config, host);
-        Err(Fault::unsupported(format!("this plugin has no sink type `{kind}`")))
+        Err(Fault::no_sink_type(kind))
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{LogLevel, Problem};
+use crate::{Effect, EffectOutcome, LogLevel, Problem};
 
 /// One call of a source.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -247,54 +247,6 @@ pub enum ResponseBody {
     Json(Value),
     /// In [`SourceOutput::bodies`], at this position.
     Body(usize),
-}
-
-/// Something that the daemon does for a plugin, under its address guard and deadlines.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Effect {
-    /// Handed back with the outcome, so that the plugin needs no memory.
-    #[serde(default)]
-    pub state: Value,
-    /// How long it may take.
-    pub timeout_ms: u64,
-    /// An HTTP request. Later versions may know other effects; exactly one is given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub http: Option<HttpEffect>,
-}
-
-/// An outgoing HTTP request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HttpEffect {
-    /// Method, upper case.
-    pub method: String,
-    /// Absolute URL, http or https.
-    pub url: String,
-    /// Headers.
-    #[serde(default)]
-    pub headers: Vec<(String, String)>,
-    /// Position of the body in the answer's bodies.
-    #[serde(default)]
-    pub body: Option<usize>,
-}
-
-/// How an effect went.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EffectOutcome {
-    /// The peer answered; its body is the call's body.
-    Http {
-        /// Status code.
-        status: u16,
-        /// Headers, names in lower case.
-        headers: Vec<(String, String)>,
-    },
-    /// It could not be done: no connection, time-out, forbidden address.
-    Failed {
-        /// Why.
-        message: String,
-        /// Whether the same effect may work later.
-        transient: bool,
-    },
 }
 
 /// A line of a source's or integration's log.

@@ -21,9 +21,9 @@ use mortise::plugins::{
     call_with_effects,
 };
 use mortise_plugin::{
-    Delivery, EffectOutcome, FaultKind, Host, HttpRequest, LogLevel, MailInput, Payload, Plugin,
-    ResponseBody, Role, SinkCall, SinkInput, SourceCall, SourceIds, SourceInput, SourceOutput,
-    Tick,
+    Act, Delivery, EffectOutcome, FaultKind, Host, HttpRequest, LogLevel, MailInput, Message,
+    Payload, Plugin, ResponseBody, Role, SinkCall, SinkInput, SourceCall, SourceIds, SourceInput,
+    SourceOutput, Tick,
 };
 use serde_json::{Value, json};
 
@@ -184,7 +184,10 @@ async fn a_sink_answers_too() {
         id: "dlv_1".to_owned(),
         attempt: 1,
         trigger: "run.failed".to_owned(),
-        occurrence: json!({}),
+        message: Message { title: "A run failed".to_owned(), ..Message::default() },
+        occurrences: vec![json!({})],
+        count: 1,
+        thread: None,
     };
     let call = SinkCall { now_ms: 7, deadline_ms: 30_000, input: SinkInput::Deliver(delivery) };
     let output = sink.call(call, Bytes::new()).await.unwrap();
@@ -505,7 +508,7 @@ impl PerformEffect for FakePeer {
     ) -> Pin<Box<dyn Future<Output = EffectAnswer> + Send + '_>> {
         Box::pin(async move {
             tokio::time::sleep(self.delay).await;
-            let http = request.effect.http.expect("plugins ask for HTTP only");
+            let Act::Http(http) = request.effect.act else { panic!("plugins ask for HTTP only") };
             let body = [http.url.as_bytes(), &request.body].concat();
             let outcome = EffectOutcome::Http { status: 202, headers: Vec::new() };
             EffectAnswer { outcome, body: Bytes::from(body) }

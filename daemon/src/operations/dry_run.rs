@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mortise_plugin::{
-    HttpRequest, LogLevel, LogLine, Role, SourceCall, SourceIds, SourceInput, SourceOutput, Tick,
+    Act, HttpRequest, LogLevel, LogLine, Role, SourceCall, SourceIds, SourceInput, SourceOutput,
+    Tick,
 };
 use serde_json::Value;
 use tokio::time::Instant;
@@ -287,7 +288,7 @@ impl Subject<'_> {
         key: Option<&str>,
     ) -> Result<(), StoreError> {
         tried.log.append(&mut output.log);
-        if let Some(http) = output.effect.take().and_then(|it| it.http) {
+        if let Some(Act::Http(http)) = output.effect.take().map(|it| it.act) {
             let url = mask_url(&http.url, &tried.masks);
             tried.message = format!(
                 "the source would request {} {url} first, and decide by the answer; a dry run \

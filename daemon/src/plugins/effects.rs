@@ -20,7 +20,7 @@ use super::role::{InstanceRole, millis};
 pub struct EffectRequest {
     /// The effect, as the plugin asked for it. Its `timeout_ms` is what is left at most.
     pub effect: Effect,
-    /// The body that an HTTP effect refers to, empty when it has none.
+    /// The body that the effect refers to, empty when it has none.
     pub body: Bytes,
 }
 
@@ -29,7 +29,7 @@ pub struct EffectRequest {
 pub struct EffectAnswer {
     /// How it went.
     pub outcome: EffectOutcome,
-    /// The body of the response.
+    /// The body of the response, or what a program wrote.
     pub body: Bytes,
 }
 
@@ -85,7 +85,7 @@ async fn run<R: InstanceRole>(
         let asked = Duration::from_millis(effect.timeout_ms);
         let allowed = asked.min(left);
         effect.timeout_ms = millis(allowed);
-        let body = match effect.http.as_ref().and_then(|http| http.body) {
+        let body = match effect.act.body() {
             // Its presence was checked with the answer.
             Some(index) => Bytes::from(R::bodies(&mut output).swap_remove(index)),
             None => Bytes::new(),

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use mortise_plugin::ffi_v1::{ROLE_SINK, ROLE_SOURCE};
 use mortise_plugin::{
-    Effect, EffectOutcome, Payload, Problem, ResponseBody, Role, SinkCall, SinkInput, SinkOutput,
-    SourceCall, SourceIds, SourceInput, SourceOutput,
+    Act, Effect, EffectOutcome, Payload, Problem, ResponseBody, Role, SinkCall, SinkInput,
+    SinkOutput, SourceCall, SourceIds, SourceInput, SourceOutput,
 };
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -110,6 +110,13 @@ impl InstanceRole for SourceRole {
 
     fn violation(output: &SourceOutput, body: &[u8]) -> Option<String> {
         if let Some(effect) = &output.effect {
+            // Whoever writes a manifest configures sources: no mails and no programs of the host.
+            match effect.act {
+                Act::Http(_) => {}
+                Act::Smtp(_) | Act::Exec(_) => {
+                    return Some("a source may ask for http effects only".to_owned());
+                }
+            }
             // Nothing else of the answer is used.
             return effect_violation(effect, output.bodies.len());
         }
@@ -191,10 +198,7 @@ impl InstanceRole for SinkRole {
 }
 
 fn effect_violation(effect: &Effect, bodies: usize) -> Option<String> {
-    let Some(http) = &effect.http else {
-        return Some("it asks for an effect that this daemon does not know".to_owned());
-    };
-    let index = http.body?;
+    let index = effect.act.body()?;
     (index >= bodies).then(|| missing_body(index, bodies))
 }
 

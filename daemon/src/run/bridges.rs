@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use mortise_plugin::{EffectOutcome, HttpEffect};
+use mortise_plugin::{Act, EffectOutcome, HttpEffect};
 
 use crate::api::CAUSE_HEADER;
 use crate::egress::{Egress, EgressOptions, LocalApi};
@@ -125,8 +125,10 @@ impl PerformEffect for PluginEffects {
     ) -> Pin<Box<dyn Future<Output = EffectAnswer> + Send + '_>> {
         let EffectRequest { effect, body } = request;
         Box::pin(async move {
-            let Some(HttpEffect { method, url, headers, .. }) = effect.http else {
-                return failed("this daemon performs http effects only", false);
+            let HttpEffect { method, url, headers, .. } = match effect.act {
+                Act::Http(http) => http,
+                Act::Smtp(_) => return failed("this daemon sends no mail", false),
+                Act::Exec(_) => return failed("this daemon runs no commands", false),
             };
             let timeout = Duration::from_millis(effect.timeout_ms);
             let redirects = Redirects::Follow;

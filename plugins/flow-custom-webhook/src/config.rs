@@ -103,16 +103,7 @@ fn shaper(policy: &Value, config: &Value) -> Result<Shaper, Vec<Problem>> {
 
 fn warnings(config: &Value, decides: &Decides) -> Vec<Problem> {
     let Value::Object(fields) = config else { return Vec::new() };
-    let unknown = fields.keys().filter(|key| !KNOWN.contains(&key.as_str()));
-    let mut warnings: Vec<Problem> = unknown
-        .map(|key| {
-            let message = format!(
-                "`{key}` is not known here and does nothing: known are `policy`, `verify` and \
-                 `parameters`"
-            );
-            Problem::at(key, message)
-        })
-        .collect();
+    let mut warnings = Problem::unknown_keys(config, "", &KNOWN);
     match decides {
         Decides::Policy(_) => {}
         Decides::Verify(_) => {

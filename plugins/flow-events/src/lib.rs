@@ -41,35 +41,25 @@ impl Plugin for FlowEvents {
         if kind != KIND {
             return Err(Fault::no_source_type(kind));
         }
-        let keys = match config {
-            Value::Object(config) => config.into_iter().map(|(key, _)| key).collect(),
-            Value::Null => Vec::new(),
-            Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-                let message = "must be empty, or an object".to_owned();
-                let problem = Problem { path: String::new(), message, location: None };
-                return Err(Fault::config("the configuration is wrong", vec![problem]));
-            }
-        };
-        Ok(Box::new(Scheduled { unknown: keys }))
+        if !matches!(config, Value::Object(_) | Value::Null) {
+            let problem = Problem::at("", "must be empty, or an object");
+            return Err(Fault::config("the configuration is wrong", vec![problem]));
+        }
+        Ok(Box::new(Scheduled { warnings: Problem::unknown_keys(&config, "", &[]) }))
     }
 }
 
 /// One configured source.
 struct Scheduled {
-    /// Keys of its configuration, all of which are ignored.
-    unknown: Vec<String>,
+    /// Of keys of its configuration, all of which are ignored.
+    warnings: Vec<Problem>,
 }
 
 impl Source for Scheduled {
     fn call(&self, call: SourceCall, body: &[u8]) -> Result<SourceOutput, Fault> {
         match call.input {
             SourceInput::Check {} => {
-                let warning = |key: &String| Problem {
-                    path: key.clone(),
-                    message: "is not known here, and ignored: this type has no settings".to_owned(),
-                    location: None,
-                };
-                let problems = self.unknown.iter().map(warning).collect();
+                let problems = self.warnings.clone();
                 Ok(SourceOutput { problems, ..SourceOutput::default() })
             }
             SourceInput::Published { event_type } => published(&event_type, body),

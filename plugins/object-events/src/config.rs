@@ -5,7 +5,7 @@
 
 use mortise_plugin::{Fault, Location, Problem};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::filter::{self, NotCompiled};
 use crate::source::Changes;
@@ -68,7 +68,8 @@ pub(crate) fn schema() -> Value {
 
 /// Opens a source, or says everything that is wrong with its configuration.
 pub(crate) fn open(value: Value) -> Result<Changes, Fault> {
-    let mut warnings = unknown_keys(&value);
+    let mut warnings = Problem::unknown_keys(&value, "", &KNOWN);
+    warnings.extend(Problem::unknown_keys(&value["filter"], "filter.", &KNOWN_IN_FILTER));
     let config: Config = serde_json::from_value(value).map_err(|error| {
         Fault::config("the configuration is wrong", vec![Problem::at("", error.to_string())])
     })?;
@@ -86,24 +87,6 @@ pub(crate) fn open(value: Value) -> Result<Changes, Fault> {
         return Err(Fault::config("the configuration is wrong", problems));
     }
     Ok(Changes { event_types: config.event_types, filter, warnings })
-}
-
-fn unknown_keys(value: &Value) -> Vec<Problem> {
-    let of = |value: Option<&Value>, prefix: &str, known: &[&str]| -> Vec<Problem> {
-        let keys = value.and_then(Value::as_object).into_iter().flat_map(Map::keys);
-        keys.filter(|it| !known.contains(&it.as_str()))
-            .map(|key| {
-                let known = known.join(", ");
-                Problem::at(
-                    format!("{prefix}{key}"),
-                    format!("is not known here, and ignored; known: {known}"),
-                )
-            })
-            .collect()
-    };
-    let mut unknown = of(Some(value), "", &KNOWN);
-    unknown.extend(of(value.get("filter"), "filter.", &KNOWN_IN_FILTER));
-    unknown
 }
 
 fn check_types(types: &[String], problems: &mut Vec<Problem>, warnings: &mut Vec<Problem>) {

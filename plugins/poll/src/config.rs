@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use mortise_plugin::reference::is_reference;
 use mortise_plugin::{Fault, Problem};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::json::Programs;
 use crate::memory::fingerprint;
@@ -188,13 +188,7 @@ pub(crate) fn schema() -> Value {
 
 /// Opens a source, or says everything that is wrong with its configuration.
 pub(crate) fn open(value: Value) -> Result<Poller, Fault> {
-    let unknown: Vec<String> = value
-        .as_object()
-        .into_iter()
-        .flat_map(Map::keys)
-        .filter(|it| !KNOWN.contains(&it.as_str()))
-        .cloned()
-        .collect();
+    let unknown = Problem::unknown_keys(&value, "", &KNOWN);
     let config: Config = serde_json::from_value(value).map_err(|error| {
         Fault::config("the configuration is wrong", vec![Problem::at("", error.to_string())])
     })?;
@@ -347,15 +341,10 @@ fn check_url(url: &str) -> Result<(), &'static str> {
 fn warnings(
     config: &Config,
     request: &Request,
-    unknown: Vec<String>,
+    unknown: Vec<Problem>,
     every_s: u64,
 ) -> Vec<Problem> {
-    let mut warnings: Vec<Problem> = unknown
-        .iter()
-        .map(|key| {
-            Problem::at(key, format!("is not known here, and ignored; known: {}", KNOWN.join(", ")))
-        })
-        .collect();
+    let mut warnings = unknown;
     if every_s < OFTEN_S {
         let message = format!("asks every {every_s} s; many servers block who asks that often");
         warnings.push(Problem::at("every_seconds", message));

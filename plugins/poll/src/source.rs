@@ -7,8 +7,8 @@
 
 use mortise_jq::Program;
 use mortise_plugin::{
-    Effect, EffectOutcome, Event, Fault, HttpEffect, LogLevel, LogLine, Payload, Problem, Source,
-    SourceCall, SourceInput, SourceOutput, Tick,
+    Act, Effect, EffectOutcome, Event, Fault, HttpEffect, LogLevel, LogLine, Payload, Problem,
+    Source, SourceCall, SourceInput, SourceOutput, Tick,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -114,7 +114,7 @@ impl Poller {
             body: (!bodies.is_empty()).then_some(0),
         };
         let effect =
-            Effect { state: json!(Asked { memory }), timeout_ms: TIMEOUT_MS, http: Some(http) };
+            Effect { state: json!(Asked { memory }), timeout_ms: TIMEOUT_MS, act: Act::Http(http) };
         SourceOutput { effect: Some(effect), bodies, ..SourceOutput::default() }
     }
 
@@ -142,6 +142,10 @@ impl Poller {
     ) -> SourceOutput {
         let (status, headers) = match outcome {
             EffectOutcome::Http { status, headers } => (*status, headers),
+            EffectOutcome::Smtp(_) | EffectOutcome::Exec { .. } => {
+                let message = "the answer is none to a request";
+                return self.failed(memory, Failure::new(message), now);
+            }
             EffectOutcome::Failed { message, transient: true } => {
                 return self.failed(memory, Failure::passing(message.as_str()), now);
             }

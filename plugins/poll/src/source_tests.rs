@@ -44,7 +44,8 @@ impl Life {
         self.now = self.now.max(self.due);
         let output = self.tick();
         let effect = output.effect.expect("it asks");
-        (effect.http.clone().unwrap(), effect, output.bodies)
+        let Act::Http(http) = effect.act.clone() else { panic!("{effect:?}") };
+        (http, effect, output.bodies)
     }
 
     fn tick(&mut self) -> SourceOutput {

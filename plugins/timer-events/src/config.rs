@@ -71,23 +71,11 @@ pub(crate) fn schema() -> Value {
 
 /// Opens a timer, or says everything that is wrong with its configuration.
 pub(crate) fn open(value: Value) -> Result<Timer, Fault> {
-    let unknown: Vec<String> = value
-        .as_object()
-        .into_iter()
-        .flat_map(Map::keys)
-        .filter(|it| !KNOWN.contains(&it.as_str()))
-        .cloned()
-        .collect();
+    let mut warnings = Problem::unknown_keys(&value, "", &KNOWN);
     let config: Config = serde_json::from_value(value).map_err(|error| {
         Fault::config("the configuration is wrong", vec![Problem::at("", error.to_string())])
     })?;
     let mut problems = Vec::new();
-    let mut warnings: Vec<Problem> = unknown
-        .iter()
-        .map(|key| {
-            Problem::at(key, format!("is not known here, and ignored; known: {}", KNOWN.join(", ")))
-        })
-        .collect();
     let zone = zone(&config, &mut problems);
     let (schedule, name) = match (&config.cron, config.interval_seconds) {
         (Some(line), None) => {

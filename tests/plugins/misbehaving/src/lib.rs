@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use mortise_plugin::{
-    Descriptor, Effect, EffectOutcome, Event, Fault, Host, HttpEffect, HttpResponse, LogLevel,
+    Act, Descriptor, Effect, EffectOutcome, Event, Fault, Host, HttpEffect, HttpResponse, LogLevel,
     Payload, Plugin, Problem, Refusal, ResponseBody, Source, SourceCall, SourceInput, SourceOutput,
     TypeDescriptor,
 };
@@ -63,7 +63,7 @@ fn ask(url: &str, round: u64, body: &[u8]) -> SourceOutput {
         body: Some(0),
     };
     SourceOutput {
-        effect: Some(Effect { state: json!(round), timeout_ms: 1000, http: Some(http) }),
+        effect: Some(Effect { state: json!(round), timeout_ms: 1000, act: Act::Http(http) }),
         bodies: vec![body.to_vec()],
         ..SourceOutput::default()
     }
@@ -146,6 +146,7 @@ impl Source for Instance {
                     let outcome = match outcome {
                         EffectOutcome::Http { status, .. } => status.to_string(),
                         EffectOutcome::Failed { message, .. } => message,
+                        EffectOutcome::Smtp(_) | EffectOutcome::Exec { .. } => "another".to_owned(),
                     };
                     let body = String::from_utf8_lossy(body);
                     Ok(text(200, format!("{state} {outcome} {body}")))
