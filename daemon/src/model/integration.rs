@@ -66,6 +66,8 @@ pub enum Verdict {
     FilterFailed {
         /// How.
         problem: String,
+        /// The dead letter that can be sent when it is mended.
+        delivery: DeliveryId,
     },
     /// It is about this integration's own trouble.
     OwnTrouble,

@@ -75,6 +75,8 @@ pub enum PlannedTelling {
         message: Message,
         /// How long it waits for others of its kind.
         group_wait_ms: u64,
+        /// Why it becomes a dead letter, when its filter failed.
+        failed: Option<String>,
     },
 }
 
@@ -142,19 +144,29 @@ impl WriteTables<'_> {
             for plan in &occurrence.plans {
                 let decision = match plan {
                     PlannedTelling::Not(decision) => decision.clone(),
-                    PlannedTelling::Tell { integration, subscription, message, group_wait_ms } => {
+                    PlannedTelling::Tell {
+                        integration,
+                        subscription,
+                        message,
+                        group_wait_ms,
+                        failed,
+                    } => {
                         let (integration, subscription) = (*integration, *subscription);
                         let delivery = self.add_telling(
                             (integration, subscription),
                             occurrence,
                             message,
                             *group_wait_ms,
+                            failed.as_deref(),
                         )?;
                         last = last.max(Some(delivery.0));
                         if !woken.contains(&integration) {
                             woken.push(integration);
                         }
-                        let verdict = Verdict::Told { delivery };
+                        let verdict = match failed.clone() {
+                            None => Verdict::Told { delivery },
+                            Some(problem) => Verdict::FilterFailed { problem, delivery },
+                        };
                         Decision { integration, subscription: Some(subscription), verdict }
                     }
                 };
@@ -180,13 +192,14 @@ impl WriteTables<'_> {
         occurrence: &DecidedOccurrence,
         message: &Message,
         group_wait_ms: u64,
+        failed: Option<&str>,
     ) -> Result<DeliveryId, StoreError> {
         let now_ms = self.now_ms();
         let kind = occurrence.trigger.to_string();
         let group = (subscription.0, kind.as_str());
-        let gathering = match group_wait_ms {
-            0 => None,
-            _ => self.telling_groups()?.get(group)?.map(|it| it.value()),
+        let gathering = match (group_wait_ms, failed) {
+            (0, _) | (_, Some(_)) => None,
+            (_, None) => self.telling_groups()?.get(group)?.map(|it| it.value()),
         };
         if let Some(open) = gathering
             && let Some(mut record) = self.open_telling((integration.0, open))?
@@ -206,8 +219,15 @@ impl WriteTables<'_> {
         }
         let id = DeliveryId(self.new_id());
         let (queued, _) = self.telling_count(integration)?;
-        let is_full = queued >= MOST_QUEUED_TELLINGS;
-        let gathers = group_wait_ms > 0 && !is_full;
+        let dead = match failed {
+            Some(problem) => Some(format!("not sent: the filter of its subscription failed: {problem}")),
+            None if queued >= MOST_QUEUED_TELLINGS => Some(format!(
+                "not sent: {MOST_QUEUED_TELLINGS} messages wait for this integration already"
+            )),
+            None => None,
+        };
+        let is_dead = dead.is_some();
+        let gathers = group_wait_ms > 0 && !is_dead;
         let record = TellingRecord {
             subscription,
             trigger: occurrence.trigger.clone(),
@@ -217,18 +237,16 @@ impl WriteTables<'_> {
             titles: Vec::new(),
             gathers,
             work: occurrence.work.clone(),
-            state: if is_full { TellingState::Dead } else { TellingState::Queued },
+            state: if is_dead { TellingState::Dead } else { TellingState::Queued },
             queued_ms: now_ms,
             due_ms: if gathers { now_ms.saturating_add(group_wait_ms) } else { now_ms },
             tries: Tries::default(),
             attempts: Vec::new(),
             attempt_count: 0,
-            reason: is_full.then(|| {
-                format!("{MOST_QUEUED_TELLINGS} messages wait for this integration already")
-            }),
+            reason: dead,
         };
         let key = (integration.0, id.0);
-        if is_full {
+        if is_dead {
             self.tellings_done()?.insert(key, encode(&record)?.as_slice())?;
             self.count_tellings(integration, 0, 1)?;
         } else {

@@ -179,7 +179,7 @@ pub struct TellingAttempt {
     pub at_ms: u64,
     /// How long it took, milliseconds.
     pub took_ms: u64,
-    /// What came of it: `taken`, `throttled`, `transient`, `config` or `permanent`.
+    /// What came of it: `taken`, `throttled`, `transient`, `config`, `permanent` or `cut_off`.
     pub status: String,
     /// What went wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
