@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::model::access::HostRole;
+
 /// Every setting with its default and what it is for.
 pub const DEFAULTS: &str = include_str!("default.toml");
 
@@ -24,6 +26,8 @@ pub struct Config {
     pub development: bool,
     /// Listeners.
     pub listen: Listen,
+    /// Who callers are.
+    pub access: AccessSettings,
     /// Bounds on what comes in.
     pub limits: Limits,
     /// The database.
@@ -52,6 +56,66 @@ pub struct Listen {
     pub public_url: String,
     /// Threads that serve HTTP.
     pub workers: usize,
+}
+
+/// Who callers are.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessSettings {
+    /// Who callers on the Unix socket are.
+    pub peers: Vec<PeerRule>,
+}
+
+/// Who a caller on the Unix socket is.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "WrittenPeer")]
+pub struct PeerRule {
+    /// With this user id.
+    pub uid: Option<u32>,
+    /// Or with this group id as his own.
+    pub gid: Option<u32>,
+    /// Who he is.
+    pub who: PeerWho,
+}
+
+/// Who somebody on the Unix socket is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerWho {
+    /// A user of the host, by name.
+    User(String),
+    /// Nobody in particular, with these roles.
+    Roles(Vec<HostRole>),
+}
+
+/// A [`PeerRule`] as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenPeer {
+    uid: Option<u32>,
+    gid: Option<u32>,
+    user: Option<String>,
+    roles: Option<Vec<HostRole>>,
+}
+
+impl TryFrom<WrittenPeer> for PeerRule {
+    type Error = &'static str;
+
+    fn try_from(written: WrittenPeer) -> Result<PeerRule, &'static str> {
+        let WrittenPeer { uid, gid, user, roles } = written;
+        let who = match (user, roles) {
+            (Some(user), None) => PeerWho::User(user),
+            (None, Some(roles)) if !roles.is_empty() => PeerWho::Roles(roles),
+            (Some(_), Some(_)) | (None, Some(_) | None) => {
+                return Err(
+                    "access.peers: each says either `user` or `roles`, of which one at least",
+                );
+            }
+        };
+        if uid.is_some() == gid.is_some() {
+            return Err("access.peers: each says either `uid` or `gid`");
+        }
+        Ok(PeerRule { uid, gid, who })
+    }
 }
 
 /// Bounds on what comes in.
@@ -297,6 +361,9 @@ mod tests {
             ("[functions]\nrequire_sandbox = \"no\"", "expected true, \"functions\" or false"),
             ("[functions]\nrequire_sandbox = 1", "expected true, \"functions\" or false"),
             ("[listen]\nworkers = 0", "at least one thread"),
+            ("[access]\npeers = [{ uid = 1 }]", "either `user` or `roles`"),
+            ("[access]\npeers = [{ roles = [\"reader\"] }]", "either `uid` or `gid`"),
+            ("[access]\npeers = [{ uid = 1, roles = [\"root\"] }]", "there are owner, contributor"),
         ] {
             let error = Config::parse(text).expect_err(text);
             assert!(error.contains(expected), "{text}: {error}");

@@ -1,7 +1,7 @@
 //! The Mortise daemon, as a library.
 //!
-//! In reading order: time ([`clock`]), plain data ([`model`]), decisions without side effects ([`lifecycle`],
-//! [`routing`], [`configuration`], [`connections`], [`objects`]), one folder per foreign crate that touches the
+//! In reading order: time ([`clock`]), plain data ([`model`]), decisions without side effects ([`access`],
+//! [`lifecycle`], [`routing`], [`configuration`], [`connections`], [`objects`]), one folder per foreign crate that touches the
 //! world ([`manifest`], [`archive`], [`store`], [`secrets`], [`plugins`], [`functions`],
 //! [`egress`]), the [`engine`] that moves work, the [`actors`] that serialise lifecycles, the
 //! [`operations`] that take several steps, and the edges ([`api`], [`cli`]). [`run`] puts them
@@ -12,6 +12,7 @@ pub mod config;
 pub mod model;
 pub mod random;
 
+pub mod access;
 pub mod configuration;
 pub mod connections;
 pub mod lifecycle;

@@ -17,10 +17,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
 use crate::actors::{self, BrokenKeyrings, EffectsUnderWay, Registry, Services};
-use crate::api::{self, Api, Bound, RuntimeStatus, Status, UnderWay};
+use crate::api::{self, Api, Bound, RuntimeStatus, Status, UnderWay, WrongTokens};
 use crate::clock::Clock;
 use crate::config::{Config, RequireSandbox};
 use crate::egress::{Egress, EgressOptions};
+use crate::engine::access::Access;
 use crate::engine::artifacts::Artifacts;
 use crate::engine::calls::Calls;
 use crate::engine::changes::Changes;
@@ -41,6 +42,7 @@ use crate::engine::runtimes::Runtimes;
 use crate::engine::scheduled::Scheduler;
 use crate::engine::source_counts::SourceCounts;
 use crate::engine::source_log::SourceLogs;
+use crate::engine::tell::{self, Tell};
 use crate::engine::timers::{SHORTEST_TICK, Timers};
 use crate::engine::version_files::InstallPackages;
 use crate::functions::kind::RunnerKind;
@@ -48,12 +50,13 @@ use crate::functions::node_host::{self, NodeHost};
 use crate::functions::packages::Packages;
 use crate::functions::packages::install::Installer;
 use crate::functions::pool::{Pool, PoolOptions};
+use crate::model::access::StoredToken;
 use crate::model::http::EgressRules;
 use crate::operations::Operations;
 use crate::plugins::{PluginHost, PluginSettings, Trust};
 use crate::random::secret_text;
 use crate::secrets::{ServiceTokens, UrlSigner, Vault};
-use crate::store::{FileLocation, Options, Store, StoreError, TokenRecord};
+use crate::store::{FileLocation, Options, Store, StoreError};
 use bridges::{EgressFetch, LocalRequests, PluginEffects};
 
 /// How long running functions may take to finish when the daemon stops.
@@ -114,6 +117,8 @@ async fn serve(
     let artifacts = Artifacts::new(store.clone(), config.artifacts.clone());
     let vault = Arc::new(Vault::new(&keys));
     make_first_token(&store, &config.state_dir, &clock).await?;
+    let access = Access::open(store.clone(), clock.clone());
+    let access = access.map_err(|error| error.to_string())?;
     let socket = Some(config.listen.socket.as_path()).filter(|it| !it.as_os_str().is_empty());
     let (listeners, bound) = api::bind(config.listen.address, socket)?;
     let public_url = public_url(&config, &bound);
@@ -124,7 +129,7 @@ async fn serve(
     let keyrings = Keyrings::new(keyrings::Parts {
         store: store.clone(),
         contexts: contexts.clone(),
-        vault,
+        vault: vault.clone(),
         egress: egress.clone(),
         runtime: engine.clone(),
         clock: clock.clone(),
@@ -180,6 +185,16 @@ async fn serve(
     let objects = Objects::open(store.clone(), engine.clone()).await;
     let objects = objects.map_err(|error| error.to_string())?;
     let fan_out = FanOut::start(&engine, intake.clone(), objects.clone());
+    let tell = Tell::start(tell::Parts {
+        store: store.clone(),
+        plugins: plugins.clone(),
+        effects: intake.effects.clone(),
+        vault,
+        clock: clock.clone(),
+        runtime: engine.clone(),
+        keep_days: config.store.keep_days,
+    });
+    let tell = tell.map_err(|error| error.to_string())?;
     let calls = Calls::new(engine.clone());
     let services = Services::new(actors::Parts {
         store: store.clone(),
@@ -221,10 +236,14 @@ async fn serve(
         url_signer,
         tokens,
         key_keeper: KeyKeeper::start(&engine, store.clone(), keys),
+        tell: tell.clone(),
         under_way: UnderWay::default(),
         egress,
         limits: config.limits.clone(),
+        access: access.clone(),
         owner_uids: config.listen.owner_uids.clone(),
+        peers: config.access.peers.clone(),
+        wrong_tokens: WrongTokens::default(),
         public_url: public_url.clone(),
         status: status.clone(),
     });
@@ -284,6 +303,11 @@ async fn serve(
         tokio::time::timeout(DRAIN, running),
         tokio::time::timeout(DRAIN, keyrings.settled()),
     );
+    if tokio::time::timeout(DRAIN, tell.stop()).await.is_err() {
+        warn!(
+            "messages through integrations are still under way; they are sent again at the next start"
+        );
+    }
     if settled.is_err() {
         warn!("access tokens are still being renewed; some may have to be granted again");
     }
@@ -367,11 +391,14 @@ async fn make_first_token(store: &Store, state: &Path, clock: &Clock) -> Result<
     // The file first: a token that is stored but was never written down is lost.
     write_private(&path, &token)
         .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-    let record = TokenRecord {
+    let record = StoredToken {
         name: "admin".to_owned(),
         created_ms: clock.now_ms(),
         scope: None,
         created_by: None,
+        principal: None,
+        roles: None,
+        expires_ms: None,
     };
     let stored = token.clone();
     store

@@ -366,6 +366,7 @@ fn crosses_border(file: &Source) -> Vec<String> {
 /// What may be imported by everybody: time, randomness, settings and data.
 const GROUND: &[&str] = &["clock", "config", "model", "random"];
 const PARTS: &[&str] = &[
+    "access",
     "archive",
     "configuration",
     "connections",
@@ -385,9 +386,11 @@ const PARTS: &[&str] = &[
 /// that has no place yet.
 fn may_import(module: &str) -> Option<Vec<&'static str>> {
     let allowed: &[&[&str]] = match module {
-        "clock" | "config" | "model" | "random" => &[],
+        "clock" | "model" | "random" => &[],
+        // Settings name roles.
+        "config" => &[&["model"]],
         // Decisions: no time, no randomness, no settings.
-        "configuration" | "connections" | "lifecycle" | "routing" => &[&["model"]],
+        "access" | "configuration" | "connections" | "lifecycle" | "routing" => &[&["model"]],
         // Siblings: run.rs hands them what they need of each other.
         "archive" | "egress" | "functions" | "plugins" => &[&["model"]],
         // What is wrong with a default is what is wrong with a value; with a type, what a host says.

@@ -1,65 +1,105 @@
 //! Who a request comes from: a token in `Authorization`, raw or as Bearer, or the peer of the Unix
 //! socket, whom the kernel names.
 
+use std::sync::Arc;
+
 use actix_web::HttpRequest;
 use actix_web::http::header::AUTHORIZATION;
 
+use super::Api;
 use super::error::{ApiError, Code};
 use super::idempotency::key_of;
-use super::rights::{Caller, Principal, Right};
-use super::{Api, server::PeerUid};
+use super::peers::{UnixPeer, unix_caller};
+use super::rights::{Caller, HostCaller, Principal, Right};
+use crate::access::{KnownToken, State};
+use crate::model::access::{PrincipalId, PrincipalKind};
 use crate::model::event::Cause;
-use crate::secrets::ServiceTokens;
-use crate::store::TokenRecord;
+use crate::secrets::{ServiceTokenError, ServiceTokens};
 
 /// The header by which the daemon's own egress says which run a request comes from.
 pub(crate) const CAUSE_HEADER: &str = "mortise-cause";
 
-/// Finds out who calls, and whether he may.
-pub(super) fn admit(api: &Api, request: &HttpRequest, right: Right) -> Result<Caller, ApiError> {
-    let (principal, cause, hook_call) = authenticate(api, request)?;
-    let reach = principal.reach(right).ok_or_else(|| {
-        let message = format!("this call needs the right `{}`", right.name());
-        ApiError::new(Code::Forbidden, message)
-    })?;
-    let idempotency_key = key_of(request)?;
-    Ok(Caller { principal, reach, cause, hook_call, idempotency_key })
+/// Who it is, what caused it, and which call of a hook that was.
+pub(super) struct Known {
+    pub(super) principal: Principal,
+    cause: Cause,
+    hook_call: Option<u64>,
 }
 
-/// Who it is, what caused it, and which call of a hook that was.
-type Known = (Principal, Cause, Option<u64>);
+impl Known {
+    fn of_host(caller: HostCaller) -> Known {
+        let principal = Principal::Host(Arc::new(caller));
+        Known { principal, cause: Cause::default(), hook_call: None }
+    }
 
-fn authenticate(api: &Api, request: &HttpRequest) -> Result<Known, ApiError> {
+    /// Whether he may, and on what.
+    pub(super) fn admit(self, request: &HttpRequest, right: Right) -> Result<Caller, ApiError> {
+        let Known { principal, cause, hook_call } = self;
+        let reach = principal.reach(right).ok_or_else(|| {
+            let message = format!("this call needs the right `{}`", right.name());
+            ApiError::new(Code::Forbidden, message)
+        })?;
+        let idempotency_key = key_of(request)?;
+        Ok(Caller { principal, reach, cause, hook_call, idempotency_key })
+    }
+}
+
+/// Finds out who calls, and whether he may.
+pub(super) async fn admit(
+    api: &Api,
+    request: &HttpRequest,
+    right: Right,
+) -> Result<Caller, ApiError> {
+    known(api, request).await?.admit(request, right)
+}
+
+/// Finds out who calls. Whoever sends wrong tokens waits for his answers.
+pub(super) async fn known(api: &Api, request: &HttpRequest) -> Result<Known, ApiError> {
+    match authenticate(api, request) {
+        Ok(known) => Ok(known),
+        Err(Stranger::Nobody(error)) => Err(error),
+        Err(Stranger::WrongToken(error)) => {
+            api.wrong_tokens.punish(request, api.services.clock.now_ms()).await?;
+            Err(error)
+        }
+    }
+}
+
+/// Why somebody is not known.
+enum Stranger {
+    /// He sent nothing, or what was right once.
+    Nobody(ApiError),
+    /// He sent a token that never was one: it could be a guess.
+    WrongToken(ApiError),
+}
+
+fn nobody(message: impl Into<String>) -> Stranger {
+    Stranger::Nobody(ApiError::new(Code::Unauthenticated, message))
+}
+
+fn wrong(message: impl Into<String>) -> Stranger {
+    Stranger::WrongToken(ApiError::new(Code::Unauthenticated, message))
+}
+
+fn authenticate(api: &Api, request: &HttpRequest) -> Result<Known, Stranger> {
     if let Some(token) = token_of(request)? {
         return by_token(api, token);
     }
-    if let Some(PeerUid(uid)) = request.conn_data::<PeerUid>() {
-        if is_owner(*uid, &api.owner_uids) {
-            return Ok((Principal::Owner { name: format!("uid:{uid}") }, Cause::default(), None));
-        }
-        let message = format!(
-            "user id {uid} is no owner of this daemon: call as root, add it to listen.owner_uids, \
-             or send a token"
-        );
-        return Err(ApiError::new(Code::Unauthenticated, message));
+    if let Some(peer) = request.conn_data::<UnixPeer>() {
+        let own = rustix::process::geteuid().as_raw();
+        let state = api.access.state();
+        let caller = unix_caller(*peer, own, &api.owner_uids, &api.peers, &state);
+        return caller.map(Known::of_host).map_err(nobody);
     }
-    let message = "send a token: `Authorization: Bearer <token>`; the first one is in the file \
-                   admin.token of the state directory";
-    Err(ApiError::new(Code::Unauthenticated, message))
+    Err(nobody(
+        "send a token: `Authorization: Bearer <token>`; the first one is in the file admin.token of \
+         the state directory",
+    ))
 }
 
-/// Root is an owner and so is whom the configuration names. The daemon's own user never is, unless
-/// it is root: what runs as that user must not rule over the host's snap-ins.
-fn is_owner(uid: u32, owner_uids: &[u32]) -> bool {
-    let own = rustix::process::geteuid().as_raw();
-    uid == 0 || (uid != own && owner_uids.contains(&uid))
-}
-
-fn token_of(request: &HttpRequest) -> Result<Option<&str>, ApiError> {
+fn token_of(request: &HttpRequest) -> Result<Option<&str>, Stranger> {
     let Some(value) = request.headers().get(AUTHORIZATION) else { return Ok(None) };
-    let text = value.to_str().map_err(|_| {
-        ApiError::new(Code::Unauthenticated, "the Authorization header is no plain text")
-    })?;
+    let text = value.to_str().map_err(|_| wrong("the Authorization header is no plain text"))?;
     let token = match text.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token,
         Some(_) | None => text,
@@ -67,34 +107,63 @@ fn token_of(request: &HttpRequest) -> Result<Option<&str>, ApiError> {
     Ok(Some(token.trim()))
 }
 
-fn by_token(api: &Api, token: &str) -> Result<Known, ApiError> {
+fn by_token(api: &Api, token: &str) -> Result<Known, Stranger> {
+    let now_ms = api.services.clock.now_ms();
     if ServiceTokens::looks_like_one(token) {
-        let claims = api
-            .tokens
-            .read(token, api.services.clock.now_ms())
-            .map_err(|error| ApiError::new(Code::Unauthenticated, error.to_string()))?;
-        let cause = claims
-            .cause
-            .next(claims.run)
-            .map_err(|error| ApiError::new(Code::ChainTooLong, error.to_string()))?;
+        let claims = api.tokens.read(token, now_ms).map_err(|error| match error {
+            ServiceTokenError::Invalid => wrong(error.to_string()),
+            ServiceTokenError::Expired => nobody(error.to_string()),
+        })?;
+        let cause = claims.cause.next(claims.run).map_err(|error| {
+            Stranger::Nobody(ApiError::new(Code::ChainTooLong, error.to_string()))
+        })?;
         let (id, snap_in) = (claims.service_account, claims.snap_in);
         let principal = match claims.actor {
             Some(actor) => Principal::Actor { actor, id, snap_in },
             None => Principal::ServiceAccount { id, snap_in },
         };
-        return Ok((principal, cause, claims.hook_call));
+        return Ok(Known { principal, cause, hook_call: claims.hook_call });
     }
-    let record = api.services.store.read(|tables| tables.token(token))?;
-    match record {
-        Some(TokenRecord { name, scope, .. }) => {
-            let name = format!("token:{name}");
-            let principal = match scope {
-                Some(scope) => Principal::Scoped { name, scope },
-                None => Principal::Owner { name },
-            };
-            Ok((principal, Cause::default(), None))
+    // One that was deleted is as unknown as one that never was: nothing tells them apart.
+    let token = api.access.token(token).ok_or_else(|| wrong("this token is not known here"))?;
+    if token.has_expired(now_ms) {
+        return Err(nobody("this token has expired: have another one made"));
+    }
+    let caller = holder(&api.access.state(), &token)
+        .ok_or_else(|| nobody("this token is not known here"))?;
+    api.access.note_use(&token);
+    Ok(Known::of_host(caller))
+}
+
+/// Whoever has a token; nobody when its principal was deleted just now.
+fn holder(state: &State, token: &KnownToken) -> Option<HostCaller> {
+    let about = &token.about;
+    let (name, person) = match about.principal {
+        Some(id) => named(id, &state.principal(id)?.name),
+        None => {
+            let name = format!("token:{}", about.name);
+            (name.clone(), name)
         }
-        None => Err(ApiError::new(Code::Unauthenticated, "this token is not known here")),
+    };
+    Some(HostCaller {
+        name,
+        person,
+        principal: about.principal,
+        token: Some(about.name.clone()),
+        powers: state.powers_of_token(about),
+        scope: about.scope.clone(),
+        expires_ms: about.expires_ms,
+        is_limited: about.roles.is_some() || about.scope.is_some(),
+    })
+}
+
+/// The name of a principal for the record, and who it is to snap-ins.
+pub(super) fn named(id: PrincipalId, name: &str) -> (String, String) {
+    let kind = id.kind();
+    let recorded = format!("{}:{name}", kind.prefix());
+    match kind {
+        PrincipalKind::User => (recorded, name.to_owned()),
+        PrincipalKind::Group | PrincipalKind::ServiceAccount => (recorded.clone(), recorded),
     }
 }
 

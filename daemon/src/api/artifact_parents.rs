@@ -73,6 +73,6 @@ pub(super) fn is_own(caller: &Caller, record: &ArtifactRecord) -> bool {
     match &caller.reach {
         Reach::All => true,
         Reach::SnapIn(own) => record.snap_in == Some(*own),
-        Reach::Under(_) => false,
+        Reach::Under(_) | Reach::Integrations(_) => false,
     }
 }

@@ -47,7 +47,7 @@ pub(super) async fn serve(
 ) -> HttpResponse {
     let method = request.method();
     let outcome = if method == Method::GET || method == Method::HEAD {
-        download(&api, &request)
+        download(&api, &request).await
     } else if method == Method::PUT || method == Method::POST {
         upload(&api, &request, payload).await
     } else {
@@ -68,7 +68,7 @@ pub(super) async fn serve(
 }
 
 /// Which artifact it is, when the URL or its caller may have it.
-fn admitted(
+async fn admitted(
     api: &Api,
     request: &HttpRequest,
     parameters: &Parameters,
@@ -95,12 +95,12 @@ fn admitted(
     }
     let found = match purpose {
         UrlPurpose::Download => {
-            let caller = admit(api, request, Right::ReadArtifacts)?;
+            let caller = admit(api, request, Right::ReadArtifacts).await?;
             let seen = Seen::by(api, &caller)?;
             api.artifacts.find(id)?.filter(|it| seen.has(it))
         }
         UrlPurpose::Upload => {
-            let caller = admit(api, request, Right::WriteArtifacts)?;
+            let caller = admit(api, request, Right::WriteArtifacts).await?;
             api.artifacts.find(id)?.filter(|it| is_own(&caller, it))
         }
     };
@@ -119,8 +119,8 @@ fn header_text(request: &HttpRequest, name: header::HeaderName) -> Option<&str> 
 
 // Out.
 
-fn download(api: &Api, request: &HttpRequest) -> Result<HttpResponse, ApiError> {
-    let (_, record) = admitted(api, request, &parameters(request)?, UrlPurpose::Download)?;
+async fn download(api: &Api, request: &HttpRequest) -> Result<HttpResponse, ApiError> {
+    let (_, record) = admitted(api, request, &parameters(request)?, UrlPurpose::Download).await?;
     let ArtifactState::Complete { size, sha256 } = &record.state else {
         let received = record.state.bytes();
         let message = format!("the artifact is not complete: {received} bytes of it are there");
@@ -210,7 +210,7 @@ async fn upload(
     mut payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let parameters = parameters(request)?;
-    let (id, record) = admitted(api, request, &parameters, UrlPurpose::Upload)?;
+    let (id, record) = admitted(api, request, &parameters, UrlPurpose::Upload).await?;
     let content_type = header_text(request, header::CONTENT_TYPE).unwrap_or_default();
     if request.method() == Method::POST
         && let Some(boundary) = boundary_of(content_type)

@@ -198,7 +198,7 @@ impl From<ArtifactError> for ApiError {
 fn snap_in_of(caller: &Caller) -> Option<SnapInId> {
     match &caller.reach {
         Reach::SnapIn(own) => Some(*own),
-        Reach::All | Reach::Under(_) => None,
+        Reach::All | Reach::Under(_) | Reach::Integrations(_) => None,
     }
 }
 

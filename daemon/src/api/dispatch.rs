@@ -11,7 +11,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::access::admit;
+use super::access::known;
 use super::error::{ApiError, Code};
 use super::idempotency::{self, Known};
 use super::object_calls::ObjectCall;
@@ -146,8 +146,13 @@ async fn call(
     request: &HttpRequest,
     payload: web::Payload,
 ) -> Result<Answered, ApiError> {
+    // Before anything is looked for: a stranger does not even learn which types of objects there are.
+    let known = known(&api, request).await?;
     // First: a type of objects may be called like one of ours that snap-ins had before there were any.
+    let sees_objects = known.principal.reach(Right::ReadObjects).is_some();
     let object_call = ObjectCall::find(&api, name, table.find(name).is_some());
+    // Nor does who may not see objects: what is not there and what is not his look the same.
+    let object_call = object_call.filter(|_| sees_objects);
     let listed = match &object_call {
         Some(call) => call.like(),
         None => name,
@@ -157,7 +162,7 @@ async fn call(
             format!("there is no call `{name}`; /api/v1/openapi.json lists those that there are");
         ApiError::new(Code::NotFound, message)
     })?;
-    let caller = admit(&api, request, route.right)?;
+    let caller = known.admit(request, route.right)?;
     let input = if request.method() == Method::GET && route.reads {
         Input::Query(request.query_string().to_owned())
     } else if request.method() == Method::POST {

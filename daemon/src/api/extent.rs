@@ -29,6 +29,7 @@ pub(super) fn of_list(
         (Reach::Under(own), None) => under(api, &[own]),
         (Reach::Under(own), Some(asked)) => under(api, &[own, &asked]),
         (Reach::SnapIn(own), None) => Ok(Extent::One(*own)),
+        (Reach::Integrations(_), _) => Ok(Extent::These(HashSet::new())),
         (Reach::SnapIn(own), Some(asked)) => {
             let all = under(api, &[&asked])?;
             Ok(if all.has(*own) { Extent::One(*own) } else { Extent::These(HashSet::new()) })
@@ -41,6 +42,7 @@ pub(super) fn reaches(api: &Api, caller: &Caller, id: SnapInId) -> Result<bool, 
     Ok(match &caller.reach {
         Reach::All => true,
         Reach::SnapIn(own) => *own == id,
+        Reach::Integrations(_) => false,
         Reach::Under(prefix) => api
             .services
             .store

@@ -15,6 +15,7 @@ mod byte_ranges;
 mod commands;
 mod configuration_pages;
 mod dead_letters;
+mod deliveries;
 mod developer_keyrings;
 mod dispatch;
 mod disposition;
@@ -27,6 +28,7 @@ mod form_data;
 mod functions;
 mod hooks;
 mod idempotency;
+mod integrations;
 mod keyring_view;
 mod keyrings;
 mod keys;
@@ -35,13 +37,17 @@ mod object_calls;
 mod object_rights;
 mod object_types;
 mod objects;
+mod occurrences;
 mod openapi;
 mod operations;
 mod packages;
 mod parameters;
+mod peers;
+mod principals;
 mod recordings;
 mod replays;
 pub mod rights;
+mod roles;
 mod routes;
 mod runs;
 mod scheduled;
@@ -52,6 +58,7 @@ mod snap_ins;
 mod snap_kit_actions;
 mod source_control;
 mod source_view;
+mod subscriptions;
 mod system;
 mod system_update;
 mod tags;
@@ -69,14 +76,16 @@ pub(crate) use access::CAUSE_HEADER;
 pub use error::{ApiError, Code};
 pub use idempotency::UnderWay;
 pub use openapi::document as openapi_document;
+pub use peers::WrongTokens;
 pub use server::{Bound, Listeners, bind};
 pub(crate) use tokens::PREFIX as TOKEN_PREFIX;
 
 use snap_in_view::MissingThing;
 
 use crate::actors::{AskError, Services};
-use crate::config::Limits;
+use crate::config::{Limits, PeerRule};
 use crate::egress::Egress;
+use crate::engine::access::Access;
 use crate::engine::artifacts::Artifacts;
 use crate::engine::intake::Intake;
 use crate::engine::invocation::Invoker;
@@ -85,6 +94,7 @@ use crate::engine::keyrings::Keyrings;
 use crate::engine::objects::{ObjectError, Objects};
 use crate::engine::runtimes::Runtimes;
 use crate::engine::scheduled::Scheduler;
+use crate::engine::tell::Tell;
 use crate::operations::{Asker, OperationError, Operations};
 use crate::secrets::{ServiceTokens, UrlSigner};
 
@@ -114,14 +124,22 @@ pub struct Api {
     pub tokens: ServiceTokens,
     /// Changes the master key.
     pub key_keeper: KeyKeeper,
+    /// Tells people and other systems what happened.
+    pub tell: Tell,
     /// Calls with an `Idempotency-Key` that are being carried out.
     pub under_way: UnderWay,
     /// Fetches what callers name by a URL.
     pub egress: Arc<Egress>,
     /// Bounds on what comes in.
     pub limits: Limits,
+    /// Who there is and who may do what.
+    pub access: Access,
     /// Who is an owner on the Unix socket, beside root.
     pub owner_uids: Vec<u32>,
+    /// Who others on the Unix socket are.
+    pub peers: Vec<PeerRule>,
+    /// Who sent wrong tokens.
+    pub wrong_tokens: WrongTokens,
     /// How the daemon is reached from outside, without a slash at its end.
     pub public_url: String,
     /// Whether the daemon is ready, and what it says about itself.
@@ -239,7 +257,7 @@ impl rights::Caller {
     fn asker(&self) -> Asker {
         let is_snap_in = match self.principal {
             rights::Principal::ServiceAccount { .. } | rights::Principal::Actor { .. } => true,
-            rights::Principal::Owner { .. } | rights::Principal::Scoped { .. } => false,
+            rights::Principal::Host(_) => false,
         };
         Asker { name: self.principal.name(), cause: self.cause, is_snap_in }
     }

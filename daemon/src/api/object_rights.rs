@@ -71,9 +71,12 @@ impl Granted {
 /// What a caller was granted.
 pub(super) fn granted(api: &Api, caller: &Caller) -> Result<Granted, ApiError> {
     match &caller.reach {
-        // Tokens for a prefix of scopes have no right to objects and never come here.
-        Reach::All | Reach::Under(_) => Ok(Granted::All),
+        Reach::All => Ok(Granted::All),
         Reach::SnapIn(id) => granted_to(api, *id),
+        // Tokens for a prefix of scopes, or for integrations, have no right to objects.
+        Reach::Under(_) | Reach::Integrations(_) => {
+            Err(ApiError::new(Code::Forbidden, "this token has no right to objects"))
+        }
     }
 }
 

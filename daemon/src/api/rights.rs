@@ -1,100 +1,50 @@
-//! Who calls, and what he may do. Every route names the right that it needs; here is who has it.
+//! Who calls, and what he may do. Every route names the right that it needs; `access/rights.rs` is the
+//! table of who has it.
 //!
-//! There are owners of the host, holders of tokens for a part of it, and the functions of snap-ins,
-//! which may do a few things to their own snap-in and nothing else: for themselves by their service
-//! account, or for whoever ordered them. The second is not the power of that person: a snap-in may do
-//! what it was granted, whoever gives it orders.
+//! There are principals of the host by their tokens or by the Unix socket, and the functions of
+//! snap-ins, which may do a few things to their own snap-in and nothing else: for themselves by their
+//! service account, or for whoever ordered them. The second is not the power of that person: a snap-in
+//! may do what it was granted, whoever gives it orders.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::access::change::Authority;
+use crate::access::rights::{ForFunctions, RightSet};
+use crate::model::access::PrincipalId;
 use crate::model::actor::Actor;
 use crate::model::event::Cause;
-use crate::model::id::{ServiceAccountId, SnapInId};
+use crate::model::id::{IntegrationId, ServiceAccountId, SnapInId};
 use crate::model::scope::ScopePrefix;
 
-/// What a route needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Right {
-    /// See packages and versions.
-    ReadPackages,
-    /// Create and delete packages and versions.
-    WritePackages,
-    /// See snap-ins and their sources.
-    ReadSnapIns,
-    /// Install, activate, deactivate and delete snap-ins; pause their sources.
-    WriteSnapIns,
-    /// Change inputs of snap-ins.
-    ConfigureSnapIns,
-    /// Enable snap-ins for oneself, and set what is one's own in them.
-    UseSnapIns,
-    /// See what users have set in a snap-in, secrets included.
-    ReadUserResources,
-    /// Publish events to a source by hand.
-    PublishEvents,
-    /// See events.
-    ReadEvents,
-    /// See runs and their logs.
-    ReadRuns,
-    /// Retry, cancel, replay and purge runs; call functions.
-    WriteRuns,
-    /// See artifacts and read them.
-    ReadArtifacts,
-    /// Bring, attach and delete artifacts.
-    WriteArtifacts,
-    /// Change the master key.
-    WriteSecrets,
-    /// See how the daemon is.
-    ReadSystem,
-    /// Make and delete API tokens.
-    ManageTokens,
-    /// See objects and their types.
-    ReadObjects,
-    /// Make, change and delete objects.
-    WriteObjects,
-    /// Make, change and delete types of objects.
-    WriteObjectTypes,
-}
+pub use crate::access::{Powers, Right};
 
-impl Right {
-    /// Its name in documents.
-    pub fn name(self) -> &'static str {
-        match self {
-            Right::ReadPackages => "packages.read",
-            Right::WritePackages => "packages.write",
-            Right::ReadSnapIns => "snap-ins.read",
-            Right::WriteSnapIns => "snap-ins.write",
-            Right::ConfigureSnapIns => "snap-ins.configure",
-            Right::UseSnapIns => "snap-ins.use",
-            Right::ReadUserResources => "snap-ins.resources",
-            Right::PublishEvents => "events.publish",
-            Right::ReadEvents => "events.read",
-            Right::ReadRuns => "runs.read",
-            Right::WriteRuns => "runs.write",
-            Right::ReadArtifacts => "artifacts.read",
-            Right::WriteArtifacts => "artifacts.write",
-            Right::WriteSecrets => "secrets.write",
-            Right::ReadSystem => "system.read",
-            Right::ManageTokens => "tokens.manage",
-            Right::ReadObjects => "objects.read",
-            Right::WriteObjects => "objects.write",
-            Right::WriteObjectTypes => "object-types.write",
-        }
-    }
+/// Somebody of the host: a token, or a peer of the Unix socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostCaller {
+    /// For the record: `user:ada`, `service-account:ci`, `token:admin`, `uid:0`.
+    pub name: String,
+    /// Who it is to snap-ins: a user by his plain name.
+    pub person: String,
+    /// The principal, if it is one.
+    pub principal: Option<PrincipalId>,
+    /// The name of the token that was sent.
+    pub token: Option<String>,
+    /// What he may do.
+    pub powers: Powers,
+    /// What the token is limited to.
+    pub scope: Option<ScopePrefix>,
+    /// Until when the token is good.
+    pub expires_ms: Option<u64>,
+    /// Whether the token is limited to some roles.
+    pub is_limited: bool,
 }
 
 /// Who calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Principal {
-    /// An owner of the host: an API token, or a user on the Unix socket.
-    Owner {
-        /// For the record.
-        name: String,
-    },
-    /// An API token that is limited to the snap-ins under a prefix of scopes.
-    Scoped {
-        /// For the record.
-        name: String,
-        /// The prefix.
-        scope: ScopePrefix,
-    },
+    /// Somebody of the host.
+    Host(Arc<HostCaller>),
     /// A function of a snap-in, by its service-account token.
     ServiceAccount {
         /// The identity.
@@ -122,6 +72,19 @@ pub enum Reach {
     Under(ScopePrefix),
     /// Only this snap-in.
     SnapIn(SnapInId),
+    /// Only these integrations.
+    Integrations(Arc<BTreeSet<IntegrationId>>),
+}
+
+impl Reach {
+    /// Whether an integration is within it.
+    pub fn has_integration(&self, id: IntegrationId) -> bool {
+        match self {
+            Reach::All => true,
+            Reach::Integrations(these) => these.contains(&id),
+            Reach::Under(_) | Reach::SnapIn(_) => false,
+        }
+    }
 }
 
 /// A caller who may make the call, as far as its route goes.
@@ -139,103 +102,87 @@ pub struct Caller {
     pub idempotency_key: Option<String>,
 }
 
+impl HostCaller {
+    fn reach(&self, right: Right) -> Option<Reach> {
+        let has = match right {
+            Right::BeKnown => true,
+            // Whoever is somebody has tokens, also when all that he may do is with one integration.
+            Right::OwnTokens => {
+                self.scope.is_none() && (self.principal.is_some() || self.powers.host.has(right))
+            }
+            other => self.powers.host.has(other),
+        };
+        match (&self.scope, has) {
+            (Some(scope), true) => Some(Reach::Under(scope.clone())),
+            (None, true) => Some(Reach::All),
+            (_, false) => {
+                let rights = self.powers.integrations.iter();
+                let these: BTreeSet<_> =
+                    rights.filter(|(_, it)| it.has(right)).map(|(id, _)| *id).collect();
+                (!these.is_empty()).then(|| Reach::Integrations(Arc::new(these)))
+            }
+        }
+    }
+}
+
 impl Principal {
     /// On what this principal has a right, if on anything.
     pub fn reach(&self, right: Right) -> Option<Reach> {
-        match self {
-            Principal::Owner { .. } => Some(Reach::All),
-            // Packages, keys and tokens are the whole host's: who has a part of it may look at the
-            // first, because that is what he installs, and at nothing else of them.
-            Principal::Scoped { scope, .. } => match right {
-                Right::ReadPackages
-                | Right::ReadSnapIns
-                | Right::WriteSnapIns
-                | Right::ConfigureSnapIns
-                | Right::UseSnapIns
-                | Right::ReadUserResources
-                | Right::PublishEvents
-                | Right::ReadEvents
-                | Right::ReadRuns
-                | Right::WriteRuns
-                | Right::ReadSystem => Some(Reach::Under(scope.clone())),
-                // Artifacts and objects belong to no part of the host, whoever's function made them.
-                Right::WritePackages
-                | Right::ReadArtifacts
-                | Right::WriteArtifacts
-                | Right::WriteSecrets
-                | Right::ManageTokens
-                | Right::ReadObjects
-                | Right::WriteObjects
-                | Right::WriteObjectTypes => None,
-            },
-            // Which objects is for the grants of the snap-in to say.
-            Principal::ServiceAccount { snap_in, .. } => match right {
-                Right::ReadSnapIns
-                | Right::ConfigureSnapIns
-                | Right::ReadUserResources
-                | Right::PublishEvents
-                // Those that the snap-in brought.
-                | Right::ReadArtifacts
-                | Right::WriteArtifacts
-                // Which ones is for its grants to say.
-                | Right::ReadObjects
-                | Right::WriteObjects => Some(Reach::SnapIn(*snap_in)),
-                Right::ReadPackages
-                | Right::WritePackages
-                | Right::WriteSnapIns
-                | Right::UseSnapIns
-                | Right::ReadEvents
-                | Right::ReadRuns
-                | Right::WriteRuns
-                | Right::WriteSecrets
-                | Right::ReadSystem
-                | Right::ManageTokens
-                | Right::WriteObjectTypes => None,
-            },
-            // What the snap-in itself may do, and what is that person's own in it.
-            Principal::Actor { snap_in, .. } => match right {
-                Right::ReadSnapIns
-                | Right::ConfigureSnapIns
-                | Right::UseSnapIns
-                | Right::ReadUserResources
-                | Right::PublishEvents
-                // Those that the snap-in brought.
-                | Right::ReadArtifacts
-                | Right::WriteArtifacts
-                // Which ones is for its grants to say.
-                | Right::ReadObjects
-                | Right::WriteObjects => Some(Reach::SnapIn(*snap_in)),
-                Right::ReadPackages
-                | Right::WritePackages
-                | Right::WriteSnapIns
-                | Right::ReadEvents
-                | Right::ReadRuns
-                | Right::WriteRuns
-                | Right::WriteSecrets
-                | Right::ReadSystem
-                | Right::ManageTokens
-                | Right::WriteObjectTypes => None,
-            },
-        }
+        let (snap_in, is_ordered) = match self {
+            Principal::Host(caller) => return caller.reach(right),
+            Principal::ServiceAccount { snap_in, .. } => (*snap_in, false),
+            Principal::Actor { snap_in, .. } => (*snap_in, true),
+        };
+        let has = match right.rule().functions {
+            ForFunctions::Yes => true,
+            ForFunctions::WhenOrdered => is_ordered,
+            ForFunctions::No => false,
+        };
+        has.then_some(Reach::SnapIn(snap_in))
     }
 
     /// For records and logs.
     pub fn name(&self) -> String {
         match self {
-            Principal::Owner { name } | Principal::Scoped { name, .. } => name.clone(),
+            Principal::Host(caller) => caller.name.clone(),
             Principal::ServiceAccount { id, .. } => id.to_string(),
             // It is not that person who did it.
             Principal::Actor { actor, id, .. } => format!("{id} for {}", actor.name),
         }
     }
 
-    /// The name of the person that it is.
+    /// The name of the person that it is, as snap-ins know him.
     pub fn person(&self) -> String {
         match self {
+            Principal::Host(caller) => caller.person.clone(),
             Principal::Actor { actor, .. } => actor.name.clone(),
-            Principal::Owner { .. }
-            | Principal::Scoped { .. }
-            | Principal::ServiceAccount { .. } => self.name(),
+            Principal::ServiceAccount { .. } => self.name(),
+        }
+    }
+
+    /// Somebody of the host, rather than a function of a snap-in.
+    pub fn of_host(&self) -> Option<&HostCaller> {
+        match self {
+            Principal::Host(caller) => Some(caller),
+            Principal::ServiceAccount { .. } | Principal::Actor { .. } => None,
+        }
+    }
+
+    /// As whom he changes who may do what: functions change nothing of that.
+    pub fn authority(&self) -> Authority {
+        match self.of_host() {
+            Some(caller) => Authority {
+                powers: caller.powers.clone(),
+                principal: caller.principal,
+                expires_ms: caller.expires_ms,
+                is_limited: caller.is_limited,
+            },
+            None => Authority {
+                powers: Powers { host: RightSet::NONE, integrations: Arc::default() },
+                principal: None,
+                expires_ms: None,
+                is_limited: true,
+            },
         }
     }
 }

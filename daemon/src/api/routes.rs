@@ -4,11 +4,11 @@
 use super::dispatch::{Route, read, write};
 use super::rights::Right;
 use super::{
-    artifacts, commands, configuration_pages, dead_letters, developer_keyrings, dry_runs,
-    event_sources, events, functions, keyrings, keys, object_types, objects, operations, packages,
-    recordings, replays, runs, scheduled, snap_components, snap_ins, snap_kit_actions,
-    source_control, source_view, system, system_update, tags, tokens, upgrades, user_level,
-    versions, views,
+    artifacts, commands, configuration_pages, dead_letters, deliveries, developer_keyrings,
+    dry_runs, event_sources, events, functions, integrations, keyrings, keys, object_types,
+    objects, occurrences, operations, packages, principals, recordings, replays, roles, runs,
+    scheduled, snap_components, snap_ins, snap_kit_actions, source_control, source_view,
+    subscriptions, system, system_update, tags, tokens, upgrades, user_level, versions, views,
 };
 
 /// Every call of the API.
@@ -462,14 +462,130 @@ impl Table {
                 artifacts::detach,
             ),
             write("artifacts.delete", R::WriteArtifacts, "Deletes an artifact", artifacts::delete),
+            read("whoami", R::BeKnown, "Says who the caller is and what he may do", principals::whoami),
             write(
                 "tokens.create",
-                R::ManageTokens,
-                "Makes an API token, for the host or for a prefix of scopes",
+                R::OwnTokens,
+                "Makes an API token of the caller's own, or of a principal",
                 tokens::create,
             ),
-            read("tokens.list", R::ManageTokens, "Lists API tokens", tokens::list),
-            write("tokens.delete", R::ManageTokens, "Deletes an API token", tokens::delete),
+            read("tokens.list", R::OwnTokens, "Lists API tokens", tokens::list),
+            write("tokens.delete", R::OwnTokens, "Deletes an API token", tokens::delete),
+            write(
+                "users.create",
+                R::ManagePrincipals,
+                "Makes a user",
+                principals::users::create,
+            )
+            .remembered(),
+            read("users.get", R::ReadPrincipals, "Shows a user", principals::users::get),
+            read(
+                "users.list",
+                R::ReadPrincipals,
+                "Lists users, oldest first",
+                principals::users::list,
+            ),
+            write(
+                "users.update",
+                R::ManagePrincipals,
+                "Describes a user otherwise",
+                principals::users::update,
+            ),
+            write(
+                "users.delete",
+                R::ManagePrincipals,
+                "Deletes a user, with all tokens and roles, at once",
+                principals::users::delete,
+            ),
+            write(
+                "principal-groups.create",
+                R::ManagePrincipals,
+                "Makes a group",
+                principals::groups::create,
+            )
+            .remembered(),
+            read("principal-groups.get", R::ReadPrincipals, "Shows a group", principals::groups::get),
+            read(
+                "principal-groups.list",
+                R::ReadPrincipals,
+                "Lists groups, oldest first",
+                principals::groups::list,
+            ),
+            write(
+                "principal-groups.update",
+                R::ManagePrincipals,
+                "Describes a group otherwise",
+                principals::groups::update,
+            ),
+            write(
+                "principal-groups.delete",
+                R::ManagePrincipals,
+                "Deletes a group, with its roles, at once",
+                principals::groups::delete,
+            ),
+            write(
+                "principal-groups.add-member",
+                R::ManagePrincipals,
+                "Puts a user or service account into a group",
+                principals::add_member,
+            ),
+            write(
+                "principal-groups.remove-member",
+                R::ManagePrincipals,
+                "Takes a user or service account out of a group",
+                principals::remove_member,
+            ),
+            read(
+                "principal-groups.members",
+                R::ReadPrincipals,
+                "Lists who is in a group",
+                principals::members,
+            ),
+            write(
+                "service-accounts.create",
+                R::ManagePrincipals,
+                "Makes a service account of the host",
+                principals::accounts::create,
+            )
+            .remembered(),
+            read("service-accounts.get", R::ReadPrincipals, "Shows a service account of the host", principals::accounts::get),
+            read(
+                "service-accounts.list",
+                R::ReadPrincipals,
+                "Lists service accounts, oldest first",
+                principals::accounts::list,
+            ),
+            write(
+                "service-accounts.update",
+                R::ManagePrincipals,
+                "Describes a service account of the host otherwise",
+                principals::accounts::update,
+            ),
+            write(
+                "service-accounts.delete",
+                R::ManagePrincipals,
+                "Deletes a service account of the host, with all tokens and roles, at once",
+                principals::accounts::delete,
+            ),
+            // What is on the host needs the right to manage principals beside it.
+            write(
+                "roles.grant",
+                R::GrantIntegrations,
+                "Gives a principal a role on the host, or on an integration",
+                roles::grant,
+            ),
+            write(
+                "roles.revoke",
+                R::GrantIntegrations,
+                "Takes a role from a principal",
+                roles::revoke,
+            ),
+            read(
+                "roles.list",
+                R::GrantIntegrations,
+                "Lists who has which role, on the host and on integrations",
+                roles::list,
+            ),
             read(
                 "keys.status",
                 R::WriteSecrets,
@@ -531,6 +647,160 @@ impl Table {
                 "Deletes an object that no other refers to",
                 objects::delete,
             ),
+            write(
+                "integrations.create",
+                R::CreateIntegrations,
+                "Makes an integration: a configured sink",
+                integrations::create,
+            )
+            .remembered(),
+            read(
+                "integrations.get",
+                R::ReadIntegrations,
+                "Shows an integration, without its connection",
+                integrations::get,
+            ),
+            read(
+                "integrations.find",
+                R::ReadIntegrations,
+                "Shows the integration of a type and a name, without its connection",
+                integrations::find_by_name,
+            ),
+            read(
+                "integrations.list",
+                R::ReadIntegrations,
+                "Lists integrations, oldest first",
+                integrations::list,
+            ),
+            write(
+                "integrations.update",
+                R::WriteIntegrations,
+                "Changes an integration; nothing is sent with the connection of before after the answer",
+                integrations::update,
+            ),
+            write(
+                "integrations.delete",
+                R::WriteIntegrations,
+                "Deletes an integration with its connection, supplies and subscriptions",
+                integrations::delete,
+            ),
+            write(
+                "integrations.test",
+                R::WriteIntegrations,
+                "Shows whether an integration works",
+                integrations::test,
+            ),
+            read(
+                "integrations.get-connection",
+                R::WriteIntegrations,
+                "Shows the connection of an integration, with masks in place of its secrets",
+                integrations::connection,
+            ),
+            read(
+                "integrations.explain",
+                R::ReadOccurrences,
+                "Says who was told of something, who was not, and why",
+                occurrences::explain,
+            ),
+            write(
+                "supplies.create",
+                R::WriteIntegrations,
+                "Supplies an integration to a scope",
+                integrations::add_supply,
+            ),
+            read(
+                "supplies.list",
+                R::ReadIntegrations,
+                "Lists the scopes that an integration is supplied to",
+                integrations::supplies,
+            ),
+            write(
+                "supplies.delete",
+                R::WriteIntegrations,
+                "Takes a supply back",
+                integrations::remove_supply,
+            ),
+            write(
+                "subscriptions.create",
+                R::WriteIntegrations,
+                "Subscribes to a trigger through an integration",
+                subscriptions::create,
+            )
+            .remembered(),
+            read(
+                "subscriptions.get",
+                R::ReadIntegrations,
+                "Shows a subscription",
+                subscriptions::get,
+            ),
+            read(
+                "subscriptions.list",
+                R::ReadIntegrations,
+                "Lists subscriptions, oldest first",
+                subscriptions::list,
+            ),
+            write(
+                "subscriptions.update",
+                R::WriteIntegrations,
+                "Changes a subscription",
+                subscriptions::update,
+            ),
+            write(
+                "subscriptions.delete",
+                R::WriteIntegrations,
+                "Deletes a subscription",
+                subscriptions::delete,
+            ),
+            read(
+                "triggers.list",
+                R::BeKnown,
+                "Lists what can be subscribed to, with the tokens of templates",
+                subscriptions::triggers,
+            ),
+            read(
+                "deliveries.get",
+                R::ReadIntegrations,
+                "Shows a message on its way through an integration, with its attempts",
+                deliveries::get,
+            ),
+            read(
+                "deliveries.list",
+                R::ReadIntegrations,
+                "Lists messages through integrations, newest first; dead letters too",
+                deliveries::list,
+            ),
+            write(
+                "deliveries.redeliver",
+                R::WriteIntegrations,
+                "Sends an ended message again, or all dead letters of an integration",
+                deliveries::redeliver,
+            ),
+            read(
+                "occurrences.get",
+                R::ReadOccurrences,
+                "Shows an occurrence: something worth telling",
+                occurrences::get,
+            ),
+            read(
+                "occurrences.list",
+                R::ReadOccurrences,
+                "Lists occurrences, newest first",
+                occurrences::list,
+            ),
+            write(
+                "occurrences.publish",
+                R::PublishOccurrences,
+                "Publishes an occurrence, which subscribers to `custom.NAME` are told of",
+                occurrences::publish,
+            )
+            .remembered(),
+            write(
+                "milestones.report",
+                R::PublishOccurrences,
+                "Reports on a longer piece of work; messages about it stand together",
+                occurrences::report,
+            )
+            .remembered(),
             read("system.status", R::ReadSystem, "Shows how the daemon is", system::status),
             read(
                 "system.plugins",

@@ -12,13 +12,11 @@ use actix_web::dev::{Extensions, Server};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 
 use super::error::{ApiError, Code};
+use super::peers::UnixPeer;
 use super::routes::Table;
 use super::{
     Api, artifact_transfer, artifacts, authorize, dispatch, hooks, openapi, system, system_update,
 };
-
-/// The user at the other end of a Unix socket, as the kernel says.
-pub(super) struct PeerUid(pub(super) u32);
 
 /// Listening sockets.
 pub struct Listeners {
@@ -116,7 +114,7 @@ fn note_peer(connection: &dyn Any, data: &mut Extensions) {
     if let Some(stream) = connection.downcast_ref::<actix_web::rt::net::UnixStream>()
         && let Ok(peer) = stream.peer_cred()
     {
-        data.insert(PeerUid(peer.uid()));
+        data.insert(UnixPeer { uid: peer.uid(), gid: peer.gid() });
     }
 }
 

@@ -113,6 +113,7 @@ pub(super) fn find(
         Reach::All => true,
         Reach::Under(prefix) => prefix.holds(&record.scope),
         Reach::SnapIn(own) => own == id,
+        Reach::Integrations(_) => false,
     });
     reached.ok_or_else(|| ApiError::not_found("snap-in", text))
 }

@@ -70,7 +70,7 @@ pub(super) async fn update(
     let snap_in: SnapInId = parse_id("id", &update.id)?;
     let own = match caller.principal {
         Principal::ServiceAccount { snap_in, .. } => Some(snap_in),
-        Principal::Owner { .. } | Principal::Scoped { .. } | Principal::Actor { .. } => None,
+        Principal::Host(_) | Principal::Actor { .. } => None,
     };
     if own != Some(snap_in) {
         let message = "a snap-in reports its own state, with the service-account token that its \

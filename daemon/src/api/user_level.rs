@@ -237,7 +237,7 @@ fn by_name(api: &Api, name: &str) -> Result<Option<(UserId, UserRecord)>, ApiErr
 
 /// A name that the caller may give.
 fn name_for(caller: &Caller, name: &str) -> Result<String, ApiError> {
-    if name != caller.principal.name() && caller.principal.reach(Right::WriteSnapIns).is_none() {
+    if name != caller.principal.person() && caller.principal.reach(Right::WriteSnapIns).is_none() {
         let message = format!(
             "to act for another user needs the right `{}`; leave `user` out to act for yourself",
             Right::WriteSnapIns.name()

@@ -10,7 +10,9 @@ const DEEPEST: usize = 16;
 
 /// A mask for which nothing is stored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{MASK}` stands for what is stored, and nothing is stored at `{path}`: send the value itself")]
+#[error(
+    "`{MASK}` stands for what is stored, and nothing is stored at `{path}`: send the value itself"
+)]
 pub struct NothingToKeep {
     /// Where, with dots.
     pub path: String,
@@ -126,7 +128,8 @@ fn keep(
     stored: Option<(&Value, &Value)>,
     path: &str,
 ) -> Result<Value, NothingToKeep> {
-    let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    let below =
+        |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
     match (given, shown) {
         (Value::String(given), Value::String(shown)) if given == MASK && shown == MASK => {
             match stored {
@@ -138,7 +141,8 @@ fn keep(
             let mut kept = Map::new();
             for (name, value) in given {
                 let shown = shown.get(name).unwrap_or(&Value::Null);
-                let stored = stored.and_then(|(real, shown)| Some((real.get(name)?, shown.get(name)?)));
+                let stored =
+                    stored.and_then(|(real, shown)| Some((real.get(name)?, shown.get(name)?)));
                 kept.insert(name.clone(), keep(value, shown, stored, &below(name))?);
             }
             Ok(Value::Object(kept))
@@ -148,7 +152,8 @@ fn keep(
             let list = |it: Option<&'_ Value>| it.and_then(Value::as_array).cloned();
             let real = list(stored.map(|it| it.0)).unwrap_or_default();
             let masks = list(stored.map(|it| it.1)).unwrap_or(empty);
-            let mut free: Vec<Option<(&Value, &Value)>> = real.iter().zip(&masks).map(Some).collect();
+            let mut free: Vec<Option<(&Value, &Value)>> =
+                real.iter().zip(&masks).map(Some).collect();
             let mut kept = Vec::with_capacity(given.len());
             for (at, (value, shown)) in given.iter().zip(shown).enumerate() {
                 let same = free.iter().position(|it| it.is_some_and(|(_, masked)| masked == shown));
@@ -194,11 +199,14 @@ mod tests {
     #[test]
     fn what_is_shown_has_no_secret() {
         let shown = masked(&schema(), &stored());
-        assert_eq!(shown, json!({
-            "url": "https://x", "token": MASK, "auth": { "user": "u", "password": MASK },
-            "headers": { "a": MASK },
-            "to": [{ "name": "one", "key": MASK }, { "name": "two", "key": MASK }],
-        }));
+        assert_eq!(
+            shown,
+            json!({
+                "url": "https://x", "token": MASK, "auth": { "user": "u", "password": MASK },
+                "headers": { "a": MASK },
+                "to": [{ "name": "one", "key": MASK }, { "name": "two", "key": MASK }],
+            })
+        );
         assert_eq!(unmasked(&schema(), &shown, &stored()), Ok(stored()), "nothing has changed");
         let mut all = secrets(&schema(), &stored());
         all.sort();

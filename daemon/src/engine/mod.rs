@@ -5,6 +5,7 @@
 //!
 //! Must never: wait on an actor's mailbox; know HTTP or a wire format.
 
+pub mod access;
 pub mod artifacts;
 pub mod calls;
 pub mod changes;

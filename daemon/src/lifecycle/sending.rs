@@ -267,7 +267,8 @@ mod tests {
             }
         }
         assert_eq!(pauses, PAUSES_MS);
-        let (_, Next::Again { at_ms }) = after_attempt(Tries::default(), &transient(), false, 1_000, 0)
+        let (_, Next::Again { at_ms }) =
+            after_attempt(Tries::default(), &transient(), false, 1_000, 0)
         else {
             panic!("it is tried again");
         };

@@ -115,7 +115,11 @@ ids! {
     ContentId = "cnt", "content";
     /// A view.
     ViewId = "view", "view";
-    /// A configured sink.
+    /// A group of users and service accounts.
+    GroupId = "grp", "group";
+    /// A service account of the host, for a program that is no snap-in.
+    HostAccountId = "svc", "service account of the host";
+    /// An integration: something outside that is told of what happens.
     IntegrationId = "itg", "integration";
     /// What somebody wants to be told of through an integration.
     SubscriptionId = "sub", "subscription";

@@ -1,5 +1,6 @@
 //! Plain data that every other module speaks of. No I/O, no clock, no foreign crate but serde's.
 
+pub mod access;
 pub mod actor;
 pub mod artifact;
 pub mod display;

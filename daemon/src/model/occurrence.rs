@@ -413,7 +413,17 @@ mod tests {
         assert_eq!(milestone, Trigger::Milestone("review.done".to_owned()));
         assert!(Selector::Family(Family::Milestone).wants(&milestone));
         assert!(!Selector::Family(Family::Run).wants(&milestone));
-        for bad in ["", "run", "run.", "run.exploded", "Run.failed", "milestone.", "custom.A b", "x.*", "**"] {
+        for bad in [
+            "",
+            "run",
+            "run.",
+            "run.exploded",
+            "Run.failed",
+            "milestone.",
+            "custom.A b",
+            "x.*",
+            "**",
+        ] {
             assert!(bad.parse::<Selector>().is_err(), "{bad}");
         }
         assert!("custom.*".parse::<Trigger>().is_err(), "it is no single one");

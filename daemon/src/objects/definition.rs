@@ -20,11 +20,12 @@ use crate::model::object_type::{
 };
 
 /// Names that the daemon's own resources have, or will have, in calls, answers and events.
-pub const RESERVED: [&str; 81] = [
+pub const RESERVED: [&str; 95] = [
     "actor",
     "api",
     "artifact",
     "artifacts",
+    "audit",
     "audit_log",
     "auth_token",
     "auth_tokens",
@@ -62,6 +63,8 @@ pub const RESERVED: [&str; 81] = [
     "keyring_types",
     "keyrings",
     "keys",
+    "milestone",
+    "milestones",
     "object",
     "object_type",
     "object_types",
@@ -75,11 +78,17 @@ pub const RESERVED: [&str; 81] = [
     "plugin",
     "plugins",
     "principal",
+    "principal_group",
+    "principal_groups",
     "principals",
     "request",
     "requests",
+    "role",
+    "roles",
     "run",
     "runs",
+    "service_account",
+    "service_accounts",
     "snap_component",
     "snap_components",
     "snap_in",
@@ -96,12 +105,17 @@ pub const RESERVED: [&str; 81] = [
     "system",
     "token",
     "tokens",
+    "trigger",
+    "triggers",
+    "user",
+    "users",
     "version",
     "versions",
     "view",
     "views",
     "webhook",
     "webhooks",
+    "whoami",
 ];
 
 const LONGEST_NAME: usize = 64;

@@ -137,10 +137,14 @@ mod tests {
         let (head, document) = failed();
         assert_eq!(document["id"], OccurrenceId(7).to_string(), "what is ours cannot be replaced");
         let said = message(&head, &document, &Wording::default());
-        assert_eq!((said.title.as_str(), said.text.as_str()), ("push of prod/team/sync failed", "no\nroute"));
+        assert_eq!(
+            (said.title.as_str(), said.text.as_str()),
+            ("push of prod/team/sync failed", "no\nroute")
+        );
         let names: Vec<&str> = said.fields.iter().map(|it| it.0.as_str()).collect();
         assert_eq!(names, ["Scope", "Function", "Run", "Occurrence"]);
-        let wording = Wording { title: Some("{{error.message}}!".into()), text: Some(String::new()) };
+        let wording =
+            Wording { title: Some("{{error.message}}!".into()), text: Some(String::new()) };
         let said = message(&head, &document, &wording);
         assert_eq!((said.title.as_str(), said.text.as_str()), ("no route!", ""));
         let empty = Wording { title: Some("{{event}}".into()), text: None };

@@ -181,7 +181,8 @@ mod tests {
 
     /// The same with texts and loops, and nothing of what it is compared with.
     fn naive(it: &OccurrenceHead, offers: &[Offer], demands: &[Demand]) -> BTreeSet<u128> {
-        let under = |prefix: &str, scope: &str| format!("{scope}/").starts_with(&format!("{prefix}/"));
+        let under =
+            |prefix: &str, scope: &str| format!("{scope}/").starts_with(&format!("{prefix}/"));
         let scope = it.scope.as_ref().map(Scope::as_str);
         let mut told = BTreeSet::new();
         for demand in demands {

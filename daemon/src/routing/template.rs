@@ -83,9 +83,7 @@ impl Template {
         }
         let wrong = all.clone().find(|it| !is_known(it, &known));
         match wrong {
-            Some(token) => {
-                Err(TemplateError::Unknown { token: token.chars().take(60).collect() })
-            }
+            Some(token) => Err(TemplateError::Unknown { token: token.chars().take(60).collect() }),
             None => Ok(template),
         }
     }
@@ -173,10 +171,14 @@ mod tests {
         let document = json!({
             "scope": "prod/a/b", "attempts": 3, "error": { "message": "{{scope}} ${x} <b>" },
         });
-        let template = parse("{{ scope }}: {{error.message}} ({{attempts}}){{event}}", "run.failed");
+        let template =
+            parse("{{ scope }}: {{error.message}} ({{attempts}}){{event}}", "run.failed");
         assert_eq!(template.expect("good").fill(&document), "prod/a/b: {{scope}} ${x} <b> (3)");
         assert_eq!(parse("", "*").map(|it| it.fill(&document)), Ok(String::new()));
-        assert_eq!(parse("a } b { c }}", "*").map(|it| it.fill(&document)), Ok("a } b { c }}".into()));
+        assert_eq!(
+            parse("a } b { c }}", "*").map(|it| it.fill(&document)),
+            Ok("a } b { c }}".into())
+        );
         let long = json!({ "scope": "x".repeat(5_000) });
         let filled = parse("{{scope}}", "*").expect("good").fill(&long);
         assert!(filled.ends_with('…') && filled.chars().count() == MOST_VALUE + 1);

@@ -78,7 +78,7 @@ use std::thread::JoinHandle;
 use redb::ReadableTable;
 use tokio::sync::{Notify, oneshot};
 
-pub use access::TokenCreation;
+pub use access::{AccessOutcome, hash_of_token};
 pub use artifacts::{Attachment, Completion, Extension, NewArtifact, NewPart, Retention, Upload};
 pub use authorizations::BegunAuthorization;
 pub use blobs::BlobHash;
@@ -99,8 +99,7 @@ pub use recordings::{MOST_BODY_BYTES, MOST_WANTED};
 pub use records::{
     AnswerRecord, ArtifactRecord, AuthorizationRecord, DisplayedRecord, KeyringRecord,
     PackageRecord, PastVersion, PreviousToken, ScheduledRecord, SnapInRecord, SourceCountsRecord,
-    SourceRecord, TagRecord, TimerRecord, TokenRecord, UserRecord, UserSettingsRecord,
-    VersionRecord,
+    SourceRecord, TagRecord, TimerRecord, UserRecord, UserSettingsRecord, VersionRecord,
 };
 pub use retention::PruneCursor;
 pub use runs::{Claim, FinishedAttempt, OpenRun, Reopening, RunFilter, Settled};

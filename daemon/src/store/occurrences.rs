@@ -220,7 +220,9 @@ impl WriteTables<'_> {
                 }
                 self.run_occurs(Trigger::RunSucceeded, id, head, None)
             }
-            RunState::Queued | RunState::Running | RunState::Retrying | RunState::Cancelled => Ok(()),
+            RunState::Queued | RunState::Running | RunState::Retrying | RunState::Cancelled => {
+                Ok(())
+            }
         }
     }
 
@@ -325,7 +327,8 @@ impl WriteTables<'_> {
         if let Some(wanted) = &self.wanted_of_runs {
             return Ok(wanted.clone());
         }
-        let row = self.telling()?.get(WANTED)?.map(|it| decode::<Wanted>(it.value())).transpose()?;
+        let row =
+            self.telling()?.get(WANTED)?.map(|it| decode::<Wanted>(it.value())).transpose()?;
         let wanted = row.unwrap_or_default();
         self.wanted_of_runs = Some(wanted.clone());
         Ok(wanted)

@@ -19,7 +19,7 @@ use crate::model::keyring::{ExternalOrganization, KeyringOwner, KeyringState};
 use crate::model::manifest::{ChosenRuntime, Manifest};
 use crate::model::recording::{RecordedRequest, Recording};
 use crate::model::run::RunHead;
-use crate::model::scope::{Scope, ScopePrefix};
+use crate::model::scope::Scope;
 use crate::model::snap_in::{SnapInState, SourceStatus};
 
 /// A named line of versions.
@@ -410,21 +410,6 @@ pub struct ArtifactRecord {
     pub created_by: String,
 }
 
-/// An API token; the token itself is not stored.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TokenRecord {
-    /// For people.
-    pub name: String,
-    /// When it was made, milliseconds of the Unix epoch.
-    pub created_ms: u64,
-    /// What it is limited to; absent: the whole host.
-    #[serde(default)]
-    pub scope: Option<ScopePrefix>,
-    /// Name of the principal that made it; absent for the first.
-    #[serde(default)]
-    pub created_by: Option<String>,
-}
-
 impl Record for PackageRecord {
     const NAME: &'static str = "package";
 }
@@ -478,9 +463,6 @@ impl Record for AnswerRecord {
 }
 impl Record for ArtifactRecord {
     const NAME: &'static str = "artifact";
-}
-impl Record for TokenRecord {
-    const NAME: &'static str = "token";
 }
 impl Record for EventHead {
     const NAME: &'static str = "event";

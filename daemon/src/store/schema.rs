@@ -178,12 +178,37 @@ pub const TELLING_THREADS: TableDefinition<(u128, &str), &[u8]> =
 
 /// API tokens by the SHA-256 of the token.
 pub const TOKENS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("tokens");
+/// When API tokens were used last, milliseconds of the Unix epoch, by the SHA-256 of the token.
+pub const TOKEN_USES: TableDefinition<&[u8; 32], u64> = TableDefinition::new("token_uses");
+/// Users, groups and service accounts of the host by id. A user has the id that the person of his name
+/// has in [`USERS`].
+pub const PRINCIPALS: RecordTable = TableDefinition::new("principals");
+/// Who is in which group, by the ids of both.
+pub const GROUP_MEMBERS: TableDefinition<(u128, u128), ()> = TableDefinition::new("group_members");
+/// Since when who has which role: by the id of the integration (0 for the host), that of the
+/// principal, and the number of the role; milliseconds of the Unix epoch.
+pub const GRANTS: TableDefinition<(u128, u128, u8), u64> = TableDefinition::new("grants");
 
 /// Answers to calls with an `Idempotency-Key`, by a hash of caller, call and key.
 pub const ANSWERS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("answers");
 
 /// Every table whose key is an id, to find the greatest id ever given out.
-pub const BY_ID: [RecordTable; 16] = [
-    PACKAGES, VERSIONS, SNAP_INS, SOURCES, EVENTS, RUNS_OPEN, RUNS_DONE, OUTBOX, KEYRINGS, USERS,
-    TAGS, ARTIFACTS, VIEWS, INTEGRATIONS, SUBSCRIPTIONS, OCCURRENCES,
+pub const BY_ID: [RecordTable; 17] = [
+    PACKAGES,
+    VERSIONS,
+    SNAP_INS,
+    SOURCES,
+    EVENTS,
+    RUNS_OPEN,
+    RUNS_DONE,
+    OUTBOX,
+    KEYRINGS,
+    USERS,
+    TAGS,
+    ARTIFACTS,
+    VIEWS,
+    PRINCIPALS,
+    INTEGRATIONS,
+    SUBSCRIPTIONS,
+    OCCURRENCES,
 ];

@@ -136,6 +136,10 @@ tables! {
     telling_groups: TELLING_GROUPS<(u128, &'static str), u128>;
     telling_threads: TELLING_THREADS<(u128, &'static str), &'static [u8]>;
     tokens: TOKENS<&'static [u8; 32], &'static [u8]>;
+    token_uses: TOKEN_USES<&'static [u8; 32], u64>;
+    principals: PRINCIPALS<u128, &'static [u8]>;
+    group_members: GROUP_MEMBERS<(u128, u128), ()>;
+    grants: GRANTS<(u128, u128, u8), u64>;
 }
 
 /// The tables of a read transaction: one unchanging picture of the database.

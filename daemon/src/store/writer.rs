@@ -21,8 +21,8 @@ use redb::WriteTransaction;
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
-use super::StoreError;
 use super::Bells;
+use super::StoreError;
 use super::database::Databases;
 use super::tables::WriteTables;
 use crate::clock::Clock;

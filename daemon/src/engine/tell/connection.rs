@@ -94,7 +94,11 @@ impl Default for Gate {
 impl Gate {
     /// The connection as it is stored, or as it was at most a quarter of an hour ago: a change since then
     /// would have closed it.
-    pub(super) async fn enter(&self, shared: &Shared, id: IntegrationId) -> Result<InUse<'_>, NotOpened> {
+    pub(super) async fn enter(
+        &self,
+        shared: &Shared,
+        id: IntegrationId,
+    ) -> Result<InUse<'_>, NotOpened> {
         loop {
             // Before the slot is looked at, so that no cut is missed.
             let cut = self.cut.subscribe();

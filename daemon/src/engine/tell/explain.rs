@@ -126,7 +126,10 @@ impl Tell {
                     );
                 }
                 if head.runs.len() > MOST_RUNS {
-                    notes.push(format!("of its {} runs {MOST_RUNS} were looked at", head.runs.len()));
+                    notes.push(format!(
+                        "of its {} runs {MOST_RUNS} were looked at",
+                        head.runs.len()
+                    ));
                 }
                 let mut found = Vec::new();
                 for run in head.runs.iter().take(MOST_RUNS) {
@@ -159,7 +162,10 @@ impl Tell {
     ) -> Result<Vec<StoredOccurrence>, StoreError> {
         let found = self.shared.store.read(|tables| tables.occurrences_about(subject, MOST))?;
         if found.is_empty() {
-            notes.push("nothing worth telling has happened to it, or it is so old that it is forgotten".to_owned());
+            notes.push(
+                "nothing worth telling has happened to it, or it is so old that it is forgotten"
+                    .to_owned(),
+            );
         }
         Ok(found)
     }
@@ -186,7 +192,12 @@ impl Tell {
     fn explained(&self, occurrence: StoredOccurrence) -> Result<Explained, StoreError> {
         let stored = self.shared.store.read(|tables| tables.decisions(occurrence.id))?;
         let Some(DecisionsRecord { at_ms, decisions, left_out }) = stored else {
-            return Ok(Explained { occurrence, decided_ms: None, decisions: Vec::new(), left_out: 0 });
+            return Ok(Explained {
+                occurrence,
+                decided_ms: None,
+                decisions: Vec::new(),
+                left_out: 0,
+            });
         };
         let mut explained = Vec::with_capacity(decisions.len());
         for decision in decisions {
@@ -265,6 +276,8 @@ fn silence(head: &RunHead) -> &'static str {
             "it succeeded, which is written down only while a subscription wants run.succeeded there"
         }
         RunState::Cancelled => "it was cancelled, which nobody is told of",
-        RunState::Failed | RunState::Dead => "what was written down of it is so old that it is forgotten",
+        RunState::Failed | RunState::Dead => {
+            "what was written down of it is so old that it is forgotten"
+        }
     }
 }

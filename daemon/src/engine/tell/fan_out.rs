@@ -54,14 +54,18 @@ struct Known1 {
 
 impl Known {
     fn of(telling: Telling, before: &Known) -> Known {
-        let offers = telling.integrations.into_iter().map(|(integration, record, supplies)| Offer {
-            integration,
-            enabled: record.enabled,
-            supplied_to_all: record.supplied_to_all,
-            supplies,
-        });
-        let mut known =
-            Known { revision: Some(telling.revision), offers: offers.collect(), ..Known::default() };
+        let offers =
+            telling.integrations.into_iter().map(|(integration, record, supplies)| Offer {
+                integration,
+                enabled: record.enabled,
+                supplied_to_all: record.supplied_to_all,
+                supplies,
+            });
+        let mut known = Known {
+            revision: Some(telling.revision),
+            offers: offers.collect(),
+            ..Known::default()
+        };
         for (id, record) in telling.subscriptions {
             known.demands.push(Demand {
                 subscription: id,

@@ -176,7 +176,9 @@ impl Lane {
         let most = match self.circuit.gate(now_ms) {
             sending::Gate::Open => usize::from(record.concurrency),
             sending::Gate::OneProbe => 1,
-            sending::Gate::Closed { until_ms } => return Ok(until_ms.saturating_sub(now_ms).max(1)),
+            sending::Gate::Closed { until_ms } => {
+                return Ok(until_ms.saturating_sub(now_ms).max(1));
+            }
         };
         // A clock that was set back must not hold everything for ever.
         if self.paused_until_ms > now_ms && self.paused_until_ms - now_ms <= 2 * 60 * 60_000 {
@@ -237,7 +239,8 @@ impl Lane {
             false => self.step_circuit(&outcome, now_ms),
         };
         let holds = was_cut || self.circuit.is_open();
-        let jitter = u16::try_from(u128::from(now_ms).wrapping_add(id.0) % 1_001).unwrap_or_default();
+        let jitter =
+            u16::try_from(u128::from(now_ms).wrapping_add(id.0) % 1_001).unwrap_or_default();
         let (tries, next) = sending::after_attempt(record.tries, &outcome, holds, jitter, now_ms);
         if let Outcome::Throttled { pause_ms, .. } = &outcome {
             self.paused_until_ms = now_ms.saturating_add(sending::throttle_ms(*pause_ms));
@@ -245,8 +248,7 @@ impl Lane {
         let settled = SettledTelling { attempt, tries, next, thread, circuit };
         let (store, integration) = (self.shared.store.clone(), self.id);
         self.under_way.spawn(async move {
-            let stored =
-                store.write(move |it| it.settle_telling(integration, id, &settled)).await;
+            let stored = store.write(move |it| it.settle_telling(integration, id, &settled)).await;
             Done::Stored { id, next, stored: stored.map(|it| it.is_some()) }
         });
     }

@@ -31,10 +31,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::JoinHandle;
 
+use self::lane::Signals;
 pub use self::manage::{
     Connection, IntegrationChange, NewIntegration, NewSubscription, SubscriptionChange, TellError,
 };
-use self::lane::Signals;
 use crate::clock::Clock;
 use crate::model::id::IntegrationId;
 use crate::plugins::{PerformEffect, PluginHost};

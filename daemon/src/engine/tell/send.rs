@@ -83,7 +83,8 @@ async fn attempt_it(
         return Ok(What::Gone);
     };
     if record.gathers {
-        let closed = shared.store.write(move |tables| tables.close_telling(integration, id)).await?;
+        let closed =
+            shared.store.write(move |tables| tables.close_telling(integration, id)).await?;
         let Some(closed) = closed else { return Ok(What::Gone) };
         record = closed;
     }
@@ -249,10 +250,10 @@ pub(super) async fn test(
     gate: &Gate,
     integration: IntegrationId,
 ) -> Result<(), String> {
-    let mut connection =
-        gate.enter(shared, integration).await.map_err(|error| {
-            not_opened(&error).reason().unwrap_or_default().to_owned()
-        })?;
+    let mut connection = gate
+        .enter(shared, integration)
+        .await
+        .map_err(|error| not_opened(&error).reason().unwrap_or_default().to_owned())?;
     let opened = connection.opened.clone();
     let input = SinkInput::Test {};
     let call = SinkCall { now_ms: shared.clock.now_ms(), deadline_ms: CALL_MS, input };

@@ -220,7 +220,9 @@ impl WriteTables<'_> {
         let id = DeliveryId(self.new_id());
         let (queued, _) = self.telling_count(integration)?;
         let dead = match failed {
-            Some(problem) => Some(format!("not sent: the filter of its subscription failed: {problem}")),
+            Some(problem) => {
+                Some(format!("not sent: the filter of its subscription failed: {problem}"))
+            }
             None if queued >= MOST_QUEUED_TELLINGS => Some(format!(
                 "not sent: {MOST_QUEUED_TELLINGS} messages wait for this integration already"
             )),
@@ -583,8 +585,7 @@ impl ReadTables {
         limit: usize,
     ) -> Result<(Vec<ListedTelling>, Option<u128>), StoreError> {
         const MOST_LOOKED_AT: usize = 20_000;
-        let (open, done) =
-            (self.table(schema::TELLINGS_OPEN)?, self.table(schema::TELLINGS_DONE)?);
+        let (open, done) = (self.table(schema::TELLINGS_OPEN)?, self.table(schema::TELLINGS_DONE)?);
         let tables: &[_] = match filter.state {
             None => &[&open, &done],
             Some(TellingState::Queued) => &[&open],

@@ -161,7 +161,11 @@ impl WriteTables<'_> {
         Ok(true)
     }
 
-    fn integration_of(&mut self, kind: &str, name: &str) -> Result<Option<IntegrationId>, StoreError> {
+    fn integration_of(
+        &mut self,
+        kind: &str,
+        name: &str,
+    ) -> Result<Option<IntegrationId>, StoreError> {
         Ok(self.integration_names()?.get((kind, name))?.map(|it| IntegrationId(it.value())))
     }
 
