@@ -38,6 +38,10 @@ pub struct Config {
     pub functions: FunctionSettings,
     /// Outgoing requests.
     pub egress: EgressSettings,
+    /// Outgoing webhooks.
+    pub webhooks: WebhookSettings,
+    /// Telling people and other systems.
+    pub integrations: IntegrationSettings,
     /// Logging.
     pub log: LogSettings,
 }
@@ -221,6 +225,28 @@ pub struct EgressSettings {
     pub allow: Vec<String>,
 }
 
+/// Outgoing webhooks.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebhookSettings {
+    /// Seconds that an endpoint has for its answer.
+    pub timeout_seconds: u64,
+    /// Seconds between attempts.
+    pub retry_seconds: Vec<u64>,
+    /// Deliveries of one webhook that may wait.
+    pub queued: u64,
+    /// Bytes of a body.
+    pub body_bytes: usize,
+}
+
+/// Telling people and other systems.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IntegrationSettings {
+    /// Where the programs are that integrations of the type `command` can run; empty for none.
+    pub commands_dir: PathBuf,
+}
+
 /// Logging.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -293,6 +319,22 @@ impl Config {
         if !self.cache_dir.is_absolute() {
             return Err(format!("cache_dir `{}` is not absolute", self.cache_dir.display()));
         }
+        if !(1..=60).contains(&self.webhooks.timeout_seconds) {
+            return Err(format!(
+                "webhooks.timeout_seconds is {}: expected 1 to 60",
+                self.webhooks.timeout_seconds
+            ));
+        }
+        if self.webhooks.retry_seconds.len() > 20 {
+            return Err("webhooks.retry_seconds has more than 20 entries".to_owned());
+        }
+        let commands = &self.integrations.commands_dir;
+        if !commands.as_os_str().is_empty() && !commands.is_absolute() {
+            return Err(format!(
+                "integrations.commands_dir `{}` is not absolute",
+                commands.display()
+            ));
+        }
         let url = self.listen.public_url.as_str();
         if !url.is_empty() && !url.starts_with("http://") && !url.starts_with("https://") {
             return Err(format!(
@@ -356,6 +398,7 @@ mod tests {
             ("[listen]\nadress = \"\"", "unknown setting `listen.adress`"),
             ("state_dir = 3", "`state_dir` is a integer: expected a string"),
             ("state_dir = \"here\"", "not absolute"),
+            ("[integrations]\ncommands_dir = \"here\"", "commands_dir `here` is not absolute"),
             ("[listen]\naddress = \"nowhere\"", "socket address"),
             ("[listen", "line 1"),
             ("[functions]\nrequire_sandbox = \"no\"", "expected true, \"functions\" or false"),
@@ -364,6 +407,7 @@ mod tests {
             ("[access]\npeers = [{ uid = 1 }]", "either `user` or `roles`"),
             ("[access]\npeers = [{ roles = [\"reader\"] }]", "either `uid` or `gid`"),
             ("[access]\npeers = [{ uid = 1, roles = [\"root\"] }]", "there are owner, contributor"),
+            ("[webhooks]\ntimeout_seconds = 0", "expected 1 to 60"),
         ] {
             let error = Config::parse(text).expect_err(text);
             assert!(error.contains(expected), "{text}: {error}");

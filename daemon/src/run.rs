@@ -5,6 +5,8 @@
 //! next start, the writer runs empty.
 
 mod bridges;
+mod commands;
+mod effects;
 
 use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
@@ -19,11 +21,12 @@ use tracing::{error, info, warn};
 use crate::actors::{self, BrokenKeyrings, EffectsUnderWay, Registry, Services};
 use crate::api::{self, Api, Bound, RuntimeStatus, Status, UnderWay, WrongTokens};
 use crate::clock::Clock;
-use crate::config::{Config, RequireSandbox};
+use crate::config::{Config, RequireSandbox, WebhookSettings};
 use crate::egress::{Egress, EgressOptions};
 use crate::engine::access::Access;
 use crate::engine::artifacts::Artifacts;
 use crate::engine::calls::Calls;
+use crate::engine::change_bodies::ChangeBodies;
 use crate::engine::changes::Changes;
 use crate::engine::contexts::Contexts;
 use crate::engine::dispatcher::{self, Dispatcher};
@@ -45,6 +48,7 @@ use crate::engine::source_log::SourceLogs;
 use crate::engine::tell::{self, Tell};
 use crate::engine::timers::{SHORTEST_TICK, Timers};
 use crate::engine::version_files::InstallPackages;
+use crate::engine::webhooks::{self, Webhooks};
 use crate::functions::kind::RunnerKind;
 use crate::functions::node_host::{self, NodeHost};
 use crate::functions::packages::Packages;
@@ -57,7 +61,9 @@ use crate::plugins::{PluginHost, PluginSettings, Trust};
 use crate::random::secret_text;
 use crate::secrets::{ServiceTokens, UrlSigner, Vault};
 use crate::store::{FileLocation, Options, Store, StoreError};
-use bridges::{EgressFetch, LocalRequests, PluginEffects};
+use bridges::{EgressFetch, LocalRequests};
+use commands::Commands;
+use effects::PluginEffects;
 
 /// How long running functions may take to finish when the daemon stops.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -171,12 +177,14 @@ async fn serve(
     let source_counts = SourceCounts::open(&store, clock.clone());
     let source_counts = Arc::new(source_counts.map_err(|error| error.to_string())?);
     recording::recover(&store, &source_logs).map_err(|error| error.to_string())?;
+    let effects =
+        Arc::new(PluginEffects { egress: egress.clone(), commands: make_commands(&config, &pool) });
     let intake = Arc::new(Intake {
         routes: routes.clone(),
         source_logs: source_logs.clone(),
         store: store.clone(),
         dispatcher: dispatcher.clone(),
-        effects: Arc::new(PluginEffects(egress.clone())),
+        effects: effects.clone(),
         clock: clock.clone(),
         most_queued: config.limits.queued_runs,
     });
@@ -184,7 +192,18 @@ async fn serve(
     let scheduler = Scheduler::start(&engine, intake.clone());
     let objects = Objects::open(store.clone(), engine.clone()).await;
     let objects = objects.map_err(|error| error.to_string())?;
-    let fan_out = FanOut::start(&engine, intake.clone(), objects.clone());
+    let bodies = Arc::new(ChangeBodies::new(store.clone(), objects.clone()));
+    let fan_out = FanOut::start(&engine, intake.clone(), bodies.clone());
+    let webhooks = Webhooks::start(webhooks::Parts {
+        store: store.clone(),
+        clock: clock.clone(),
+        egress: egress.clone(),
+        vault: vault.clone(),
+        bodies,
+        settings: webhook_settings(&config.webhooks),
+        runtime: engine.clone(),
+    })
+    .map_err(|error| error.to_string())?;
     let tell = Tell::start(tell::Parts {
         store: store.clone(),
         plugins: plugins.clone(),
@@ -232,6 +251,7 @@ async fn serve(
         scheduler: scheduler.clone(),
         runtimes: runtimes.clone(),
         invoker,
+        webhooks: webhooks.clone(),
         artifacts: artifacts.clone(),
         url_signer,
         tokens,
@@ -264,6 +284,7 @@ async fn serve(
         clock.clone(),
     ));
     engine.spawn(artifacts.keep_swept(clock.clone()));
+    engine.spawn(webhooks::keep_pruned(store.clone(), clock.clone(), config.store.keep_days));
     engine.spawn(housekeeping::keep_pruned(store.clone(), clock, config.store.keep_days));
     status.set_ready(true);
     let socket = bound.socket.as_deref().map(|it| it.display().to_string()).unwrap_or_default();
@@ -298,6 +319,8 @@ async fn serve(
     if let Ok(Err(error)) = server.await {
         warn!(%error, "the server ended with an error");
     }
+    // What is under way has a short deadline.
+    webhooks.stop().await;
     let running = async { tokio::join!(dispatcher.stop(), calls.settled()) };
     let (drained, settled) = tokio::join!(
         tokio::time::timeout(DRAIN, running),
@@ -336,6 +359,15 @@ async fn serve(
     Ok(())
 }
 
+fn webhook_settings(config: &WebhookSettings) -> webhooks::Settings {
+    webhooks::Settings {
+        timeout: Duration::from_secs(config.timeout_seconds),
+        pauses_ms: config.retry_seconds.iter().map(|it| it.saturating_mul(1000)).collect(),
+        most_queued: config.queued.max(1),
+        largest_body: config.body_bytes,
+    }
+}
+
 fn make_state_dir(path: &Path) -> Result<(), String> {
     std::fs::DirBuilder::new()
         .recursive(true)
@@ -344,13 +376,27 @@ fn make_state_dir(path: &Path) -> Result<(), String> {
         .map_err(|error| format!("cannot make the state directory {}: {error}", path.display()))
 }
 
-async fn load_plugins(config: &Config) -> Result<PluginHost, String> {
-    let trust = if config.development {
+/// Whose libraries and commands are run.
+fn trust(config: &Config) -> Trust {
+    if config.development {
         Trust::RootAndUser { uid: rustix::process::geteuid().as_raw() }
     } else {
         Trust::Root
-    };
-    let mut settings = PluginSettings::new(config.plugin_dirs.clone(), trust);
+    }
+}
+
+fn make_commands(config: &Config, pool: &Arc<Pool>) -> Commands {
+    let directory = &config.integrations.commands_dir;
+    Commands {
+        pool: pool.clone(),
+        directory: (!directory.as_os_str().is_empty()).then(|| directory.clone()),
+        trust: trust(config),
+        memory_bytes: u64::from(config.functions.memory_mb) * 1024 * 1024,
+    }
+}
+
+async fn load_plugins(config: &Config) -> Result<PluginHost, String> {
+    let mut settings = PluginSettings::new(config.plugin_dirs.clone(), trust(config));
     settings.pool.queued = config.limits.plugin_calls;
     let plugins = tokio::task::spawn_blocking(move || PluginHost::load(settings))
         .await

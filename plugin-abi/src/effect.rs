@@ -144,8 +144,8 @@ pub enum EffectOutcome {
     /// The program ended. What it wrote to standard output, one JSON value or nothing, is the call's
     /// body if it ended with 0.
     Exec {
-        /// Its exit status.
-        status: i32,
+        /// How it ended.
+        end: ExecEnd,
         /// The last of what it wrote to standard error.
         #[serde(default)]
         stderr: String,
@@ -156,6 +156,24 @@ pub enum EffectOutcome {
         message: String,
         /// Whether the same effect may work later.
         transient: bool,
+    },
+}
+
+/// How a program ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExecEnd {
+    /// By itself.
+    Exited {
+        /// Its exit status; 0 only if what it wrote is JSON or nothing.
+        status: i32,
+    },
+    /// By its deadline.
+    TimedOut {},
+    /// By a signal, by too much or other output than it may write, or for want of memory.
+    Broken {
+        /// Which of them, in words.
+        reason: String,
     },
 }
 

@@ -124,8 +124,8 @@ mod source;
 
 pub use descriptor::{Descriptor, TypeDescriptor};
 pub use effect::{
-    Act, Effect, EffectOutcome, ExecEffect, HttpEffect, SmtpEffect, SmtpEncryption, SmtpLogin,
-    SmtpOutcome, SmtpRefusal, SmtpStage,
+    Act, Effect, EffectOutcome, ExecEffect, ExecEnd, HttpEffect, SmtpEffect, SmtpEncryption,
+    SmtpLogin, SmtpOutcome, SmtpRefusal, SmtpStage,
 };
 #[doc(hidden)]
 pub use export::glue;

@@ -11,6 +11,7 @@ pub mod harness;
 pub mod http;
 pub mod load;
 pub mod oauth;
+pub mod receiver;
 pub mod registry;
 pub mod snap_in;
 

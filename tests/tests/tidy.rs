@@ -175,7 +175,7 @@ fn reads_environment(file: &Source) -> Vec<String> {
 /// A foreign crate, and where it may be named: folders (ending in `/`) and files.
 type Border = (&'static str, &'static [&'static str]);
 
-const BORDERS: [Border; 43] = [
+const BORDERS: [Border; 48] = [
     ("abi_stable", &["daemon/src/plugins/", "plugin-abi/src/"]),
     ("actix", &["daemon/src/actors/"]),
     ("actix_web", &["daemon/src/api/"]),
@@ -189,6 +189,9 @@ const BORDERS: [Border; 43] = [
     ("flate2", &["daemon/src/archive/"]),
     ("getrandom", &["daemon/src/random.rs"]),
     ("hmac", &["daemon/src/secrets/", "plugins/flow-custom-webhook/", "tests/src/snap_in.rs"]),
+    ("http_body_util", &["daemon/src/cli/webhook/listen/"]),
+    ("hyper", &["daemon/src/cli/webhook/listen/"]),
+    ("hyper_util", &["daemon/src/cli/webhook/listen/"]),
     ("jaq_core", &["plugin-abi/jq/src/"]),
     ("jaq_std", &["plugin-abi/jq/src/"]),
     (
@@ -206,6 +209,7 @@ const BORDERS: [Border; 43] = [
     ),
     ("jsonschema", &["daemon/src/objects/", "daemon/src/plugins/"]),
     ("landlock", &["daemon/src/functions/"]),
+    ("lettre", &["daemon/src/egress/", "plugins/email/"]),
     (
         "libc",
         &[
@@ -249,6 +253,7 @@ const BORDERS: [Border; 43] = [
     ("strsim", &["daemon/src/configuration/", "plugins/flow-custom-webhook/"]),
     ("subtle", &["plugins/flow-custom-webhook/src/verify/"]),
     ("tar", &["daemon/src/archive/"]),
+    ("tokio_rustls", &["daemon/src/egress/"]),
     ("toml", &["daemon/src/config.rs", "tests/tests/licences.rs"]),
     ("tracing_subscriber", &["daemon/src/cli/"]),
     ("zip", &["daemon/src/archive/"]),

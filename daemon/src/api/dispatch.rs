@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::http::Method;
+use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
@@ -35,6 +35,8 @@ pub(super) struct Route {
     large: bool,
     /// Whether its answer is remembered for whoever sends it again with the same `Idempotency-Key`.
     pub(super) remembered: bool,
+    /// What it is answered with when all went well.
+    pub(super) status: StatusCode,
     pub(super) request: fn(&mut SchemaGenerator) -> Schema,
     pub(super) response: fn(&mut SchemaGenerator) -> Schema,
     call: Box<dyn Fn(Arc<Api>, Caller, Input) -> Answer + Send + Sync>,
@@ -44,6 +46,11 @@ impl Route {
     /// Allows a body as large as an archive.
     pub(super) fn with_archive(self) -> Route {
         Route { large: true, ..self }
+    }
+
+    /// Answers 201, for callers who look for it.
+    pub(super) fn creating(self) -> Route {
+        Route { status: StatusCode::CREATED, ..self }
     }
 
     /// Takes an `Idempotency-Key`. Only for calls whose answers hold no secret.
@@ -86,6 +93,7 @@ where
         summary,
         large: false,
         remembered: false,
+        status: StatusCode::OK,
         request: |generator| generator.subschema_for::<Q>(),
         response: |generator| generator.subschema_for::<A>(),
         call: Box::new(move |api, caller, input| {
@@ -122,7 +130,7 @@ pub(super) async fn serve_system_update(
 
 /// What a call was answered with.
 enum Answered {
-    Now(Vec<u8>),
+    Now(StatusCode, Vec<u8>),
     /// The same was answered before, and nothing was done.
     Before(Vec<u8>),
 }
@@ -132,8 +140,8 @@ fn answer(outcome: Result<Answered, ApiError>) -> HttpResponse {
     ok.content_type("application/json");
     match outcome {
         // What a handler has nothing to say with.
-        Ok(Answered::Now(body)) if body == b"null" => HttpResponse::Ok().finish(),
-        Ok(Answered::Now(body)) => ok.body(body),
+        Ok(Answered::Now(_, body)) if body == b"null" => HttpResponse::Ok().finish(),
+        Ok(Answered::Now(status, body)) => ok.status(status).body(body),
         Ok(Answered::Before(body)) => ok.insert_header((idempotency::REPLAYED, "true")).body(body),
         Err(error) => error.respond(),
     }
@@ -180,14 +188,15 @@ async fn call(
     };
     let (Input::Body(body), Some(key), true) = (&input, &caller.idempotency_key, route.remembered)
     else {
-        return carry_out(route, object_call, api, caller, input).await.map(Answered::Now);
+        let body = carry_out(route, object_call, api, caller, input).await?;
+        return Ok(Answered::Now(route.status, body));
     };
     match idempotency::begin(&api, &caller.principal.name(), name, key, body)? {
         Known::Answered(body) => Ok(Answered::Before(body)),
         Known::New(turn) => {
             let body = carry_out(route, object_call, api.clone(), caller.clone(), input).await?;
             turn.end(&api, &body).await;
-            Ok(Answered::Now(body))
+            Ok(Answered::Now(route.status, body))
         }
     }
 }

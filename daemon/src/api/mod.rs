@@ -69,6 +69,8 @@ mod uploads;
 mod user_level;
 mod versions;
 mod views;
+mod webhook_deliveries;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -95,6 +97,7 @@ use crate::engine::objects::{ObjectError, Objects};
 use crate::engine::runtimes::Runtimes;
 use crate::engine::scheduled::Scheduler;
 use crate::engine::tell::Tell;
+use crate::engine::webhooks::Webhooks;
 use crate::operations::{Asker, OperationError, Operations};
 use crate::secrets::{ServiceTokens, UrlSigner};
 
@@ -116,6 +119,8 @@ pub struct Api {
     pub runtimes: Runtimes,
     /// Calls functions for callers who wait.
     pub invoker: Invoker,
+    /// Outgoing webhooks.
+    pub webhooks: Webhooks,
     /// Files that are kept.
     pub artifacts: Artifacts,
     /// Signs the URLs by which those come and go.

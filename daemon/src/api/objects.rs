@@ -183,7 +183,7 @@ pub(super) async fn count(api: Arc<Api>, caller: Caller, it: Count) -> Result<Co
 }
 
 /// The type that somebody means: by its name, or by the id of one of its objects.
-fn kind_of(api: &Api, name: Option<&str>, id: &str) -> Result<Arc<KnownType>, ApiError> {
+pub(super) fn kind_of(api: &Api, name: Option<&str>, id: &str) -> Result<Arc<KnownType>, ApiError> {
     match name {
         Some(name) => Ok(api.objects.find_type(name)?),
         None => match api.objects.catalog().key_of(id) {

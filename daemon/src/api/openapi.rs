@@ -79,7 +79,7 @@ fn operation(route: &Route, request: Option<Value>, response: &Value) -> Value {
         "summary": route.summary,
         "description": format!("Needs the right `{}`.", route.right.name()),
         "responses": {
-            "200": {
+            (route.status.as_str()): {
                 "description": "Done",
                 "content": { "application/json": { "schema": response } },
             },
@@ -87,7 +87,8 @@ fn operation(route: &Route, request: Option<Value>, response: &Value) -> Value {
         },
     });
     if response.pointer("/type").is_some_and(|it| it == "null") {
-        operation["responses"]["200"] = json!({ "description": "Done, without a body" });
+        operation["responses"][route.status.as_str()] =
+            json!({ "description": "Done, without a body" });
     }
     if let (Some(request), Some(members)) = (request, operation.as_object_mut()) {
         let body = json!({ "content": { "application/json": { "schema": request } } });

@@ -9,6 +9,7 @@ use super::{
     objects, occurrences, operations, packages, principals, recordings, replays, roles, runs,
     scheduled, snap_components, snap_ins, snap_kit_actions, source_control, source_view,
     subscriptions, system, system_update, tags, tokens, upgrades, user_level, versions, views,
+    webhook_deliveries, webhooks,
 };
 
 /// Every call of the API.
@@ -801,6 +802,51 @@ impl Table {
                 occurrences::report,
             )
             .remembered(),
+            write(
+                "webhooks.create",
+                R::WriteWebhooks,
+                "Registers an endpoint for changes of objects, which is asked whether it wants them",
+                webhooks::create,
+            )
+            .creating(),
+            read("webhooks.get", R::ReadWebhooks, "Shows an outgoing webhook", webhooks::get),
+            read("webhooks.list", R::ReadWebhooks, "Lists outgoing webhooks", webhooks::list),
+            write(
+                "webhooks.update",
+                R::WriteWebhooks,
+                "Changes, activates or deactivates an outgoing webhook",
+                webhooks::update,
+            ),
+            write(
+                "webhooks.delete",
+                R::WriteWebhooks,
+                "Deletes an outgoing webhook",
+                webhooks::delete,
+            ),
+            write(
+                "webhooks.fetch",
+                R::WriteWebhooks,
+                "Sends an object to an endpoint, as it is now",
+                webhooks::fetch,
+            ),
+            read(
+                "webhooks.deliveries",
+                R::ReadWebhooks,
+                "Lists what an outgoing webhook was sent or is to be sent, newest first",
+                webhook_deliveries::list,
+            ),
+            read(
+                "webhooks.delivery",
+                R::ReadWebhooks,
+                "Shows one event for an outgoing webhook, with every attempt",
+                webhook_deliveries::get,
+            ),
+            write(
+                "webhooks.resend",
+                R::WriteWebhooks,
+                "Sends events again: some, or those since a time",
+                webhook_deliveries::resend,
+            ),
             read("system.status", R::ReadSystem, "Shows how the daemon is", system::status),
             read(
                 "system.plugins",

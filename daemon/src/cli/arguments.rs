@@ -13,6 +13,7 @@ use super::snap_in::arguments::{SnapInCommand, Source};
 use super::snap_kit::{ActionCommand, ComponentCommand};
 use super::source::SourceCommand;
 use super::views::ViewCommand;
+use super::webhook::WebhookCommand;
 use super::{dev, function, init, replay};
 
 /// Runs snap-ins: event sources, automations and functions, on this host.
@@ -164,6 +165,11 @@ pub(super) enum Command {
     Artifact {
         #[command(subcommand)]
         command: ArtifactCommand,
+    },
+    /// Outgoing webhooks: who is told of changes of objects
+    Webhook {
+        #[command(subcommand)]
+        command: WebhookCommand,
     },
     /// API tokens
     Token {
@@ -507,5 +513,21 @@ mod tests {
     #[test]
     fn no_two_commands_or_options_are_in_each_others_way() {
         Arguments::command().debug_assert();
+    }
+
+    /// An argument with the name of one that every command has would be taken for it.
+    #[test]
+    fn no_argument_is_called_as_one_that_all_commands_have() {
+        let top = Arguments::command();
+        let global: Vec<_> = top.get_arguments().filter(|it| it.is_global_set()).collect();
+        assert!(global.len() >= 4);
+        let mut commands: Vec<&clap::Command> = top.get_subcommands().collect();
+        while let Some(command) = commands.pop() {
+            for argument in command.get_arguments() {
+                let taken = global.iter().any(|it| it.get_id() == argument.get_id());
+                assert!(!taken, "{}: {}", command.get_name(), argument.get_id());
+            }
+            commands.extend(command.get_subcommands());
+        }
     }
 }

@@ -13,7 +13,7 @@ use super::snap_in::arguments::Source;
 use super::snap_in::{self, origin};
 use super::{
     artifact, commands, dev, keyrings, keys, object_types, objects, payload, replay, run_logs,
-    run_show, snap_kit, source, views,
+    run_show, snap_kit, source, views, webhook,
 };
 
 /// How long lifecycle commands wait.
@@ -65,6 +65,7 @@ pub(super) fn run(connection: &Connection, command: Command) -> Result<(), Failu
         }
         Command::Object { command } => return objects::run(&client, connection.json, command),
         Command::Artifact { command } => return artifact::run(&client, connection.json, command),
+        Command::Webhook { command } => return webhook::run(&client, connection.json, command),
         Command::Key { command } => return keys::run(&client, connection.json, &command),
         Command::Component { command } => {
             return snap_kit::component(&client, connection.json, command);
@@ -166,6 +167,7 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
             return Ok((name, parameters, View::EVERYTHING));
         }
         Command::Key { .. }
+        | Command::Webhook { .. }
         | Command::ObjectType { .. }
         | Command::Object { .. }
         | Command::Artifact { .. }

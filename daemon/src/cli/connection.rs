@@ -298,6 +298,28 @@ impl Client {
             .block_on(async { progress::shown_while(what, tokio::time::sleep(time)).await });
     }
 
+    /// Makes a call again and again until `look` finds what is waited for, saying on a terminal for what.
+    pub(super) fn poll<T>(
+        &self,
+        name: &str,
+        parameters: &Value,
+        pause: Duration,
+        said: impl Fn() -> String,
+        mut look: impl FnMut(&Value) -> Option<T>,
+    ) -> Result<T, Failure> {
+        let polled = async {
+            loop {
+                let answered = self.send_call(name, parameters).await;
+                let (status, body) = answered.map_err(|error| self.unreachable(&error))?;
+                if let Some(found) = look(&read_answer(status, body)??) {
+                    return Ok(found);
+                }
+                tokio::time::sleep(pause).await;
+            }
+        };
+        self.runtime.block_on(async { progress::shown_with(said, polled).await })
+    }
+
     fn send_call(
         &self,
         name: &str,
@@ -322,14 +344,16 @@ impl Client {
         &self,
         answered: impl Future<Output = reqwest::Result<(u16, String)>>,
     ) -> Result<(u16, String), Failure> {
-        self.runtime.block_on(answered).map_err(|error| {
-            let cause = innermost(&error);
-            Failure::unreachable(format!(
-                "cannot reach the daemon at {}: {cause}; is it running? Name it with --socket, \
-                 --url, MORTISE_SOCKET or MORTISE_URL",
-                self.whereabouts
-            ))
-        })
+        self.runtime.block_on(answered).map_err(|error| self.unreachable(&error))
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> Failure {
+        let cause = innermost(error);
+        Failure::unreachable(format!(
+            "cannot reach the daemon at {}: {cause}; is it running? Name it with --socket, --url, \
+             MORTISE_SOCKET or MORTISE_URL",
+            self.whereabouts
+        ))
     }
 }
 

@@ -31,10 +31,12 @@ mod snap_in;
 mod snap_kit;
 mod source;
 mod status;
+mod stop;
 mod table;
 mod terminal;
 mod validate;
 mod views;
+mod webhook;
 
 use std::process::ExitCode;
 
@@ -42,6 +44,7 @@ use clap::Parser;
 use serde_json::{Value, json};
 
 use arguments::{Arguments, Command, ConfigCommand, FunctionCommand, VersionCommand};
+use webhook::WebhookCommand;
 
 /// Parses the arguments and does what they say.
 pub fn main() -> ExitCode {
@@ -77,6 +80,9 @@ pub fn main() -> ExitCode {
         }
         Command::Function { command: FunctionCommand::List { dir } } => {
             function::list(as_json, &dir)
+        }
+        Command::Webhook { command: WebhookCommand::Listen(options) } => {
+            webhook::listen(&arguments.connection, &options)
         }
         command => client::run(&arguments.connection, command),
     };

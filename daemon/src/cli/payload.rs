@@ -52,15 +52,21 @@ pub(super) fn object(what: &str, given: &str) -> Result<Map<String, Value>, Fail
     Err(Failure::usage(message))
 }
 
+/// Says that standard input is read for something, once.
+pub(super) fn take_standard_input(what: &str) -> Result<(), Failure> {
+    if STDIN_IS_READ.swap(true, Ordering::Relaxed) {
+        let message = format!(
+            "cannot read {what}: standard input was read already, and `-` can stand for one thing \
+             only; use a file for the others"
+        );
+        return Err(Failure::usage(message));
+    }
+    Ok(())
+}
+
 fn read<'a>(what: &str, given: &'a str) -> Result<(Origin<'a>, String), Failure> {
     if given == "-" {
-        if STDIN_IS_READ.swap(true, Ordering::Relaxed) {
-            let message = format!(
-                "cannot read {what}: standard input was read already, and `-` can stand for one \
-                 thing only; use @FILE for the others"
-            );
-            return Err(Failure::usage(message));
-        }
+        take_standard_input(what)?;
         let shown = format!("{what} from standard input");
         let bytes = files::bytes(std::io::stdin().lock(), files::MOST_TEXT, &shown)?;
         let text = files::text(bytes, &shown)?;

@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 use std::error::Error;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use reqwest::{Client, Url};
 
 use super::guard::{self, Refusal};
+use super::resolve::{Resolver, SystemResolver};
 use super::{EgressError, host_of};
 use crate::model::http::{EgressRules, Headers};
 
@@ -23,13 +23,21 @@ const AGENT: &str = concat!("mortise/", env!("CARGO_PKG_VERSION"));
 
 pub(super) struct Clients {
     connect_timeout: Duration,
+    pub(super) resolver: Arc<dyn Resolver>,
+    roots: OnceLock<rustls::RootCertStore>,
     tls: OnceLock<rustls::ClientConfig>,
     clients: Mutex<HashMap<(Arc<EgressRules>, u16), Client>>,
 }
 
 impl Clients {
     pub(super) fn new(connect_timeout: Duration) -> Clients {
-        Clients { connect_timeout, tls: OnceLock::new(), clients: Mutex::default() }
+        Clients {
+            connect_timeout,
+            resolver: Arc::new(SystemResolver),
+            roots: OnceLock::new(),
+            tls: OnceLock::new(),
+            clients: Mutex::default(),
+        }
     }
 
     pub(super) fn for_rules(
@@ -42,8 +50,12 @@ impl Clients {
             return Ok(client.clone());
         }
         let client = Client::builder()
-            .tls_backend_preconfigured(self.tls.get_or_init(tls).clone())
-            .dns_resolver(Arc::new(Checked { rules: Arc::clone(rules), port }))
+            .tls_backend_preconfigured(self.http_tls().clone())
+            .dns_resolver(Arc::new(Checked {
+                rules: Arc::clone(rules),
+                port,
+                resolver: Arc::clone(&self.resolver),
+            }))
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .no_proxy()
@@ -65,8 +77,23 @@ impl Clients {
     }
 }
 
-/// Trusts what the host trusts. Without any certificates, plain HTTP still works.
-fn tls() -> rustls::ClientConfig {
+impl Clients {
+    /// What the host trusts.
+    pub(super) fn roots(&self) -> &rustls::RootCertStore {
+        self.roots.get_or_init(roots)
+    }
+
+    fn http_tls(&self) -> &rustls::ClientConfig {
+        self.tls.get_or_init(|| {
+            let mut config = tls(self.roots().clone());
+            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+            config
+        })
+    }
+}
+
+/// Without any certificates, what is not encrypted still works.
+fn roots() -> rustls::RootCertStore {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = rustls::RootCertStore::empty();
     let (added, _ignored) = roots.add_parsable_certificates(found.certs);
@@ -76,28 +103,32 @@ fn tls() -> rustls::ClientConfig {
             "no CA certificates on this host: https requests will fail; install ca-certificates"
         );
     }
+    roots
+}
+
+/// The TLS of all that leaves the daemon.
+pub(super) fn tls(roots: rustls::RootCertStore) -> rustls::ClientConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+    rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("ring supports the default versions of TLS")
         .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    config
+        .with_no_client_auth()
 }
 
 struct Checked {
     rules: Arc<EgressRules>,
     port: u16,
+    resolver: Arc<dyn Resolver>,
 }
 
 impl Resolve for Checked {
     fn resolve(&self, name: Name) -> Resolving {
         let (rules, port) = (Arc::clone(&self.rules), self.port);
+        let found = self.resolver.resolve(name.as_str().to_owned(), port);
         Box::pin(async move {
             let host = name.as_str().to_owned();
-            let found = tokio::net::lookup_host((host.as_str(), port)).await?;
-            let addresses: Vec<SocketAddr> = found.collect();
+            let addresses = found.await?;
             // One bad address makes the name bad: which one is used is not ours to choose.
             for address in &addresses {
                 guard::check_address(&rules, &host, address.ip(), port)?;

@@ -40,7 +40,7 @@ impl Egress {
     ) -> Result<TcpStream, EgressError> {
         let rules = self.effective_rules(rules);
         let connecting = async {
-            let addresses = vetted(&rules, host, port).await?;
+            let addresses = self.vetted(&rules, host, port).await?;
             let mut last = None;
             for address in addresses {
                 match TcpStream::connect(address).await {
@@ -63,6 +63,28 @@ impl Egress {
         tokio::time::timeout(timeout, connecting).await.map_err(|_| late())?
     }
 
+    async fn vetted(
+        &self,
+        rules: &EgressRules,
+        host: &str,
+        port: u16,
+    ) -> Result<Vec<SocketAddr>, EgressError> {
+        check_target(rules, host, port)?;
+        let found = match host.parse() {
+            Ok(address) => Ok(vec![SocketAddr::new(address, port)]),
+            Err(_) => self.clients.resolver.resolve(host.to_owned(), port).await,
+        };
+        let addresses = found.map_err(|error| EgressError::Failed {
+            host: host.to_owned(),
+            reason: error.to_string(),
+        })?;
+        // One bad address makes the name bad, as for requests.
+        for address in &addresses {
+            guard::check_address(rules, host, address.ip(), port)?;
+        }
+        Ok(addresses)
+    }
+
     /// Opens a connection to the daemon itself. `header` is added to the first request on it, and
     /// the path of the own URL is taken off that request's path.
     pub async fn connect_home(&self, header: Option<(&str, &str)>) -> Result<Home, EgressError> {
@@ -81,11 +103,7 @@ impl Egress {
     }
 }
 
-async fn vetted(
-    rules: &EgressRules,
-    host: &str,
-    port: u16,
-) -> Result<Vec<SocketAddr>, EgressError> {
+fn check_target(rules: &EgressRules, host: &str, port: u16) -> Result<(), EgressError> {
     let is_host = !host.is_empty()
         && host.len() <= 253
         && host.bytes().all(|it| it.is_ascii_alphanumeric() || b"-._:%".contains(&it));
@@ -96,18 +114,7 @@ async fn vetted(
              and a port from 1 to 65535"
         )));
     }
-    guard::check_host(rules, host, port)?;
-    let found = tokio::net::lookup_host((host, port)).await;
-    let found = found.map_err(|error| EgressError::Failed {
-        host: host.to_owned(),
-        reason: error.to_string(),
-    })?;
-    let addresses: Vec<SocketAddr> = found.collect();
-    // One bad address makes the name bad, as for requests.
-    for address in &addresses {
-        guard::check_address(rules, host, address.ip(), port)?;
-    }
-    Ok(addresses)
+    Ok(guard::check_host(rules, host, port)?)
 }
 
 /// A connection to the daemon itself.

@@ -1,6 +1,6 @@
-//! Every HTTP request and every connection that leaves the daemon: for functions, webhooks, sinks.
+//! Every HTTP request, mail and connection that leaves the daemon: for functions, webhooks, sinks.
 //!
-//! Owns reqwest, and with it connections, TLS and the names of other hosts. No request leaves
+//! Owns reqwest and lettre, and with them connections, TLS and the names of other hosts. No request leaves
 //! without passing the guard: the host as written, every address it resolves to, and the same again
 //! for every redirect. A connection is opened only to an address that was checked, in the same
 //! breath. Must never take a proxy or anything else from the environment, and never put a URL or a
@@ -12,6 +12,9 @@ mod client;
 mod connect;
 mod guard;
 mod redirect;
+mod resolve;
+mod smtp;
+mod smtp_stream;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -25,6 +28,8 @@ use reqwest::Url;
 use self::client::Clients;
 pub use self::connect::Home;
 use self::redirect::Next;
+pub use self::resolve::Resolver;
+pub use self::smtp::NoAnswer;
 use crate::model::http::{
     Destination, EgressRules, Headers, OutgoingRequest, OutgoingResponse, Redirects,
 };
@@ -155,6 +160,12 @@ impl Egress {
         })
     }
 
+    /// The same with names looked up by somebody else than the host.
+    pub fn resolving_by(mut self, resolver: Arc<dyn Resolver>) -> Egress {
+        self.clients.resolver = resolver;
+        self
+    }
+
     /// Says who answers requests to the own endpoint; later calls change nothing.
     pub fn set_local_api(&self, local_api: Arc<dyn LocalApi>) {
         let _already_set = self.local_api.set(local_api);
@@ -169,12 +180,31 @@ impl Egress {
         self.send_up_to(request, rules, self.options.response_bytes).await
     }
 
+    /// The same for somebody who reads no more than the beginning of the response's body.
+    pub async fn send_and_cut(
+        &self,
+        request: OutgoingRequest,
+        rules: &EgressRules,
+        kept_bytes: usize,
+    ) -> Result<OutgoingResponse, EgressError> {
+        self.send_reading(request, rules, Reading::Cut(kept_bytes)).await
+    }
+
     /// The same for a response whose body may have this many bytes, decompressed.
     pub async fn send_up_to(
         &self,
         request: OutgoingRequest,
         rules: &EgressRules,
         response_bytes: usize,
+    ) -> Result<OutgoingResponse, EgressError> {
+        self.send_reading(request, rules, Reading::UpTo(response_bytes)).await
+    }
+
+    async fn send_reading(
+        &self,
+        request: OutgoingRequest,
+        rules: &EgressRules,
+        reading: Reading,
     ) -> Result<OutgoingResponse, EgressError> {
         let url = parse_url(&request.url)?;
         if let Some(local_api) = self.local_api.get()
@@ -185,7 +215,7 @@ impl Egress {
         let host = host_of(&url);
         let timeout = request.timeout;
         let rules = self.effective_rules(rules);
-        let answered = self.send_out(request, url, &rules, response_bytes);
+        let answered = self.send_out(request, url, &rules, reading);
         match tokio::time::timeout(timeout, answered).await {
             Ok(result) => result,
             Err(_) => Err(EgressError::TimedOut { host, timeout }),
@@ -197,7 +227,7 @@ impl Egress {
         request: OutgoingRequest,
         mut url: Url,
         rules: &Arc<EgressRules>,
-        response_bytes: usize,
+        reading: Reading,
     ) -> Result<OutgoingResponse, EgressError> {
         let mut method = request
             .method
@@ -221,7 +251,7 @@ impl Egress {
                 Redirects::Follow | Redirects::Refuse => redirect::next(&url, &method, &response)?,
             };
             let Some(Next { url: next_url, method: next_method, drops_body }) = next else {
-                return receive(response, url, redirects > 0, response_bytes).await;
+                return receive(response, url, redirects > 0, reading).await;
             };
             if request.redirects == Redirects::Refuse {
                 return Err(refused(&url, "answered with a redirect, which the request forbids"));
@@ -280,14 +310,27 @@ impl Egress {
     }
 }
 
+/// How much of a response's body is read, counted after decompression.
+#[derive(Clone, Copy, Debug)]
+enum Reading {
+    /// All of it; more than so many bytes are an error.
+    UpTo(usize),
+    /// So many bytes from its beginning.
+    Cut(usize),
+}
+
 async fn receive(
     mut response: reqwest::Response,
     url: Url,
     redirected: bool,
-    limit: usize,
+    reading: Reading,
 ) -> Result<OutgoingResponse, EgressError> {
+    let (limit, is_cut) = match reading {
+        Reading::UpTo(limit) => (limit, false),
+        Reading::Cut(limit) => (limit, true),
+    };
     let too_large = || EgressError::TooLarge { host: host_of(&url), limit };
-    if response.content_length().is_some_and(|it| it > limit as u64) {
+    if !is_cut && response.content_length().is_some_and(|it| it > limit as u64) {
         return Err(too_large());
     }
     let headers: Headers = response
@@ -303,7 +346,11 @@ async fn receive(
     // Counted after decompression: a small bomb must not become a large body.
     while let Some(chunk) = response.chunk().await.map_err(|error| client::explain(error, &url))? {
         if body.len() + chunk.len() > limit {
-            return Err(too_large());
+            if !is_cut {
+                return Err(too_large());
+            }
+            body.extend_from_slice(chunk.get(..limit - body.len()).unwrap_or_default());
+            break;
         }
         body.extend_from_slice(&chunk);
     }

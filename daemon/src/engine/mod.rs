@@ -1,13 +1,16 @@
 //! What moves work: from an input to a durable event ([`intake`]), from a queued run to a function
-//! and its stored result ([`dispatcher`]), what wakes
-//! sources ([`timers`]), events that are to be published later ([`scheduled`]), objects and their types ([`objects`]), changes of objects on their way to sources ([`fan_out`]),
-//! secrets on their way to functions ([`keyrings`]), files that are kept ([`artifacts`]), telling people what happened ([`tell`]), and what keeps the house in order ([`housekeeping`]).
+//! and its stored result ([`dispatcher`]), what wakes sources ([`timers`]), events that are to be
+//! published later ([`scheduled`]), objects and their types ([`objects`]), changes of objects on their
+//! way to sources ([`fan_out`]) and to others ([`webhooks`]), telling people what happened ([`tell`]),
+//! secrets on their way to functions ([`keyrings`]), files that are kept ([`artifacts`]), and what keeps
+//! the house in order ([`housekeeping`]).
 //!
 //! Must never: wait on an actor's mailbox; know HTTP or a wire format.
 
 pub mod access;
 pub mod artifacts;
 pub mod calls;
+pub mod change_bodies;
 pub mod changes;
 pub mod contexts;
 pub mod dispatcher;
@@ -38,3 +41,4 @@ mod turns;
 pub mod version_files;
 mod version_runtimes;
 pub mod versions;
+pub mod webhooks;

@@ -55,6 +55,9 @@ pub struct Failure {
     /// Whether the thrown error asked for new keyrings, tokens and inputs before a retry.
     #[serde(default)]
     pub refresh: bool,
+    /// The exit status of a program that ended with another one than 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_status: Option<i32>,
 }
 
 /// The kinds of [`Failure`].
@@ -106,6 +109,7 @@ impl Failure {
             stack: None,
             retry: None,
             refresh: false,
+            exit_status: None,
         }
     }
 }

@@ -105,6 +105,10 @@ ids! {
     TagId = "tag", "tag";
     /// A request that was recorded at a trigger URL.
     RecordedId = "rec", "recorded request";
+    /// An outgoing webhook.
+    WebhookId = "whk", "webhook";
+    /// What a webhook is told once: a change, a challenge.
+    WebhookEventId = "whe", "webhook event";
     /// A token of the API.
     TokenId = "tok", "token";
     /// A change to an object.

@@ -63,6 +63,8 @@ own_types! {
     EventSource = 3, "event_source", "src", "name";
     /// A run that failed for good, until somebody has it run again.
     FailedRun = 4, "failed_run", "run", "function";
+    /// An outgoing webhook and how it stands.
+    Webhook = 5, "webhook", "whk", "host";
 }
 
 /// Whether a type is one of the daemon's own, whose objects nobody writes.
@@ -102,6 +104,7 @@ impl OwnType {
             OwnType::SnapInVersion => "A version of a package.",
             OwnType::EventSource => "An event source of a snap-in, and whether it takes events.",
             OwnType::FailedRun => "A run that failed for good. It goes when it is run again.",
+            OwnType::Webhook => "An outgoing webhook, and whether its endpoint gets events.",
         }
     }
 
@@ -142,6 +145,12 @@ impl OwnType {
                 ("error", false, "How the last one failed."),
                 ("ended_date", true, "When it came to its end."),
             ],
+            OwnType::Webhook => &[
+                ("host", true, "Where its endpoint is."),
+                ("status", true, "unverified, active, degraded or inactive."),
+                ("reason", false, "Why it is not active."),
+                ("event_types", true, "What it wants to be told of."),
+            ],
         }
     }
 
@@ -151,13 +160,14 @@ impl OwnType {
             OwnType::SnapIn => &["state"],
             OwnType::SnapInVersion => &["number"],
             OwnType::EventSource | OwnType::FailedRun => &[],
+            OwnType::Webhook => &["status"],
         }
     }
 
     fn references(self) -> &'static [(&'static str, OwnType)] {
         match self {
             OwnType::SnapIn => &[("snap_in_version", OwnType::SnapInVersion)],
-            OwnType::SnapInVersion => &[],
+            OwnType::SnapInVersion | OwnType::Webhook => &[],
             OwnType::EventSource => &[("snap_in", OwnType::SnapIn)],
             OwnType::FailedRun => {
                 &[("snap_in", OwnType::SnapIn), ("snap_in_version", OwnType::SnapInVersion)]
@@ -172,6 +182,9 @@ fn define(own: OwnType) -> Defined {
     for (place, (name, is_indexed, description)) in own.fields().iter().enumerate() {
         let (kind, schema) = match *name {
             "number" | "attempts" => (IndexKind::Value, json!({ "type": "integer" })),
+            "event_types" => {
+                (IndexKind::Value, json!({ "type": "array", "items": { "type": "string" } }))
+            }
             "error" => (IndexKind::Value, json!({ "type": "object" })),
             "ended_date" => (IndexKind::Time, json!({ "type": "string", "format": "date-time" })),
             _ => (IndexKind::Value, json!({ "type": "string" })),

@@ -41,4 +41,4 @@ pub use instance::{CallError, Instance, LogSink, SinkInstance, SourceInstance};
 pub use pool::PoolLimits;
 pub use report::{InstanceReport, LoadOutcome, LoadReport, PluginReport};
 pub use role::{InstanceRole, SinkRole, SourceRole};
-pub use trust::Trust;
+pub use trust::{Trust, resolve_trusted};

@@ -1,4 +1,5 @@
-//! Who may have written a library: nobody but those whom the daemon trusts with its own process.
+//! Who may have written a library, or a command of integrations: nobody but those whom the daemon trusts
+//! with its own process.
 //!
 //! Owns the walk over every component of a path. A library runs as the daemon, so whoever can write
 //! to the file, to a directory above it or to a symbolic link on the way could become the daemon;
@@ -35,7 +36,7 @@ const STICKY: u32 = 0o1000;
 /// Follows `path` from the root, checking each component, and returns it without symbolic links.
 ///
 /// What is loaded must be the returned path: the one given could be another file by then.
-pub(super) fn resolve_trusted(path: &Path, trust: Trust) -> Result<PathBuf, String> {
+pub fn resolve_trusted(path: &Path, trust: Trust) -> Result<PathBuf, String> {
     let absolute = std::path::absolute(path)
         .map_err(|error| format!("cannot resolve {}: {error}", path.display()))?;
     let mut ahead: VecDeque<OsString> = components(&absolute);

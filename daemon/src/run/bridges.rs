@@ -1,22 +1,17 @@
-//! What hands siblings of `engine` to one another: functions and plugins make requests through the
-//! egress, and requests to the daemon itself never leave the host.
+//! What hands siblings of `engine` to one another: functions make requests through the egress, and
+//! requests to the daemon itself never leave the host. What plugins ask for is in `effects`.
 
-use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use mortise_plugin::{Act, EffectOutcome, HttpEffect};
 
 use crate::api::CAUSE_HEADER;
 use crate::egress::{Egress, EgressOptions, LocalApi};
 use crate::functions::pool::{Connection, Fetch, Invocation};
 use crate::model::http::{EgressRules, OutgoingRequest, OutgoingResponse, Redirects};
-use crate::plugins::{EffectAnswer, EffectRequest, PerformEffect};
 
 /// Why the daemon's own API does not answer.
 const FOR_RUNS: &str = "this daemon's own API answers runs of functions, which have a token";
@@ -115,45 +110,10 @@ impl LocalApi for LocalRequests {
     }
 }
 
-/// The effects that plugins ask for.
-pub(super) struct PluginEffects(pub(super) Arc<Egress>);
-
-impl PerformEffect for PluginEffects {
-    fn perform(
-        &self,
-        request: EffectRequest,
-    ) -> Pin<Box<dyn Future<Output = EffectAnswer> + Send + '_>> {
-        let EffectRequest { effect, body } = request;
-        Box::pin(async move {
-            let HttpEffect { method, url, headers, .. } = match effect.act {
-                Act::Http(http) => http,
-                Act::Smtp(_) => return failed("this daemon sends no mail", false),
-                Act::Exec(_) => return failed("this daemon runs no commands", false),
-            };
-            let timeout = Duration::from_millis(effect.timeout_ms);
-            let redirects = Redirects::Follow;
-            let request = OutgoingRequest { method, url, headers, body, timeout, redirects };
-            match self.0.send(request, &EgressRules::default()).await {
-                Ok(response) => EffectAnswer {
-                    outcome: EffectOutcome::Http {
-                        status: response.status,
-                        headers: response.headers,
-                    },
-                    body: response.body,
-                },
-                Err(error) => failed(&error.to_string(), error.is_transient()),
-            }
-        })
-    }
-}
-
-fn failed(message: &str, transient: bool) -> EffectAnswer {
-    let message = message.to_owned();
-    EffectAnswer { outcome: EffectOutcome::Failed { message, transient }, body: Bytes::new() }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use futures_util::future::BoxFuture;
 
     use super::*;

@@ -10,6 +10,8 @@ mod master_keys;
 mod service_token;
 mod signed_url;
 mod vault;
+mod webhook_signature;
+mod webhook_verification;
 
 pub use key_file::{KeyError, KeyHome};
 pub use master_key::KeyId;
@@ -17,3 +19,5 @@ pub use master_keys::MasterKeys;
 pub use service_token::{ServiceClaims, ServiceTokenError, ServiceTokens, TokenRun};
 pub use signed_url::{SignatureError, UrlPurpose, UrlSigner};
 pub use vault::{Vault, VaultError};
+pub use webhook_signature::{WebhookSecrets, standard_form};
+pub use webhook_verification::{Verification, VerificationKeys, verify};

@@ -16,7 +16,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
 use redb::ReadableTable;
@@ -58,31 +58,57 @@ pub struct FoundChange {
 /// Rung after every commit with changes, with their event types.
 #[derive(Debug, Default)]
 pub struct ChangeBell {
+    listeners: Mutex<Vec<Weak<Heard>>>,
+}
+
+/// What somebody has not answered yet.
+#[derive(Debug, Default)]
+struct Heard {
     event_types: Mutex<BTreeSet<String>>,
     rung: Notify,
 }
 
+/// Somebody who listens to the bell. He hears of what was rung since he began to.
+#[derive(Debug)]
+pub struct ChangeListener(Arc<Heard>);
+
 impl ChangeBell {
-    pub(super) fn ring(&self, event_types: BTreeSet<String>) {
+    pub(super) fn ring(&self, event_types: &BTreeSet<String>) {
         if event_types.is_empty() {
             return;
         }
-        self.event_types.lock().unwrap_or_else(PoisonError::into_inner).extend(event_types);
-        self.rung.notify_one();
+        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.retain(|listener| {
+            let Some(heard) = listener.upgrade() else { return false };
+            let mut rung = heard.event_types.lock().unwrap_or_else(PoisonError::into_inner);
+            rung.extend(event_types.iter().cloned());
+            heard.rung.notify_one();
+            true
+        });
     }
 
-    /// Waits until it has been rung since this was answered last, for the one who listens to it.
+    /// Begins to listen.
+    pub fn listen(&self) -> ChangeListener {
+        let heard = Arc::<Heard>::default();
+        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.push(Arc::downgrade(&heard));
+        ChangeListener(heard)
+    }
+}
+
+impl ChangeListener {
+    /// Waits until it has been rung since this was answered last.
     pub async fn heard(&self) -> BTreeSet<String> {
         loop {
             let heard = {
                 let mut event_types =
-                    self.event_types.lock().unwrap_or_else(PoisonError::into_inner);
+                    self.0.event_types.lock().unwrap_or_else(PoisonError::into_inner);
                 std::mem::take(&mut *event_types)
             };
             if !heard.is_empty() {
                 return heard;
             }
-            self.rung.notified().await;
+            self.0.rung.notified().await;
         }
     }
 }

@@ -66,6 +66,7 @@ mod users;
 #[cfg(test)]
 mod users_tests;
 mod views;
+mod webhooks;
 mod writer;
 
 use std::future::Future;
@@ -82,7 +83,7 @@ pub use access::{AccessOutcome, hash_of_token};
 pub use artifacts::{Attachment, Completion, Extension, NewArtifact, NewPart, Retention, Upload};
 pub use authorizations::BegunAuthorization;
 pub use blobs::BlobHash;
-pub use changes::{ChangeBell, FoundChange, ReadChanges};
+pub use changes::{ChangeBell, ChangeListener, FoundChange, ReadChanges};
 pub use configure::Configuration;
 pub use database::{FileLocation, Location, Options};
 pub use error::StoreError;
@@ -118,6 +119,10 @@ pub use telling::{
 };
 pub use users::{UserChange, UserOutcome};
 pub use views::{MOST_VIEWS, ViewChange};
+pub use webhooks::{
+    AttemptRecord, DeliveryPlace, DeliveryRecord, DeliveryState, NewDelivery, PutWebhook,
+    SettledDelivery, WebhookRecord,
+};
 
 use crate::clock::Clock;
 use crate::model::id::IdSource;
@@ -192,7 +197,7 @@ impl Store {
         Answer(self.writer.as_ref().map(|it| it.submit(operation, committed)))
     }
 
-    /// What is rung after every commit with changes of objects. One may listen to it.
+    /// What is rung after every commit with changes of objects.
     pub fn change_bell(&self) -> &ChangeBell {
         &self.bells.changes
     }

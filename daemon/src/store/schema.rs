@@ -139,6 +139,16 @@ pub const CHUNK_TOTALS: TableDefinition<&str, u64> = TableDefinition::new("chunk
 pub const VIEWS: RecordTable = TableDefinition::new("views");
 /// Views by name.
 pub const VIEW_NAMES: NameTable = TableDefinition::new("view_names");
+/// Outgoing webhooks by id; their secrets are in [`ENVELOPES`] under the same id.
+pub const WEBHOOKS: RecordTable = TableDefinition::new("webhooks");
+/// What is to be sent, by webhook and id of the change; the body is the record's tail.
+pub const DELIVERIES_OPEN: TableDefinition<(u128, u128), &[u8]> =
+    TableDefinition::new("deliveries_open");
+/// What was sent or failed, likewise.
+pub const DELIVERIES_DONE: TableDefinition<(u128, u128), &[u8]> =
+    TableDefinition::new("deliveries_done");
+/// How many deliveries are queued, by webhook.
+pub const DELIVERY_COUNTS: TableDefinition<u128, u64> = TableDefinition::new("delivery_counts");
 
 /// Integrations by id; their connections are in [`ENVELOPES`] under the same id.
 pub const INTEGRATIONS: RecordTable = TableDefinition::new("integrations");
@@ -193,7 +203,7 @@ pub const GRANTS: TableDefinition<(u128, u128, u8), u64> = TableDefinition::new(
 pub const ANSWERS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("answers");
 
 /// Every table whose key is an id, to find the greatest id ever given out.
-pub const BY_ID: [RecordTable; 17] = [
+pub const BY_ID: [RecordTable; 18] = [
     PACKAGES,
     VERSIONS,
     SNAP_INS,
@@ -211,4 +221,5 @@ pub const BY_ID: [RecordTable; 17] = [
     INTEGRATIONS,
     SUBSCRIPTIONS,
     OCCURRENCES,
+    WEBHOOKS,
 ];

@@ -135,6 +135,10 @@ tables! {
     telling_counts: TELLING_COUNTS<u128, (u64, u64)>;
     telling_groups: TELLING_GROUPS<(u128, &'static str), u128>;
     telling_threads: TELLING_THREADS<(u128, &'static str), &'static [u8]>;
+    webhooks: WEBHOOKS<u128, &'static [u8]>;
+    deliveries_open: DELIVERIES_OPEN<(u128, u128), &'static [u8]>;
+    deliveries_done: DELIVERIES_DONE<(u128, u128), &'static [u8]>;
+    delivery_counts: DELIVERY_COUNTS<u128, u64>;
     tokens: TOKENS<&'static [u8; 32], &'static [u8]>;
     token_uses: TOKEN_USES<&'static [u8; 32], u64>;
     principals: PRINCIPALS<u128, &'static [u8]>;

@@ -196,7 +196,7 @@ impl Writer {
         }
         if outcome.is_ok() {
             let (changed, has_occurrences) = news;
-            self.bells.changes.ring(changed);
+            self.bells.changes.ring(&changed);
             if has_occurrences {
                 self.bells.occurrences.notify_one();
             }

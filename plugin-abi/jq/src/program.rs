@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -47,8 +47,9 @@ struct Inner {
     filter: Filter<Kind>,
     text: String,
     variables: Vec<String>,
-    /// A run of it was late even after [`GRACE`]: it gets no further thread.
-    is_stuck: AtomicBool,
+    /// Threads of runs that were late even after [`GRACE`] and have not ended: until they have, it
+    /// gets no further one.
+    late: AtomicUsize,
 }
 
 /// Why a run has no result. No variant but [`RunError::Raised`] holds anything of the input.
@@ -87,8 +88,14 @@ pub enum RunError {
     /// Too many programs run that take long.
     #[error("too many long programs are running at once; try again later")]
     Busy,
-    /// It did not stop when it had to, now or earlier, and is not run again.
-    #[error("the program could not be stopped in time, and is not run any more; make it simpler")]
+    /// It did not stop when it had to.
+    #[error("the program could not be stopped in time; make it simpler")]
+    Late,
+    /// An earlier run of it did not stop when it had to, and has not ended yet.
+    #[error(
+        "an earlier run of the program could not be stopped in time and has not ended; try again \
+         later, or make the program simpler"
+    )]
     Stuck,
     /// Not the declared variables.
     #[error("the program declares {expected} variables, but {given} were given")]
@@ -137,8 +144,8 @@ impl Program {
         let filter = compile::compile(text, variables)?;
         let variables = variables.iter().map(|it| (*it).to_owned()).collect();
         let text = text.to_owned();
-        let is_stuck = AtomicBool::new(false);
-        Ok(Program(Arc::new(Inner { filter, text, variables, is_stuck })))
+        let late = AtomicUsize::new(0);
+        Ok(Program(Arc::new(Inner { filter, text, variables, late })))
     }
 
     /// The text that it was compiled from.
@@ -235,11 +242,13 @@ impl Program {
             // Nobody waits any more for one that is late.
             let _ = done.send(result);
         };
-        self.start(Limits::WHOLE, input.clone(), variables.to_vec(), most, read, place, answer)?;
+        let run = Run::of(&self.0);
+        let (input, variables) = (input.clone(), variables.to_vec());
+        self.start(Limits::WHOLE, input, variables, most, read, (place, run.clone()), answer)?;
         match tokio::time::timeout(Limits::WHOLE.time + GRACE, outcome).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(thread_ended()),
-            Err(_) => Err(self.give_up()),
+            Err(_) => Err(run.give_up()),
         }
     }
 
@@ -263,11 +272,13 @@ impl Program {
             let _ = done.send(result);
         };
         let limits = Limits { time, ..Limits::WHOLE };
-        self.start(limits, input.clone(), variables.to_vec(), most, read, place, answer)?;
+        let run = Run::of(&self.0);
+        let (input, variables) = (input.clone(), variables.to_vec());
+        self.start(limits, input, variables, most, read, (place, run.clone()), answer)?;
         match outcome.recv_timeout(time + patience.grace) {
             Ok(result) => result,
             Err(mpsc::RecvTimeoutError::Disconnected) => Err(thread_ended()),
-            Err(mpsc::RecvTimeoutError::Timeout) => Err(self.give_up()),
+            Err(mpsc::RecvTimeoutError::Timeout) => Err(run.give_up()),
         }
     }
 
@@ -279,7 +290,7 @@ impl Program {
         most: usize,
         read: fn(&Value) -> T,
     ) -> Result<Option<Vec<T>>, RunError> {
-        if self.0.is_stuck.load(Ordering::Relaxed) {
+        if self.0.late.load(Ordering::SeqCst) > 0 {
             return Err(RunError::Stuck);
         }
         let (expected, given) = (self.0.variables.len(), variables.len());
@@ -301,28 +312,61 @@ impl Program {
         variables: Vec<Json>,
         most: usize,
         read: fn(&Value) -> T,
-        place: SemaphorePermit<'static>,
+        (place, run): (SemaphorePermit<'static>, Run),
         answer: impl FnOnce(Result<Vec<T>, RunError>) + Send + 'static,
     ) -> Result<(), RunError> {
         let inner = Arc::clone(&self.0);
-        let run = move || {
+        let work = move || {
+            // Also if what follows panics.
+            let ends = Ends(run);
             let result = inner.outputs(&limits, &input, &variables, most, read);
             // Free before the caller goes on, who may have another.
             drop(place);
+            drop(ends);
             answer(result);
         };
         let builder = thread::Builder::new().name("jq".to_owned()).stack_size(STACK);
-        match builder.spawn(run) {
+        match builder.spawn(work) {
             Ok(_) => Ok(()),
             Err(error) => {
                 Err(RunError::Internal { message: format!("no thread could be started: {error}") })
             }
         }
     }
+}
 
+/// A run on a thread of its own, as its caller and the thread see it.
+#[derive(Clone)]
+struct Run {
+    of: Arc<Inner>,
+    /// One of the two has left: the caller because it was late, or the thread because it ended.
+    is_left: Arc<AtomicBool>,
+}
+
+/// Notes that the thread of a run ends.
+struct Ends(Run);
+
+impl Run {
+    fn of(program: &Arc<Inner>) -> Run {
+        Run { of: program.clone(), is_left: Arc::default() }
+    }
+
+    /// Nobody waits for it any more.
     fn give_up(&self) -> RunError {
-        self.0.is_stuck.store(true, Ordering::Relaxed);
-        RunError::Stuck
+        self.of.late.fetch_add(1, Ordering::SeqCst);
+        if self.is_left.swap(true, Ordering::SeqCst) {
+            // It ended at the very last moment.
+            self.of.late.fetch_sub(1, Ordering::SeqCst);
+        }
+        RunError::Late
+    }
+}
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        if self.0.is_left.swap(true, Ordering::SeqCst) {
+            self.0.of.late.fetch_sub(1, Ordering::SeqCst);
+        }
     }
 }
 
@@ -409,14 +453,62 @@ fn failure(exception: jaq_core::Exn<'_, Value>) -> RunError {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
 
     #[test]
-    fn a_program_that_did_not_stop_is_not_run_again() {
+    fn a_program_that_did_not_stop_rests_until_its_thread_has_ended() {
         let program = Program::compile(".").unwrap();
-        assert_eq!(program.run_blocking(&Json::Null, &[]), Ok(Json::Null));
-        assert_eq!(program.give_up(), RunError::Stuck);
-        assert_eq!(program.run_blocking(&Json::Null, &[]), Err(RunError::Stuck));
+        let now = || program.run_blocking(&Json::Null, &[]);
+        assert_eq!(now(), Ok(Json::Null));
+        let (one, another) = (Run::of(&program.0), Run::of(&program.0));
+        let (one_ends, another_ends) = (Ends(one.clone()), Ends(another.clone()));
+        assert_eq!(one.give_up(), RunError::Late);
+        assert_eq!(now(), Err(RunError::Stuck));
         assert_eq!(program.run_filter_now(&Json::Null, &[]), Err(RunError::Stuck));
+        assert_eq!(another.give_up(), RunError::Late);
+        drop(one_ends);
+        assert_eq!(now(), Err(RunError::Stuck), "another one goes on");
+        drop(another_ends);
+        assert_eq!(now(), Ok(Json::Null));
+        // One that ends just before it is given up.
+        let last = Run::of(&program.0);
+        drop(Ends(last.clone()));
+        assert_eq!(last.give_up(), RunError::Late);
+        assert_eq!(now(), Ok(Json::Null));
+    }
+
+    static GATE: Mutex<()> = Mutex::new(());
+
+    /// A step that takes as long as the test wants, on the thread of the run.
+    fn wait_at_the_gate(value: &Value) -> Json {
+        assert_eq!(thread::current().name(), Some("jq"), "it is too little work");
+        drop(GATE.lock());
+        value.to_json()
+    }
+
+    #[test]
+    fn a_late_thread_frees_its_program_when_it_ends() {
+        // More than is done on the caller's thread.
+        let program = Program::compile("[range(5000) | . + 1 | . - 1] | length").unwrap();
+        let patience =
+            Patience { time: Duration::from_millis(500), grace: Duration::from_millis(50) };
+        let run = || loop {
+            let result = program.outputs_blocking(&Json::Null, &[], 1, wait_at_the_gate, patience);
+            if result != Err(RunError::Busy) {
+                return result;
+            }
+        };
+        let closed = GATE.lock().unwrap();
+        assert_eq!(run(), Err(RunError::Late));
+        assert_eq!(run(), Err(RunError::Stuck));
+        drop(closed);
+        loop {
+            match run() {
+                Err(RunError::Stuck) => thread::sleep(Duration::from_millis(1)),
+                result => break assert_eq!(result, Ok(vec![Json::from(5000)])),
+            }
+        }
     }
 }

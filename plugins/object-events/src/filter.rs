@@ -43,6 +43,9 @@ pub(crate) struct NotCompiled(pub(crate) Vec<CompileError>);
 pub(crate) enum NotFiltered {
     /// The filter is wrong, for this input at least.
     Failed(String),
+    /// It did not stop in time, which may be due to this input or to what else the machine did: it
+    /// has no answer now, and may have one for the next who asks.
+    Late(String),
     /// It may work later.
     Busy(String),
 }
@@ -125,30 +128,41 @@ impl Filter {
             return known.clone();
         }
         let answer = read(asked).and_then(|it| self.run(&it, asked.user));
-        if !matches!(answer, Err(NotFiltered::Busy(_))) {
-            answers.add(key, answer.clone());
-        }
+        answers.remember(key, &answer);
         answer
     }
 
     fn run(&self, input: &Value, user: Option<&str>) -> Answer {
         let variables = if self.asks_for_user { vec![json!({ "id": user })] } else { Vec::new() };
-        self.program.run_filter_within(input, &variables, TIME).map_err(|error| match error {
-            RunError::Busy => NotFiltered::Busy(error.to_string()),
-            RunError::NoOutput
-            | RunError::TooManyOutputs { .. }
-            | RunError::NotBoolean { .. }
-            | RunError::Failed { .. }
-            | RunError::Raised { .. }
-            | RunError::Stopped(_)
-            | RunError::Stuck
-            | RunError::Variables { .. }
-            | RunError::Internal { .. } => NotFiltered::Failed(error.without_values()),
-        })
+        self.program.run_filter_within(input, &variables, TIME).map_err(why)
+    }
+}
+
+/// What an error of a run means for the change.
+fn why(error: RunError) -> NotFiltered {
+    match error {
+        RunError::Busy | RunError::Stuck => NotFiltered::Busy(error.to_string()),
+        RunError::Late => NotFiltered::Late(error.to_string()),
+        RunError::NoOutput
+        | RunError::TooManyOutputs { .. }
+        | RunError::NotBoolean { .. }
+        | RunError::Failed { .. }
+        | RunError::Raised { .. }
+        | RunError::Stopped(_)
+        | RunError::Variables { .. }
+        | RunError::Internal { .. } => NotFiltered::Failed(error.without_values()),
     }
 }
 
 impl Answers {
+    /// Keeps what will be so whenever somebody asks.
+    fn remember(&mut self, key: Key, answer: &Answer) {
+        match answer {
+            Ok(_) | Err(NotFiltered::Failed(_)) => self.add(key, answer.clone()),
+            Err(NotFiltered::Late(_) | NotFiltered::Busy(_)) => {}
+        }
+    }
+
     fn add(&mut self, key: Key, answer: Answer) {
         if self.keys.len() == MOST_ANSWERS
             && let Some(oldest) = self.keys.pop_front()
@@ -257,6 +271,19 @@ mod tests {
         let filter = Filter::compile("true").expect("it compiles");
         let answer = filter.wants(asked("fail-2", b"{", "u"));
         assert!(matches!(answer, Err(NotFiltered::Failed(_))), "{answer:?}");
+    }
+
+    #[test]
+    fn only_what_will_stay_so_is_remembered() {
+        let key = || ("late-1".to_owned(), None);
+        let mut answers = Answers::default();
+        for error in [RunError::Late, RunError::Stuck, RunError::Busy] {
+            answers.remember(key(), &Err(why(error)));
+            assert!(answers.by_key.is_empty() && answers.keys.is_empty());
+        }
+        assert!(matches!(why(RunError::Stuck), NotFiltered::Busy(_)), "it is asked again later");
+        answers.remember(key(), &Err(why(RunError::NoOutput)));
+        assert_eq!(answers.by_key.len(), 1);
     }
 
     #[test]

@@ -98,7 +98,7 @@ impl Changes {
             Ok(true) => Ok(Decision::Wanted),
             Ok(false) => Ok(Decision::Unwanted),
             Err(NotFiltered::Busy(message)) => Err(Fault::transient(message)),
-            Err(NotFiltered::Failed(why)) => {
+            Err(NotFiltered::Failed(why) | NotFiltered::Late(why)) => {
                 let message = format!("the filter failed at `{event_type}`, no event: {why}");
                 let line = LogLine { level: LogLevel::Error, message: message.clone() };
                 let refused = Refusal { reason: FILTER_FAILED.to_owned(), message };

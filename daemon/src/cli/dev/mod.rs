@@ -8,7 +8,6 @@
 mod feed;
 mod say;
 mod site;
-mod stop;
 mod watch;
 
 use std::path::PathBuf;
@@ -22,10 +21,10 @@ use super::connection::Client;
 use super::snap_in::arguments::ValueOptions;
 use super::snap_in::given::Given;
 use super::snap_in::origin;
+use super::stop::Stop;
 use feed::Feed;
 use say::Say;
 use site::{Reload, Site};
-use stop::Stop;
 use watch::Watch;
 
 /// What makes a directory a package, by any of these names.

@@ -13,9 +13,9 @@ use std::time::Duration;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use serde_json::Value;
 
-use super::stop::Stop;
 use crate::archive::{is_skipped, pack_directory_without};
 use crate::cli::Failure;
+use crate::cli::stop::Stop;
 
 /// It is quiet when two looks with this time between them see the same.
 const QUIET: Duration = Duration::from_millis(120);

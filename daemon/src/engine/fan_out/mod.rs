@@ -10,7 +10,6 @@
 //! Must never: run inside the writer; drop a change because somebody is slow; wait for one source
 //! before another is told.
 
-mod body;
 mod prune;
 mod tell;
 
@@ -22,11 +21,11 @@ use tokio::sync::Semaphore;
 
 pub use prune::keep_pruned;
 
+use super::change_bodies::ChangeBodies;
 use super::intake::Intake;
-use super::objects::Objects;
 use super::timers::Timers;
 use crate::model::id::{ChangeId, SourceId};
-use body::Recent;
+use crate::store::ChangeListener;
 
 /// Calls of plugins at a time, of sources that answer at once. The others of their threads are for
 /// requests, which somebody waits for.
@@ -37,8 +36,7 @@ const SLOW_CALLS: usize = 1;
 /// Tells sources of changes.
 pub struct FanOut {
     intake: Arc<Intake>,
-    objects: Objects,
-    recent: Recent,
+    bodies: Arc<ChangeBodies>,
     /// How far sources are beyond their cursors because nothing came of what they were told.
     ahead: Mutex<HashMap<SourceId, Ahead>>,
     quick: Semaphore,
@@ -63,27 +61,27 @@ impl FanOut {
     pub fn start(
         runtime: &tokio::runtime::Handle,
         intake: Arc<Intake>,
-        objects: Objects,
+        bodies: Arc<ChangeBodies>,
     ) -> Timers {
         let fan_out = Arc::new(FanOut {
             intake: intake.clone(),
-            objects,
-            recent: Recent::default(),
+            bodies,
             ahead: Mutex::default(),
             quick: Semaphore::new(QUICK_CALLS),
             slow: Semaphore::new(SLOW_CALLS),
             slow_sources: Mutex::default(),
         });
         let timers = Timers::start(runtime, fan_out, intake.clock.clone(), Duration::ZERO);
-        runtime.spawn(listen(intake, timers.clone()));
+        let bell = intake.store.change_bell().listen();
+        runtime.spawn(listen(bell, intake, timers.clone()));
         timers
     }
 }
 
 /// Wakes whoever wants what has changed, for ever.
-async fn listen(intake: Arc<Intake>, timers: Timers) {
+async fn listen(bell: ChangeListener, intake: Arc<Intake>, timers: Timers) {
     loop {
-        let event_types = intake.store.change_bell().heard().await;
+        let event_types = bell.heard().await;
         for source in intake.routes.wanting(&event_types) {
             // As early as can be: the clock may be set.
             timers.sooner(source, 0);

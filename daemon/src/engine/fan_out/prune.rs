@@ -12,7 +12,7 @@ use tracing::warn;
 
 use crate::clock::Clock;
 use crate::engine::routes::Routes;
-use crate::model::id::{ChangeId, SourceId, first_id_at};
+use crate::model::id::{ChangeId, SourceId, WebhookId, first_id_at};
 use crate::plugins::PluginHost;
 use crate::store::{ReadTables, Store, StoreError};
 
@@ -63,6 +63,13 @@ fn first_needed(
     let mut needed = before;
     for (consumer, cursor) in tables.cursors()? {
         if cursor >= needed {
+            continue;
+        }
+        if let Ok(webhook) = consumer.parse::<WebhookId>() {
+            let record = tables.webhook(webhook)?;
+            let event_types = record.map(|it| it.event_types).unwrap_or_default();
+            let next = tables.first_change_after(&event_types, cursor)?;
+            needed = needed.min(next.unwrap_or(needed));
             continue;
         }
         let Ok(source) = consumer.parse::<SourceId>() else {

@@ -5,29 +5,24 @@
 //! it. What it will never take is left out, and its source's log says so: it must not stand in the way
 //! of the others for ever.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use mortise_plugin::{Change, LogLevel, SourceInput, SourceOutput};
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::body::{Told, told};
 use super::{Ahead, FanOut};
+use crate::engine::change_bodies::Told;
 use crate::engine::intake::{IntakeError, MOST_ROUNDS, PUBLICATION, Whence, failed, passes};
-use crate::engine::objects::Sight;
 use crate::engine::refusals::Refused;
 use crate::engine::routes::{OpenSource, WantedChanges};
 use crate::engine::timers::{Wake, Woken};
 use crate::model::event::{Cause, MOST_HOPS};
 use crate::model::id::{ChangeId, SourceId};
-use crate::model::object::Change as StoredChange;
 use crate::plugins::CallError;
 use crate::store::{Acceptance, FromSchedule, NewEvent, ReadChanges, StoreError};
 
@@ -91,7 +86,7 @@ impl FanOut {
             let now_ms = intake.clock.now_ms();
             let room = intake.most_queued.saturating_sub(source.depth.load(Ordering::Relaxed));
             let most = BATCH.min(room.max(1));
-            let changes = self.changes_after(wanted, ahead.at, most)?;
+            let changes = self.bodies.after(&wanted.event_types, ahead.at, most)?;
             if changes.is_empty() {
                 return Ok(Woken::Next(None));
             }
@@ -170,45 +165,6 @@ impl FanOut {
     fn forget(&self, id: SourceId) {
         self.remember(id, None);
         self.slow_sources.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-    }
-
-    /// Changes that a source wants, each with what sources are told of it.
-    fn changes_after(
-        &self,
-        wanted: &WantedChanges,
-        after: ChangeId,
-        most: usize,
-    ) -> Result<Vec<(ChangeId, Arc<Told>)>, StoreError> {
-        // Held from here on: others may throw them out of what is kept.
-        let known = RefCell::new(HashMap::new());
-        let has = |id| match self.recent.get(id) {
-            Some(told) => known.borrow_mut().insert(id, told).is_none(),
-            None => false,
-        };
-        let store = &self.intake.store;
-        let found =
-            store.read(|tables| tables.changes_after(&wanted.event_types, after, most, has))?;
-        let mut changes = Vec::with_capacity(found.len());
-        for it in found {
-            let told = match it.change {
-                Some(change) => Some(self.recent.add(it.id, self.told(&change)?)),
-                None => known.borrow().get(&it.id).cloned(),
-            };
-            changes.extend(told.map(|told| (it.id, told)));
-        }
-        Ok(changes)
-    }
-
-    /// What sources are told of a change: its objects as callers are shown them.
-    fn told(&self, change: &StoredChange) -> Result<Told, StoreError> {
-        let catalog = self.objects.catalog();
-        let name = &change.head.object_type;
-        let member = catalog.get(name).and_then(|it| it.current().event_member.as_deref());
-        let show = |document: &Option<Bytes>| {
-            let document = document.as_deref();
-            document.map(|it| self.objects.show_document(name, it, &Sight::All)).transpose()
-        };
-        Ok(told(change, member.unwrap_or(name), show(&change.old)?, show(&change.new)?))
     }
 
     /// Asks the plugin for each change, until it fails for a reason that may pass, or the time is up.

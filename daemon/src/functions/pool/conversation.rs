@@ -452,7 +452,8 @@ fn result_of(body: Bytes, most: u64) -> Result<Outcome, Break> {
 
 /// A failure as large as a runner makes it, unless it is not the runner that speaks.
 fn bounded(mut failure: Failure) -> Failure {
-    let Failure { name, message, stack, kind: _, retry: _, refresh: _ } = &mut failure;
+    let Failure { name, message, stack, kind: _, retry: _, refresh: _, exit_status: _ } =
+        &mut failure;
     for text in [Some(name), Some(message), stack.as_mut()].into_iter().flatten() {
         shorten(text, MOST_FAILURE_BYTES);
     }

@@ -117,7 +117,8 @@ impl<'a> Redactor<'a> {
     pub(super) fn outcome(&self, outcome: Outcome) -> Outcome {
         match outcome {
             Outcome::Failed(mut failure) => {
-                let Failure { name, message, stack, kind: _, retry: _, refresh: _ } = &mut failure;
+                let Failure { name, message, stack, kind: _, retry: _, refresh: _, exit_status: _ } =
+                    &mut failure;
                 for text in [Some(name), Some(message), stack.as_mut()].into_iter().flatten() {
                     self.text(text);
                 }

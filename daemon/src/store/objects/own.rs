@@ -12,9 +12,10 @@ use super::super::StoreError;
 use super::super::record::{decode, decode_with_tail, encode_with_tail};
 use super::super::records::{SnapInRecord, SourceRecord, VersionRecord};
 use super::super::tables::WriteTables;
+use super::super::webhooks::WebhookRecord;
 use super::write::Writing;
 use crate::model::event::{Cause, MOST_HOPS};
-use crate::model::id::{RunId, SnapInId, SourceId, VersionId};
+use crate::model::id::{RunId, SnapInId, SourceId, VersionId, WebhookId};
 use crate::model::object::{ObjectHead, ObjectKey, Verb};
 use crate::model::run::{AttemptOutcome, RunHead, RunState, RunTrigger};
 use crate::model::snap_in::SnapInState;
@@ -98,6 +99,23 @@ impl WriteTables<'_> {
         self.drop_own(OwnType::EventSource, id.0, Told::BY_DAEMON)
     }
 
+    /// An outgoing webhook is as it is now.
+    pub(in super::super) fn tell_webhook(
+        &mut self,
+        id: WebhookId,
+        record: &WebhookRecord,
+    ) -> Result<(), StoreError> {
+        self.put_own(OwnType::Webhook, id.0, &webhook(record), Told::by(&record.modified_by))
+    }
+
+    /// An outgoing webhook is gone.
+    pub(in super::super) fn tell_webhook_deleted(
+        &mut self,
+        id: WebhookId,
+    ) -> Result<(), StoreError> {
+        self.drop_own(OwnType::Webhook, id.0, Told::BY_DAEMON)
+    }
+
     /// A run has ended. What fails because of what it tells goes on with its chain of causes.
     pub(in super::super) fn tell_run_ended(
         &mut self,
@@ -145,6 +163,9 @@ impl WriteTables<'_> {
         }
         for (id, record) in &rows::<SourceRecord>(self.sources()?)? {
             self.put_own(OwnType::EventSource, *id, &source(record), Told::NOT)?;
+        }
+        for (id, record) in &rows::<WebhookRecord>(self.webhooks()?)? {
+            self.put_own(OwnType::Webhook, *id, &webhook(record), Told::NOT)?;
         }
         self.counters()?.insert(LAYOUT_NAME, LAYOUT)?;
         Ok(())
@@ -263,6 +284,18 @@ fn version(record: &VersionRecord) -> Value {
         "number": record.number,
         "content_hash": record.content_hash,
     })
+}
+
+/// Neither the path of its URL nor anything that goes with a request: those are where secrets are.
+fn webhook(record: &WebhookRecord) -> Value {
+    let host = record.url.split_once("://").map_or("", |(_, rest)| rest);
+    let host = host.split(['/', '?']).next().unwrap_or_default();
+    without_nulls(json!({
+        "host": host,
+        "status": record.standing.status.name(),
+        "reason": record.standing.reason,
+        "event_types": record.event_types,
+    }))
 }
 
 fn source(record: &SourceRecord) -> Value {

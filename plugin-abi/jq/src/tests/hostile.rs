@@ -276,7 +276,7 @@ fn odd_numbers() {
         for input in [json!(5), json!([1, 2, 3]), json!("abc")] {
             match result(text, &input) {
                 Err(RunError::Internal { message }) => panic!("{text}: {message}"),
-                Err(RunError::Stuck) => panic!("{text} is stuck"),
+                Err(RunError::Late | RunError::Stuck) => panic!("{text} is stuck"),
                 _ => {}
             }
         }

@@ -88,7 +88,10 @@ proptest! {
         if let Some(program) = check_place(&text) {
             let input = json!({"a": [1, {"b": "c"}, null], "x": 1.5});
             let result = program.run_all_blocking(&input, &[], 10);
-            let is_defect = matches!(result, Err(RunError::Internal { .. } | RunError::Stuck));
+            let is_defect = matches!(
+                result,
+                Err(RunError::Internal { .. } | RunError::Late | RunError::Stuck)
+            );
             prop_assert!(!is_defect, "{text}: {result:?}");
         }
     }

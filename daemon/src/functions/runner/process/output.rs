@@ -100,6 +100,7 @@ pub(super) fn verdict(end: End, output: Vec<u8>, lines: &Lines) -> Result<String
             };
             let mut failure = Failure::new(FailureKind::Thrown, message);
             failure.name = "ExitStatus".to_owned();
+            failure.exit_status = Some(status);
             failure.retry = (status == TRY_AGAIN).then_some(true);
             Err(failure)
         }

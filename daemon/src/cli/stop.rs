@@ -1,14 +1,15 @@
-//! Being told to end: Ctrl-C and SIGTERM end the loop between two steps, and a second one ends the
-//! command at once.
+//! Being told to end: Ctrl-C and SIGTERM end a command between two steps, and a second one ends it at
+//! once.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::Failure;
+use super::Failure;
 
 /// Hears signals from when it is made.
+#[derive(Clone)]
 pub(super) struct Stop {
     told: Arc<(Mutex<bool>, Condvar)>,
 }
@@ -45,6 +46,19 @@ impl Stop {
         };
         std::thread::Builder::new().name("signals".to_owned()).spawn(hear).map_err(failed)?;
         Ok(stop)
+    }
+
+    /// Ends the command from within.
+    pub(super) fn tell(&self) {
+        *self.told.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.told.1.notify_all();
+    }
+
+    /// Waits until it is told to end.
+    pub(super) fn wait_for_ever(&self) {
+        let is_told = self.told.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // What comes of it is that it was told.
+        drop(self.told.1.wait_while(is_told, |is_told| !*is_told));
     }
 
     /// Waits for so long, or until it is told to end; whether it was.

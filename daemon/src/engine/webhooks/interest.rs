@@ -1,0 +1,115 @@
+//! What becomes of changes for one webhook: those of its event types, for which its filter is true, are
+//! queued. The cursor of the webhook moves in the same transaction, so that none is queued twice or
+//! missed, whenever the daemon is killed.
+//!
+//! Filters run here, never in the writer. One that fails or is not true or false leaves a failed
+//! delivery, so that somebody sees it and can send the event when the filter is mended.
+
+use mortise_jq::Program;
+use serde_json::Value;
+
+use super::Shared;
+use super::definition::Invalid;
+use super::message;
+use super::send::Endpoint;
+use crate::engine::change_bodies::Told;
+use crate::lifecycle::webhook::Queue;
+use crate::model::id::{ChangeId, WebhookEventId};
+use crate::store::{NewDelivery, ReadChanges, StoreError};
+
+/// Changes that are looked at in one step.
+const MOST_CHANGES: usize = 256;
+
+/// What a step came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Collected {
+    /// Nothing is left.
+    All,
+    /// There may be more.
+    More,
+    /// Its queue is full: later.
+    Full,
+}
+
+/// Compiles a filter.
+pub(super) fn compile(filter: &str) -> Result<Program, Invalid> {
+    Program::compile(filter)
+        .map_err(|error| Invalid { field: "filter".to_owned(), problem: error.to_string() })
+}
+
+/// Queues what a webhook is to be told of the changes after its cursor.
+pub(super) async fn collect(shared: &Shared, endpoint: &Endpoint) -> Result<Collected, StoreError> {
+    let (id, consumer) = (endpoint.id, endpoint.id.to_string());
+    let read = shared
+        .store
+        .read(|tables| Ok((tables.cursor(&consumer)?, tables.count_queued_deliveries(id)?)))?;
+    let (Some(from), queued) = read else { return Ok(Collected::All) };
+    let not_sent = match endpoint.record.standing.queue(endpoint.record.on_degraded) {
+        // What comes now waits among the changes.
+        Queue::Send | Queue::Hold if queued >= shared.settings.most_queued => {
+            return Ok(Collected::Full);
+        }
+        Queue::Send | Queue::Hold => None,
+        Queue::Fail => Some(endpoint.not_sent()),
+    };
+    let found = shared.bodies.after(&endpoint.record.event_types, from, MOST_CHANGES)?;
+    let Some((to, _)) = found.last() else { return Ok(Collected::All) };
+    let (to, is_more) = (*to, found.len() == MOST_CHANGES);
+    let mut new = Vec::new();
+    for (id, told) in &found {
+        new.extend(delivery(shared, endpoint, *id, told, not_sent.as_deref()).await);
+    }
+    let step = ReadChanges { from, to };
+    shared
+        .store
+        .write(move |tables| {
+            // Somebody else was faster, or it wants nothing any more.
+            if tables.move_cursor(&consumer, step)? {
+                tables.queue_deliveries(&new)?;
+            }
+            Ok(())
+        })
+        .await?;
+    Ok(if is_more { Collected::More } else { Collected::All })
+}
+
+/// What a change is for a webhook; nothing when its filter does not want it.
+async fn delivery(
+    shared: &Shared,
+    endpoint: &Endpoint,
+    change: ChangeId,
+    told: &Told,
+    not_sent: Option<&str>,
+) -> Option<NewDelivery> {
+    let event = WebhookEventId(change.0);
+    let detail = std::str::from_utf8(&told.detail).unwrap_or("{}");
+    let body = message::body(event, endpoint.id, told.at_ms, &told.event_type, detail);
+    let mut failed = not_sent.map(str::to_owned);
+    if let Some(filter) = &endpoint.filter {
+        match wanted(filter, &body).await {
+            Ok(true) => {}
+            Ok(false) => return None,
+            Err(problem) => failed = Some(format!("not sent: its filter failed: {problem}")),
+        }
+    }
+    let (size, largest) = (body.len(), shared.settings.largest_body);
+    if size > largest {
+        failed = Some(format!(
+            "not sent: its body has {size} bytes, more than webhooks.body_bytes ({largest})"
+        ));
+    }
+    Some(NewDelivery {
+        webhook: endpoint.id,
+        event: event.0,
+        event_type: told.event_type.clone(),
+        object: Some(told.object.clone()),
+        body: body.into(),
+        failed,
+    })
+}
+
+async fn wanted(filter: &Program, body: &[u8]) -> Result<bool, String> {
+    let body: Value = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    // What a program makes of a body may be a part of it, and is not written down.
+    filter.run_filter(&body, &[]).await.map_err(|error| error.without_values())
+}

@@ -1,0 +1,205 @@
+//! One request to an endpoint, from what is stored to what it came to.
+//!
+//! The attempt is stored before anything else is told of it: after a crash in between it is made again
+//! with the same id.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use mortise_jq::Program;
+use tokio::time::Instant;
+use zeroize::Zeroizing;
+
+use super::Shared;
+use super::envelope::{self, Opened};
+use super::message;
+use crate::egress::EgressError;
+use crate::lifecycle::delivery::{Answer, Next, Verdict, after_attempt, judge, retry_after_ms};
+use crate::lifecycle::webhook::Status;
+use crate::model::http::{EgressRules, OutgoingRequest, OutgoingResponse, Redirects};
+use crate::model::id::{WebhookEventId, WebhookId};
+use crate::secrets::WebhookSecrets;
+use crate::store::{AttemptRecord, SettledDelivery, StoreError, WebhookRecord};
+
+/// How much of an answer is kept.
+const KEPT_OF_ANSWER: usize = 1024;
+/// How much of the answer to a challenge is read.
+const LONGEST_ECHO: usize = 16 * 1024;
+
+/// A webhook as it is called.
+pub struct Endpoint {
+    pub(super) id: WebhookId,
+    pub(super) record: WebhookRecord,
+    pub(super) filter: Option<Program>,
+    secrets: WebhookSecrets,
+    headers: Vec<(String, String)>,
+}
+
+impl Endpoint {
+    /// Reads one, and opens its secrets.
+    pub(super) fn read(shared: &Shared, id: WebhookId) -> Result<Found, StoreError> {
+        let read = shared.store.read(|tables| {
+            let Some(record) = tables.webhook(id)? else { return Ok(None) };
+            Ok(Some((record, tables.envelope(id.0)?)))
+        })?;
+        let Some((record, sealed)) = read else { return Ok(Found::Gone) };
+        let opened = match envelope::open(&shared.vault, id, sealed.as_deref()) {
+            Some(opened) => opened,
+            // It is sent nothing, and stays as it is.
+            None if record.standing.status == Status::Inactive => Opened::default(),
+            None => return Ok(Found::WithoutSecret),
+        };
+        let now_ms = shared.clock.now_ms();
+        let is_valid = record.previous_secret_until_ms.is_some_and(|until| until > now_ms);
+        let previous = opened.previous.clone().filter(|_| is_valid).map(Zeroizing::new);
+        let secrets = WebhookSecrets { current: Zeroizing::new(opened.secret.clone()), previous };
+        let headers = opened.headers.iter().map(|(name, it)| (name.clone(), it.clone())).collect();
+        // It was compiled before it was stored.
+        let filter = record.filter.as_deref().and_then(|it| Program::compile(it).ok());
+        Ok(Found::There(Box::new(Endpoint { id, record, filter, secrets, headers })))
+    }
+
+    /// Why its events fail without an attempt.
+    pub(super) fn not_sent(&self) -> String {
+        let standing = &self.record.standing;
+        let reason = standing.reason.as_deref().unwrap_or("it is switched off");
+        format!("not sent: the webhook is {}: {reason}", standing.status.name())
+    }
+
+    fn request(
+        &self,
+        event: WebhookEventId,
+        body: Bytes,
+        now_ms: u64,
+        timeout: Duration,
+    ) -> OutgoingRequest {
+        OutgoingRequest {
+            method: "POST".to_owned(),
+            url: self.record.url.clone(),
+            headers: message::headers(event, now_ms, &body, &self.secrets, &self.headers),
+            body,
+            timeout,
+            // Handed back, and judged as any other answer.
+            redirects: Redirects::Manual,
+        }
+    }
+}
+
+/// What there is of a webhook.
+pub(super) enum Found {
+    There(Box<Endpoint>),
+    /// It was deleted.
+    Gone,
+    /// It cannot be called as it is.
+    WithoutSecret,
+}
+
+/// What a delivery came to.
+pub(super) struct Sent {
+    pub(super) event: u128,
+    pub(super) first_attempt_ms: u64,
+    pub(super) verdict: Option<Verdict>,
+    /// Nothing when it is not queued any more.
+    pub(super) next: Option<Next>,
+    pub(super) stored: Result<(), StoreError>,
+}
+
+/// Sends a queued delivery once, and stores what came of it.
+pub(super) async fn deliver(shared: &Shared, endpoint: &Endpoint, event: u128) -> Sent {
+    let mut sent = Sent { event, first_attempt_ms: 0, verdict: None, next: None, stored: Ok(()) };
+    let id = endpoint.id;
+    let (record, body) = match shared.store.read(|tables| tables.delivery(id, event)) {
+        Ok(Some(found)) => found,
+        Ok(None) => return sent,
+        Err(error) => {
+            sent.stored = Err(error);
+            return sent;
+        }
+    };
+    let now_ms = shared.clock.now_ms();
+    let began = Instant::now();
+    let timeout = shared.settings.timeout;
+    let request = endpoint.request(WebhookEventId(event), body, now_ms, timeout);
+    let outcome =
+        shared.egress.send_and_cut(request, &EgressRules::default(), KEPT_OF_ANSWER).await;
+    let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let answer = answer_of(&outcome, shared.clock.now_ms());
+    let verdict = judge(&answer);
+    let ended_ms = shared.clock.now_ms();
+    let (tried, next) = after_attempt(record.tried, &verdict, &shared.settings.pauses_ms, ended_ms);
+    let attempt = attempt_of(&outcome, &verdict, now_ms, took_ms);
+    // Attempts of before it was queued again are not of this delivery.
+    let mut attempts = record.attempts.iter().filter(|it| it.at_ms >= record.queued_ms);
+    sent.first_attempt_ms = attempts.next().map_or(now_ms, |it| it.at_ms);
+    let settled = SettledDelivery { attempt, tried, next };
+    match shared.store.write(move |tables| tables.settle_delivery(id, event, &settled)).await {
+        Ok(state) => sent.next = state.map(|_| next),
+        Err(error) => sent.stored = Err(error),
+    }
+    sent.verdict = Some(verdict);
+    sent
+}
+
+/// Asks an endpoint to echo a challenge.
+pub(super) async fn challenge(
+    shared: &Shared,
+    endpoint: &Endpoint,
+    challenge: &str,
+) -> Result<(), String> {
+    let now_ms = shared.clock.now_ms();
+    let event = WebhookEventId(shared.new_event_id(now_ms));
+    let body = message::challenge(event, endpoint.id, now_ms, challenge);
+    let request = endpoint.request(event, body.into(), now_ms, shared.settings.timeout);
+    match shared.egress.send_and_cut(request, &EgressRules::default(), LONGEST_ECHO).await {
+        Ok(response) => message::echoes(response.status, &response.body, challenge),
+        Err(error) => Err(explain(&error)),
+    }
+}
+
+fn answer_of(outcome: &Result<OutgoingResponse, EgressError>, now_ms: u64) -> Answer {
+    match outcome {
+        Ok(response) => {
+            let header = response.headers.iter().find(|(name, _)| name == "retry-after");
+            let retry_after_ms = header.and_then(|(_, value)| retry_after_ms(value, now_ms));
+            Answer::Status { status: response.status, retry_after_ms }
+        }
+        Err(error @ (EgressError::Refused(_) | EgressError::InvalidRequest(_))) => {
+            Answer::Refused { reason: explain(error) }
+        }
+        Err(error) => Answer::None { reason: explain(error) },
+    }
+}
+
+fn attempt_of(
+    outcome: &Result<OutgoingResponse, EgressError>,
+    verdict: &Verdict,
+    at_ms: u64,
+    took_ms: u64,
+) -> AttemptRecord {
+    let error = match verdict {
+        Verdict::Taken => None,
+        Verdict::Throttled { pause_ms } => {
+            Some(format!("it wants to be left alone for {} s", pause_ms / 1000))
+        }
+        Verdict::Gone => Some("answered 410: it wants nothing any more".to_owned()),
+        Verdict::Failed { reason } => Some(reason.clone()),
+    };
+    let response = outcome.as_ref().ok();
+    let status = response.map(|it| it.status);
+    let answer =
+        response.map(|it| String::from_utf8_lossy(&it.body).into_owned()).unwrap_or_default();
+    AttemptRecord { at_ms, took_ms, status, error, answer }
+}
+
+fn explain(error: &EgressError) -> String {
+    match error {
+        EgressError::TimedOut { host, timeout } => {
+            format!("{host} did not answer within {} s", timeout.as_secs())
+        }
+        EgressError::InvalidRequest(_)
+        | EgressError::Refused(_)
+        | EgressError::NoConnection { .. }
+        | EgressError::Failed { .. }
+        | EgressError::TooLarge { .. } => error.to_string(),
+    }
+}
