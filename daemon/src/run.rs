@@ -177,8 +177,12 @@ async fn serve(
     let source_counts = SourceCounts::open(&store, clock.clone());
     let source_counts = Arc::new(source_counts.map_err(|error| error.to_string())?);
     recording::recover(&store, &source_logs).map_err(|error| error.to_string())?;
-    let effects =
-        Arc::new(PluginEffects { egress: egress.clone(), commands: make_commands(&config, &pool) });
+    let effects = Arc::new(PluginEffects {
+        egress: egress.clone(),
+        commands: make_commands(&config, &pool),
+        tokens: tokens.clone(),
+        clock: clock.clone(),
+    });
     let intake = Arc::new(Intake {
         routes: routes.clone(),
         source_logs: source_logs.clone(),

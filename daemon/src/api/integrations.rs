@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use mortise_plugin::Problem;
+use mortise_plugin::{Problem, Role};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -182,6 +182,30 @@ pub(super) struct ShownConnection {
     id: String,
     connection: Value,
 }
+
+/// A type of sinks.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct SinkType {
+    name: String,
+    title: String,
+    description: String,
+    /// The plugin that it comes from.
+    plugin: String,
+    /// What its connection may hold, JSON Schema; what is secret is `writeOnly`.
+    schema: Value,
+    /// Whether messages about one work stand together.
+    threads: bool,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(super) struct SinkTypes {
+    types: Vec<SinkType>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "IntegrationsTypes")]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListTypes {}
 
 /// A scope that an integration serves.
 #[derive(Serialize, JsonSchema)]
@@ -446,4 +470,16 @@ pub(super) async fn supplies(
         created_by: record.created_by,
     });
     Ok(ManySupplies { supplies: supplies.collect() })
+}
+
+pub(super) async fn types(api: Arc<Api>, _: Caller, _: ListTypes) -> Result<SinkTypes, ApiError> {
+    let types = api.services.plugins.types(Role::Sink).map(|it| SinkType {
+        name: it.descriptor.name.clone(),
+        title: it.descriptor.title.clone(),
+        description: it.descriptor.description.clone(),
+        plugin: it.plugin.clone(),
+        schema: it.descriptor.config_schema.clone(),
+        threads: it.descriptor.threads,
+    });
+    Ok(SinkTypes { types: types.collect() })
 }

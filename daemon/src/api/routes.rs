@@ -703,6 +703,12 @@ impl Table {
                 "Says who was told of something, who was not, and why",
                 occurrences::explain,
             ),
+            read(
+                "integrations.types",
+                R::BeKnown,
+                "Lists the types of sinks, with the schemas of their connections",
+                integrations::types,
+            ),
             write(
                 "supplies.create",
                 R::WriteIntegrations,

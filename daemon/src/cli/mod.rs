@@ -15,6 +15,7 @@ mod files;
 mod function;
 mod hidden;
 mod init;
+mod integration;
 mod keyrings;
 mod keys;
 mod object_types;

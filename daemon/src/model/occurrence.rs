@@ -134,11 +134,11 @@ triggers! {
     SourceResumed = "source.resumed", Source, Success,
         "The source {{source_name}} of {{scope}} takes events again", "";
     /// An outgoing webhook takes nothing at the moment.
-    WebhookDegraded = "webhook.degraded", Webhook, Error, "The webhook to {{url}} is degraded", "{{reason}}";
+    WebhookDegraded = "webhook.degraded", Webhook, Error, "The webhook to {{host}} is degraded", "{{reason}}";
     /// An outgoing webhook takes events again.
-    WebhookRecovered = "webhook.recovered", Webhook, Success, "The webhook to {{url}} works again", "";
+    WebhookRecovered = "webhook.recovered", Webhook, Success, "The webhook to {{host}} works again", "";
     /// An outgoing webhook was switched off.
-    WebhookDisabled = "webhook.disabled", Webhook, Warning, "The webhook to {{url}} is off", "{{reason}}";
+    WebhookDisabled = "webhook.disabled", Webhook, Warning, "The webhook to {{host}} is off", "{{reason}}";
     /// A plugin was refused, or does not answer.
     PluginFailed = "plugin.failed", Plugin, Error, "The plugin {{plugin}} has failed", "{{reason}}";
     /// An integration takes nothing at the moment; told through others.
@@ -213,7 +213,7 @@ impl Family {
                 "error.message",
             ],
             Family::Source => &["source", "source_name", "source_type", "reason", "blocked_by"],
-            Family::Webhook => &["webhook", "url", "status", "reason"],
+            Family::Webhook => &["webhook", "host", "status", "reason"],
             Family::Plugin => &["plugin", "reason"],
             Family::Integration => {
                 &["integration", "integration_name", "integration_type", "reason"]

@@ -13,9 +13,13 @@ use serde_json::{Map, Value, json};
 use super::record::{Record, decode, decode_with_tail, encode, encode_with_tail};
 use super::records::{SnapInRecord, SourceRecord};
 use super::tables::{Page, PageRequest, ReadTables, WriteTables, get};
+use super::webhooks::WebhookRecord;
 use super::{StoreError, schema};
+use crate::lifecycle::webhook::Status;
 use crate::model::event::{Cause, MOST_HOPS};
-use crate::model::id::{IntegrationId, OccurrenceId, RunId, SnapInId, SourceId, VersionId};
+use crate::model::id::{
+    IntegrationId, OccurrenceId, RunId, SnapInId, SourceId, VersionId, WebhookId,
+};
 use crate::model::occurrence::{
     Level, MOST_OCCURRENCE_BYTES, MOST_TEXT, OccurrenceHead, Selector, Trigger,
 };
@@ -318,6 +322,31 @@ impl WriteTables<'_> {
             "source_type": record.kind,
             "reason": record.reason,
             "blocked_by": record.block.as_ref().map(|it| &it.by),
+        })))?;
+        Ok(())
+    }
+
+    /// The standing of an outgoing webhook has become another one.
+    pub(super) fn webhook_moved(
+        &mut self,
+        id: WebhookId,
+        before: Status,
+        record: &WebhookRecord,
+    ) -> Result<(), StoreError> {
+        let trigger = match (before, record.standing.status) {
+            (before, after) if before == after => return Ok(()),
+            (_, Status::Degraded) => Trigger::WebhookDegraded,
+            (Status::Degraded, Status::Active) => Trigger::WebhookRecovered,
+            (_, Status::Inactive) => Trigger::WebhookDisabled,
+            // It is being verified, or was for the first time.
+            (_, Status::Active | Status::Unverified) => return Ok(()),
+        };
+        let new = NewOccurrence { subject: Some(id.to_string()), ..NewOccurrence::new(trigger) };
+        self.occur(&new.with(json!({
+            "webhook": id,
+            "host": record.host(),
+            "status": record.standing.status.name(),
+            "reason": record.standing.reason,
         })))?;
         Ok(())
     }

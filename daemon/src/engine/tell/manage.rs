@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::connection::{NotOpened, seal, unseal};
 use super::definition::{self, Invalid};
 use super::{Tell, send};
-use crate::configuration::write_only::{masked, unmasked};
+use crate::configuration::write_only::{NothingToKeep, masked, unmasked};
 use crate::model::event::Cause;
 use crate::model::id::{DeliveryId, IntegrationId, OccurrenceId, SubscriptionId};
 use crate::model::occurrence::Selector;
@@ -171,6 +171,8 @@ impl Tell {
         definition::check_concurrency(concurrency)?;
         new.per_second.map_or(Ok(()), definition::check_rate)?;
         let (kind, warnings) = self.check(&new.kind, &new.connection).await?;
+        // What was shown of another one has no secrets to begin with.
+        unmasked(&self.schema(&kind)?, &new.connection, &Value::Null).map_err(masks)?;
         let now_ms = self.shared.clock.now_ms();
         let record = IntegrationRecord {
             name: new.name,
@@ -222,11 +224,7 @@ impl Tell {
                 let schema = self.schema(&before.kind)?;
                 // What is there may be lost; then nothing can be kept of it.
                 let stored = unseal(&self.shared.vault, id, sealed.as_deref()).unwrap_or_default();
-                let meant = unmasked(&schema, given, &stored).map_err(|error| Invalid {
-                    field: "connection",
-                    message: error.to_string(),
-                    allowed: Vec::new(),
-                })?;
+                let meant = unmasked(&schema, given, &stored).map_err(masks)?;
                 warnings = self.check(&before.kind, &meant).await?.1;
                 connection = Some(meant);
             }
@@ -459,6 +457,10 @@ impl Tell {
         let new = NewOccurrence { cause, ..new };
         Ok(self.shared.store.write(move |tables| tables.occur(&new)).await?)
     }
+}
+
+fn masks(error: NothingToKeep) -> Invalid {
+    Invalid { field: "connection", message: error.to_string(), allowed: Vec::new() }
 }
 
 fn check_subscription(record: &SubscriptionRecord) -> Result<(), Invalid> {

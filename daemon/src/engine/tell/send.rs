@@ -3,6 +3,8 @@
 //! The attempt is stored before anything else is told of it: after a crash in between it is made again
 //! with the same id.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,10 +18,14 @@ use tokio::time::Instant;
 use super::Shared;
 use super::connection::{Gate, NotOpened, Opened};
 use crate::lifecycle::sending::Outcome;
+use crate::model::event::Cause;
 use crate::model::id::{DeliveryId, IntegrationId};
 use crate::model::integration::Message;
 use crate::model::occurrence::Level;
-use crate::plugins::{CallError, EffectLimits, OpenError, call_with_effects};
+use crate::plugins::{
+    CallError, EffectAnswer, EffectLimits, EffectRequest, OpenError, PerformEffect,
+    call_with_effects,
+};
 use crate::routing::message::{document, together};
 use crate::routing::template::cut;
 use crate::store::{StoreError, TellingAttempt, TellingRecord};
@@ -34,6 +40,22 @@ const TEST_LIMITS: EffectLimits = EffectLimits { rounds: 6, deadline: Duration::
 const MOST_ERROR: usize = 500;
 /// Characters of what a sink calls a message or a conversation.
 const MOST_REFERENCE: usize = 1_000;
+
+/// Does what a plugin asks for with what that is caused by, so that a message that comes back as an event
+/// goes on with its chain.
+struct Caused<'a> {
+    inner: &'a dyn PerformEffect,
+    cause: Cause,
+}
+
+impl PerformEffect for Caused<'_> {
+    fn perform(
+        &self,
+        request: EffectRequest,
+    ) -> Pin<Box<dyn Future<Output = EffectAnswer> + Send + '_>> {
+        self.inner.perform(EffectRequest { cause: Some(self.cause), ..request })
+    }
+}
 
 /// What came of an attempt.
 pub(super) struct Tried {
@@ -94,14 +116,9 @@ async fn attempt_it(
         Ok(mut connection) => {
             let opened = connection.opened.clone();
             generation = opened.generation;
-            let call = call_of(shared, integration, id, &record, &opened)?;
-            let asked = call_with_effects(
-                &opened.instance,
-                call,
-                Bytes::new(),
-                shared.effects.as_ref(),
-                LIMITS,
-            );
+            let (call, cause) = call_of(shared, integration, id, &record, &opened)?;
+            let effects = Caused { inner: shared.effects.as_ref(), cause };
+            let asked = call_with_effects(&opened.instance, call, Bytes::new(), &effects, LIMITS);
             let said = tokio::select! {
                 said = asked => Some(said),
                 // The connection is another one by now: nothing more may be sent with this one.
@@ -149,19 +166,25 @@ fn call_of(
     id: DeliveryId,
     record: &TellingRecord,
     opened: &Opened,
-) -> Result<SinkCall, StoreError> {
-    let (occurrences, thread) = shared.store.read(|tables| {
+) -> Result<(SinkCall, Cause), StoreError> {
+    let (occurrences, thread, cause) = shared.store.read(|tables| {
         let mut occurrences: Vec<Value> = Vec::with_capacity(record.occurrences.len());
+        let mut cause = Cause::default();
         for id in &record.occurrences {
             // An old one may be gone; what is said of it stays.
             let found = tables.occurrence(*id)?;
+            let of_it = found.as_ref().map(|it| it.head.cause).unwrap_or_default();
+            // The longest chain counts: a loop must not hide among others.
+            if of_it.hops > cause.hops {
+                cause = of_it;
+            }
             occurrences.extend(found.map(|it| document(it.id, &it.head, &it.members)));
         }
         let thread = match &record.work {
             Some(work) if opened.threads => tables.telling_thread(integration, work)?,
             Some(_) | None => None,
         };
-        Ok((occurrences, thread))
+        Ok((occurrences, thread, cause))
     })?;
     let message = together(&record.trigger, &record.message, &record.titles, record.count);
     let delivery = Delivery {
@@ -174,7 +197,8 @@ fn call_of(
         thread,
     };
     let input = SinkInput::Deliver(delivery);
-    Ok(SinkCall { now_ms: shared.clock.now_ms(), deadline_ms: CALL_MS, input })
+    let call = SinkCall { now_ms: shared.clock.now_ms(), deadline_ms: CALL_MS, input };
+    Ok((call, cause))
 }
 
 fn for_sink(message: Message) -> SinkMessage {

@@ -92,6 +92,7 @@ impl WriteTables<'_> {
         self.put_envelope(id.0, envelope)?;
         put(self.integrations()?, id.0, record)?;
         self.integration_names()?.insert((record.kind.as_str(), record.name.as_str()), id.0)?;
+        self.tell_integration(id, record)?;
         self.telling_changed()?;
         Ok(PutIntegration::Stored)
     }
@@ -129,6 +130,7 @@ impl WriteTables<'_> {
         }
         put(self.integrations()?, id.0, record)?;
         self.integration_health()?.remove(id.0)?;
+        self.tell_integration(id, record)?;
         self.telling_changed()?;
         Ok(PutIntegration::Stored)
     }
@@ -143,6 +145,7 @@ impl WriteTables<'_> {
         self.integration_names()?.remove((record.kind.as_str(), record.name.as_str()))?;
         self.integration_health()?.remove(id.0)?;
         self.remove_envelope(id.0)?;
+        self.tell_integration_deleted(id)?;
         self.supplies()?.retain_in::<(u128, &str), _>((id.0, "")..(id.0 + 1, ""), |_, _| false)?;
         let mut subscriptions = Vec::new();
         for row in self.subscriptions()?.iter()? {
