@@ -404,10 +404,10 @@ mod tests {
             ("[functions]\nrequire_sandbox = \"no\"", "expected true, \"functions\" or false"),
             ("[functions]\nrequire_sandbox = 1", "expected true, \"functions\" or false"),
             ("[listen]\nworkers = 0", "at least one thread"),
+            ("[webhooks]\ntimeout_seconds = 0", "expected 1 to 60"),
             ("[access]\npeers = [{ uid = 1 }]", "either `user` or `roles`"),
             ("[access]\npeers = [{ roles = [\"reader\"] }]", "either `uid` or `gid`"),
             ("[access]\npeers = [{ uid = 1, roles = [\"root\"] }]", "there are owner, contributor"),
-            ("[webhooks]\ntimeout_seconds = 0", "expected 1 to 60"),
         ] {
             let error = Config::parse(text).expect_err(text);
             assert!(error.contains(expected), "{text}: {error}");
