@@ -62,8 +62,8 @@ use crate::random::secret_text;
 use crate::secrets::{ServiceTokens, UrlSigner, Vault};
 use crate::store::{FileLocation, Options, Store, StoreError};
 use bridges::{EgressFetch, LocalRequests};
-use commands::Commands;
-use effects::PluginEffects;
+pub use commands::Commands;
+pub use effects::PluginEffects;
 
 /// How long running functions may take to finish when the daemon stops.
 const DRAIN: Duration = Duration::from_secs(20);

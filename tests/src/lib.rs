@@ -10,10 +10,12 @@ pub mod forge;
 pub mod harness;
 pub mod http;
 pub mod load;
+pub mod mail_server;
 pub mod oauth;
 pub mod receiver;
 pub mod registry;
 pub mod snap_in;
+pub mod vendor;
 
 use std::time::Duration;
 

@@ -107,18 +107,17 @@ impl<S: Stream> AsyncRead for LineStream<S> {
             self.before = later;
             return Poll::Ready(Ok(()));
         }
+        let left = self.left;
         let there = ready!(Pin::new(&mut self.inner).poll_fill_buf(context))?;
         let line = there.iter().position(|it| *it == b'\n').map_or(there.len(), |it| it + 1);
         let taken = line.min(to.remaining());
+        if taken > left {
+            let what = "the server says more than a conversation takes";
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, what)));
+        }
         to.put_slice(&there[..taken]);
         Pin::new(&mut self.inner).consume(taken);
-        match self.left.checked_sub(taken) {
-            Some(left) => self.left = left,
-            None => {
-                let what = "the server says more than a conversation takes";
-                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, what)));
-            }
-        }
+        self.left = left - taken;
         Poll::Ready(Ok(()))
     }
 }

@@ -34,12 +34,15 @@ const MOST_LINES: usize = 10;
 const MOST_CHARS: usize = 2000;
 
 /// The commands of this host.
-pub(super) struct Commands {
-    pub(super) pool: Arc<Pool>,
+pub struct Commands {
+    /// Where they run.
+    pub pool: Arc<Pool>,
     /// Where they are; nothing when there are none.
-    pub(super) directory: Option<PathBuf>,
-    pub(super) trust: Trust,
-    pub(super) memory_bytes: u64,
+    pub directory: Option<PathBuf>,
+    /// Who may have written them.
+    pub trust: Trust,
+    /// The most memory that one may use.
+    pub memory_bytes: u64,
 }
 
 /// What a command came to.

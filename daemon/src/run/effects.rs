@@ -21,12 +21,13 @@ use crate::plugins::{EffectAnswer, EffectRequest, PerformEffect};
 use crate::secrets::ServiceTokens;
 
 /// Whoever performs them.
-pub(super) struct PluginEffects {
-    pub(super) egress: Arc<Egress>,
-    pub(super) commands: Commands,
+pub struct PluginEffects {
+    /// The way out, for requests and mails.
+    pub egress: Arc<Egress>,
+    /// Programs of this host.
+    pub commands: Commands,
     /// What says to the daemon itself what its own requests are caused by.
-    pub(super) tokens: ServiceTokens,
-    pub(super) clock: Clock,
+    pub causes: Option<(ServiceTokens, Clock)>,
 }
 
 impl PerformEffect for PluginEffects {
@@ -73,10 +74,10 @@ impl PluginEffects {
         let HttpEffect { method, url, mut headers, .. } = http;
         // Only the daemon says what something is caused by, and only to itself.
         headers.retain(|(name, _)| !name.eq_ignore_ascii_case(CAUSE_HEADER));
-        if let Some(cause) = cause
+        if let (Some(cause), Some((tokens, clock))) = (cause, &self.causes)
             && self.egress.own_path(&url).is_some()
         {
-            let token = self.tokens.issue_for_cause(cause, self.clock.now_ms());
+            let token = tokens.issue_for_cause(cause, clock.now_ms());
             headers.push((CAUSE_HEADER.to_owned(), token));
         }
         let redirects = Redirects::Follow;

@@ -1,0 +1,58 @@
+//! The sink type `slack`: messages to a channel by a bot, with threads.
+//!
+//! Each delivery is one call of `chat.postMessage`, made by the daemon. This crate does no I/O and keeps
+//! nothing: what a second call needs travels with the first. The token goes into a header and nowhere
+//! else.
+//!
+//! | module | owns |
+//! |---|---|
+//! | `config` | what is configured, and all that is wrong with it |
+//! | `blocks` | a message as Block Kit, within its limits |
+//! | `errors` | what each error of Slack means |
+//! | `sink` | a call in, an answer out |
+
+mod blocks;
+mod config;
+mod errors;
+mod sink;
+#[cfg(test)]
+mod sink_tests;
+
+use mortise_plugin::{Descriptor, Fault, Host, Plugin, Sink, TypeDescriptor};
+use serde_json::Value;
+
+/// The name of the sink type.
+pub const KIND: &str = "slack";
+
+/// The plugin.
+pub struct Slack;
+
+impl Plugin for Slack {
+    fn descriptor() -> Descriptor {
+        Descriptor {
+            name: env!("CARGO_PKG_NAME").to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            sources: Vec::new(),
+            sinks: vec![TypeDescriptor {
+                name: KIND.to_owned(),
+                title: "Slack".to_owned(),
+                description:
+                    "Posts messages to a channel of Slack as a bot. What belongs to one piece \
+                              of work is one thread."
+                        .to_owned(),
+                config_schema: config::schema(),
+                threads: true,
+                ..TypeDescriptor::default()
+            }],
+        }
+    }
+
+    fn open_sink(kind: &str, config: Value, _host: Host) -> Result<Box<dyn Sink>, Fault> {
+        if kind != KIND {
+            return Err(Fault::no_sink_type(kind));
+        }
+        Ok(Box::new(config::open(config)?))
+    }
+}
+
+mortise_plugin::export_plugin!(Slack);
