@@ -180,8 +180,7 @@ async fn serve(
     let effects = Arc::new(PluginEffects {
         egress: egress.clone(),
         commands: make_commands(&config, &pool),
-        tokens: tokens.clone(),
-        clock: clock.clone(),
+        causes: Some((tokens.clone(), clock.clone())),
     });
     let intake = Arc::new(Intake {
         routes: routes.clone(),

@@ -83,7 +83,7 @@ impl Bench {
             trust: trust(),
             memory_bytes: 64 << 20,
         };
-        let effects = PluginEffects { egress: Arc::new(egress), commands };
+        let effects = PluginEffects { egress: Arc::new(egress), commands, causes: None };
         Bench { host: PluginHost::load(settings), directory, effects }
     }
 
