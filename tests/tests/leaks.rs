@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const FOR_SECRETS: &str = "snap-ins.resources";
 
 /// What all secrets here are made of, with whatever is hard to recognize between the pieces.
-const PIECES: [&str; 17] = [
+const PIECES: [&str; 19] = [
     "hushTokenOne7f3a9c",
     "hushTokenTwo41d0be",
     "hushTokenEnd92c6e1",
@@ -39,6 +39,8 @@ const PIECES: [&str; 17] = [
     "hushKeyLineBe18d52",
     "hushRenewedT5a06b9",
     "hushUsersOwn8c1e47",
+    "hushWebhookS2f94ab",
+    "hushHeaderOf70d3c5",
     "hushSinkToke4b6d0f",
 ];
 
@@ -283,6 +285,8 @@ impl Search {
 struct Bench {
     daemon: Daemon,
     search: Search,
+    /// The external system.
+    server: SocketAddr,
 }
 
 impl Bench {
@@ -338,7 +342,10 @@ fn serve(stream: TcpStream) -> std::io::Result<()> {
     let mut body = vec![0; length.unwrap_or(0)];
     reader.read_exact(&mut body)?;
     let body = String::from_utf8_lossy(&body);
-    let (status, answer) = if head.contains(" /token") && body.contains(PIECES[7]) {
+    let asked: Value = serde_json::from_str(&body).unwrap_or_default();
+    let (status, answer) = if asked["type"] == "verify" {
+        ("200 OK", json!({ "challenge": asked["verify"]["challenge"] }))
+    } else if head.contains(" /token") && body.contains(PIECES[7]) {
         let tokens = json!({
             "access_token": PIECES[8], "refresh_token": PIECES[9], "token_type": "bearer", "expires_in": 3600,
         });
@@ -400,6 +407,23 @@ fn plant(bench: &Bench, installed: &Installed) {
     }
     let nobody = json!({ "package": "nobody", "name": "signing", "secret": PIECES[11] });
     bench.refused("developer-keyrings.set", &nobody);
+
+    // Its endpoint repeats all that it is sent. The one who sets the secret is answered with it.
+    let webhook = json!({
+        "url": format!("http://{}/hook", bench.server), "event_types": ["leaf_created"],
+        "secret": PIECES[16], "headers": [{ "name": "x-key", "value": PIECES[17] }],
+    });
+    bench.daemon.call("webhooks.create", &webhook);
+    for wrong in [
+        json!({ "url": webhook["url"], "event_types": [], "secret": PIECES[16] }),
+        json!({ "url": webhook["url"], "event_types": ["leaf_created"], "secret": format!("{0}{0}", PIECES[16]) }),
+        json!({
+            "url": webhook["url"], "event_types": ["leaf_created"],
+            "headers": [{ "name": "x-key", "value": format!("{}\n", PIECES[17]) }],
+        }),
+    ] {
+        bench.refused("webhooks.create", &wrong);
+    }
 
     // Something for the calls that read artifacts.
     let prepared = bench.call("artifacts.prepare", &json!({ "file_name": "a.txt" }));
@@ -568,6 +592,13 @@ fn read_everything(bench: &Bench, installed: &Installed) {
     bodies.push(json!({ "integration": integration }));
     bodies.push(json!({ "type": "test-post", "name": "teller" }));
     bodies.push(json!({ "name": "leaf" }));
+    let webhook = bench.call("webhooks.list", &json!({}))["webhooks"][0]["id"].clone();
+    let failed = eventually("the endpoint has refused something", PATIENCE, || {
+        let seen = bench.call("webhooks.deliveries", &json!({ "id": webhook }));
+        let first = seen["deliveries"][0].clone();
+        (first["attempts"].as_u64()? > 0).then_some(first)
+    });
+    bodies.push(json!({ "id": webhook, "event": failed["id"] }));
     let recorded = bench.call("event-sources.recorded", &json!({ "id": installed.source }));
     for request in recorded["recorded"].as_array().expect("a list") {
         bodies.push(json!({ "id": installed.source, "recorded": request["id"] }));
@@ -599,7 +630,7 @@ fn tell(bench: &Bench) -> String {
     if found.status == 200 {
         return id_of(&found.json());
     }
-    let connection = json!({ "url": "http://127.0.0.1:1/", "token": PIECES[16] });
+    let connection = json!({ "url": "http://127.0.0.1:1/", "token": PIECES[18] });
     let new = json!({
         "type": "test-post", "name": "teller", "connection": connection, "supplied_to_all": true,
     });
@@ -635,7 +666,7 @@ fn secrets_are_nowhere_but_where_they_are_for() {
     let daemon = Daemon::start_with(Options { settings, plugins, ..Options::default() });
     let keys = std::fs::read_to_string(daemon.state_dir().join("master.key")).expect("made");
     let keys: Vec<String> = keys.lines().map(str::to_owned).collect();
-    let bench = Bench { search: Search::new(&keys), daemon };
+    let bench = Bench { search: Search::new(&keys), daemon, server };
 
     let code = |it: &str| format!("{SAY_IT_ALL}{it}");
     let parts = Parts::new("leaky", TELLING, &code(WORK))

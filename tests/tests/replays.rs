@@ -156,6 +156,10 @@ fn events_are_replayed_as_new_runs_that_name_the_original() {
     ] {
         assert_eq!(daemon.refused("events.replay", &wrong, 400)["field"], field);
     }
+    let unknown = installed.source.replace(&installed.source[20..], "0000000000");
+    let nothing = json!({ "event_source": unknown, "dry_run": true });
+    let refused = daemon.refused("events.replay", &nothing, 404);
+    assert!(refused["message"].as_str().is_some_and(|it| it.contains(&unknown)), "{refused}");
 }
 
 #[test]

@@ -320,21 +320,26 @@ pub(super) async fn shown_when_open(
     Ok(OneSource { event_source: source(api, id, record)? })
 }
 
+/// Whether a text can be the type of an event: it is stored with each, and shown in lists.
+pub(super) fn check_event_type(field: &str, text: &str) -> Result<(), ApiError> {
+    const LONGEST: usize = 200;
+    if (1..=LONGEST).contains(&text.len()) && !text.chars().any(char::is_control) {
+        return Ok(());
+    }
+    let message = format!(
+        "{field} has {} bytes: expected 1 to {LONGEST}, none of them a control character",
+        text.len()
+    );
+    Err(ApiError::field(field, message))
+}
+
 pub(super) async fn publish(
     api: Arc<Api>,
     caller: Caller,
     publish: Publish,
 ) -> Result<Published, ApiError> {
     let (id, _) = find(&api, &caller, &publish.id)?;
-    const LONGEST_TYPE: usize = 200;
-    let is_name = (1..=LONGEST_TYPE).contains(&publish.event_type.len());
-    if !is_name || publish.event_type.chars().any(char::is_control) {
-        let message = format!(
-            "event_type has {} bytes: expected 1 to {LONGEST_TYPE}, none of them a control character",
-            publish.event_type.len()
-        );
-        return Err(ApiError::field("event_type", message));
-    }
+    check_event_type("event_type", &publish.event_type)?;
     let payload = String::from(Box::<str>::from(publish.payload));
     let taken = api
         .intake

@@ -1,8 +1,24 @@
 //! The HTTP edge: the only folder that knows actix-web, and the home of all wire types.
 //!
-//! [`routes`] is the one table of everything that can be called, with the right that each needs; the
-//! OpenAPI document is made from it. One file per resource holds its wire types and handlers.
-//! [`hooks`] serves trigger URLs. The same application is served on TCP and on the Unix socket.
+//! [`routes`] is the one table of everything that can be called, with the right that each needs. The same
+//! application is served on TCP and on the Unix socket. One file for each resource holds its wire types
+//! and handlers; the rest is what they share.
+//!
+//! | what | modules |
+//! |---|---|
+//! | the server, and the way of a request to a handler | [`server`], [`routes`], [`dispatch`], [`parameters`], [`idempotency`], [`error`], [`openapi`] |
+//! | who calls, and what he may | [`access`], [`rights`], [`extent`], [`object_rights`], [`tokens`] |
+//! | what many calls have in common | [`lists`], [`times`], [`uploads`] |
+//! | trigger URLs, and where external systems send people back to | [`hooks`], [`authorize`] |
+//! | packages and versions | [`packages`], [`versions`] |
+//! | snap-ins | [`snap_ins`], [`snap_in_view`], [`upgrades`], [`user_level`], [`system_update`], [`configuration_pages`] |
+//! | secrets | [`keyrings`], [`keyring_view`], [`developer_keyrings`], [`keys`] |
+//! | what is displayed and called | [`commands`], [`functions`], [`operations`], [`snap_components`], [`snap_kit_actions`] |
+//! | event sources | [`event_sources`], [`source_view`], [`source_control`], [`scheduled`], [`dry_runs`], [`recordings`] |
+//! | events and runs | [`events`], [`replays`], [`runs`], [`dead_letters`] |
+//! | objects | [`object_types`], [`objects`], [`object_calls`], [`views`], [`tags`] |
+//! | artifacts | [`artifacts`], [`artifact_parents`], [`artifact_transfer`], [`byte_ranges`], [`form_data`], [`paced_body`], [`disposition`] |
+//! | how the daemon is | [`system`] |
 //!
 //! Must never: decide (that is `lifecycle`), touch redb, or show a stored type as it is.
 
@@ -40,6 +56,7 @@ mod objects;
 mod occurrences;
 mod openapi;
 mod operations;
+mod paced_body;
 mod packages;
 mod parameters;
 mod peers;

@@ -81,6 +81,7 @@ pub(super) async fn run(shared: Arc<Shared>, id: IntegrationId, signals: Arc<Sig
         circuit: Circuit::default(),
         line: Line::default(),
         is_drained: false,
+        read_to: None,
         rate: Rate::default(),
         paused_until_ms: 0,
         under_way: JoinSet::new(),
@@ -114,6 +115,8 @@ struct Lane {
     line: Line,
     /// Whether the store has nothing after what the line knows.
     is_drained: bool,
+    /// Up to where the store was read.
+    read_to: Option<u128>,
     rate: Rate,
     paused_until_ms: u64,
     under_way: JoinSet<Done>,
@@ -130,8 +133,7 @@ impl Lane {
             return Ok(false);
         }
         if signals.requeued.swap(false, Ordering::AcqRel) {
-            self.line.forget_waiting();
-            self.is_drained = false;
+            self.read_anew();
         }
         let Some(record) = self.record.clone() else { return Ok(false) };
         let now_ms = self.shared.clock.now_ms();
@@ -144,13 +146,20 @@ impl Lane {
                 Err(error) => {
                     warn!(integration = %self.id, %error, "a delivery panicked");
                     self.line = Line::default();
-                    self.is_drained = false;
+                    self.read_anew();
                 }
             },
             () = signals.notify.notified() => self.is_drained = false,
             () = tokio::time::sleep(Duration::from_millis(sleep_ms.min(LONGEST_SLEEP_MS))) => {}
         }
         Ok(true)
+    }
+
+    /// The queue is read from its beginning again.
+    fn read_anew(&mut self) {
+        self.line.forget_waiting();
+        self.read_to = None;
+        self.is_drained = false;
     }
 
     /// Reads what the integration is by now. False when it is gone.
@@ -163,8 +172,7 @@ impl Lane {
         if self.record.as_ref().is_none_or(|it| it.generation != record.generation) {
             self.circuit = circuit?;
             self.paused_until_ms = 0;
-            self.line.forget_waiting();
-            self.is_drained = false;
+            self.read_anew();
         }
         self.rate.set(record.per_second);
         self.record = Some(record);
@@ -210,9 +218,11 @@ impl Lane {
         if self.is_drained || !self.line.has_room() {
             return Ok(());
         }
-        let (id, after) = (self.id, self.line.last());
+        let (id, after) = (self.id, self.read_to);
         let places = self.shared.store.read(|tables| tables.queued_tellings(id, after, WINDOW))?;
         self.is_drained = places.len() < WINDOW;
+        // Ids only grow: what comes later stands behind.
+        self.read_to = places.last().map(|it| it.id).or(after);
         for place in places {
             let group = place.work;
             self.line.add(Place { id: place.id, due_ms: place.due_ms, group });

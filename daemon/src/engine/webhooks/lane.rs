@@ -77,6 +77,7 @@ pub(super) async fn run(shared: Arc<Shared>, id: WebhookId, signals: Arc<Signals
         id,
         endpoint: None,
         line: Line::default(),
+        read_to: None,
         is_drained: false,
         rate: Rate::default(),
         paused_until_ms: 0,
@@ -107,7 +108,9 @@ struct Lane {
     id: WebhookId,
     endpoint: Option<Arc<Endpoint>>,
     line: Line,
-    /// Whether the store has nothing after what the line knows.
+    /// How far the queue in the store was read; what comes into it before that sets it back.
+    read_to: Option<u128>,
+    /// Whether there was nothing after that.
     is_drained: bool,
     rate: Rate,
     paused_until_ms: u64,
@@ -131,20 +134,24 @@ impl Lane {
             return Ok(false);
         }
         if signals.requeued.swap(false, Ordering::AcqRel) {
-            self.line.forget_waiting();
-            self.is_drained = false;
+            self.read_anew();
         }
         let Some(endpoint) = self.endpoint.clone() else { return Ok(false) };
         let now_ms = self.shared.clock.now_ms();
         self.ask(&endpoint, now_ms);
         let mut sleep_ms = LONGEST_SLEEP_MS;
         if self.has_news {
-            match collect(&self.shared, &endpoint).await? {
+            let (collected, from) = collect(&self.shared, &endpoint).await?;
+            match collected {
                 Collected::All => self.has_news = false,
                 Collected::More => sleep_ms = 0,
                 Collected::Full => {}
             }
-            self.is_drained = false;
+            if let Some(from) = from {
+                // Something else may have been queued for what happened later.
+                self.read_to = self.read_to.map(|it| it.min(from.0));
+                self.is_drained = false;
+            }
         }
         match endpoint.record.standing.queue(endpoint.record.on_degraded) {
             Queue::Send => sleep_ms = sleep_ms.min(self.send(&endpoint, now_ms)?),
@@ -166,7 +173,7 @@ impl Lane {
                         warn!(webhook = %self.id, %error, "a delivery panicked");
                         self.asking = false;
                         self.line = Line::default();
-                        self.is_drained = false;
+                        self.read_anew();
                     }
                 }
             }
@@ -193,13 +200,19 @@ impl Lane {
             self.held_up_to = self.shared.store.read(|it| it.last_queued_delivery(id))?;
         }
         if was != Some(is) {
-            self.line.forget_waiting();
-            self.is_drained = false;
+            self.read_anew();
             self.paused_until_ms = 0;
         }
         self.rate.set(endpoint.record.per_second);
         self.endpoint = Some(Arc::new(endpoint));
         Ok(true)
+    }
+
+    /// Forgets what waits, and reads the queue from its beginning.
+    fn read_anew(&mut self) {
+        self.line.forget_waiting();
+        self.read_to = None;
+        self.is_drained = false;
     }
 
     /// Begins as many requests as may be under way. Answers for how long there is nothing to begin.
@@ -239,10 +252,11 @@ impl Lane {
         if self.is_drained || !self.line.has_room() {
             return Ok(());
         }
-        let (id, after) = (self.id, self.line.last());
+        let (id, after) = (self.id, self.read_to);
         let places =
             self.shared.store.read(|tables| tables.queued_deliveries(id, after, WINDOW))?;
         self.is_drained = places.len() < WINDOW;
+        self.read_to = places.last().map(|it| it.event).or(after);
         for place in places {
             let group = place.object;
             self.line.add(Place { id: place.event, due_ms: place.due_ms, group });

@@ -14,7 +14,7 @@ use crate::client::{Connection, post};
 use crate::samples::{self, Sample};
 use crate::timers::after_minute;
 
-const PLUGINS: [&str; 2] = ["libflow_custom_webhook.so", "libtimer_events.so"];
+const PLUGINS: [&str; 3] = ["libflow_custom_webhook.so", "libtimer_events.so", "libhttp.so"];
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
 /// A running daemon; it ends with this value.
@@ -114,7 +114,7 @@ impl Daemon {
         let mut connection = Connection::open(self.address).await?;
         let request = self.api_request(name, &parameters);
         let answer = connection.exchange(&request).await?;
-        if answer.status != 200 {
+        if !matches!(answer.status, 200 | 201) {
             let body = String::from_utf8_lossy(answer.body);
             return Err(format!("{name} was answered {}: {body}", answer.status).into());
         }
