@@ -333,6 +333,10 @@ fn secrets_go_nowhere_but_to_the_sink() {
     let wrong = json!({ "type": "test-post", "name": "new", "connection": lost });
     let refused = daemon.refused("integrations.create", &wrong, 400);
     assert_eq!(refused["field"], "connection", "{refused}");
+    let moved =
+        json!({ "id": ops, "connection": { "url": server.url("/evil"), "token": "********" } });
+    let refused = daemon.refused("integrations.update", &moved, 400);
+    assert!(refused["message"].as_str().is_some_and(|it| it.contains("`url`")), "{refused}");
     // The sink says its own secret in an error.
     server.put("/ops", Answer { status: 401, headers: Vec::new(), body: Vec::new() });
     let tested = daemon.call("integrations.test", &json!({ "id": ops }));

@@ -8,15 +8,31 @@ pub const MASK: &str = "********";
 /// How deep references and combinations in a schema are followed.
 const DEEPEST: usize = 16;
 
-/// A mask for which nothing is stored.
+/// A mask that cannot stand for anything.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{MASK}` stands for what is stored, and nothing is stored at `{path}`: send the value itself"
-)]
-pub struct NothingToKeep {
-    /// Where, with dots.
-    pub path: String,
+pub enum NotKept {
+    /// Nothing is stored there.
+    #[error(
+        "`{MASK}` stands for what is stored, and nothing is stored at `{path}`: send the value itself"
+    )]
+    NothingStored {
+        /// Where, with dots.
+        path: String,
+    },
+    /// Whoever may change an address must not have a secret sent there that he does not know.
+    #[error(
+        "`{path}` is another one: a secret is kept only while it goes where it went, so send the \
+         secrets themselves too, in place of `{MASK}`"
+    )]
+    Elsewhere {
+        /// What says where it goes, with dots.
+        path: String,
+    },
 }
+
+/// Parts of the names of values that say where something goes.
+const ADDRESSES: [&str; 8] =
+    ["url", "host", "server", "address", "endpoint", "domain", "program", "port"];
 
 /// The document with masks in place of its secrets.
 pub fn masked(schema: &Value, document: &Value) -> Value {
@@ -33,11 +49,50 @@ pub fn secrets(schema: &Value, document: &Value) -> Vec<String> {
 }
 
 /// What is meant by a document with masks in it, in the place of a stored one.
-pub fn unmasked(schema: &Value, given: &Value, stored: &Value) -> Result<Value, NothingToKeep> {
+pub fn unmasked(schema: &Value, given: &Value, stored: &Value) -> Result<Value, NotKept> {
     let mut shown = given.clone();
     // Only where a secret belongs: elsewhere it is a text like any other.
     mask(schema, &[schema], &mut shown, 0);
-    keep(given, &shown, Some((stored, &masked(schema, stored))), "")
+    let masks = masked(schema, stored);
+    let meant = keep(given, &shown, Some((stored, &masks)), "")?;
+    if meant != *given {
+        // With the secrets masked, so that they are no addresses.
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        addresses(&masks, "", &mut before);
+        addresses(&shown, "", &mut after);
+        if let Some((path, _)) = after.into_iter().find(|it| !before.contains(it)) {
+            return Err(NotKept::Elsewhere { path });
+        }
+    }
+    Ok(meant)
+}
+
+/// What says where something goes, with its path.
+fn addresses(document: &Value, path: &str, found: &mut Vec<(String, Value)>) {
+    match document {
+        Value::Object(members) => {
+            for (name, value) in members {
+                addresses(value, &below(path, name), found);
+            }
+        }
+        Value::Array(items) => {
+            // Their order says nothing.
+            items.iter().for_each(|it| addresses(it, &below(path, "*"), found));
+        }
+        Value::String(_) | Value::Number(_) | Value::Bool(_) => {
+            let name = path.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
+            let leads_somewhere = ADDRESSES.iter().any(|it| name.contains(it))
+                || document.as_str().is_some_and(|it| it.contains("://"));
+            if leads_somewhere {
+                found.push((path.to_owned(), document.clone()));
+            }
+        }
+        Value::Null => {}
+    }
+}
+
+fn below(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
 /// The schemas that hold for a value by one schema: itself, and those it refers to and combines.
@@ -127,14 +182,12 @@ fn keep(
     shown: &Value,
     stored: Option<(&Value, &Value)>,
     path: &str,
-) -> Result<Value, NothingToKeep> {
-    let below =
-        |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+) -> Result<Value, NotKept> {
     match (given, shown) {
         (Value::String(given), Value::String(shown)) if given == MASK && shown == MASK => {
             match stored {
                 Some((stored, Value::String(masked))) if masked == MASK => Ok(stored.clone()),
-                Some(_) | None => Err(NothingToKeep { path: path.to_owned() }),
+                Some(_) | None => Err(NotKept::NothingStored { path: path.to_owned() }),
             }
         }
         (Value::Object(given), Value::Object(shown)) => {
@@ -143,7 +196,7 @@ fn keep(
                 let shown = shown.get(name).unwrap_or(&Value::Null);
                 let stored =
                     stored.and_then(|(real, shown)| Some((real.get(name)?, shown.get(name)?)));
-                kept.insert(name.clone(), keep(value, shown, stored, &below(name))?);
+                kept.insert(name.clone(), keep(value, shown, stored, &below(path, name))?);
             }
             Ok(Value::Object(kept))
         }
@@ -158,7 +211,7 @@ fn keep(
             for (at, (value, shown)) in given.iter().zip(shown).enumerate() {
                 let same = free.iter().position(|it| it.is_some_and(|(_, masked)| masked == shown));
                 let stored = same.and_then(|it| free.get_mut(it)).and_then(Option::take);
-                kept.push(keep(value, shown, stored, &below(&at.to_string()))?);
+                kept.push(keep(value, shown, stored, &below(path, &at.to_string()))?);
             }
             Ok(Value::Array(kept))
         }
@@ -215,9 +268,9 @@ mod tests {
 
     #[test]
     fn a_mask_keeps_what_is_stored_and_nothing_else() {
-        let given = json!({ "url": MASK, "token": "t1", "headers": { "a": MASK } });
+        let given = json!({ "name": MASK, "token": "t1", "headers": { "a": MASK } });
         let meant = unmasked(&schema(), &given, &stored());
-        assert_eq!(meant, Ok(json!({ "url": MASK, "token": "t1", "headers": { "a": "h0" } })));
+        assert_eq!(meant, Ok(json!({ "name": MASK, "token": "t1", "headers": { "a": "h0" } })));
         // The second one has become the first.
         let given = json!({ "to": [{ "name": "two", "key": MASK }] });
         let meant = unmasked(&schema(), &given, &stored());
@@ -228,12 +281,30 @@ mod tests {
             (json!({ "auth": { "user": "x", "password": MASK } }), ""),
         ] {
             match unmasked(&schema(), &given, &stored()) {
-                Err(error) => assert_eq!(error.path, path),
+                Err(NotKept::NothingStored { path: at }) => assert_eq!(at, path),
+                Err(NotKept::Elsewhere { path }) => panic!("nothing leads elsewhere: {path}"),
                 // Of an object the members stay, whatever else is changed in it.
                 Ok(meant) => assert_eq!(meant["auth"]["password"], "p0", "{given}"),
             }
         }
         let nothing = unmasked(&schema(), &json!({ "token": MASK }), &json!({}));
-        assert_eq!(nothing, Err(NothingToKeep { path: "token".to_owned() }));
+        assert_eq!(nothing, Err(NotKept::NothingStored { path: "token".to_owned() }));
+    }
+
+    #[test]
+    fn a_secret_goes_nowhere_else() {
+        let elsewhere = |given: Value| match unmasked(&schema(), &given, &stored()) {
+            Err(NotKept::Elsewhere { path }) => path,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(elsewhere(json!({ "url": "https://evil", "token": MASK })), "url");
+        assert_eq!(
+            elsewhere(json!({ "x": { "smtp_host": "evil" }, "token": MASK })),
+            "x.smtp_host"
+        );
+        let known = json!({ "url": "https://new", "token": "t1" });
+        assert_eq!(unmasked(&schema(), &known, &stored()), Ok(known), "who knows it may");
+        let kept = json!({ "token": MASK, "name": "x" });
+        assert!(unmasked(&schema(), &kept, &stored()).is_ok());
     }
 }

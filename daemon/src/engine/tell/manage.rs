@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::connection::{NotOpened, seal, unseal};
 use super::definition::{self, Invalid};
 use super::{Tell, send};
-use crate::configuration::write_only::{NothingToKeep, masked, unmasked};
+use crate::configuration::write_only::{NotKept, masked, unmasked};
 use crate::model::event::Cause;
 use crate::model::id::{DeliveryId, IntegrationId, OccurrenceId, SubscriptionId};
 use crate::model::occurrence::Selector;
@@ -459,7 +459,7 @@ impl Tell {
     }
 }
 
-fn masks(error: NothingToKeep) -> Invalid {
+fn masks(error: NotKept) -> Invalid {
     Invalid { field: "connection", message: error.to_string(), allowed: Vec::new() }
 }
 
