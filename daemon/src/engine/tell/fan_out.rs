@@ -40,11 +40,11 @@ struct Known {
     revision: Option<u64>,
     offers: Vec<Offer>,
     demands: Vec<Demand>,
-    subscriptions: HashMap<SubscriptionId, Known1>,
+    subscriptions: HashMap<SubscriptionId, Subscriber>,
 }
 
 /// One subscription.
-struct Known1 {
+struct Subscriber {
     record: SubscriptionRecord,
     filter: Option<Program>,
     wording: Wording,
@@ -81,7 +81,7 @@ impl Known {
             };
             let wording = Wording { title: record.title.clone(), text: record.text.clone() };
             let slow_until = old.and_then(|it| it.slow_until);
-            known.subscriptions.insert(id, Known1 { record, filter, wording, slow_until });
+            known.subscriptions.insert(id, Subscriber { record, filter, wording, slow_until });
         }
         known
     }
@@ -164,7 +164,7 @@ async fn decide(known: &mut Known, occurrence: StoredOccurrence) -> DecidedOccur
     DecidedOccurrence { id, trigger: head.trigger, work: head.work, plans }
 }
 
-impl Known1 {
+impl Subscriber {
     /// Whether its filter wants an occurrence.
     async fn agrees(&mut self, document: &Value) -> Result<bool, String> {
         let Some(filter) = &self.filter else { return Ok(true) };
