@@ -46,6 +46,7 @@ use crate::engine::runtimes::Runtimes;
 use crate::engine::scheduled::Scheduler;
 use crate::engine::source_counts::SourceCounts;
 use crate::engine::source_log::SourceLogs;
+use crate::engine::tell::{self, Tell};
 use crate::engine::timers::{SHORTEST_TICK, Timers};
 use crate::engine::version_files::InstallPackages;
 use crate::engine::webhooks::{self, Webhooks};
@@ -178,8 +179,11 @@ async fn serve(
     let source_counts = SourceCounts::open(&store, clock.clone());
     let source_counts = Arc::new(source_counts.map_err(|error| error.to_string())?);
     recording::recover(&store, &source_logs).map_err(|error| error.to_string())?;
-    let effects =
-        Arc::new(PluginEffects { egress: egress.clone(), commands: make_commands(&config, &pool) });
+    let effects = Arc::new(PluginEffects {
+        egress: egress.clone(),
+        commands: make_commands(&config, &pool),
+        causes: Some((tokens.clone(), clock.clone())),
+    });
     let intake = Arc::new(Intake {
         routes: routes.clone(),
         source_logs: source_logs.clone(),
@@ -205,6 +209,16 @@ async fn serve(
         runtime: engine.clone(),
     })
     .map_err(|error| error.to_string())?;
+    let tell = Tell::start(tell::Parts {
+        store: store.clone(),
+        plugins: plugins.clone(),
+        effects: intake.effects.clone(),
+        vault,
+        clock: clock.clone(),
+        runtime: engine.clone(),
+        keep_days: config.store.keep_days,
+    });
+    let tell = tell.map_err(|error| error.to_string())?;
     let calls = Calls::new(engine.clone());
     let services = Services::new(actors::Parts {
         store: store.clone(),
@@ -247,6 +261,7 @@ async fn serve(
         url_signer,
         tokens,
         key_keeper: KeyKeeper::start(&engine, store.clone(), keys),
+        tell: tell.clone(),
         under_way: UnderWay::default(),
         egress,
         limits: config.limits.clone(),
@@ -318,6 +333,11 @@ async fn serve(
         tokio::time::timeout(DRAIN, running),
         tokio::time::timeout(DRAIN, keyrings.settled()),
     );
+    if tokio::time::timeout(DRAIN, tell.stop()).await.is_err() {
+        warn!(
+            "messages through integrations are still under way; they are sent again at the next start"
+        );
+    }
     if settled.is_err() {
         warn!("access tokens are still being renewed; some may have to be granted again");
     }

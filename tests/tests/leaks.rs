@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const FOR_SECRETS: &str = "snap-ins.resources";
 
 /// What all secrets here are made of, with whatever is hard to recognize between the pieces.
-const PIECES: [&str; 18] = [
+const PIECES: [&str; 19] = [
     "hushTokenOne7f3a9c",
     "hushTokenTwo41d0be",
     "hushTokenEnd92c6e1",
@@ -41,6 +41,7 @@ const PIECES: [&str; 18] = [
     "hushUsersOwn8c1e47",
     "hushWebhookS2f94ab",
     "hushHeaderOf70d3c5",
+    "hushSinkToke4b6d0f",
 ];
 
 fn token() -> String {
@@ -578,6 +579,8 @@ fn read_everything(bench: &Bench, installed: &Installed) {
         bench.ask(&format!("{kind}.create"), &json!({ "name": "somebody" }));
     }
     collect_ids(&snap_in, &mut ids);
+    let integration = tell(bench);
+    ids.insert(integration.clone());
     for list in reads.iter().filter(|it| it.ends_with(".list")) {
         collect_ids(&bench.ask(list, &json!({ "limit": 500 })).json(), &mut ids);
     }
@@ -589,6 +592,8 @@ fn read_everything(bench: &Bench, installed: &Installed) {
     }
     bodies.push(json!({ "id": format!("{}/commands/leaky/tell", installed.id) }));
     bodies.push(json!({ "type": "leaf" }));
+    bodies.push(json!({ "integration": integration }));
+    bodies.push(json!({ "type": "test-post", "name": "teller" }));
     bodies.push(json!({ "name": "leaf" }));
     let webhook = bench.call("webhooks.list", &json!({}))["webhooks"][0]["id"].clone();
     let failed = eventually("the endpoint has refused something", PATIENCE, || {
@@ -621,6 +626,29 @@ fn read_everything(bench: &Bench, installed: &Installed) {
     }
 }
 
+/// An integration with a secret, and something that is told through it; answers its id.
+fn tell(bench: &Bench) -> String {
+    let id_of = |answer: &Value| answer["integration"]["id"].as_str().expect("an id").to_owned();
+    let found = bench.ask("integrations.find", &json!({ "type": "test-post", "name": "teller" }));
+    if found.status == 200 {
+        return id_of(&found.json());
+    }
+    let connection = json!({ "url": "http://127.0.0.1:1/", "token": PIECES[18] });
+    let new = json!({
+        "type": "test-post", "name": "teller", "connection": connection, "supplied_to_all": true,
+    });
+    let id = id_of(&bench.call("integrations.create", &new));
+    bench.call("supplies.create", &json!({ "integration": id, "scope": "prod" }));
+    bench.call("subscriptions.create", &json!({ "integration": id, "trigger": "*" }));
+    bench.call("occurrences.publish", &json!({ "name": "leak", "title": "of no interest" }));
+    eventually("it is tried", PATIENCE, || {
+        let all = bench.ask("deliveries.list", &json!({ "integration": id })).json();
+        let tried = all["deliveries"][0]["attempt_count"].as_u64().unwrap_or_default();
+        (tried > 0).then_some(())
+    });
+    id
+}
+
 fn collect_ids(value: &Value, ids: &mut BTreeSet<String>) {
     match value {
         Value::String(text) if text.len() == 30 && text.as_bytes()[3] == b'_' => {
@@ -637,7 +665,8 @@ fn secrets_are_nowhere_but_where_they_are_for() {
     let server = start_server();
     let settings =
         format!("[log]\nlevel = \"debug,mortise=trace\"\n[egress]\nallow = [\"{server}\"]\n");
-    let daemon = Daemon::start_with(Options { settings, ..Options::default() });
+    let plugins = vec!["mortise-test-posting".to_owned()];
+    let daemon = Daemon::start_with(Options { settings, plugins, ..Options::default() });
     let keys = std::fs::read_to_string(daemon.state_dir().join("master.key")).expect("made");
     let keys: Vec<String> = keys.lines().map(str::to_owned).collect();
     let bench = Bench { search: Search::new(&keys), daemon, server };

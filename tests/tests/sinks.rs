@@ -83,7 +83,7 @@ impl Bench {
             trust: trust(),
             memory_bytes: 64 << 20,
         };
-        let effects = PluginEffects { egress: Arc::new(egress), commands };
+        let effects = PluginEffects { egress: Arc::new(egress), commands, causes: None };
         Bench { host: PluginHost::load(settings), directory, effects }
     }
 
@@ -706,6 +706,7 @@ async fn only_commands_of_the_administrator_are_run() {
                 memory_bytes: 64 << 20,
             },
             egress: bench.effects.egress.clone(),
+            causes: None,
         },
         ..Bench::new(&[])
     };

@@ -15,6 +15,7 @@ use super::rights::{Caller, HostCaller, Principal, Right};
 use crate::access::{KnownToken, State};
 use crate::model::access::{PrincipalId, PrincipalKind};
 use crate::model::event::Cause;
+use crate::model::id::{RunId, ServiceAccountId};
 use crate::secrets::{ServiceTokenError, ServiceTokens};
 
 /// The header by which the daemon's own egress says which run a request comes from.
@@ -93,7 +94,12 @@ fn wrong(message: impl Into<String>) -> Stranger {
 
 fn authenticate(api: &Api, request: &HttpRequest) -> Result<Known, Stranger> {
     if let Some(token) = token_of(request)? {
-        return by_token(api, token);
+        let mut known = by_token(api, token)?;
+        if known.principal.of_host().is_some() {
+            // A message through an integration may lead back here, with a token of somebody.
+            known.cause = cause_of(api, request).map_err(Stranger::Nobody)?;
+        }
+        return Ok(known);
     }
     if let Some(peer) = request.conn_data::<UnixPeer>() {
         let own = rustix::process::geteuid().as_raw();
@@ -128,6 +134,9 @@ fn by_token(api: &Api, token: &str) -> Result<Known, Stranger> {
             Stranger::Nobody(ApiError::new(Code::ChainTooLong, error.to_string()))
         })?;
         let (id, snap_in) = (claims.service_account, claims.snap_in);
+        if id == ServiceAccountId(0) {
+            return Err(wrong("this token says what something is caused by, and opens nothing"));
+        }
         let principal = match claims.actor {
             Some(actor) => Principal::Actor { actor, id, snap_in },
             None => Principal::ServiceAccount { id, snap_in },
@@ -184,10 +193,14 @@ pub(super) fn cause_of(api: &Api, request: &HttpRequest) -> Result<Cause, ApiErr
         return Ok(Cause::default());
     };
     match api.tokens.read(token, api.services.clock.now_ms()) {
-        Ok(claims) => claims.cause.next(claims.run).map_err(|error| {
-            tracing::warn!(run = %claims.run, snap_in = %claims.snap_in, %error, "an event is refused");
-            ApiError::new(Code::ChainTooLong, error.to_string())
-        }),
+        Ok(claims) => {
+            let cause = claims.cause.next(claims.run).map_err(|error| {
+                tracing::warn!(run = %claims.run, snap_in = %claims.snap_in, %error, "an event is refused");
+                ApiError::new(Code::ChainTooLong, error.to_string())
+            })?;
+            // A message through an integration that no run has caused.
+            Ok(Cause { run: cause.run.filter(|it| *it != RunId(0)), ..cause })
+        }
         Err(_) => Ok(Cause::default()),
     }
 }

@@ -34,6 +34,7 @@ mod byte_ranges;
 mod commands;
 mod configuration_pages;
 mod dead_letters;
+mod deliveries;
 mod developer_keyrings;
 mod dispatch;
 mod disposition;
@@ -46,6 +47,7 @@ mod form_data;
 mod functions;
 mod hooks;
 mod idempotency;
+mod integrations;
 mod keyring_view;
 mod keyrings;
 mod keys;
@@ -55,6 +57,7 @@ mod object_calls;
 mod object_rights;
 mod object_types;
 mod objects;
+mod occurrences;
 mod openapi;
 mod operations;
 mod paced_body;
@@ -76,6 +79,7 @@ mod snap_ins;
 mod snap_kit_actions;
 mod source_control;
 mod source_view;
+mod subscriptions;
 mod system;
 mod system_update;
 #[cfg(test)]
@@ -116,6 +120,7 @@ use crate::engine::objects::{ObjectError, Objects};
 use crate::engine::refused_calls::RefusedCallLog;
 use crate::engine::runtimes::Runtimes;
 use crate::engine::scheduled::Scheduler;
+use crate::engine::tell::Tell;
 use crate::engine::webhooks::Webhooks;
 use crate::operations::{Asker, OperationError, Operations};
 use crate::secrets::{ServiceTokens, UrlSigner};
@@ -148,6 +153,8 @@ pub struct Api {
     pub tokens: ServiceTokens,
     /// Changes the master key.
     pub key_keeper: KeyKeeper,
+    /// Tells people and other systems what happened.
+    pub tell: Tell,
     /// Calls with an `Idempotency-Key` that are being carried out.
     pub under_way: UnderWay,
     /// Fetches what callers name by a URL.

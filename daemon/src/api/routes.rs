@@ -4,11 +4,12 @@
 use super::dispatch::{Route, read, write};
 use super::rights::Right;
 use super::{
-    artifacts, audit, commands, configuration_pages, dead_letters, developer_keyrings, dry_runs,
-    event_sources, events, functions, keyrings, keys, object_types, objects, operations, packages,
-    principals, recordings, replays, roles, runs, scheduled, snap_components, snap_ins,
-    snap_kit_actions, source_control, source_view, system, system_update, tags, tokens, upgrades,
-    user_level, versions, views, webhook_deliveries, webhooks,
+    artifacts, audit, commands, configuration_pages, dead_letters, deliveries, developer_keyrings,
+    dry_runs, event_sources, events, functions, integrations, keyrings, keys, object_types,
+    objects, occurrences, operations, packages, principals, recordings, replays, roles, runs,
+    scheduled, snap_components, snap_ins, snap_kit_actions, source_control, source_view,
+    subscriptions, system, system_update, tags, tokens, upgrades, user_level, versions, views,
+    webhook_deliveries, webhooks,
 };
 
 /// Every call of the API.
@@ -705,6 +706,166 @@ impl Table {
                 objects::delete,
             )
             .with_history("objects"),
+            write(
+                "integrations.create",
+                R::CreateIntegrations,
+                "Makes an integration: a configured sink",
+                integrations::create,
+            )
+            .remembered(),
+            read(
+                "integrations.get",
+                R::ReadIntegrations,
+                "Shows an integration, without its connection",
+                integrations::get,
+            ),
+            read(
+                "integrations.find",
+                R::ReadIntegrations,
+                "Shows the integration of a type and a name, without its connection",
+                integrations::find_by_name,
+            ),
+            read(
+                "integrations.list",
+                R::ReadIntegrations,
+                "Lists integrations, oldest first",
+                integrations::list,
+            ),
+            write(
+                "integrations.update",
+                R::WriteIntegrations,
+                "Changes an integration; nothing is sent with the connection of before after the answer",
+                integrations::update,
+            ),
+            write(
+                "integrations.delete",
+                R::WriteIntegrations,
+                "Deletes an integration with its connection, supplies and subscriptions",
+                integrations::delete,
+            ),
+            write(
+                "integrations.test",
+                R::WriteIntegrations,
+                "Shows whether an integration works",
+                integrations::test,
+            ),
+            read(
+                "integrations.get-connection",
+                R::WriteIntegrations,
+                "Shows the connection of an integration, with masks in place of its secrets",
+                integrations::connection,
+            ),
+            read(
+                "integrations.explain",
+                R::ReadOccurrences,
+                "Says who was told of something, who was not, and why",
+                occurrences::explain,
+            ),
+            read(
+                "integrations.types",
+                R::BeKnown,
+                "Lists the types of sinks, with the schemas of their connections",
+                integrations::types,
+            ),
+            write(
+                "supplies.create",
+                R::WriteIntegrations,
+                "Supplies an integration to a scope",
+                integrations::add_supply,
+            ),
+            read(
+                "supplies.list",
+                R::ReadIntegrations,
+                "Lists the scopes that an integration is supplied to",
+                integrations::supplies,
+            ),
+            write(
+                "supplies.delete",
+                R::WriteIntegrations,
+                "Takes a supply back",
+                integrations::remove_supply,
+            ),
+            write(
+                "subscriptions.create",
+                R::WriteIntegrations,
+                "Subscribes to a trigger through an integration",
+                subscriptions::create,
+            )
+            .remembered(),
+            read(
+                "subscriptions.get",
+                R::ReadIntegrations,
+                "Shows a subscription",
+                subscriptions::get,
+            ),
+            read(
+                "subscriptions.list",
+                R::ReadIntegrations,
+                "Lists subscriptions, oldest first",
+                subscriptions::list,
+            ),
+            write(
+                "subscriptions.update",
+                R::WriteIntegrations,
+                "Changes a subscription",
+                subscriptions::update,
+            ),
+            write(
+                "subscriptions.delete",
+                R::WriteIntegrations,
+                "Deletes a subscription",
+                subscriptions::delete,
+            ),
+            read(
+                "triggers.list",
+                R::BeKnown,
+                "Lists what can be subscribed to, with the tokens of templates",
+                subscriptions::triggers,
+            ),
+            read(
+                "deliveries.get",
+                R::ReadIntegrations,
+                "Shows a message on its way through an integration, with its attempts",
+                deliveries::get,
+            ),
+            read(
+                "deliveries.list",
+                R::ReadIntegrations,
+                "Lists messages through integrations, newest first; dead letters too",
+                deliveries::list,
+            ),
+            write(
+                "deliveries.redeliver",
+                R::WriteIntegrations,
+                "Sends an ended message again, or all dead letters of an integration",
+                deliveries::redeliver,
+            ),
+            read(
+                "occurrences.get",
+                R::ReadOccurrences,
+                "Shows an occurrence: something worth telling",
+                occurrences::get,
+            ),
+            read(
+                "occurrences.list",
+                R::ReadOccurrences,
+                "Lists occurrences, newest first",
+                occurrences::list,
+            ),
+            write(
+                "occurrences.publish",
+                R::PublishOccurrences,
+                "Publishes an occurrence, which subscribers to `custom.NAME` are told of",
+                occurrences::publish,
+            )
+            .remembered(),
+            write(
+                "milestones.report",
+                R::PublishOccurrences,
+                "Reports on a longer piece of work; messages about it stand together",
+                occurrences::report,
+            )
+            .remembered(),
             write(
                 "webhooks.create",
                 R::WriteWebhooks,

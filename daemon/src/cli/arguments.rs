@@ -7,6 +7,10 @@ use clap::{Args, Parser, Subcommand};
 use super::artifact::ArtifactCommand;
 use super::audit::AuditCommand;
 use super::commands::{OperationCommand, SlashCommand};
+use super::integration::{
+    DeliveryCommand, IntegrationCommand, Milestone, OccurrenceCommand, SubscriptionCommand,
+    SupplyCommand,
+};
 use super::keyrings::{DeveloperKeyringCommand, KeyringCommand};
 use super::object_types::ObjectTypeCommand;
 use super::objects::ObjectCommand;
@@ -189,6 +193,40 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: RoleCommand,
     },
+    /// Integrations: Slack, mail and others that people are told things through
+    Integration {
+        #[command(subcommand)]
+        command: IntegrationCommand,
+    },
+    /// Scopes that integrations serve
+    Supply {
+        #[command(subcommand)]
+        command: SupplyCommand,
+    },
+    /// What people want to be told of
+    Subscription {
+        #[command(subcommand)]
+        command: SubscriptionCommand,
+    },
+    /// Messages through integrations, with their attempts and dead letters
+    Delivery {
+        #[command(subcommand)]
+        command: DeliveryCommand,
+    },
+    /// What was worth telling
+    Occurrence {
+        #[command(subcommand)]
+        command: OccurrenceCommand,
+    },
+    /// Report on a longer piece of work
+    Milestone(Milestone),
+    /// Say who was told of something, who was not, and why
+    #[command(after_help = "\
+Examples:
+  mortise why run_01k9...       a run
+  mortise why evt_01k9...       an event and what came of it
+  mortise why occ_01k9...       an occurrence; also a delivery, a snap-in, a source, an integration")]
+    Why { id: String },
     /// Outgoing webhooks: who is told of changes of objects
     Webhook {
         #[command(subcommand)]

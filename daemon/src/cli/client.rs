@@ -12,8 +12,8 @@ use super::show::{self, View};
 use super::snap_in::arguments::Source;
 use super::snap_in::{self, origin};
 use super::{
-    artifact, audit, commands, dev, keyrings, keys, object_types, objects, payload, people, replay,
-    run_logs, run_show, snap_kit, source, tokens, views, webhook,
+    artifact, audit, commands, dev, integration, keyrings, keys, object_types, objects, payload,
+    people, replay, run_logs, run_show, snap_kit, source, tokens, views, webhook,
 };
 
 /// How long lifecycle commands wait.
@@ -66,6 +66,25 @@ pub(super) fn run(connection: &Connection, command: Command) -> Result<(), Failu
         }
         Command::Object { command } => return objects::run(&client, connection.json, command),
         Command::Artifact { command } => return artifact::run(&client, connection.json, command),
+        Command::Integration { command } => {
+            return integration::run(&client, connection.json, command);
+        }
+        Command::Supply { command } => {
+            return integration::run_supply(&client, connection.json, command);
+        }
+        Command::Subscription { command } => {
+            return integration::run_subscription(&client, connection.json, command);
+        }
+        Command::Delivery { command } => {
+            return integration::run_delivery(&client, connection.json, command);
+        }
+        Command::Occurrence { command } => {
+            return integration::run_occurrence(&client, connection.json, command);
+        }
+        Command::Milestone(milestone) => {
+            return integration::report(&client, connection.json, milestone);
+        }
+        Command::Why { id } => return integration::why(&client, connection.json, &id),
         Command::Webhook { command } => return webhook::run(&client, connection.json, command),
         Command::Key { command } => return keys::run(&client, connection.json, &command),
         Command::Component { command } => {
@@ -171,6 +190,13 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
         | Command::Audit { .. }
         | Command::Whoami
         | Command::Webhook { .. }
+        | Command::Integration { .. }
+        | Command::Supply { .. }
+        | Command::Subscription { .. }
+        | Command::Delivery { .. }
+        | Command::Occurrence { .. }
+        | Command::Milestone(_)
+        | Command::Why { .. }
         | Command::ObjectType { .. }
         | Command::Object { .. }
         | Command::Artifact { .. }

@@ -16,6 +16,7 @@ mod files;
 mod function;
 mod hidden;
 mod init;
+mod integration;
 mod keyrings;
 mod keys;
 mod object_types;

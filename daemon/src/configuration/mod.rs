@@ -16,3 +16,4 @@ mod plan_tests;
 pub mod readiness;
 pub mod suggest;
 pub mod values;
+pub mod write_only;

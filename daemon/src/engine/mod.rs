@@ -1,9 +1,9 @@
 //! What moves work: from an input to a durable event ([`intake`]), from a queued run to a function
 //! and its stored result ([`dispatcher`]), what wakes sources ([`timers`]), events that are to be
 //! published later ([`scheduled`]), objects and their types ([`objects`]), changes of objects on their
-//! way to sources ([`fan_out`]) and to others ([`webhooks`]), secrets on their way to functions
-//! ([`keyrings`]), files that are kept ([`artifacts`]), and what keeps the house in order
-//! ([`housekeeping`]).
+//! way to sources ([`fan_out`]) and to others ([`webhooks`]), telling people what happened ([`tell`]),
+//! secrets on their way to functions ([`keyrings`]), files that are kept ([`artifacts`]), and what keeps
+//! the house in order ([`housekeeping`]).
 //!
 //! Must never: wait on an actor's mailbox; know HTTP or a wire format.
 
@@ -25,6 +25,7 @@ pub mod keyrings;
 mod live_logs;
 pub mod local_package;
 pub mod objects;
+pub mod outgoing;
 mod queue;
 pub mod recording;
 pub mod refusals;
@@ -35,6 +36,7 @@ pub mod runtimes;
 pub mod scheduled;
 pub mod source_counts;
 pub mod source_log;
+pub mod tell;
 pub mod timers;
 mod turns;
 pub mod version_files;

@@ -7,6 +7,7 @@ pub mod delivery;
 pub mod hook_answer;
 pub mod operation_output;
 pub mod run;
+pub mod sending;
 pub mod snap_in;
 pub mod source;
 pub mod system_update;

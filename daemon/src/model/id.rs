@@ -125,6 +125,12 @@ ids! {
     HostAccountId = "svc", "service account of the host";
     /// An integration: something outside that is told of what happens.
     IntegrationId = "itg", "integration";
+    /// What somebody wants to be told of through an integration.
+    SubscriptionId = "sub", "subscription";
+    /// Something worth telling.
+    OccurrenceId = "occ", "occurrence";
+    /// An occurrence on its way through an integration.
+    DeliveryId = "dlv", "delivery";
 }
 
 /// Gives out ids that only grow.

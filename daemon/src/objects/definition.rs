@@ -20,7 +20,7 @@ use crate::model::object_type::{
 };
 
 /// Names that the daemon's own resources have, or will have, in calls, answers and events.
-pub const RESERVED: [&str; 93] = [
+pub const RESERVED: [&str; 95] = [
     "actor",
     "api",
     "artifact",
@@ -105,6 +105,8 @@ pub const RESERVED: [&str; 93] = [
     "system",
     "token",
     "tokens",
+    "trigger",
+    "triggers",
     "user",
     "users",
     "version",

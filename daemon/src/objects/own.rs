@@ -65,6 +65,8 @@ own_types! {
     FailedRun = 4, "failed_run", "run", "function";
     /// An outgoing webhook and how it stands.
     Webhook = 5, "webhook", "whk", "host";
+    /// A configured sink.
+    Integration = 6, "integration", "itg", "name";
 }
 
 /// Whether a type is one of the daemon's own, whose objects nobody writes.
@@ -105,6 +107,9 @@ impl OwnType {
             OwnType::EventSource => "An event source of a snap-in, and whether it takes events.",
             OwnType::FailedRun => "A run that failed for good. It goes when it is run again.",
             OwnType::Webhook => "An outgoing webhook, and whether its endpoint gets events.",
+            OwnType::Integration => {
+                "An integration: something that people are told things through."
+            }
         }
     }
 
@@ -145,6 +150,12 @@ impl OwnType {
                 ("error", false, "How the last one failed."),
                 ("ended_date", true, "When it came to its end."),
             ],
+            OwnType::Integration => &[
+                ("name", true, "Unique within its type."),
+                ("type", true, "The sink type of its plugin."),
+                ("enabled", true, "Whether it is switched on."),
+                ("supplied_to_all", true, "Whether it serves everything on the host."),
+            ],
             OwnType::Webhook => &[
                 ("host", true, "Where its endpoint is."),
                 ("status", true, "unverified, active, degraded or inactive."),
@@ -161,13 +172,14 @@ impl OwnType {
             OwnType::SnapInVersion => &["number"],
             OwnType::EventSource | OwnType::FailedRun => &[],
             OwnType::Webhook => &["status"],
+            OwnType::Integration => &["type"],
         }
     }
 
     fn references(self) -> &'static [(&'static str, OwnType)] {
         match self {
             OwnType::SnapIn => &[("snap_in_version", OwnType::SnapInVersion)],
-            OwnType::SnapInVersion | OwnType::Webhook => &[],
+            OwnType::SnapInVersion | OwnType::Webhook | OwnType::Integration => &[],
             OwnType::EventSource => &[("snap_in", OwnType::SnapIn)],
             OwnType::FailedRun => {
                 &[("snap_in", OwnType::SnapIn), ("snap_in_version", OwnType::SnapInVersion)]
@@ -181,6 +193,7 @@ fn define(own: OwnType) -> Defined {
     let mut fields = Vec::new();
     for (place, (name, is_indexed, description)) in own.fields().iter().enumerate() {
         let (kind, schema) = match *name {
+            "enabled" | "supplied_to_all" => (IndexKind::Value, json!({ "type": "boolean" })),
             "number" | "attempts" => (IndexKind::Value, json!({ "type": "integer" })),
             "event_types" => {
                 (IndexKind::Value, json!({ "type": "array", "items": { "type": "string" } }))

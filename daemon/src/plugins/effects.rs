@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::instance::{CallError, Instance};
 use super::role::{InstanceRole, millis};
+use crate::model::event::Cause;
 
 /// What is to be done.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub struct EffectRequest {
     pub effect: Effect,
     /// The body that the effect refers to, empty when it has none.
     pub body: Bytes,
+    /// What it is caused by, when it stands in a chain of causes.
+    pub cause: Option<Cause>,
 }
 
 /// What came of it.
@@ -90,7 +93,7 @@ async fn run<R: InstanceRole>(
             Some(index) => Bytes::from(R::bodies(&mut output).swap_remove(index)),
             None => Bytes::new(),
         };
-        let performed = performer.perform(EffectRequest { effect, body });
+        let performed = performer.perform(EffectRequest { effect, body, cause: None });
         let answer = match timeout_at(Instant::now() + allowed, performed).await {
             Ok(answer) => answer,
             // It was cut short by our limit, not by its own: that is not the plugin's to decide on.

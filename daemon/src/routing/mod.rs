@@ -1,5 +1,10 @@
-//! Which automations an event leads to. Pure: from a snap-in's manifest and ids to a table, and
+//! Which automations an event leads to, and who is told of an occurrence ([`telling`]). Pure: from a
+//! snap-in's manifest and ids to a table, and
 //! from an event type to the runs that are to be queued.
+
+pub mod message;
+pub mod telling;
+pub mod template;
 
 use std::sync::Arc;
 

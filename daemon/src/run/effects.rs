@@ -12,9 +12,13 @@ use bytes::Bytes;
 use mortise_plugin::{Act, EffectOutcome, HttpEffect};
 
 use super::commands::Commands;
+use crate::api::CAUSE_HEADER;
+use crate::clock::Clock;
 use crate::egress::Egress;
+use crate::model::event::Cause;
 use crate::model::http::{EgressRules, OutgoingRequest, Redirects};
 use crate::plugins::{EffectAnswer, EffectRequest, PerformEffect};
+use crate::secrets::ServiceTokens;
 
 /// Whoever performs them.
 pub struct PluginEffects {
@@ -22,6 +26,8 @@ pub struct PluginEffects {
     pub egress: Arc<Egress>,
     /// Programs of this host.
     pub commands: Commands,
+    /// What says to the daemon itself what its own requests are caused by.
+    pub causes: Option<(ServiceTokens, Clock)>,
 }
 
 impl PerformEffect for PluginEffects {
@@ -29,11 +35,11 @@ impl PerformEffect for PluginEffects {
         &self,
         request: EffectRequest,
     ) -> Pin<Box<dyn Future<Output = EffectAnswer> + Send + '_>> {
-        let EffectRequest { effect, body } = request;
+        let EffectRequest { effect, body, cause } = request;
         let timeout = Duration::from_millis(effect.timeout_ms);
         Box::pin(async move {
             match effect.act {
-                Act::Http(http) => self.request(http, body, timeout).await,
+                Act::Http(http) => self.request(http, body, timeout, cause).await,
                 Act::Smtp(order) => {
                     let message = order.message.map(|_| body.as_ref());
                     let rules = EgressRules::default();
@@ -58,8 +64,22 @@ impl PerformEffect for PluginEffects {
 }
 
 impl PluginEffects {
-    async fn request(&self, http: HttpEffect, body: Bytes, timeout: Duration) -> EffectAnswer {
-        let HttpEffect { method, url, headers, .. } = http;
+    async fn request(
+        &self,
+        http: HttpEffect,
+        body: Bytes,
+        timeout: Duration,
+        cause: Option<Cause>,
+    ) -> EffectAnswer {
+        let HttpEffect { method, url, mut headers, .. } = http;
+        // Only the daemon says what something is caused by, and only to itself.
+        headers.retain(|(name, _)| !name.eq_ignore_ascii_case(CAUSE_HEADER));
+        if let (Some(cause), Some((tokens, clock))) = (cause, &self.causes)
+            && self.egress.own_path(&url).is_some()
+        {
+            let token = tokens.issue_for_cause(cause, clock.now_ms());
+            headers.push((CAUSE_HEADER.to_owned(), token));
+        }
         let redirects = Redirects::Follow;
         let request = OutgoingRequest { method, url, headers, body, timeout, redirects };
         match self.egress.send(request, &EgressRules::default()).await {

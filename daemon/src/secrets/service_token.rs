@@ -113,6 +113,19 @@ impl ServiceTokens {
         self.sign(&ServiceClaims { actor: Some(actor), ..run.claims(now_ms) })
     }
 
+    /// A token that opens nothing: it says what a request of the daemon to itself is caused by.
+    pub fn issue_for_cause(&self, cause: Cause, now_ms: u64) -> String {
+        self.issue(
+            &TokenRun {
+                service_account: ServiceAccountId(0),
+                snap_in: SnapInId(0),
+                run: cause.run.unwrap_or(RunId(0)),
+                cause,
+            },
+            now_ms,
+        )
+    }
+
     fn sign(&self, claims: &ServiceClaims) -> String {
         let claims = serde_json::to_vec(claims).expect("claims are plain data");
         let tag = mac(self.keys.ring().current.tokens.as_slice(), &claims);

@@ -161,10 +161,9 @@ impl ReadTables {
         Ok(self.table(schema::TOKENS)?.first()?.is_none())
     }
 
-    /// Whether there is an integration. As long as there is no table of them, whoever names one is
-    /// believed: a grant on none does nothing.
-    pub fn has_integration(&self, _id: IntegrationId) -> Result<bool, StoreError> {
-        Ok(true)
+    /// Whether there is an integration.
+    pub fn has_integration(&self, id: IntegrationId) -> Result<bool, StoreError> {
+        Ok(self.table(schema::INTEGRATIONS)?.get(id.0)?.is_some())
     }
 
     /// Everything that is known of who may do what.

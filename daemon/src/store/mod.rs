@@ -34,6 +34,7 @@ mod keyrings;
 mod lifecycle_tests;
 mod migrate;
 mod objects;
+mod occurrences;
 #[cfg(test)]
 mod older_tests;
 mod outbox;
@@ -54,6 +55,9 @@ mod sources;
 mod sources_tests;
 mod tables;
 mod tags;
+mod telling;
+#[cfg(test)]
+mod telling_tests;
 #[cfg(test)]
 pub mod testing;
 #[cfg(test)]
@@ -76,7 +80,7 @@ use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 
 use redb::ReadableTable;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 pub use access::{AccessOutcome, hash_of_token};
 pub use artifacts::{Attachment, Completion, Extension, NewArtifact, NewPart, Retention, Upload};
@@ -95,6 +99,7 @@ pub use objects::{
     Deletion, Indexed, Indexing, NewObject, ObjectTypeRecord, ObjectUpdate, ObjectWrite,
     TypeChange, TypesAt, TypesWrite, Writing, WrittenObject,
 };
+pub use occurrences::{NewOccurrence, StoredOccurrence};
 pub use outbox::PendingEffect;
 pub use packages::{NewVersion, PackageDeletion, VersionCreation};
 pub use recordings::{MOST_BODY_BYTES, MOST_WANTED};
@@ -112,6 +117,12 @@ pub use scheduled::{
 pub use snap_ins::{Creation, NewSnapIn, Transition};
 pub use sources::{NewToken, SourceChange};
 pub use tables::{Page, PageRequest, ReadTables, WriteTables};
+pub use telling::{
+    DecidedOccurrence, DecisionsRecord, IntegrationRecord, ListedTelling, MOST_INTEGRATIONS,
+    MOST_QUEUED_TELLINGS, MOST_SUBSCRIPTIONS, MOST_SUPPLIES, PlannedTelling, PutDemand,
+    PutIntegration, SettledTelling, SubscriptionRecord, SupplyRecord, Telling, TellingAttempt,
+    TellingFilter, TellingPlace, TellingRecord, TellingState, TellingStep, Tellings,
+};
 pub use users::{UserChange, UserOutcome};
 pub use views::{MOST_VIEWS, ViewChange};
 pub use webhooks::{
@@ -127,7 +138,7 @@ use writer::WriterHandle;
 /// The open store. Cheap to share; dropping it waits until what was handed to the writer is done.
 pub struct Store {
     databases: Arc<Databases>,
-    bell: Arc<ChangeBell>,
+    bells: Arc<Bells>,
     writer: Option<WriterHandle>,
     thread: Mutex<Option<JoinHandle<()>>>,
     reserve_bytes: u64,
@@ -148,12 +159,12 @@ impl Store {
         let databases = Arc::new(Databases::open(location, options)?);
         migrate::migrate(&databases)?;
         let last_id = databases.read(greatest_id)?;
-        let bell = Arc::<ChangeBell>::default();
+        let bells = Arc::<Bells>::default();
         let ids = IdSource::after(last_id);
-        let (writer, thread) = writer::start(databases.clone(), clock, ids, bell.clone())?;
+        let (writer, thread) = writer::start(databases.clone(), clock, ids, bells.clone())?;
         let store = Store {
             databases,
-            bell,
+            bells,
             writer: Some(writer),
             thread: Mutex::new(Some(thread)),
             reserve_bytes,
@@ -211,7 +222,13 @@ impl Store {
 
     /// What is rung after every commit with changes of objects.
     pub fn change_bell(&self) -> &ChangeBell {
-        &self.bell
+        &self.bells.changes
+    }
+
+    /// What is rung after every commit with occurrences, or with other subscriptions. One may listen to
+    /// it.
+    pub fn occurrence_bell(&self) -> &Notify {
+        &self.bells.occurrences
     }
 
     /// Whether events may be accepted, as far as room on the disk goes.
@@ -238,6 +255,13 @@ impl Store {
             }
         }
     }
+}
+
+/// What is rung after commits.
+#[derive(Debug, Default)]
+struct Bells {
+    changes: ChangeBell,
+    occurrences: Notify,
 }
 
 /// What a write will be answered with.
@@ -285,5 +309,5 @@ fn greatest_id(tables: &ReadTables) -> Result<u128, StoreError> {
     // The bytes of an artifact have an id of their own.
     let parts = tables.table(schema::ARTIFACT_PARTS)?;
     greatest = greatest.max(parts.last()?.map_or(0, |(key, _)| key.value().0));
-    Ok(greatest)
+    Ok(greatest.max(tables.greatest_telling()?))
 }

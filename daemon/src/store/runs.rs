@@ -147,6 +147,7 @@ impl WriteTables<'_> {
                 head.state = RunState::Retrying;
                 head.not_before_ms = Some(at_ms);
                 self.write_open_run(end.run, &head)?;
+                self.run_will_retry(end.run, &head, at_ms)?;
                 Ok(Settled::Again { at_ms })
             }
         }
@@ -162,7 +163,7 @@ impl WriteTables<'_> {
         let output = encode_output(output)?;
         self.runs_done()?.insert(id.0, encode_with_tail(head, &output)?.as_slice())?;
         self.tell_run_ended(id, head)?;
-        Ok(())
+        self.run_ended(id, head)
     }
 
     /// Ends up to `most` runs of a snap-in as cancelled; answers their ids.

@@ -150,6 +150,42 @@ pub const DELIVERIES_DONE: TableDefinition<(u128, u128), &[u8]> =
 /// How many deliveries are queued, by webhook.
 pub const DELIVERY_COUNTS: TableDefinition<u128, u64> = TableDefinition::new("delivery_counts");
 
+/// Integrations by id; their connections are in [`ENVELOPES`] under the same id.
+pub const INTEGRATIONS: RecordTable = TableDefinition::new("integrations");
+/// Integrations by type and name.
+pub const INTEGRATION_NAMES: TableDefinition<(&str, &str), u128> =
+    TableDefinition::new("integration_names");
+/// How messages get through integrations, by id.
+pub const INTEGRATION_HEALTH: RecordTable = TableDefinition::new("integration_health");
+/// What integrations serve: integration and prefix of scopes.
+pub const SUPPLIES: TableDefinition<(u128, &str), &[u8]> = TableDefinition::new("supplies");
+/// Subscriptions by id.
+pub const SUBSCRIPTIONS: RecordTable = TableDefinition::new("subscriptions");
+/// Occurrences by id; their own members are the record's tail.
+pub const OCCURRENCES: RecordTable = TableDefinition::new("occurrences");
+/// Occurrences by what they are about.
+pub const OCCURRENCE_SUBJECTS: TableDefinition<(&str, u128), ()> =
+    TableDefinition::new("occurrence_subjects");
+/// Who was told of an occurrence and who was not, by its id.
+pub const DECISIONS: RecordTable = TableDefinition::new("decisions");
+/// Single values of telling by name: its cursor, what is wanted, the last id of a message.
+pub const TELLING: TableDefinition<&str, &[u8]> = TableDefinition::new("telling");
+/// Messages to be sent, by integration and id.
+pub const TELLINGS_OPEN: TableDefinition<(u128, u128), &[u8]> =
+    TableDefinition::new("tellings_open");
+/// Messages that were sent or given up, likewise.
+pub const TELLINGS_DONE: TableDefinition<(u128, u128), &[u8]> =
+    TableDefinition::new("tellings_done");
+/// How many messages wait and how many have ended, by integration.
+pub const TELLING_COUNTS: TableDefinition<u128, (u64, u64)> =
+    TableDefinition::new("telling_counts");
+/// The message that gathers occurrences of a kind, by subscription and trigger.
+pub const TELLING_GROUPS: TableDefinition<(u128, &str), u128> =
+    TableDefinition::new("telling_groups");
+/// Conversations at sinks, by integration and work.
+pub const TELLING_THREADS: TableDefinition<(u128, &str), &[u8]> =
+    TableDefinition::new("telling_threads");
+
 /// API tokens by the SHA-256 of the token.
 pub const TOKENS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("tokens");
 /// When API tokens were used last, milliseconds of the Unix epoch, by the SHA-256 of the token.
@@ -173,7 +209,23 @@ pub const AUDIT_ENDS: TableDefinition<u128, u128> = TableDefinition::new("audit_
 pub const ANSWERS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("answers");
 
 /// Every table whose key is an id, to find the greatest id ever given out.
-pub const BY_ID: [RecordTable; 15] = [
-    PACKAGES, VERSIONS, SNAP_INS, SOURCES, EVENTS, RUNS_OPEN, RUNS_DONE, OUTBOX, KEYRINGS, USERS,
-    TAGS, ARTIFACTS, VIEWS, WEBHOOKS, PRINCIPALS,
+pub const BY_ID: [RecordTable; 18] = [
+    PACKAGES,
+    VERSIONS,
+    SNAP_INS,
+    SOURCES,
+    EVENTS,
+    RUNS_OPEN,
+    RUNS_DONE,
+    OUTBOX,
+    KEYRINGS,
+    USERS,
+    TAGS,
+    ARTIFACTS,
+    VIEWS,
+    PRINCIPALS,
+    INTEGRATIONS,
+    SUBSCRIPTIONS,
+    OCCURRENCES,
+    WEBHOOKS,
 ];

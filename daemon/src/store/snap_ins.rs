@@ -189,6 +189,7 @@ impl WriteTables<'_> {
         record.changed_ms = self.now_ms();
         put(self.snap_ins()?, id.0, &record)?;
         self.tell_snap_in(id, &record, Told::BY_DAEMON)?;
+        self.snap_in_moved(id, (&state_before, version_before), &record)?;
         let mut generations = Vec::new();
         if routes_change {
             for source in &record.sources {

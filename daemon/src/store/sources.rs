@@ -126,9 +126,11 @@ impl WriteTables<'_> {
         let Some(mut record) = get::<SourceRecord>(self.sources()?, id.0)? else {
             return Ok(SourceChange::NoSuchSource);
         };
+        let before = record.status;
         match step(&record.standing(), change.clone()) {
             Ok(Standing { status, reason, block }) => {
                 (record.status, record.reason, record.block) = (status, reason, block);
+                self.source_moved(id, before, &record)?;
                 self.changed(id, record)
             }
             Err(refused) => Ok(SourceChange::Refused(refused)),

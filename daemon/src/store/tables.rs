@@ -24,6 +24,10 @@ macro_rules! tables {
             now_ms: u64,
             /// Event types of the changes that were written down.
             changed: BTreeSet<String>,
+            /// Whether something was written that people may have to be told of.
+            has_occurrences: bool,
+            /// What is wanted of runs, once it was looked at.
+            pub(super) wanted_of_runs: Option<super::occurrences::Wanted>,
             $($name: Option<Table<'txn, $key, $value>>,)*
         }
 
@@ -35,7 +39,16 @@ macro_rules! tables {
                 random: &'txn mut RandomPool,
                 now_ms: u64,
             ) -> WriteTables<'txn> {
-                WriteTables { txn, ids, random, now_ms, changed: BTreeSet::new(), $($name: None,)* }
+                WriteTables {
+                    txn,
+                    ids,
+                    random,
+                    now_ms,
+                    changed: BTreeSet::new(),
+                    has_occurrences: false,
+                    wanted_of_runs: None,
+                    $($name: None,)*
+                }
             }
 
             $(
@@ -108,6 +121,20 @@ tables! {
     chunks: CHUNKS<&'static [u8; 32], &'static [u8]>;
     chunk_uses: CHUNK_USES<&'static [u8; 32], (u64, u32)>;
     chunk_totals: CHUNK_TOTALS<&'static str, u64>;
+    integrations: INTEGRATIONS<u128, &'static [u8]>;
+    integration_names: INTEGRATION_NAMES<(&'static str, &'static str), u128>;
+    integration_health: INTEGRATION_HEALTH<u128, &'static [u8]>;
+    supplies: SUPPLIES<(u128, &'static str), &'static [u8]>;
+    subscriptions: SUBSCRIPTIONS<u128, &'static [u8]>;
+    occurrences: OCCURRENCES<u128, &'static [u8]>;
+    occurrence_subjects: OCCURRENCE_SUBJECTS<(&'static str, u128), ()>;
+    decisions: DECISIONS<u128, &'static [u8]>;
+    telling: TELLING<&'static str, &'static [u8]>;
+    tellings_open: TELLINGS_OPEN<(u128, u128), &'static [u8]>;
+    tellings_done: TELLINGS_DONE<(u128, u128), &'static [u8]>;
+    telling_counts: TELLING_COUNTS<u128, (u64, u64)>;
+    telling_groups: TELLING_GROUPS<(u128, &'static str), u128>;
+    telling_threads: TELLING_THREADS<(u128, &'static str), &'static [u8]>;
     webhooks: WEBHOOKS<u128, &'static [u8]>;
     deliveries_open: DELIVERIES_OPEN<(u128, u128), &'static [u8]>;
     deliveries_done: DELIVERIES_DONE<(u128, u128), &'static [u8]>;
@@ -151,9 +178,14 @@ impl WriteTables<'_> {
         self.changed.insert(event_type);
     }
 
-    /// The event types of all of them.
-    pub(super) fn into_changed(self) -> BTreeSet<String> {
-        self.changed
+    /// Something was written that people may have to be told of: its bell is rung after the commit.
+    pub(super) fn ring_for_occurrences(&mut self) {
+        self.has_occurrences = true;
+    }
+
+    /// The event types of all changes, and whether there are occurrences.
+    pub(super) fn into_news(self) -> (BTreeSet<String>, bool) {
+        (self.changed, self.has_occurrences)
     }
 
     /// A new id, greater than every id ever given out.

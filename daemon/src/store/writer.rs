@@ -21,8 +21,8 @@ use redb::WriteTransaction;
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
+use super::Bells;
 use super::StoreError;
-use super::changes::ChangeBell;
 use super::database::Databases;
 use super::tables::WriteTables;
 use crate::clock::Clock;
@@ -114,14 +114,14 @@ pub(super) fn start(
     databases: Arc<Databases>,
     clock: Clock,
     ids: IdSource,
-    bell: Arc<ChangeBell>,
+    bells: Arc<Bells>,
 ) -> Result<(WriterHandle, JoinHandle<()>), StoreError> {
     let (jobs, queue) = sync_channel(MOST_WAITING);
     let thread = std::thread::Builder::new()
         .name("store-writer".to_owned())
         .spawn(move || {
             let random = RandomPool::new();
-            Writer { databases, clock, ids, random, bell }.run(&queue);
+            Writer { databases, clock, ids, random, bells }.run(&queue);
         })
         .map_err(|it| StoreError::Io(format!("cannot start the writer thread: {it}")))?;
     Ok((WriterHandle { jobs }, thread))
@@ -132,7 +132,7 @@ struct Writer {
     clock: Clock,
     ids: IdSource,
     random: RandomPool,
-    bell: Arc<ChangeBell>,
+    bells: Arc<Bells>,
 }
 
 impl Writer {
@@ -183,9 +183,9 @@ impl Writer {
     fn commit_together(&mut self, batch: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
         let now_ms = self.clock.now_ms();
         let (ids, random) = (&mut self.ids, &mut self.random);
-        let mut changed = BTreeSet::new();
+        let mut news = (BTreeSet::new(), false);
         let outcome = self.databases.write(|txn| {
-            changed = apply_all(txn, ids, random, now_ms, batch)?;
+            news = apply_all(txn, ids, random, now_ms, batch)?;
             Ok(())
         });
         if let Err(failure) = &outcome
@@ -195,7 +195,11 @@ impl Writer {
             self.databases.mark_broken();
         }
         if outcome.is_ok() {
-            self.bell.ring(&changed);
+            let (changed, has_occurrences) = news;
+            self.bells.changes.ring(&changed);
+            if has_occurrences {
+                self.bells.occurrences.notify_one();
+            }
         }
         outcome
     }
@@ -207,13 +211,13 @@ fn apply_all(
     random: &mut RandomPool,
     now_ms: u64,
     batch: &mut [Box<dyn Job>],
-) -> Result<BTreeSet<String>, StoreError> {
+) -> Result<(BTreeSet<String>, bool), StoreError> {
     let mut tables = WriteTables::new(txn, ids, random, now_ms);
     for job in batch {
         catch_unwind(AssertUnwindSafe(|| job.apply(&mut tables)))
             .unwrap_or_else(|panic| Err(StoreError::Panicked(panic_message(panic.as_ref()))))?;
     }
-    Ok(tables.into_changed())
+    Ok(tables.into_news())
 }
 
 /// What a panic said.

@@ -2,7 +2,7 @@
 //! never answers holds up nobody else.
 //!
 //! What a webhook is stands in the store alone, and is changed there against its generation; a lane that
-//! finds another one looks again. Must never keep more of the queue in memory than [`super::line`] allows.
+//! finds another one looks again. Must never keep more of the queue in memory than its line allows.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,9 +14,9 @@ use tracing::{info, warn};
 
 use super::Shared;
 use super::interest::{Collected, collect};
-use super::line::{Line, Order, WINDOW};
-use super::rate::Rate;
 use super::send::{self, Endpoint, Found, Sent};
+use crate::engine::outgoing::line::{Line, Order, Place, WINDOW};
+use crate::engine::outgoing::rate::Rate;
 use crate::lifecycle::delivery::{Next, Verdict};
 use crate::lifecycle::webhook::{Event, Queue, Standing, Status, step};
 use crate::model::id::WebhookId;
@@ -233,7 +233,7 @@ impl Lane {
             }
             let order = match (self.held_up_to, endpoint.record.in_order) {
                 (Some(_), _) => Order::Strict,
-                (None, true) => Order::PerObject,
+                (None, true) => Order::PerGroup,
                 (None, false) => Order::None,
             };
             let Some(event) = self.line.take(now_ms, order) else {
@@ -257,7 +257,10 @@ impl Lane {
             self.shared.store.read(|tables| tables.queued_deliveries(id, after, WINDOW))?;
         self.is_drained = places.len() < WINDOW;
         self.read_to = places.last().map(|it| it.event).or(after);
-        places.into_iter().for_each(|it| self.line.add(it));
+        for place in places {
+            let group = place.object;
+            self.line.add(Place { id: place.event, due_ms: place.due_ms, group });
+        }
         Ok(())
     }
 

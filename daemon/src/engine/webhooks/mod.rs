@@ -6,7 +6,6 @@
 //! | `manage` | making, changing and deleting them |
 //! | `interest` | which of them want a change |
 //! | `message` | bodies and headers |
-//! | `line`, `rate` | which delivery goes next, and when |
 //! | `lane` | one endpoint: a task of its own |
 //! | `send` | one request |
 //! | `envelope` | what is secret about them |
@@ -18,11 +17,9 @@ pub mod definition;
 mod envelope;
 mod interest;
 mod lane;
-mod line;
 mod manage;
 mod message;
 mod prune;
-mod rate;
 mod send;
 
 use std::collections::{BTreeSet, HashMap};

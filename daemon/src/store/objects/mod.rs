@@ -14,7 +14,7 @@ mod write;
 
 use serde::{Deserialize, Serialize};
 
-pub(super) use own::Told;
+pub(super) use own::{Told, trigger_name};
 pub use read::TypesAt;
 pub use types::{TypeChange, TypesWrite};
 pub use write::{

@@ -12,10 +12,11 @@ use super::super::StoreError;
 use super::super::record::{decode, decode_with_tail, encode_with_tail};
 use super::super::records::{SnapInRecord, SourceRecord, VersionRecord};
 use super::super::tables::WriteTables;
+use super::super::telling::IntegrationRecord;
 use super::super::webhooks::WebhookRecord;
 use super::write::Writing;
 use crate::model::event::{Cause, MOST_HOPS};
-use crate::model::id::{RunId, SnapInId, SourceId, VersionId, WebhookId};
+use crate::model::id::{IntegrationId, RunId, SnapInId, SourceId, VersionId, WebhookId};
 use crate::model::object::{ObjectHead, ObjectKey, Verb};
 use crate::model::run::{AttemptOutcome, RunHead, RunState, RunTrigger};
 use crate::model::snap_in::SnapInState;
@@ -99,6 +100,24 @@ impl WriteTables<'_> {
         self.drop_own(OwnType::EventSource, id.0, Told::BY_DAEMON)
     }
 
+    /// An integration is as it is now.
+    pub(in super::super) fn tell_integration(
+        &mut self,
+        id: IntegrationId,
+        record: &IntegrationRecord,
+    ) -> Result<(), StoreError> {
+        let told = Told::by(&record.modified_by);
+        self.put_own(OwnType::Integration, id.0, &integration(record), told)
+    }
+
+    /// An integration is gone.
+    pub(in super::super) fn tell_integration_deleted(
+        &mut self,
+        id: IntegrationId,
+    ) -> Result<(), StoreError> {
+        self.drop_own(OwnType::Integration, id.0, Told::BY_DAEMON)
+    }
+
     /// An outgoing webhook is as it is now.
     pub(in super::super) fn tell_webhook(
         &mut self,
@@ -163,6 +182,9 @@ impl WriteTables<'_> {
         }
         for (id, record) in &rows::<SourceRecord>(self.sources()?)? {
             self.put_own(OwnType::EventSource, *id, &source(record), Told::NOT)?;
+        }
+        for (id, record) in &rows::<IntegrationRecord>(self.integrations()?)? {
+            self.put_own(OwnType::Integration, *id, &integration(record), Told::NOT)?;
         }
         for (id, record) in &rows::<WebhookRecord>(self.webhooks()?)? {
             self.put_own(OwnType::Webhook, *id, &webhook(record), Told::NOT)?;
@@ -288,14 +310,22 @@ fn version(record: &VersionRecord) -> Value {
 
 /// Neither the path of its URL nor anything that goes with a request: those are where secrets are.
 fn webhook(record: &WebhookRecord) -> Value {
-    let host = record.url.split_once("://").map_or("", |(_, rest)| rest);
-    let host = host.split(['/', '?']).next().unwrap_or_default();
+    let host = record.host();
     without_nulls(json!({
         "host": host,
         "status": record.standing.status.name(),
         "reason": record.standing.reason,
         "event_types": record.event_types,
     }))
+}
+
+fn integration(record: &IntegrationRecord) -> Value {
+    json!({
+        "name": record.name,
+        "type": record.kind,
+        "enabled": record.enabled,
+        "supplied_to_all": record.supplied_to_all,
+    })
 }
 
 fn source(record: &SourceRecord) -> Value {
@@ -336,7 +366,8 @@ fn failed_run(head: &RunHead) -> Value {
     }))
 }
 
-fn trigger_name(trigger: &RunTrigger) -> &'static str {
+/// What a run was called by, in a word.
+pub(in super::super) fn trigger_name(trigger: &RunTrigger) -> &'static str {
     match trigger {
         RunTrigger::Automation { .. } => "automation",
         RunTrigger::Call => "call",

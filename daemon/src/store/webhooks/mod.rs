@@ -48,9 +48,10 @@ impl WriteTables<'_> {
         envelope: Option<&[u8]>,
     ) -> Result<PutWebhook, StoreError> {
         let stored = get::<WebhookRecord>(self.webhooks()?, id.0)?;
-        if stored.is_none_or(|it| it.generation != before) {
+        let Some(stored) = stored.filter(|it| it.generation == before) else {
             return Ok(PutWebhook::Stale);
-        }
+        };
+        self.webhook_moved(id, stored.standing.status, record)?;
         if let Some(envelope) = envelope {
             self.put_envelope(id.0, envelope)?;
         }

@@ -47,6 +47,14 @@ pub struct WebhookRecord {
     pub modified_by: String,
 }
 
+impl WebhookRecord {
+    /// Where its endpoint is: the path of a URL may be a secret.
+    pub fn host(&self) -> &str {
+        let rest = self.url.split_once("://").map_or("", |(_, rest)| rest);
+        rest.split(['/', '?']).next().unwrap_or_default()
+    }
+}
+
 impl Record for WebhookRecord {
     const NAME: &'static str = "webhook";
 }

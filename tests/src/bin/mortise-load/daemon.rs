@@ -14,7 +14,7 @@ use crate::client::{Connection, post};
 use crate::samples::{self, Sample};
 use crate::timers::after_minute;
 
-const PLUGINS: [&str; 2] = ["libflow_custom_webhook.so", "libtimer_events.so"];
+const PLUGINS: [&str; 3] = ["libflow_custom_webhook.so", "libtimer_events.so", "libhttp.so"];
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
 /// A running daemon; it ends with this value.

@@ -8,6 +8,7 @@ mod calls;
 mod client;
 mod daemon;
 mod footprint;
+mod integrations;
 mod machine;
 mod measure;
 mod objects;
@@ -102,6 +103,8 @@ enum Measurement {
     Objects,
     /// Outgoing webhooks to a local endpoint.
     Webhooks,
+    /// Messages through an integration to a local server.
+    Integrations,
 }
 
 impl Options {
@@ -188,6 +191,10 @@ async fn measure_all(options: &Options) -> Result<(), Failure> {
     if options.wants(Measurement::Webhooks) {
         report::print_head();
         webhooks::webhooks(&daemon, options, &receiver, &mut rows).await?;
+    }
+    if options.wants(Measurement::Integrations) {
+        report::print_head();
+        integrations::integrations(&daemon, options, &receiver, &mut rows).await?;
     }
     if options.wants(Measurement::Calls) {
         report::print_head();

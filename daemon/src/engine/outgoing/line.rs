@@ -1,9 +1,7 @@
-//! What waits in front of one endpoint, and which of it goes next. Pure, and bounded: a window over what
+//! What waits in front of one receiver, and which of it goes next. Pure, and bounded: a window over what
 //! the store holds, without bodies.
 
 use std::collections::{BTreeMap, BTreeSet};
-
-use crate::store::DeliveryPlace;
 
 /// How many deliveries are held in memory.
 pub const WINDOW: usize = 1_000;
@@ -13,13 +11,24 @@ pub const WINDOW: usize = 1_000;
 pub enum Order {
     /// Nothing.
     None,
-    /// All that is older of its object.
-    PerObject,
+    /// All that is older of its group.
+    PerGroup,
     /// All that is older.
     Strict,
 }
 
-/// The window over one endpoint's queue.
+/// Something that waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Which.
+    pub id: u128,
+    /// Not sent before, milliseconds of the Unix epoch.
+    pub due_ms: u64,
+    /// What belongs to the same thing, when there is one: that may have to go in order.
+    pub group: Option<String>,
+}
+
+/// The window over one receiver's queue.
 #[derive(Debug, Default)]
 pub struct Line {
     known: BTreeMap<u128, Option<String>>,
@@ -28,8 +37,8 @@ pub struct Line {
     /// Later, by time.
     waiting: BTreeSet<(u64, u128)>,
     under_way: BTreeSet<u128>,
-    /// Of each object what is known, so that the oldest goes first.
-    of_object: BTreeMap<String, BTreeSet<u128>>,
+    /// Of each group what is known, so that the oldest goes first.
+    of_group: BTreeMap<String, BTreeSet<u128>>,
 }
 
 impl Line {
@@ -45,15 +54,15 @@ impl Line {
     }
 
     /// Adds one of the store, unless it is known.
-    pub fn add(&mut self, place: DeliveryPlace) {
-        if self.known.contains_key(&place.event) {
+    pub fn add(&mut self, place: Place) {
+        if self.known.contains_key(&place.id) {
             return;
         }
-        if let Some(object) = &place.object {
-            self.of_object.entry(object.clone()).or_default().insert(place.event);
+        if let Some(group) = &place.group {
+            self.of_group.entry(group.clone()).or_default().insert(place.id);
         }
-        self.known.insert(place.event, place.object);
-        self.waiting.insert((place.due_ms, place.event));
+        self.known.insert(place.id, place.group);
+        self.waiting.insert((place.due_ms, place.id));
     }
 
     /// The oldest one that is known.
@@ -69,7 +78,7 @@ impl Line {
         }
         let next = self.ready.iter().copied().find(|it| match order {
             Order::None => true,
-            Order::PerObject => self.is_first_of_object(*it),
+            Order::PerGroup => self.is_first_of_group(*it),
             Order::Strict => self.first() == Some(*it),
         })?;
         self.ready.remove(&next);
@@ -77,29 +86,29 @@ impl Line {
         Some(next)
     }
 
-    fn is_first_of_object(&self, event: u128) -> bool {
-        let Some(Some(object)) = self.known.get(&event) else { return true };
-        self.of_object.get(object).and_then(BTreeSet::first) == Some(&event)
+    fn is_first_of_group(&self, id: u128) -> bool {
+        let Some(Some(group)) = self.known.get(&id) else { return true };
+        self.of_group.get(group).and_then(BTreeSet::first) == Some(&id)
     }
 
     /// One that was under way is to be sent again.
-    pub fn again(&mut self, event: u128, due_ms: u64) {
-        if self.under_way.remove(&event) {
-            self.waiting.insert((due_ms, event));
+    pub fn again(&mut self, id: u128, due_ms: u64) {
+        if self.under_way.remove(&id) {
+            self.waiting.insert((due_ms, id));
         }
     }
 
     /// One that was under way is done.
-    pub fn done(&mut self, event: u128) {
-        if !self.under_way.remove(&event) {
+    pub fn done(&mut self, id: u128) {
+        if !self.under_way.remove(&id) {
             return;
         }
-        if let Some(Some(object)) = self.known.remove(&event)
-            && let Some(events) = self.of_object.get_mut(&object)
+        if let Some(Some(group)) = self.known.remove(&id)
+            && let Some(ids) = self.of_group.get_mut(&group)
         {
-            events.remove(&event);
-            if events.is_empty() {
-                self.of_object.remove(&object);
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.of_group.remove(&group);
             }
         }
     }
@@ -109,13 +118,13 @@ impl Line {
         let under_way = std::mem::take(&mut self.under_way);
         let known = std::mem::take(&mut self.known);
         *self = Line::default();
-        for event in under_way {
-            let object = known.get(&event).cloned().flatten();
-            if let Some(object) = &object {
-                self.of_object.entry(object.clone()).or_default().insert(event);
+        for id in under_way {
+            let group = known.get(&id).cloned().flatten();
+            if let Some(group) = &group {
+                self.of_group.entry(group.clone()).or_default().insert(id);
             }
-            self.known.insert(event, object);
-            self.under_way.insert(event);
+            self.known.insert(id, group);
+            self.under_way.insert(id);
         }
     }
 
@@ -129,9 +138,9 @@ impl Line {
 mod tests {
     use super::*;
 
-    fn place(event: u128, due_ms: u64, object: &str) -> DeliveryPlace {
-        let object = (!object.is_empty()).then(|| object.to_owned());
-        DeliveryPlace { event, due_ms, object }
+    fn place(id: u128, due_ms: u64, group: &str) -> Place {
+        let group = (!group.is_empty()).then(|| group.to_owned());
+        Place { id, due_ms, group }
     }
 
     fn line(places: &[(u128, u64, &str)]) -> Line {
@@ -157,18 +166,18 @@ mod tests {
     #[test]
     fn in_order_an_object_waits_for_its_oldest() {
         let mut line = line(&[(1, 0, "a"), (2, 0, "a"), (3, 0, "b")]);
-        assert_eq!(line.take(0, Order::PerObject), Some(1));
-        assert_eq!(line.take(0, Order::PerObject), Some(3), "another object");
-        assert_eq!(line.take(0, Order::PerObject), None);
+        assert_eq!(line.take(0, Order::PerGroup), Some(1));
+        assert_eq!(line.take(0, Order::PerGroup), Some(3), "another object");
+        assert_eq!(line.take(0, Order::PerGroup), None);
         line.again(1, 30_000);
         assert_eq!(
-            line.take(10, Order::PerObject),
+            line.take(10, Order::PerGroup),
             None,
             "the first one waits for its second attempt"
         );
-        assert_eq!(line.take(30_000, Order::PerObject), Some(1));
+        assert_eq!(line.take(30_000, Order::PerGroup), Some(1));
         line.done(1);
-        assert_eq!(line.take(30_000, Order::PerObject), Some(2));
+        assert_eq!(line.take(30_000, Order::PerGroup), Some(2));
     }
 
     #[test]

@@ -1,0 +1,310 @@
+//! Secrets in a document whose schema says which of its values are (`"writeOnly": true`): shown as
+//! [`MASK`], and a mask that is sent back stands for what is stored. Pure.
+
+use serde_json::{Map, Value};
+
+/// What is shown in place of a secret.
+pub const MASK: &str = "********";
+/// How deep references and combinations in a schema are followed.
+const DEEPEST: usize = 16;
+
+/// A mask that cannot stand for anything.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotKept {
+    /// Nothing is stored there.
+    #[error(
+        "`{MASK}` stands for what is stored, and nothing is stored at `{path}`: send the value itself"
+    )]
+    NothingStored {
+        /// Where, with dots.
+        path: String,
+    },
+    /// Whoever may change an address must not have a secret sent there that he does not know.
+    #[error(
+        "`{path}` is another one: a secret is kept only while it goes where it went, so send the \
+         secrets themselves too, in place of `{MASK}`"
+    )]
+    Elsewhere {
+        /// What says where it goes, with dots.
+        path: String,
+    },
+}
+
+/// Parts of the names of values that say where something goes.
+const ADDRESSES: [&str; 8] =
+    ["url", "host", "server", "address", "endpoint", "domain", "program", "port"];
+
+/// The document with masks in place of its secrets.
+pub fn masked(schema: &Value, document: &Value) -> Value {
+    let mut shown = document.clone();
+    mask(schema, &[schema], &mut shown, 0);
+    shown
+}
+
+/// The secret texts of a document.
+pub fn secrets(schema: &Value, document: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    collect(&masked(schema, document), document, &mut found);
+    found
+}
+
+/// What is meant by a document with masks in it, in the place of a stored one.
+pub fn unmasked(schema: &Value, given: &Value, stored: &Value) -> Result<Value, NotKept> {
+    let mut shown = given.clone();
+    // Only where a secret belongs: elsewhere it is a text like any other.
+    mask(schema, &[schema], &mut shown, 0);
+    let masks = masked(schema, stored);
+    let meant = keep(given, &shown, Some((stored, &masks)), "")?;
+    if meant != *given {
+        // With the secrets masked, so that they are no addresses.
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        addresses(&masks, "", &mut before);
+        addresses(&shown, "", &mut after);
+        if let Some((path, _)) = after.into_iter().find(|it| !before.contains(it)) {
+            return Err(NotKept::Elsewhere { path });
+        }
+    }
+    Ok(meant)
+}
+
+/// What says where something goes, with its path.
+fn addresses(document: &Value, path: &str, found: &mut Vec<(String, Value)>) {
+    match document {
+        Value::Object(members) => {
+            for (name, value) in members {
+                addresses(value, &below(path, name), found);
+            }
+        }
+        Value::Array(items) => {
+            // Their order says nothing.
+            items.iter().for_each(|it| addresses(it, &below(path, "*"), found));
+        }
+        Value::String(_) | Value::Number(_) | Value::Bool(_) => {
+            let name = path.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
+            let leads_somewhere = ADDRESSES.iter().any(|it| name.contains(it))
+                || document.as_str().is_some_and(|it| it.contains("://"));
+            if leads_somewhere {
+                found.push((path.to_owned(), document.clone()));
+            }
+        }
+        Value::Null => {}
+    }
+}
+
+fn below(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
+/// The schemas that hold for a value by one schema: itself, and those it refers to and combines.
+fn followed<'a>(root: &'a Value, schemas: &[&'a Value], depth: usize) -> Vec<&'a Value> {
+    let mut all: Vec<&Value> = schemas.to_vec();
+    let mut at = 0;
+    while let Some(schema) = all.get(at).copied() {
+        at += 1;
+        if all.len() > 64 || depth > DEEPEST {
+            break;
+        }
+        if let Some(target) = schema.get("$ref").and_then(Value::as_str) {
+            let target = target.strip_prefix('#').and_then(|it| root.pointer(it));
+            all.extend(target);
+        }
+        for key in ["allOf", "anyOf", "oneOf"] {
+            all.extend(schema.get(key).and_then(Value::as_array).into_iter().flatten());
+        }
+        for key in ["if", "then", "else"] {
+            all.extend(schema.get(key));
+        }
+    }
+    all
+}
+
+fn mask(root: &Value, schemas: &[&Value], value: &mut Value, depth: usize) {
+    let schemas = followed(root, schemas, depth);
+    if depth > DEEPEST {
+        return;
+    }
+    if schemas.iter().any(|it| it.get("writeOnly") == Some(&Value::Bool(true))) {
+        if !value.is_null() {
+            *value = Value::String(MASK.to_owned());
+        }
+        return;
+    }
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                let below: Vec<&Value> = schemas
+                    .iter()
+                    .filter_map(|it| {
+                        let own = it.get("properties").and_then(|it| it.get(name));
+                        own.or_else(|| it.get("additionalProperties"))
+                    })
+                    .collect();
+                mask(root, &below, value, depth + 1);
+            }
+        }
+        Value::Array(items) => {
+            let below: Vec<&Value> = schemas.iter().filter_map(|it| it.get("items")).collect();
+            items.iter_mut().for_each(|it| mask(root, &below, it, depth + 1));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn collect(shown: &Value, real: &Value, found: &mut Vec<String>) {
+    match (shown, real) {
+        (Value::Object(shown), Value::Object(real)) => {
+            for (name, real) in real {
+                collect(shown.get(name).unwrap_or(&Value::Null), real, found);
+            }
+        }
+        (Value::Array(shown), Value::Array(real)) => {
+            shown.iter().zip(real).for_each(|(shown, real)| collect(shown, real, found));
+        }
+        (Value::String(shown), real) if shown == MASK => texts(real, found),
+        _ => {}
+    }
+}
+
+fn texts(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::String(text) => found.push(text.clone()),
+        Value::Array(items) => items.iter().for_each(|it| texts(it, found)),
+        Value::Object(members) => members.values().for_each(|it| texts(it, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// `given` with what is stored at its masks; `shown` is the same with all secrets masked. The items of a
+/// list are known by what is shown of them, not by their place: whoever takes the first out of a list must
+/// not give its secret to the second.
+fn keep(
+    given: &Value,
+    shown: &Value,
+    stored: Option<(&Value, &Value)>,
+    path: &str,
+) -> Result<Value, NotKept> {
+    match (given, shown) {
+        (Value::String(given), Value::String(shown)) if given == MASK && shown == MASK => {
+            match stored {
+                Some((stored, Value::String(masked))) if masked == MASK => Ok(stored.clone()),
+                Some(_) | None => Err(NotKept::NothingStored { path: path.to_owned() }),
+            }
+        }
+        (Value::Object(given), Value::Object(shown)) => {
+            let mut kept = Map::new();
+            for (name, value) in given {
+                let shown = shown.get(name).unwrap_or(&Value::Null);
+                let stored =
+                    stored.and_then(|(real, shown)| Some((real.get(name)?, shown.get(name)?)));
+                kept.insert(name.clone(), keep(value, shown, stored, &below(path, name))?);
+            }
+            Ok(Value::Object(kept))
+        }
+        (Value::Array(given), Value::Array(shown)) => {
+            let empty = Vec::new();
+            let list = |it: Option<&'_ Value>| it.and_then(Value::as_array).cloned();
+            let real = list(stored.map(|it| it.0)).unwrap_or_default();
+            let masks = list(stored.map(|it| it.1)).unwrap_or(empty);
+            let mut free: Vec<Option<(&Value, &Value)>> =
+                real.iter().zip(&masks).map(Some).collect();
+            let mut kept = Vec::with_capacity(given.len());
+            for (at, (value, shown)) in given.iter().zip(shown).enumerate() {
+                let same = free.iter().position(|it| it.is_some_and(|(_, masked)| masked == shown));
+                let stored = same.and_then(|it| free.get_mut(it)).and_then(Option::take);
+                kept.push(keep(value, shown, stored, &below(path, &at.to_string()))?);
+            }
+            Ok(Value::Array(kept))
+        }
+        (given, _) => Ok(given.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn schema() -> Value {
+        json!({
+            "type": "object",
+            "properties": {
+                "url": { "type": "string" },
+                "token": { "type": "string", "writeOnly": true },
+                "auth": { "oneOf": [{ "$ref": "#/$defs/basic" }, { "type": "null" }] },
+                "headers": { "additionalProperties": { "type": "string", "writeOnly": true } },
+                "to": { "items": { "properties": {
+                    "name": {}, "key": { "writeOnly": true },
+                } } },
+            },
+            "$defs": { "basic": { "properties": { "user": {}, "password": { "writeOnly": true } } } },
+        })
+    }
+
+    fn stored() -> Value {
+        json!({
+            "url": "https://x", "token": "t0", "auth": { "user": "u", "password": "p0" },
+            "headers": { "a": "h0" },
+            "to": [{ "name": "one", "key": "k1" }, { "name": "two", "key": "k2" }],
+        })
+    }
+
+    #[test]
+    fn what_is_shown_has_no_secret() {
+        let shown = masked(&schema(), &stored());
+        assert_eq!(
+            shown,
+            json!({
+                "url": "https://x", "token": MASK, "auth": { "user": "u", "password": MASK },
+                "headers": { "a": MASK },
+                "to": [{ "name": "one", "key": MASK }, { "name": "two", "key": MASK }],
+            })
+        );
+        assert_eq!(unmasked(&schema(), &shown, &stored()), Ok(stored()), "nothing has changed");
+        let mut all = secrets(&schema(), &stored());
+        all.sort();
+        assert_eq!(all, ["h0", "k1", "k2", "p0", "t0"]);
+    }
+
+    #[test]
+    fn a_mask_keeps_what_is_stored_and_nothing_else() {
+        let given = json!({ "name": MASK, "token": "t1", "headers": { "a": MASK } });
+        let meant = unmasked(&schema(), &given, &stored());
+        assert_eq!(meant, Ok(json!({ "name": MASK, "token": "t1", "headers": { "a": "h0" } })));
+        // The second one has become the first.
+        let given = json!({ "to": [{ "name": "two", "key": MASK }] });
+        let meant = unmasked(&schema(), &given, &stored());
+        assert_eq!(meant, Ok(json!({ "to": [{ "name": "two", "key": "k2" }] })));
+        for (given, path) in [
+            (json!({ "headers": { "b": MASK } }), "headers.b"),
+            (json!({ "to": [{ "name": "three", "key": MASK }] }), "to.0.key"),
+            (json!({ "auth": { "user": "x", "password": MASK } }), ""),
+        ] {
+            match unmasked(&schema(), &given, &stored()) {
+                Err(NotKept::NothingStored { path: at }) => assert_eq!(at, path),
+                Err(NotKept::Elsewhere { path }) => panic!("nothing leads elsewhere: {path}"),
+                // Of an object the members stay, whatever else is changed in it.
+                Ok(meant) => assert_eq!(meant["auth"]["password"], "p0", "{given}"),
+            }
+        }
+        let nothing = unmasked(&schema(), &json!({ "token": MASK }), &json!({}));
+        assert_eq!(nothing, Err(NotKept::NothingStored { path: "token".to_owned() }));
+    }
+
+    #[test]
+    fn a_secret_goes_nowhere_else() {
+        let elsewhere = |given: Value| match unmasked(&schema(), &given, &stored()) {
+            Err(NotKept::Elsewhere { path }) => path,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(elsewhere(json!({ "url": "https://evil", "token": MASK })), "url");
+        assert_eq!(
+            elsewhere(json!({ "x": { "smtp_host": "evil" }, "token": MASK })),
+            "x.smtp_host"
+        );
+        let known = json!({ "url": "https://new", "token": "t1" });
+        assert_eq!(unmasked(&schema(), &known, &stored()), Ok(known), "who knows it may");
+        let kept = json!({ "token": MASK, "name": "x" });
+        assert!(unmasked(&schema(), &kept, &stored()).is_ok());
+    }
+}
