@@ -16,8 +16,17 @@ use crate::http::{Connection, Response};
 use crate::snap_in::{Parts, sign};
 
 /// The plugins that come with it.
-const SHIPPED: [&str; 5] =
-    ["flow-custom-webhook", "flow-events", "object-events", "poll", "timer-events"];
+const SHIPPED: [&str; 9] = [
+    "command",
+    "email",
+    "flow-custom-webhook",
+    "flow-events",
+    "http",
+    "object-events",
+    "poll",
+    "slack",
+    "timer-events",
+];
 
 /// How long the daemon may take to be there.
 const START: Duration = Duration::from_secs(60);
