@@ -223,6 +223,8 @@ impl TryFrom<toml::Value> for RequireSandbox {
 pub struct EgressSettings {
     /// Exceptions of the address guard.
     pub allow: Vec<String>,
+    /// Whether private networks are refused too.
+    pub refuse_private: bool,
 }
 
 /// Outgoing webhooks.

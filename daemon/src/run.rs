@@ -39,6 +39,7 @@ use crate::engine::key_rotation::KeyKeeper;
 use crate::engine::keyrings::{self, Keyrings};
 use crate::engine::objects::Objects;
 use crate::engine::recording;
+use crate::engine::refused_calls::RefusedCallLog;
 use crate::engine::remote_call::RemoteServers;
 use crate::engine::routes::Routes;
 use crate::engine::runtimes::Runtimes;
@@ -124,6 +125,7 @@ async fn serve(
     make_first_token(&store, &config.state_dir, &clock).await?;
     let access = Access::open(store.clone(), clock.clone());
     let access = access.map_err(|error| error.to_string())?;
+    let refused_calls = RefusedCallLog::new(store.clone(), clock.clone());
     let socket = Some(config.listen.socket.as_path()).filter(|it| !it.as_os_str().is_empty());
     let (listeners, bound) = api::bind(config.listen.address, socket)?;
     let public_url = public_url(&config, &bound);
@@ -251,6 +253,7 @@ async fn serve(
         access: access.clone(),
         owner_uids: config.listen.owner_uids.clone(),
         peers: config.access.peers.clone(),
+        refused_calls: refused_calls.clone(),
         wrong_tokens: WrongTokens::default(),
         public_url: public_url.clone(),
         status: status.clone(),
@@ -262,6 +265,7 @@ async fn serve(
     let server = actix::spawn(server);
     let fresh = engine.spawn(keyrings.clone().keep_fresh());
     engine.spawn(housekeeping::watch_space(store.clone()));
+    engine.spawn(refused_calls.clone().keep_written_down());
     engine.spawn(housekeeping::keep_tidy(runtimes.packages));
     engine.spawn(source_counts.clone().keep_written_down(store.clone()));
     engine.spawn(housekeeping::forget_scheduled(store.clone()));
@@ -272,7 +276,7 @@ async fn serve(
         clock.clone(),
     ));
     engine.spawn(artifacts.keep_swept(clock.clone()));
-    engine.spawn(webhooks::keep_pruned(store.clone(), clock.clone(), config.store.keep_days));
+    engine.spawn(webhooks.clone().keep_pruned(config.store.keep_days));
     engine.spawn(housekeeping::keep_pruned(store.clone(), clock, config.store.keep_days));
     status.set_ready(true);
     let socket = bound.socket.as_deref().map(|it| it.display().to_string()).unwrap_or_default();
@@ -330,6 +334,9 @@ async fn serve(
     let last = async { tokio::join!(dispatcher.stop(), calls.settled(), keyrings.settled()) };
     if tokio::time::timeout(Duration::from_secs(5), last).await.is_err() {
         warn!("the ends of some runs are not stored; they count as interrupted");
+    }
+    if let Err(error) = refused_calls.write_down().await {
+        warn!(%error, "calls that were refused last are not in the audit log");
     }
     if let Err(error) = source_counts.write_down(&store).await {
         warn!(%error, "what event sources counted last is lost");
@@ -469,6 +476,7 @@ fn make_egress(config: &Config, public_url: &str, bound: &Bound) -> Result<Egres
     }
     let options = EgressOptions {
         internal,
+        refuse_private: config.egress.refuse_private,
         own_endpoint: Some(public_url.to_owned()),
         ..EgressOptions::default()
     };

@@ -11,6 +11,7 @@ pub mod harness;
 pub mod http;
 pub mod load;
 pub mod mail_server;
+pub mod needs;
 pub mod oauth;
 pub mod receiver;
 pub mod registry;

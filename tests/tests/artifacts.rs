@@ -218,6 +218,77 @@ fn a_late_sender_harms_no_other_and_ranges_mean_what_they_say() {
 }
 
 #[test]
+fn whoever_has_one_url_holds_one_place() {
+    let daemon = Daemon::start();
+    let (id, path) = prepare(&daemon, &json!({ "file_name": "a" }));
+    // More than there are places: each begins and sends no more, and the next one ends it.
+    let begin = || send_part(&daemon, &path, b"abc", 1_000).expect("it is taken");
+    let ended = |mut slow: Connection| {
+        let answer = slow.read().expect("it is answered");
+        assert_eq!(answer.status, 409, "{}", answer.text());
+    };
+    let mut latest = begin();
+    for _ in 0..40 {
+        ended(std::mem::replace(&mut latest, begin()));
+    }
+    bring(&daemon, "another", b"bytes");
+    let answer = put(&daemon, &path, &[], b"whole");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(received(&daemon, &id), 5);
+    ended(latest);
+}
+
+#[test]
+fn a_slow_sender_is_cut_off_however_regularly_it_sends() {
+    let settings = "[limits]\nrequest_body_seconds = 2\n".to_owned();
+    let daemon = Daemon::start_with(Options { settings, ..Options::default() });
+    let (id, path) = prepare(&daemon, &json!({ "file_name": "a" }));
+    let mut slow = send_part(&daemon, &path, b"x", 100_000).expect("it is taken");
+    // What came is kept when it is cut off, and not before: it is less than what is stored at once.
+    eventually("it is cut off", PATIENCE, || {
+        let _ = slow.write(b"x");
+        (received(&daemon, &id) > 0).then_some(())
+    });
+    let answer = slow.read().expect("it is answered");
+    assert_eq!(answer.status, 408, "{}", answer.text());
+    let kept = answer.json()["received"].as_u64().expect("a number");
+    let rest = put(&daemon, &format!("{path}&offset={kept}"), &[], b"the rest");
+    assert_eq!(rest.status, 200, "{}", rest.text());
+}
+
+#[test]
+fn parts_say_the_same_of_the_whole() {
+    let daemon = Daemon::start();
+    let (id, path) = prepare(&daemon, &json!({ "file_name": "a" }));
+    let part = |range: &str, bytes: &[u8]| put(&daemon, &path, &[("content-range", range)], bytes);
+    assert_eq!(part("bytes 0-4/10", b"01234").status, 202);
+    for (range, bytes) in [
+        ("bytes 5-9/12", &b"56789"[..]),
+        ("bytes 5-7/8", b"567"),
+        ("bytes */5", b""),
+        ("bytes 5-11/*", b"56789ab"),
+    ] {
+        let answer = part(range, bytes);
+        assert_eq!(answer.status, 422, "{range}: {}", answer.text());
+        assert_eq!(answer.json()["expected"], 10, "{}", answer.text());
+        assert_eq!(received(&daemon, &id), 5, "{range}");
+    }
+    daemon.restart();
+    let rest = put(&daemon, &format!("{path}&offset=5"), &[], b"567");
+    assert_eq!(rest.status, 422, "that is not all: {}", rest.text());
+    let at = received(&daemon, &id);
+    let last = format!("bytes {at}-9/10");
+    let answer = put(&daemon, &path, &[("content-range", &last)], &b"0123456789"[at..]);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    // Whoever begins anew may say another one.
+    let (_, path) = prepare(&daemon, &json!({ "file_name": "b" }));
+    let part = |range: &str, bytes: &[u8]| put(&daemon, &path, &[("content-range", range)], bytes);
+    assert_eq!(part("bytes 0-4/10", b"01234").status, 202);
+    assert_eq!(part("bytes 0-4/5", b"01234").status, 409);
+    assert_eq!(put(&daemon, &path, &[], b"0123456").status, 200);
+}
+
+#[test]
 fn limits_hold() {
     let settings = "[artifacts]\nbytes = 600_000\ntotal_bytes = 1_000_000\n".to_owned();
     let daemon = Daemon::start_with(Options { settings, ..Options::default() });
@@ -296,6 +367,8 @@ fn parts_of_an_artifact_are_read_as_http_has_it() {
     assert_eq!(get(&daemon, &path, &same).status, 206);
     let known = get(&daemon, &path, &[("if-none-match", &format!("\"x\", {tag}"))]);
     assert_eq!((known.status, known.body.len()), (304, 0));
+    let weak = get(&daemon, &path, &[("if-none-match", &format!("W/{tag}"))]);
+    assert_eq!((weak.status, weak.body.len()), (304, 0));
 
     // Who asks for the head gets no body: the next answer on the connection is that of the next request.
     let mut connection = daemon.connect();

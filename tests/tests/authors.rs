@@ -13,6 +13,7 @@ use mortise_tests::daemon::{Daemon, Options, built};
 use mortise_tests::eventually;
 use mortise_tests::files::{Answer, FileServer, Held};
 use mortise_tests::http::Connection;
+use mortise_tests::needs::Need;
 use mortise_tests::snap_in::{ECHO, Parts, SIGNED};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -349,7 +350,7 @@ fn a_server_of_the_author_is_called() {
 fn has_node() -> bool {
     let has = ["/usr/bin/node", "/usr/local/bin/node"].iter().any(|it| Path::new(it).exists());
     if !has {
-        eprintln!("not tested: there is no Node.js here");
+        Need::Node.is_missing("there is no Node.js here");
     }
     has
 }

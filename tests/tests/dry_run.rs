@@ -147,6 +147,8 @@ fn every_outcome_is_explained_and_nothing_is_left() {
         json!({ "request": { "method": "PUT" } }),
         json!({ "recorded": "rec_1" }),
         json!({ "request": {}, "now": "tomorrow" }),
+        json!({ "published": { "event_type": "x".repeat(201), "payload": 1 } }),
+        json!({ "published": { "event_type": "a\nb", "payload": 1 } }),
     ] {
         let mut parameters = wrong.clone();
         parameters["id"] = json!(installed.source);

@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const FOR_SECRETS: &str = "snap-ins.resources";
 
 /// What all secrets here are made of, with whatever is hard to recognize between the pieces.
-const PIECES: [&str; 16] = [
+const PIECES: [&str; 18] = [
     "hushTokenOne7f3a9c",
     "hushTokenTwo41d0be",
     "hushTokenEnd92c6e1",
@@ -39,6 +39,8 @@ const PIECES: [&str; 16] = [
     "hushKeyLineBe18d52",
     "hushRenewedT5a06b9",
     "hushUsersOwn8c1e47",
+    "hushWebhookS2f94ab",
+    "hushHeaderOf70d3c5",
 ];
 
 fn token() -> String {
@@ -282,6 +284,8 @@ impl Search {
 struct Bench {
     daemon: Daemon,
     search: Search,
+    /// The external system.
+    server: SocketAddr,
 }
 
 impl Bench {
@@ -337,7 +341,10 @@ fn serve(stream: TcpStream) -> std::io::Result<()> {
     let mut body = vec![0; length.unwrap_or(0)];
     reader.read_exact(&mut body)?;
     let body = String::from_utf8_lossy(&body);
-    let (status, answer) = if head.contains(" /token") && body.contains(PIECES[7]) {
+    let asked: Value = serde_json::from_str(&body).unwrap_or_default();
+    let (status, answer) = if asked["type"] == "verify" {
+        ("200 OK", json!({ "challenge": asked["verify"]["challenge"] }))
+    } else if head.contains(" /token") && body.contains(PIECES[7]) {
         let tokens = json!({
             "access_token": PIECES[8], "refresh_token": PIECES[9], "token_type": "bearer", "expires_in": 3600,
         });
@@ -399,6 +406,23 @@ fn plant(bench: &Bench, installed: &Installed) {
     }
     let nobody = json!({ "package": "nobody", "name": "signing", "secret": PIECES[11] });
     bench.refused("developer-keyrings.set", &nobody);
+
+    // Its endpoint repeats all that it is sent. The one who sets the secret is answered with it.
+    let webhook = json!({
+        "url": format!("http://{}/hook", bench.server), "event_types": ["leaf_created"],
+        "secret": PIECES[16], "headers": [{ "name": "x-key", "value": PIECES[17] }],
+    });
+    bench.daemon.call("webhooks.create", &webhook);
+    for wrong in [
+        json!({ "url": webhook["url"], "event_types": [], "secret": PIECES[16] }),
+        json!({ "url": webhook["url"], "event_types": ["leaf_created"], "secret": format!("{0}{0}", PIECES[16]) }),
+        json!({
+            "url": webhook["url"], "event_types": ["leaf_created"],
+            "headers": [{ "name": "x-key", "value": format!("{}\n", PIECES[17]) }],
+        }),
+    ] {
+        bench.refused("webhooks.create", &wrong);
+    }
 
     // Something for the calls that read artifacts.
     let prepared = bench.call("artifacts.prepare", &json!({ "file_name": "a.txt" }));
@@ -550,6 +574,9 @@ fn read_everything(bench: &Bench, installed: &Installed) {
     // The second time it is there.
     bench.ask("views.create", &view);
     ids.insert("leaves".to_owned());
+    for kind in ["users", "principal-groups", "service-accounts"] {
+        bench.ask(&format!("{kind}.create"), &json!({ "name": "somebody" }));
+    }
     collect_ids(&snap_in, &mut ids);
     for list in reads.iter().filter(|it| it.ends_with(".list")) {
         collect_ids(&bench.ask(list, &json!({ "limit": 500 })).json(), &mut ids);
@@ -563,6 +590,13 @@ fn read_everything(bench: &Bench, installed: &Installed) {
     bodies.push(json!({ "id": format!("{}/commands/leaky/tell", installed.id) }));
     bodies.push(json!({ "type": "leaf" }));
     bodies.push(json!({ "name": "leaf" }));
+    let webhook = bench.call("webhooks.list", &json!({}))["webhooks"][0]["id"].clone();
+    let failed = eventually("the endpoint has refused something", PATIENCE, || {
+        let seen = bench.call("webhooks.deliveries", &json!({ "id": webhook }));
+        let first = seen["deliveries"][0].clone();
+        (first["attempts"].as_u64()? > 0).then_some(first)
+    });
+    bodies.push(json!({ "id": webhook, "event": failed["id"] }));
     let recorded = bench.call("event-sources.recorded", &json!({ "id": installed.source }));
     for request in recorded["recorded"].as_array().expect("a list") {
         bodies.push(json!({ "id": installed.source, "recorded": request["id"] }));
@@ -606,7 +640,7 @@ fn secrets_are_nowhere_but_where_they_are_for() {
     let daemon = Daemon::start_with(Options { settings, ..Options::default() });
     let keys = std::fs::read_to_string(daemon.state_dir().join("master.key")).expect("made");
     let keys: Vec<String> = keys.lines().map(str::to_owned).collect();
-    let bench = Bench { search: Search::new(&keys), daemon };
+    let bench = Bench { search: Search::new(&keys), daemon, server };
 
     let code = |it: &str| format!("{SAY_IT_ALL}{it}");
     let parts = Parts::new("leaky", TELLING, &code(WORK))
@@ -641,6 +675,18 @@ fn secrets_are_nowhere_but_where_they_are_for() {
     run_all(&bench, &installed);
     read_everything(&bench, &installed);
     bench.everything_at_rest();
+    // The audit log tells of each secret that was set, and of none what it is: all of it was searched
+    // with the other answers and files.
+    let told = json!({ "call": "keyrings.set", "limit": 500 });
+    let told = bench.call("audit.list", &told)["rows"].as_array().cloned().expect("rows");
+    assert!(told.len() > 4, "{told:#?}");
+    for row in &told {
+        for secret in ["secret", "fields"] {
+            let kept = &row["request"][secret];
+            assert!(kept.is_null() || kept == "********", "{row:#}");
+        }
+    }
+    assert!(told.iter().any(|it| it["outcome"] == "done"), "{told:#?}");
     assert!(bench.daemon.terminate().success());
     bench.everything_at_rest();
 

@@ -219,6 +219,11 @@ fn a_daemon_killed_while_npm_works_leaves_nothing_half_made() {
         assert_eq!(half.len(), 1, "{half:?}");
         assert!(half[0].join("package-lock.json").exists(), "{half:?}");
         let npm = tree(daemon.process_id());
+        let runs_npm = |it: &i32| {
+            let line = std::fs::read(format!("/proc/{it}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&line).contains("npm")
+        };
+        assert!(npm.iter().any(runs_npm), "none of {npm:?} is npm");
         daemon.kill_dash_nine();
         assert!(making.join().unwrap().is_err(), "there was no answer");
         eventually("npm ends with the daemon", Duration::from_secs(20), || {
@@ -238,7 +243,7 @@ fn a_daemon_killed_while_npm_works_leaves_nothing_half_made() {
     assert_runs(&daemon, &activate(&daemon, &made, "default/default/again"));
 }
 
-/// All processes below one.
+/// A process and all below it; there are some, or whoever waits for their end would wait for nothing.
 fn tree(top: u32) -> Vec<i32> {
     let mut found = vec![i32::try_from(top).unwrap()];
     let mut at = 0;
@@ -253,6 +258,7 @@ fn tree(top: u32) -> Vec<i32> {
         }
         at += 1;
     }
+    assert!(found.len() > 1, "the daemon ({top}) has no process: npm is not at work");
     found
 }
 

@@ -222,6 +222,44 @@ fn every_bad_field_is_named() {
 }
 
 #[test]
+fn one_object_has_so_many_references_and_rows_and_no_more() {
+    let daemon = with_types();
+    let labels = |from: usize, to: usize| -> Vec<String> {
+        (from..to).map(|it| format!("label {it}")).collect()
+    };
+    let ticket = |labels: &[String]| json!({ "type": "issue", "title": "a", "labels": labels });
+    // Beside those of its labels it has some rows for what is absent.
+    let made = create(&daemon, &ticket(&labels(0, 1_900)));
+    let refused = daemon.refused("tickets.create", &ticket(&labels(0, 2_001)), 422);
+    assert_eq!(bad_fields(&refused), ["labels"]);
+    let message = text(&refused["fields"][0]["message"]);
+    assert!(message.contains("2001 values") && message.contains("at most 2000"), "{message}");
+    let more = json!({ "id": made["id"], "labels": { "add": labels(1_900, 2_001) } });
+    assert_eq!(bad_fields(&daemon.refused("tickets.update", &more, 422)), ["labels"]);
+
+    let member = daemon.call("members.create", &json!({ "full_name": "x" }))["member"].clone();
+    let watchers = |count: usize| vec![member["display_id"].clone(); count];
+    let many = json!({ "type": "issue", "title": "a", "watchers": watchers(1_001) });
+    let refused = daemon.refused("tickets.create", &many, 422);
+    assert_eq!(bad_fields(&refused), ["watchers"]);
+    assert!(text(&refused["message"]).contains("at most 1000"), "{refused}");
+    let some = json!({ "id": made["id"], "watchers": watchers(1_000) });
+    daemon.call("tickets.update", &some);
+
+    // A type cannot get more for an object that is there either.
+    let mut wider = self::ticket();
+    wider["schema"]["properties"]["notes"] =
+        json!({ "type": "array", "items": { "type": "string" } });
+    let applied = json!({ "object_types": [wider] });
+    daemon.call("object-types.apply", &applied);
+    daemon.call("tickets.update", &json!({ "id": made["id"], "notes": labels(0, 500) }));
+    let mut wider = applied["object_types"][0].clone();
+    wider["indexed"].as_array_mut().expect("a list").push(json!("notes"));
+    let refused = daemon.refused("object-types.apply", &json!({ "object_types": [wider] }), 409);
+    assert!(refused.to_string().contains("at most 2000 are allowed"), "{refused}");
+}
+
+#[test]
 fn of_two_who_change_the_same_the_second_is_told() {
     let daemon = with_types();
     let made = create(&daemon, &json!({ "type": "issue", "title": "a", "rank": 0 }));

@@ -232,6 +232,8 @@ fn what_is_wrong_is_said() {
     assert_eq!(field(json!({ "payload": large })), "payload");
     assert_eq!(field(json!({ "event_type": "" })), "event_type");
     assert_eq!(field(json!({ "event_type": "custom:" })), "event_type");
+    assert_eq!(field(json!({ "event_type": "x".repeat(201) })), "event_type");
+    assert_eq!(field(json!({ "event_type": "a\nb" })), "event_type");
     assert_eq!(field(json!({ "event_key": "" })), "event_key");
     assert_eq!(field(json!({ "publish_at": "tomorrow" })), "publish_at");
     assert_eq!(field(json!({ "publish_at": "2226-01-01T00:00:00Z" })), "publish_at");

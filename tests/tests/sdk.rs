@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use mortise_tests::daemon::Daemon;
+use mortise_tests::needs::Need;
 use mortise_tests::snap_in::{Parts, SIGNED};
 use serde_json::{Value, json};
 
@@ -311,7 +312,7 @@ fn node() -> Option<Command> {
     if found.is_ok_and(|it| it.status.success()) {
         return Some(Command::new("node"));
     }
-    eprintln!("not tested: there is no Node.js here");
+    Need::Node.is_missing("there is no Node.js here");
     None
 }
 

@@ -236,7 +236,7 @@ const BORDERS: [Border; 48] = [
     ("redb", &["daemon/src/store/"]),
     ("regex", &["daemon/src/configuration/", "plugin-abi/jq/src/"]),
     ("regorus", &["plugins/flow-custom-webhook/"]),
-    ("reqwest", &["daemon/src/cli/", "daemon/src/egress/"]),
+    ("reqwest", &["daemon/src/cli/", "daemon/src/egress/", "tests/src/bin/"]),
     // The first two by way of rustls.
     (
         "ring",

@@ -12,6 +12,7 @@ use std::process::Command;
 
 use mortise_tests::client::script;
 use mortise_tests::daemon::Daemon;
+use mortise_tests::needs::Need;
 use mortise_tests::snap_in::{Parts, SIGNED, pack_bytes};
 use serde_json::{Value, json};
 
@@ -174,7 +175,7 @@ const SCOPES: &str = "  display_name: Tester
 fn from_registry(directory: &Path) -> Option<()> {
     let has_node = ["/usr/bin/node", "/usr/local/bin/node"].iter().any(|it| Path::new(it).exists());
     if !has_node {
-        eprintln!("not tested: there is no Node.js here (Debian: apt install nodejs npm)");
+        Need::Node.is_missing("there is no Node.js here (Debian: apt install nodejs npm)");
         return None;
     }
     std::fs::write(directory.join("package.json"), MANIFEST.replace("VERSION", VERSION)).unwrap();
@@ -188,7 +189,7 @@ fn from_registry(directory: &Path) -> Option<()> {
     let npm = match npm {
         Ok(npm) => npm,
         Err(error) => {
-            eprintln!("not tested: npm cannot be started: {error}");
+            Need::Node.is_missing(&format!("npm cannot be started: {error}"));
             return None;
         }
     };
@@ -199,7 +200,8 @@ fn from_registry(directory: &Path) -> Option<()> {
     // Without a registry nobody can help it; anything else has to be seen to.
     let unreachable = ["ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ETIMEDOUT", "ENETUNREACH"];
     assert!(unreachable.iter().any(|it| said.contains(it)), "npm install: {said}");
-    eprintln!("not tested: no npm registry can be reached, which has {PACKAGE}: {said}");
+    Need::Registry
+        .is_missing(&format!("no npm registry can be reached, which has {PACKAGE}: {said}"));
     None
 }
 

@@ -11,6 +11,7 @@ use mortise_tests::client::{Done, command, script};
 use mortise_tests::daemon::{Daemon, Options, built};
 use mortise_tests::eventually;
 use mortise_tests::http::Connection;
+use mortise_tests::receiver::{Receiver as Endpoint, Reply, echo};
 use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -367,6 +368,39 @@ fn secrets_and_what_is_forbidden() {
     assert_eq!(listening.end(), 0);
     let left = daemon.call("webhooks.list", &json!({}));
     assert_eq!(left["webhooks"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn what_an_endpoint_repeats_is_shown_to_nobody() {
+    const TOKEN: &str = "0123456789abcdefghij";
+    let daemon = with_notes("[webhooks]\nretry_seconds = []\n");
+    let (directory, secret) = secret_file();
+    // It tells whoever asks all that it got, and its secret.
+    let endpoint = Endpoint::start(|request| {
+        echo(request).unwrap_or_else(|| {
+            let told = json!({ "got": request.header("authorization"), "secret": SECRET });
+            let mut told = Reply::json(&told);
+            if let Reply::Answer { status, .. } = &mut told {
+                *status = 500;
+            }
+            told
+        })
+    });
+    let token = directory.path().join("token");
+    std::fs::write(&token, format!("Bearer {TOKEN}\n")).expect("it is ours");
+    let header = format!("authorization=@{}", token.display());
+    let secret = secret.display().to_string();
+    let more = ["--header", &header, "--secret-file", &secret];
+    let webhook = create(&daemon, &endpoint.url("/"), &more);
+    note(&daemon, "six");
+    let failed = deliveries(&daemon, &webhook, "failed", 1);
+    let id = failed[0]["id"].as_str().expect("an id");
+    let shown = done(&daemon, &["webhook", "delivery", &webhook, id, "--json"]).out;
+    assert!(shown.contains("answered 500") && shown.contains("got"), "{shown}");
+    assert!(!shown.contains(TOKEN) && !shown.contains(SECRET), "{shown}");
+    let sent = endpoint.seen();
+    let sent = sent.last().expect("a request");
+    assert_eq!(sent.header("authorization"), format!("Bearer {TOKEN}"));
 }
 
 #[test]

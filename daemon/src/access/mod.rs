@@ -7,6 +7,8 @@
 pub mod change;
 pub mod rights;
 pub mod state;
+#[cfg(test)]
+mod tests;
 
 pub use change::{Change, Refusal};
 pub use rights::{Right, RightSet};

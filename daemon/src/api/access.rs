@@ -7,9 +7,10 @@ use actix_web::HttpRequest;
 use actix_web::http::header::AUTHORIZATION;
 
 use super::Api;
+use super::auditing::note_refusal;
 use super::error::{ApiError, Code};
 use super::idempotency::key_of;
-use super::peers::{UnixPeer, unix_caller};
+use super::peers::{UnixPeer, peer_of, unix_caller};
 use super::rights::{Caller, HostCaller, Principal, Right};
 use crate::access::{KnownToken, State};
 use crate::model::access::{PrincipalId, PrincipalKind};
@@ -44,13 +45,22 @@ impl Known {
     }
 }
 
-/// Finds out who calls, and whether he may.
+/// What the audit log calls the transfer of an artifact, which is no call of the table.
+const ARTIFACTS: &str = "artifacts (bytes)";
+
+/// Finds out who sends or fetches the bytes of an artifact, and whether he may.
 pub(super) async fn admit(
     api: &Api,
     request: &HttpRequest,
     right: Right,
 ) -> Result<Caller, ApiError> {
-    known(api, request).await?.admit(request, right)
+    let known = known(api, request).await;
+    let who = known.as_ref().ok().map(|it| it.principal.clone());
+    let admitted = known.and_then(|it| it.admit(request, right));
+    if let Err(error) = &admitted {
+        note_refusal(api, ARTIFACTS, who.as_ref(), peer_of(request), error);
+    }
+    admitted
 }
 
 /// Finds out who calls. Whoever sends wrong tokens waits for his answers.

@@ -4,25 +4,24 @@
 //! Invariant: what others called a file, or its type, breaks no header and is no page of this host:
 //! whatever it is, it is sent as an attachment, with a type that is not guessed at, and may run nothing.
 
-use std::time::Duration;
-
 use actix_web::body::SizedStream;
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
-use futures_util::{StreamExt, stream};
+use futures_util::stream;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::access::admit;
 use super::artifact_parents::{Seen, is_own};
 use super::artifacts::one;
-use super::byte_ranges::{Sent, Wanted, sent, wanted};
+use super::byte_ranges::{Sent, Wanted, names, sent, wanted};
 use super::disposition::attachment;
 use super::error::{ApiError, Code};
 use super::form_data::{FormReader, Piece, boundary_of};
+use super::paced_body::PacedBody;
 use super::rights::Right;
 use super::{Api, artifacts};
-use crate::engine::artifacts::{Artifacts, Start, Uploading};
+use crate::engine::artifacts::{ArtifactError, Artifacts, Start, Uploading, check_total};
 use crate::model::artifact::{ArtifactState, place_of};
 use crate::model::id::{ArtifactId, ContentId};
 use crate::secrets::{SignatureError, UrlPurpose};
@@ -127,8 +126,7 @@ async fn download(api: &Api, request: &HttpRequest) -> Result<HttpResponse, ApiE
         return Err(ApiError::new(Code::Conflict, message).with("received", json!(received)));
     };
     let (size, tag) = (*size, format!("\"{sha256}\""));
-    let is_same = |tags: &str| tags.split(',').any(|it| [tag.as_str(), "*"].contains(&it.trim()));
-    if header_text(request, header::IF_NONE_MATCH).is_some_and(is_same) {
+    if header_text(request, header::IF_NONE_MATCH).is_some_and(|it| names(it, &tag)) {
         return Ok(HttpResponse::NotModified().insert_header((header::ETAG, tag)).finish());
     }
     // A part of what it was before is no part of what it is.
@@ -200,6 +198,8 @@ struct Plan {
     start: Start,
     /// So many come; unknown when they are all that there are.
     length: Option<u64>,
+    /// How many there will be altogether, if that was said.
+    total: Option<u64>,
     /// Whether that is all then.
     completes: bool,
 }
@@ -207,8 +207,9 @@ struct Plan {
 async fn upload(
     api: &Api,
     request: &HttpRequest,
-    mut payload: web::Payload,
+    payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
+    let mut body = PacedBody::new(payload, api.limits.request_body_seconds);
     let parameters = parameters(request)?;
     let (id, record) = admitted(api, request, &parameters, UrlPurpose::Upload).await?;
     let content_type = header_text(request, header::CONTENT_TYPE).unwrap_or_default();
@@ -216,7 +217,7 @@ async fn upload(
         && let Some(boundary) = boundary_of(content_type)
     {
         let boundary = boundary.map_err(|it| ApiError::new(Code::BadRequest, it.to_string()))?;
-        return upload_form(api, id, &boundary, payload).await;
+        return upload_form(api, id, &boundary, body).await;
     }
     let range = match request.headers().get(header::CONTENT_RANGE) {
         None => None,
@@ -242,32 +243,34 @@ async fn upload(
     }
     let plan = match range {
         Some(Sent::Nothing { total }) => {
-            while let Some(bytes) = next_bytes(api, &mut payload).await? {
+            while let Some(bytes) = body.next().await? {
                 if !bytes.is_empty() {
                     let message =
                         "`Content-Range: bytes */...` comes with no body: say which bytes they are";
                     return Err(ApiError::new(Code::BadRequest, message));
                 }
             }
+            check_total(&record, total)?;
             let received = record.state.bytes();
             if total != Some(received) || matches!(record.state, ArtifactState::Complete { .. }) {
                 return Ok(answer(id, record));
             }
-            let uploading = api.artifacts.upload(id, Start::After(received)).await?;
+            let uploading = api.artifacts.upload(id, Start::After(received), total).await?;
             let (id, record) = uploading.complete().await?;
             return Ok(answer(id, record));
         }
         Some(Sent::Part { first, last, total }) => Plan {
             start: Start::After(first),
             length: Some(last - first + 1),
+            total,
             completes: total == Some(last + 1),
         },
         None => {
             let start = parameters.offset.map_or(Start::Anew, Start::After);
-            Plan { start, length: None, completes: true }
+            Plan { start, length: None, total: None, completes: true }
         }
     };
-    receive(api, id, &plan, payload).await
+    receive(api, id, &plan, body).await
 }
 
 /// Takes raw bytes.
@@ -275,14 +278,18 @@ async fn receive(
     api: &Api,
     id: ArtifactId,
     plan: &Plan,
-    mut payload: web::Payload,
+    mut body: PacedBody,
 ) -> Result<HttpResponse, ApiError> {
-    let mut uploading = api.artifacts.upload(id, plan.start).await?;
+    let mut uploading = api.artifacts.upload(id, plan.start, plan.total).await?;
     let first = uploading.at();
     loop {
-        let next = match next_bytes(api, &mut payload).await {
-            Ok(next) => next,
-            Err(error) => return Err(kept(uploading, error).await),
+        let next = tokio::select! {
+            biased;
+            () = uploading.taken_over() => return Err(ArtifactError::TakenOver.into()),
+            next = body.next() => match next {
+                Ok(next) => next,
+                Err(error) => return Err(kept(uploading, error).await),
+            },
         };
         let Some(bytes) = next else { break };
         let came = uploading.at() - first + bytes.len() as u64;
@@ -313,16 +320,30 @@ async fn upload_form(
     api: &Api,
     id: ArtifactId,
     boundary: &str,
-    mut payload: web::Payload,
+    mut body: PacedBody,
 ) -> Result<HttpResponse, ApiError> {
     let mut reader = FormReader::new(boundary);
     let mut uploading: Option<Uploading> = None;
     let mut has_ended = false;
-    while let Some(bytes) = next_bytes(api, &mut payload).await? {
+    loop {
+        let taken_over = async {
+            match &uploading {
+                Some(uploading) => uploading.taken_over().await,
+                None => std::future::pending().await,
+            }
+        };
+        let next = tokio::select! {
+            biased;
+            () = taken_over => return Err(ArtifactError::TakenOver.into()),
+            next = body.next() => next?,
+        };
+        let Some(bytes) = next else { break };
         let pieces = reader.push(&bytes);
         for piece in pieces.map_err(|it| ApiError::new(Code::BadRequest, it.to_string()))? {
             match piece {
-                Piece::File => uploading = Some(api.artifacts.upload(id, Start::Anew).await?),
+                Piece::File => {
+                    uploading = Some(api.artifacts.upload(id, Start::Anew, None).await?);
+                }
                 Piece::Bytes(bytes) => {
                     if let Some(uploading) = &mut uploading {
                         uploading.push(&bytes).await?;
@@ -345,22 +366,6 @@ async fn upload_form(
         }
         Some(_) => Err(ApiError::new(Code::BadRequest, "the form broke off: send it again")),
         None => Err(ApiError::field("file", "the form has no field `file`")),
-    }
-}
-
-/// The next bytes of a body, if they come in time.
-async fn next_bytes(api: &Api, payload: &mut web::Payload) -> Result<Option<web::Bytes>, ApiError> {
-    let seconds = api.limits.request_body_seconds;
-    match tokio::time::timeout(Duration::from_secs(seconds), payload.next()).await {
-        Ok(None) => Ok(None),
-        Ok(Some(Ok(bytes))) => Ok(Some(bytes)),
-        Ok(Some(Err(error))) => {
-            Err(ApiError::new(Code::BadRequest, format!("the body broke off: {error}")))
-        }
-        Err(_) => {
-            let message = format!("nothing more of the body came within {seconds} s");
-            Err(ApiError::new(Code::RequestTimeout, message))
-        }
     }
 }
 

@@ -176,7 +176,9 @@ impl From<ArtifactError> for ApiError {
         let message = error.to_string();
         match error {
             ArtifactError::Gone => ApiError::new(Code::NotFound, message),
-            ArtifactError::Complete => ApiError::new(Code::Conflict, message),
+            ArtifactError::Complete | ArtifactError::TakenOver => {
+                ApiError::new(Code::Conflict, message)
+            }
             ArtifactError::Moved { received } => {
                 ApiError::new(Code::Conflict, message).with("received", json!(received))
             }
@@ -186,6 +188,9 @@ impl From<ArtifactError> for ApiError {
             ArtifactError::Differs { found, expected, .. } => ApiError::new(Code::Invalid, message)
                 .with("found", json!(found))
                 .with("expected", json!(expected)),
+            ArtifactError::OtherTotal { said, found } => ApiError::new(Code::Invalid, message)
+                .with("found", json!(found))
+                .with("expected", json!(said)),
             ArtifactError::Full { .. } | ArtifactError::NoRoom => {
                 ApiError::new(Code::DiskFull, message)
             }

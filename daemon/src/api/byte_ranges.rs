@@ -1,6 +1,12 @@
 //! Parts of a file, as HTTP names them: `Range` of a download (RFC 9110 §14.2), `Content-Range` of a
 //! part that is sent (§14.4). Pure.
 
+/// Whether one of the tags of an `If-None-Match` is that of a strong `tag` (RFC 9110 §13.1.2): it is
+/// compared weakly, because caches and proxies make weak tags of strong ones.
+pub(super) fn names(tags: &str, tag: &str) -> bool {
+    tags.split(',').map(str::trim).any(|it| it == "*" || it.strip_prefix("W/").unwrap_or(it) == tag)
+}
+
 /// What of a file is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
@@ -121,6 +127,22 @@ mod tests {
         assert_eq!(wanted(None, 100), Wanted::Whole);
         for range in ["bytes=0-", "bytes=0-0", "bytes=-5"] {
             assert_eq!(wanted(Some(range), 0), Wanted::Nothing, "{range} of nothing");
+        }
+    }
+
+    #[test]
+    fn tags_are_compared_weakly() {
+        for (tags, expected) in [
+            ("\"a\"", true),
+            ("W/\"a\"", true),
+            ("\"b\", W/\"a\"", true),
+            ("*", true),
+            ("\"b\"", false),
+            ("w/\"a\"", false),
+            ("a", false),
+            ("", false),
+        ] {
+            assert_eq!(names(tags, "\"a\""), expected, "{tags}");
         }
     }
 

@@ -12,11 +12,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::access::known;
+use super::auditing::{self, Audit, Auditing, note_refusal};
 use super::error::{ApiError, Code};
 use super::idempotency::{self, Known};
 use super::object_calls::ObjectCall;
 use super::parameters::Input;
-use super::rights::{Caller, Right};
+use super::peers::peer_of;
+use super::rights::{Caller, Principal, Right};
 use super::{Api, routes, system_update};
 
 type Answer = Pin<Box<dyn Future<Output = Result<Vec<u8>, ApiError>>>>;
@@ -35,6 +37,10 @@ pub(super) struct Route {
     large: bool,
     /// Whether its answer is remembered for whoever sends it again with the same `Idempotency-Key`.
     pub(super) remembered: bool,
+    /// What the audit log has of it.
+    pub(super) audit: Audit,
+    /// The call that shows what this one changes, and the parameters by which both name it.
+    pub(super) view: Option<(&'static str, Vec<String>)>,
     /// What it is answered with when all went well.
     pub(super) status: StatusCode,
     pub(super) request: fn(&mut SchemaGenerator) -> Schema,
@@ -46,6 +52,31 @@ impl Route {
     /// Allows a body as large as an archive.
     pub(super) fn with_archive(self) -> Route {
         Route { large: true, ..self }
+    }
+
+    /// It is no read, because of what it is sent, but changes nothing.
+    pub(super) fn changes_nothing(self) -> Route {
+        Route { audit: Audit::Nothing, ..self }
+    }
+
+    /// What it changes is told of elsewhere, for as long as it is kept.
+    pub(super) fn with_history(self, where_it_is: &'static str) -> Route {
+        Route { audit: Audit::History(where_it_is), ..self }
+    }
+
+    /// The handler itself writes what it changes, rather than an actor or another task.
+    pub(super) fn writes_itself(self) -> Route {
+        Route { audit: Audit::WithChange, ..self }
+    }
+
+    /// Carries it out for somebody who may.
+    pub(super) async fn run(
+        &self,
+        api: Arc<Api>,
+        caller: Caller,
+        input: Input,
+    ) -> Result<Vec<u8>, ApiError> {
+        (self.call)(api, caller, input).await
     }
 
     /// Answers 201, for callers who look for it.
@@ -71,7 +102,7 @@ where
     A: Serialize + JsonSchema + 'static,
     F: Future<Output = Result<A, ApiError>> + 'static,
 {
-    Route { reads: true, ..write(name, right, summary, handler) }
+    Route { reads: true, audit: Audit::Nothing, ..write(name, right, summary, handler) }
 }
 
 /// A call that changes something.
@@ -93,6 +124,8 @@ where
         summary,
         large: false,
         remembered: false,
+        audit: Audit::Ahead,
+        view: None,
         status: StatusCode::OK,
         request: |generator| generator.subschema_for::<Q>(),
         response: |generator| generator.subschema_for::<A>(),
@@ -154,11 +187,31 @@ async fn call(
     request: &HttpRequest,
     payload: web::Payload,
 ) -> Result<Answered, ApiError> {
+    let peer = peer_of(request);
+    let mut who = None;
+    let answered = admitted(&api, table, name, request, payload, &mut who).await;
+    if let Err(error) = &answered {
+        // What is none of ours is not written down: strangers make it up.
+        let listed = table.find(name).map_or("", |it| it.name);
+        note_refusal(&api, listed, who.as_ref(), peer, error);
+    }
+    answered
+}
+
+async fn admitted(
+    api: &Arc<Api>,
+    table: &routes::Table,
+    name: &str,
+    request: &HttpRequest,
+    payload: web::Payload,
+    who: &mut Option<Principal>,
+) -> Result<Answered, ApiError> {
     // Before anything is looked for: a stranger does not even learn which types of objects there are.
-    let known = known(&api, request).await?;
+    let known = known(api, request).await?;
+    *who = Some(known.principal.clone());
     // First: a type of objects may be called like one of ours that snap-ins had before there were any.
     let sees_objects = known.principal.reach(Right::ReadObjects).is_some();
-    let object_call = ObjectCall::find(&api, name, table.find(name).is_some());
+    let object_call = ObjectCall::find(api, name, table.find(name).is_some());
     // Nor does who may not see objects: what is not there and what is not his look the same.
     let object_call = object_call.filter(|_| sees_objects);
     let listed = match &object_call {
@@ -180,7 +233,7 @@ async fn call(
         } else {
             api.limits.body_bytes
         };
-        Input::Body(read_body(&api, payload, limit).await?)
+        Input::Body(read_body(api, payload, limit).await?)
     } else {
         let allowed: &[&str] = if route.reads { &["GET", "POST"] } else { &["POST"] };
         let message = format!("`{name}` is not called with {}", request.method());
@@ -188,29 +241,46 @@ async fn call(
     };
     let (Input::Body(body), Some(key), true) = (&input, &caller.idempotency_key, route.remembered)
     else {
-        let body = carry_out(route, object_call, api, caller, input).await?;
+        let work = Work { api, table, route, object_call, peer: peer_of(request) };
+        let body = work.carry_out(caller, input).await?;
         return Ok(Answered::Now(route.status, body));
     };
-    match idempotency::begin(&api, &caller.principal.name(), name, key, body)? {
+    match idempotency::begin(api, &caller.principal.name(), name, key, body)? {
         Known::Answered(body) => Ok(Answered::Before(body)),
         Known::New(turn) => {
-            let body = carry_out(route, object_call, api.clone(), caller.clone(), input).await?;
-            turn.end(&api, &body).await;
+            let work = Work { api, table, route, object_call, peer: peer_of(request) };
+            let body = work.carry_out(caller.clone(), input).await?;
+            turn.end(api, &body).await;
             Ok(Answered::Now(route.status, body))
         }
     }
 }
 
-async fn carry_out(
-    route: &Route,
+/// A call that may be carried out.
+struct Work<'a> {
+    api: &'a Arc<Api>,
+    table: &'a routes::Table,
+    route: &'a Route,
     object_call: Option<ObjectCall>,
-    api: Arc<Api>,
-    caller: Caller,
-    input: Input,
-) -> Result<Vec<u8>, ApiError> {
-    match object_call {
-        Some(call) => call.run(api, caller, input).await,
-        None => (route.call)(api, caller, input).await,
+    peer: String,
+}
+
+impl Work<'_> {
+    async fn carry_out(self, caller: Caller, input: Input) -> Result<Vec<u8>, ApiError> {
+        let Work { api, table, route, object_call, peer } = self;
+        match (object_call, route.audit) {
+            (Some(call), _) => call.run(api.clone(), caller, input).await,
+            (None, Audit::Nothing | Audit::History(_)) => {
+                route.run(api.clone(), caller, input).await
+            }
+            (None, Audit::WithChange | Audit::Ahead) => {
+                let sent = auditing::sent(&input);
+                let call = auditing::describe(route.name, &caller, peer, &sent);
+                let work = route.run(api.clone(), caller.clone(), input);
+                let auditing = Auditing { api, table, route, caller: &caller, call, sent };
+                auditing.carry_out(work).await
+            }
+        }
     }
 }
 

@@ -250,9 +250,7 @@ fn input(api: &Api, source: SourceId, test: Test) -> Result<Input, ApiError> {
         }
         (None, Some(id), None, None) => recorded(api, source, &id, test.headers),
         (None, None, Some(published), None) => {
-            if published.event_type.is_empty() {
-                return Err(ApiError::field("published.event_type", "event_type is empty"));
-            }
+            event_sources::check_event_type("published.event_type", &published.event_type)?;
             let trial = Trial::Published { event_type: published.event_type };
             Ok(plain(trial, published.payload.get().as_bytes().to_vec()))
         }

@@ -209,7 +209,7 @@ pub(super) async fn get(
     let (id, record) = find(&api, &caller, &which.id)?;
     let version = version_of(&api, &record)?;
     let snap_in = record.snap_in;
-    let mut event_source = source(&api, id, record)?;
+    let mut event_source = seen_by(&api, &caller, source(&api, id, record)?);
     if event_source.open {
         let timer = api.services.store.read(|tables| tables.timer(id))?;
         event_source.next_tick_date = timer.and_then(|it| it.due_ms).map(time);
@@ -238,6 +238,14 @@ pub(super) async fn get(
     Ok(OneSource { event_source })
 }
 
+/// A trigger URL lets one publish events, which is more than seeing that there is a source.
+fn seen_by(api: &Api, caller: &Caller, source: Source) -> Source {
+    if caller.principal.reach(Right::PublishEvents).is_some() {
+        return source;
+    }
+    Source { trigger_url: format!("{}/hooks/********", api.public_url), ..source }
+}
+
 /// The right to set a snap-in up is the right to see what is needed for it.
 fn may_see_secrets(api: &Api, caller: &Caller, snap_in: SnapInId) -> Result<bool, ApiError> {
     let Some(reach) = caller.principal.reach(Right::WriteSnapIns) else { return Ok(false) };
@@ -258,7 +266,7 @@ pub(super) async fn list(
         // for when they come back; they are no sources now.
         let owner = api.services.contexts.snap_in(record.snap_in)?;
         if owner.is_none_or(|it| it.record.sources.contains(&id)) {
-            event_sources.push(source(&api, id, record)?);
+            event_sources.push(seen_by(&api, &caller, source(&api, id, record)?));
         }
     }
     Ok(ManySources { event_sources, next_cursor: cursor(page.next) })
@@ -320,21 +328,26 @@ pub(super) async fn shown_when_open(
     Ok(OneSource { event_source: source(api, id, record)? })
 }
 
+/// Whether a text can be the type of an event: it is stored with each, and shown in lists.
+pub(super) fn check_event_type(field: &str, text: &str) -> Result<(), ApiError> {
+    const LONGEST: usize = 200;
+    if (1..=LONGEST).contains(&text.len()) && !text.chars().any(char::is_control) {
+        return Ok(());
+    }
+    let message = format!(
+        "{field} has {} bytes: expected 1 to {LONGEST}, none of them a control character",
+        text.len()
+    );
+    Err(ApiError::field(field, message))
+}
+
 pub(super) async fn publish(
     api: Arc<Api>,
     caller: Caller,
     publish: Publish,
 ) -> Result<Published, ApiError> {
     let (id, _) = find(&api, &caller, &publish.id)?;
-    const LONGEST_TYPE: usize = 200;
-    let is_name = (1..=LONGEST_TYPE).contains(&publish.event_type.len());
-    if !is_name || publish.event_type.chars().any(char::is_control) {
-        let message = format!(
-            "event_type has {} bytes: expected 1 to {LONGEST_TYPE}, none of them a control character",
-            publish.event_type.len()
-        );
-        return Err(ApiError::field("event_type", message));
-    }
+    check_event_type("event_type", &publish.event_type)?;
     let payload = String::from(Box::<str>::from(publish.payload));
     let taken = api
         .intake

@@ -1,8 +1,25 @@
 //! The HTTP edge: the only folder that knows actix-web, and the home of all wire types.
 //!
-//! [`routes`] is the one table of everything that can be called, with the right that each needs; the
-//! OpenAPI document is made from it. One file per resource holds its wire types and handlers.
-//! [`hooks`] serves trigger URLs. The same application is served on TCP and on the Unix socket.
+//! [`routes`] is the one table of everything that can be called, with the right that each needs. The same
+//! application is served on TCP and on the Unix socket. One file for each resource holds its wire types
+//! and handlers; the rest is what they share.
+//!
+//! | what | modules |
+//! |---|---|
+//! | the server, and the way of a request to a handler | [`server`], [`routes`], [`dispatch`], [`parameters`], [`idempotency`], [`error`], [`openapi`] |
+//! | who calls, and what he may | [`access`], [`peers`], [`principals`], [`roles`], [`rights`], [`extent`], [`object_rights`], [`tokens`] |
+//! | what many calls have in common | [`lists`], [`times`], [`uploads`] |
+//! | trigger URLs, and where external systems send people back to | [`hooks`], [`authorize`] |
+//! | packages and versions | [`packages`], [`versions`] |
+//! | snap-ins | [`snap_ins`], [`snap_in_view`], [`upgrades`], [`user_level`], [`system_update`], [`configuration_pages`] |
+//! | secrets | [`keyrings`], [`keyring_view`], [`developer_keyrings`], [`keys`] |
+//! | what is displayed and called | [`commands`], [`functions`], [`operations`], [`snap_components`], [`snap_kit_actions`] |
+//! | event sources | [`event_sources`], [`source_view`], [`source_control`], [`scheduled`], [`dry_runs`], [`recordings`] |
+//! | events and runs | [`events`], [`replays`], [`runs`], [`dead_letters`] |
+//! | objects | [`object_types`], [`objects`], [`object_calls`], [`views`], [`tags`] |
+//! | webhooks that go out | [`webhooks`], [`webhook_deliveries`] |
+//! | artifacts | [`artifacts`], [`artifact_parents`], [`artifact_transfer`], [`byte_ranges`], [`form_data`], [`paced_body`], [`disposition`] |
+//! | how the daemon is | [`system`] |
 //!
 //! Must never: decide (that is `lifecycle`), touch redb, or show a stored type as it is.
 
@@ -10,6 +27,8 @@ mod access;
 mod artifact_parents;
 mod artifact_transfer;
 mod artifacts;
+mod audit;
+mod auditing;
 mod authorize;
 mod byte_ranges;
 mod commands;
@@ -31,12 +50,14 @@ mod keyring_view;
 mod keyrings;
 mod keys;
 mod lists;
+mod masking;
 mod object_calls;
 mod object_rights;
 mod object_types;
 mod objects;
 mod openapi;
 mod operations;
+mod paced_body;
 mod packages;
 mod parameters;
 mod peers;
@@ -57,6 +78,8 @@ mod source_control;
 mod source_view;
 mod system;
 mod system_update;
+#[cfg(test)]
+mod table_tests;
 mod tags;
 mod times;
 mod tokens;
@@ -90,6 +113,7 @@ use crate::engine::invocation::Invoker;
 use crate::engine::key_rotation::KeyKeeper;
 use crate::engine::keyrings::Keyrings;
 use crate::engine::objects::{ObjectError, Objects};
+use crate::engine::refused_calls::RefusedCallLog;
 use crate::engine::runtimes::Runtimes;
 use crate::engine::scheduled::Scheduler;
 use crate::engine::webhooks::Webhooks;
@@ -136,6 +160,8 @@ pub struct Api {
     pub owner_uids: Vec<u32>,
     /// Who others on the Unix socket are.
     pub peers: Vec<PeerRule>,
+    /// Calls that were refused.
+    pub refused_calls: RefusedCallLog,
     /// Who sent wrong tokens.
     pub wrong_tokens: WrongTokens,
     /// How the daemon is reached from outside, without a slash at its end.

@@ -73,11 +73,16 @@ pub fn document() -> Value {
 fn operation(route: &Route, request: Option<Value>, response: &Value) -> Value {
     let (resource, verb) = route.name.split_once('.').unwrap_or((route.name, ""));
     let method = if request.is_some() { "post" } else { "get" };
+    let mut description = format!("Needs the right `{}`.", route.right.name());
+    if let Some(about) = route.audit.about() {
+        description.push(' ');
+        description.push_str(&about);
+    }
     let mut operation = json!({
         "operationId": format!("{method}_{}_{}", resource.replace('-', "_"), verb.replace('-', "_")),
         "tags": [resource],
         "summary": route.summary,
-        "description": format!("Needs the right `{}`.", route.right.name()),
+        "description": description,
         "responses": {
             (route.status.as_str()): {
                 "description": "Done",

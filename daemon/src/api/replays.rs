@@ -15,7 +15,7 @@ use super::error::{ApiError, Code};
 use super::lists::{Paging, cursor, parse_id};
 use super::rights::Caller;
 use super::times::parse_time;
-use super::{Api, extent};
+use super::{Api, event_sources, extent};
 use crate::engine::dispatcher::QueuedRun;
 use crate::model::event::EventHead;
 use crate::model::id::{EventId, RunId, SnapInId, SourceId, created_ms, first_id_at};
@@ -179,7 +179,7 @@ fn matching(
     replay: &Replay,
 ) -> Result<(Events, Option<u128>), ApiError> {
     let source: Option<SourceId> =
-        replay.event_source.as_deref().map(|it| parse_id("event_source", it)).transpose()?;
+        replay.event_source.as_deref().map(|it| known_source(api, caller, it)).transpose()?;
     if replay.snap_in.is_none() && source.is_none() {
         let message = "say which events: `ids`, or those of a `snap_in` or `event_source`";
         return Err(ApiError::field("ids", message));
@@ -206,6 +206,12 @@ fn matching(
     let next = found.next.filter(|it| is_before(*it));
     let rows = found.rows.into_iter().filter(|(id, _, _)| is_before(id.0));
     Ok((rows.map(|(id, head, _)| (id, head)).collect(), next))
+}
+
+/// A source that the caller may know of. One that was deleted is none: its events have no automations.
+fn known_source(api: &Api, caller: &Caller, text: &str) -> Result<SourceId, ApiError> {
+    parse_id::<SourceId>("event_source", text)?;
+    Ok(event_sources::find(api, caller, text)?.0)
 }
 
 /// The runs of an event, or why there are none.

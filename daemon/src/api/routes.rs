@@ -4,7 +4,7 @@
 use super::dispatch::{Route, read, write};
 use super::rights::Right;
 use super::{
-    artifacts, commands, configuration_pages, dead_letters, developer_keyrings, dry_runs,
+    artifacts, audit, commands, configuration_pages, dead_letters, developer_keyrings, dry_runs,
     event_sources, events, functions, keyrings, keys, object_types, objects, operations, packages,
     principals, recordings, replays, roles, runs, scheduled, snap_components, snap_ins,
     snap_kit_actions, source_control, source_view, system, system_update, tags, tokens, upgrades,
@@ -19,6 +19,7 @@ impl Table {
         use Right as R;
         let mut routes = vec![
             write("packages.create", R::WritePackages, "Creates a package", packages::create)
+            .writes_itself()
                 .remembered(),
             read("packages.get", R::ReadPackages, "Shows a package", packages::get),
             read("packages.list", R::ReadPackages, "Lists packages, oldest first", packages::list),
@@ -27,13 +28,15 @@ impl Table {
                 R::WritePackages,
                 "Deletes a package that has no versions",
                 packages::delete,
-            ),
+            )
+            .writes_itself(),
             write(
                 "versions.validate",
                 R::ReadPackages,
                 "Says everything that is wrong with a manifest, and with its code when that is sent",
                 versions::validate,
             )
+            .changes_nothing()
             .with_archive(),
             write(
                 "versions.create",
@@ -50,7 +53,8 @@ impl Table {
                 R::WritePackages,
                 "Deletes a version that no snap-in uses",
                 versions::delete,
-            ),
+            )
+            .writes_itself(),
             write(
                 "snap-ins.create",
                 R::WriteSnapIns,
@@ -196,7 +200,8 @@ impl Table {
                 R::WriteSnapIns,
                 "Tries an input at an event source and shows what it would come to; stores nothing",
                 dry_runs::test,
-            ),
+            )
+            .changes_nothing(),
             write(
                 "event-sources.record",
                 R::WriteSnapIns,
@@ -232,20 +237,23 @@ impl Table {
                 R::PublishEvents,
                 "Publishes an event by hand",
                 event_sources::publish,
-            ),
+            )
+            .with_history("events"),
             write(
                 "event-sources.schedule",
                 R::PublishEvents,
                 "Publishes an event at a time, or at once",
                 scheduled::schedule,
             )
+            .with_history("events")
             .remembered(),
             write(
                 "event-sources.unschedule",
                 R::PublishEvents,
                 "Takes back an event that is to be published later",
                 scheduled::unschedule,
-            ),
+            )
+            .writes_itself(),
             read(
                 "event-sources.list-scheduled",
                 R::PublishEvents,
@@ -317,7 +325,8 @@ impl Table {
                 R::WritePackages,
                 "Deletes a keyring of a developer",
                 developer_keyrings::delete,
-            ),
+            )
+            .writes_itself(),
             read("events.get", R::ReadEvents, "Shows an event", events::get),
             read("events.list", R::ReadEvents, "Lists events, newest first", events::list),
             read(
@@ -332,6 +341,7 @@ impl Table {
                 "Queues new runs for stored events",
                 replays::replay,
             )
+            .with_history("runs")
             .remembered(),
             read("runs.list", R::ReadRuns, "Lists runs, newest first", runs::list),
             read("runs.logs", R::ReadRuns, "Shows what a run logged", runs::logs),
@@ -340,14 +350,17 @@ impl Table {
                 R::WriteRuns,
                 "Tries a run again that failed, or now rather than later",
                 runs::retry,
-            ),
-            write("runs.cancel", R::WriteRuns, "Gives a run up", runs::cancel),
+            )
+            .with_history("runs"),
+            write("runs.cancel", R::WriteRuns, "Gives a run up", runs::cancel)
+            .with_history("runs"),
             write(
                 "runs.replay",
                 R::WriteRuns,
                 "Queues a new run for the event of an old one",
                 runs::replay,
             )
+            .with_history("runs")
             .remembered(),
             read(
                 "dead-letters.list",
@@ -360,14 +373,17 @@ impl Table {
                 R::WriteRuns,
                 "Tries dead letters again",
                 dead_letters::replay,
-            ),
-            write("dead-letters.purge", R::WriteRuns, "Forgets dead letters", dead_letters::purge),
+            )
+            .with_history("runs"),
+            write("dead-letters.purge", R::WriteRuns, "Forgets dead letters", dead_letters::purge)
+            .writes_itself(),
             write(
                 "functions.call",
                 R::WriteRuns,
                 "Calls a function and waits for its result",
                 functions::call,
-            ),
+            )
+            .with_history("runs"),
             read(
                 "snap-components.list",
                 R::UseSnapIns,
@@ -385,19 +401,22 @@ impl Table {
                 R::UseSnapIns,
                 "Draws a snap component anew",
                 snap_components::render,
-            ),
+            )
+            .with_history("runs"),
             write(
                 "configuration-pages.render",
                 R::UseSnapIns,
                 "Draws the page on which a snap-in is configured",
                 configuration_pages::render,
-            ),
+            )
+            .with_history("runs"),
             write(
                 "snap-kit-action.execute.deferred",
                 R::UseSnapIns,
                 "Hands what people did with what is displayed to the snap-in, and waits for it",
                 snap_kit_actions::execute,
-            ),
+            )
+            .with_history("runs"),
             read("commands.list", R::ReadSnapIns, "Lists commands, by name", commands::list),
             read("commands.get", R::ReadSnapIns, "Shows a command", commands::get),
             write(
@@ -405,7 +424,8 @@ impl Table {
                 R::UseSnapIns,
                 "Gives a command and waits for its result",
                 commands::execute,
-            ),
+            )
+            .with_history("runs"),
             read(
                 "operations.list",
                 R::ReadSnapIns,
@@ -417,25 +437,30 @@ impl Table {
                 R::UseSnapIns,
                 "Carries an operation out and waits for what it makes",
                 operations::execute,
-            ),
+            )
+            .with_history("runs"),
             write(
                 "views.create",
                 R::WriteObjectTypes,
                 "Saves a question about objects as a view",
                 views::create,
             )
+            .writes_itself()
             .remembered(),
             read("views.get", R::ReadObjects, "Shows a view", views::get),
             read("views.list", R::ReadObjects, "Lists views, oldest first", views::list),
-            write("views.update", R::WriteObjectTypes, "Changes a view", views::update),
-            write("views.delete", R::WriteObjectTypes, "Deletes a view", views::delete),
+            write("views.update", R::WriteObjectTypes, "Changes a view", views::update)
+            .writes_itself(),
+            write("views.delete", R::WriteObjectTypes, "Deletes a view", views::delete)
+            .writes_itself(),
             read("views.run", R::ReadObjects, "Shows the table of a view", views::run),
             write(
                 "artifacts.prepare",
                 R::WriteArtifacts,
                 "Prepares an artifact and gives the URL to which its bytes are sent",
                 artifacts::prepare,
-            ),
+            )
+            .with_history("artifacts"),
             read("artifacts.get", R::ReadArtifacts, "Shows an artifact", artifacts::get),
             read(
                 "artifacts.list",
@@ -454,13 +479,15 @@ impl Table {
                 R::WriteArtifacts,
                 "Says what an artifact belongs to",
                 artifacts::attach,
-            ),
+            )
+            .with_history("artifacts"),
             write(
                 "artifacts.detach",
                 R::WriteArtifacts,
                 "Takes an artifact from what it belongs to",
                 artifacts::detach,
-            ),
+            )
+            .with_history("artifacts"),
             write("artifacts.delete", R::WriteArtifacts, "Deletes an artifact", artifacts::delete),
             read("whoami", R::BeKnown, "Says who the caller is and what he may do", principals::whoami),
             write(
@@ -468,15 +495,18 @@ impl Table {
                 R::OwnTokens,
                 "Makes an API token of the caller's own, or of a principal",
                 tokens::create,
-            ),
+            )
+            .writes_itself(),
             read("tokens.list", R::OwnTokens, "Lists API tokens", tokens::list),
-            write("tokens.delete", R::OwnTokens, "Deletes an API token", tokens::delete),
+            write("tokens.delete", R::OwnTokens, "Deletes an API token", tokens::delete)
+            .writes_itself(),
             write(
                 "users.create",
                 R::ManagePrincipals,
                 "Makes a user",
                 principals::users::create,
             )
+            .writes_itself()
             .remembered(),
             read("users.get", R::ReadPrincipals, "Shows a user", principals::users::get),
             read(
@@ -490,19 +520,22 @@ impl Table {
                 R::ManagePrincipals,
                 "Describes a user otherwise",
                 principals::users::update,
-            ),
+            )
+            .writes_itself(),
             write(
                 "users.delete",
                 R::ManagePrincipals,
                 "Deletes a user, with all tokens and roles, at once",
                 principals::users::delete,
-            ),
+            )
+            .writes_itself(),
             write(
                 "principal-groups.create",
                 R::ManagePrincipals,
                 "Makes a group",
                 principals::groups::create,
             )
+            .writes_itself()
             .remembered(),
             read("principal-groups.get", R::ReadPrincipals, "Shows a group", principals::groups::get),
             read(
@@ -516,25 +549,29 @@ impl Table {
                 R::ManagePrincipals,
                 "Describes a group otherwise",
                 principals::groups::update,
-            ),
+            )
+            .writes_itself(),
             write(
                 "principal-groups.delete",
                 R::ManagePrincipals,
                 "Deletes a group, with its roles, at once",
                 principals::groups::delete,
-            ),
+            )
+            .writes_itself(),
             write(
                 "principal-groups.add-member",
                 R::ManagePrincipals,
                 "Puts a user or service account into a group",
                 principals::add_member,
-            ),
+            )
+            .writes_itself(),
             write(
                 "principal-groups.remove-member",
                 R::ManagePrincipals,
                 "Takes a user or service account out of a group",
                 principals::remove_member,
-            ),
+            )
+            .writes_itself(),
             read(
                 "principal-groups.members",
                 R::ReadPrincipals,
@@ -547,6 +584,7 @@ impl Table {
                 "Makes a service account of the host",
                 principals::accounts::create,
             )
+            .writes_itself()
             .remembered(),
             read("service-accounts.get", R::ReadPrincipals, "Shows a service account of the host", principals::accounts::get),
             read(
@@ -560,31 +598,48 @@ impl Table {
                 R::ManagePrincipals,
                 "Describes a service account of the host otherwise",
                 principals::accounts::update,
-            ),
+            )
+            .writes_itself(),
             write(
                 "service-accounts.delete",
                 R::ManagePrincipals,
                 "Deletes a service account of the host, with all tokens and roles, at once",
                 principals::accounts::delete,
-            ),
+            )
+            .writes_itself(),
             // What is on the host needs the right to manage principals beside it.
             write(
                 "roles.grant",
                 R::GrantIntegrations,
                 "Gives a principal a role on the host, or on an integration",
                 roles::grant,
-            ),
+            )
+            .writes_itself(),
             write(
                 "roles.revoke",
                 R::GrantIntegrations,
                 "Takes a role from a principal",
                 roles::revoke,
-            ),
+            )
+            .writes_itself(),
             read(
                 "roles.list",
                 R::GrantIntegrations,
                 "Lists who has which role, on the host and on integrations",
                 roles::list,
+            ),
+            read("audit.list", R::ReadAudit, "Lists what was changed and refused, newest first", audit::list),
+            read(
+                "audit.verify",
+                R::ReadAudit,
+                "Says whether the audit log is as it was written, some rows at a time",
+                audit::verify,
+            ),
+            read(
+                "audit.export",
+                R::ReadAudit,
+                "Gives the audit log as lines of JSON, oldest first",
+                audit::export,
             ),
             read(
                 "keys.status",
@@ -631,6 +686,7 @@ impl Table {
                 object_types::delete,
             ),
             write("objects.create", R::WriteObjects, "Makes an object", objects::create)
+            .with_history("objects")
                 .remembered(),
             read("objects.get", R::ReadObjects, "Shows an object", objects::get),
             read(
@@ -640,13 +696,15 @@ impl Table {
                 objects::list,
             ),
             read("objects.count", R::ReadObjects, "Counts objects of a type", objects::count),
-            write("objects.update", R::WriteObjects, "Changes an object", objects::update),
+            write("objects.update", R::WriteObjects, "Changes an object", objects::update)
+            .with_history("objects"),
             write(
                 "objects.delete",
                 R::WriteObjects,
                 "Deletes an object that no other refers to",
                 objects::delete,
-            ),
+            )
+            .with_history("objects"),
             write(
                 "webhooks.create",
                 R::WriteWebhooks,
@@ -701,7 +759,17 @@ impl Table {
             ),
         ];
         routes.sort_by_key(|it| it.name);
+        let views: Vec<_> = routes.iter().map(|it| view_of(it, &routes)).collect();
+        for (route, view) in routes.iter_mut().zip(views) {
+            route.view = view;
+        }
         Table(routes)
+    }
+
+    /// The call that shows what another one changes, and the parameters by which both name it.
+    pub(super) fn view_for<'a>(&'a self, route: &'a Route) -> Option<(&'a Route, &'a [String])> {
+        let (get, names) = route.view.as_ref()?;
+        Some((self.find(get)?, names))
     }
 
     pub(super) fn find(&self, name: &str) -> Option<&Route> {
@@ -712,4 +780,19 @@ impl Table {
     pub(super) fn all(&self) -> &[Route] {
         &self.0
     }
+}
+
+/// `x.get` for `x.update` and the like. What is made is not there before.
+fn view_of(route: &Route, all: &[Route]) -> Option<(&'static str, Vec<String>)> {
+    let (resource, verb) = route.name.rsplit_once('.')?;
+    if route.reads || verb == "create" {
+        return None;
+    }
+    let get = all.iter().find(|it| it.name.strip_suffix(".get") == Some(resource))?;
+    let mut generator = schemars::SchemaGenerator::default();
+    let named = (get.request)(&mut generator).to_value();
+    let name = named.get("$ref").and_then(|it| it.as_str()?.rsplit('/').next());
+    let schema = name.and_then(|it| generator.definitions().get(it)).unwrap_or(&named);
+    let names = schema.get("properties")?.as_object()?.keys().cloned().collect();
+    Some((get.name, names))
 }

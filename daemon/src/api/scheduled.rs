@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use super::Api;
 use super::error::{ApiError, Code};
-use super::event_sources::find;
+use super::event_sources::{check_event_type, find};
 use super::lists::{self, time};
 use super::rights::Caller;
 use super::times::parse_time;
@@ -116,7 +116,7 @@ pub(super) async fn schedule(
     let (source, record) = find(&api, &caller, &schedule.id)?;
     takes_scheduled(&api, &record)?;
     let bare = schedule.event_type.strip_prefix(PREFIX).unwrap_or(&schedule.event_type);
-    check_name("event_type", bare)?;
+    check_event_type("event_type", bare)?;
     if let Some(key) = &schedule.event_key {
         check_name("event_key", key)?;
     }

@@ -192,6 +192,9 @@ pub(super) async fn get(api: Arc<Api>, _: Caller, which: Which) -> Result<OneDel
 
 pub(super) async fn resend(api: Arc<Api>, _: Caller, asked: Resend) -> Result<Resent, ApiError> {
     let (id, _) = find(&api, &asked.id)?;
+    if asked.since.is_none() && asked.until.is_some() {
+        return Err(ApiError::field("until", "until is the end of a time: name `since` too"));
+    }
     let events = match (&asked.events, &asked.since) {
         (Some(_), Some(_)) | (None, None) => {
             let message = "name `events`, or the time `since` which, and not both";

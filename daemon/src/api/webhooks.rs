@@ -343,6 +343,10 @@ pub(super) async fn update(
         }
         None => None,
     };
+    if asked.overlap_seconds.is_some() && asked.secret.is_none() {
+        let message = "overlap_seconds is for the secret before a new one: send `secret` too";
+        return Err(ApiError::field("overlap_seconds", message));
+    }
     let overlap_seconds = asked.overlap_seconds.unwrap_or(OVERLAP_SECONDS);
     if overlap_seconds > LONGEST_OVERLAP_SECONDS {
         let message = format!(

@@ -5,13 +5,16 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::artifact::ArtifactCommand;
+use super::audit::AuditCommand;
 use super::commands::{OperationCommand, SlashCommand};
 use super::keyrings::{DeveloperKeyringCommand, KeyringCommand};
 use super::object_types::ObjectTypeCommand;
 use super::objects::ObjectCommand;
+use super::people::{AccountCommand, GroupCommand, UserCommand};
 use super::snap_in::arguments::{SnapInCommand, Source};
 use super::snap_kit::{ActionCommand, ComponentCommand};
 use super::source::SourceCommand;
+use super::tokens::{RoleCommand, TokenCommand};
 use super::views::ViewCommand;
 use super::webhook::WebhookCommand;
 use super::{dev, function, init, replay};
@@ -166,6 +169,26 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: ArtifactCommand,
     },
+    /// Users: people who may do something here
+    User {
+        #[command(subcommand)]
+        command: UserCommand,
+    },
+    /// Groups of users and service accounts
+    Group {
+        #[command(subcommand)]
+        command: GroupCommand,
+    },
+    /// Service accounts: programs that may do something here
+    ServiceAccount {
+        #[command(subcommand)]
+        command: AccountCommand,
+    },
+    /// Roles: who may do what, on the host and with integrations
+    Role {
+        #[command(subcommand)]
+        command: RoleCommand,
+    },
     /// Outgoing webhooks: who is told of changes of objects
     Webhook {
         #[command(subcommand)]
@@ -176,6 +199,13 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: TokenCommand,
     },
+    /// The audit log: who changed what, and what was refused
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
+    /// Show who you are to the daemon, and what you may do
+    Whoami,
     /// The master key, which secrets in the database are sealed with
     Key {
         #[command(subcommand)]
@@ -229,26 +259,6 @@ pub(super) struct About {
     /// Only those of snap-ins under this prefix of a scope, such as prod/payments
     #[arg(long)]
     pub(super) scope: Option<String>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum TokenCommand {
-    /// Make a token; it is shown once
-    #[command(after_help = "Examples:
-  mortise token create ci                         for the whole host
-  mortise token create payments --scope prod/payments
-  mortise token create ci > ci.token && MORTISE_TOKEN=$(cat ci.token) mortise snap-in list")]
-    Create {
-        /// Says who or what uses it
-        name: String,
-        /// Limit it to the snap-ins under this prefix of a scope
-        #[arg(long)]
-        scope: Option<String>,
-    },
-    /// List tokens
-    List,
-    /// Delete a token: whoever has it cannot use it any more
-    Delete { name: String },
 }
 
 #[derive(Debug, Subcommand)]

@@ -5,15 +5,15 @@ use serde_json::{Value, json};
 use super::Failure;
 use super::arguments::{
     About, Command, Connection, DeadLetterCommand, DeadLetters, EventCommand, FunctionCommand,
-    PackageCommand, Page, RunCommand, TokenCommand, VersionCommand,
+    PackageCommand, Page, RunCommand, VersionCommand,
 };
 use super::connection::Client;
 use super::show::{self, View};
 use super::snap_in::arguments::Source;
 use super::snap_in::{self, origin};
 use super::{
-    artifact, commands, dev, keyrings, keys, object_types, objects, payload, replay, run_logs,
-    run_show, snap_kit, source, views, webhook,
+    artifact, audit, commands, dev, keyrings, keys, object_types, objects, payload, people, replay,
+    run_logs, run_show, snap_kit, source, tokens, views, webhook,
 };
 
 /// How long lifecycle commands wait.
@@ -37,14 +37,15 @@ pub(super) fn run(connection: &Connection, command: Command) -> Result<(), Failu
         Command::DeveloperKeyring { command } => {
             return keyrings::run_developer(&client, connection.json, command);
         }
-        Command::Token { command: TokenCommand::Create { name, scope } } => {
-            let answer = client.call("tokens.create", &json!({ "name": name, "scope": scope }))?;
-            if connection.json {
-                return show::answer(&answer, &View::EVERYTHING, true);
-            }
-            // Alone, so that it can go into a file.
-            return show::print(answer["token"].as_str().unwrap_or_default());
+        Command::User { command } => return people::user(&client, connection.json, command),
+        Command::Group { command } => return people::group(&client, connection.json, command),
+        Command::ServiceAccount { command } => {
+            return people::account(&client, connection.json, command);
         }
+        Command::Role { command } => return tokens::role(&client, connection.json, command),
+        Command::Token { command } => return tokens::run(&client, connection.json, command),
+        Command::Audit { command } => return audit::run(&client, connection.json, command),
+        Command::Whoami => return tokens::whoami(&client, connection.json),
         Command::Run { command: RunCommand::Logs { run, follow: true } } => {
             return run_logs::follow(&client, connection.json, &run);
         }
@@ -155,11 +156,6 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
         Command::Function { command: FunctionCommand::Run(_) | FunctionCommand::List { .. } } => {
             return Err(not_one_call());
         }
-        Command::Token { command } => match command {
-            TokenCommand::Create { .. } => return Err(not_one_call()),
-            TokenCommand::List => ("tokens.list", json!({}), View::TOKENS),
-            TokenCommand::Delete { name } => ("tokens.delete", json!({ "name": name }), View::DONE),
-        },
         Command::Status => ("system.status", json!({}), View::Status),
         Command::Plugins => ("system.plugins", json!({}), View::PLUGINS),
         Command::Call { name, parameters } => {
@@ -167,6 +163,13 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
             return Ok((name, parameters, View::EVERYTHING));
         }
         Command::Key { .. }
+        | Command::User { .. }
+        | Command::Group { .. }
+        | Command::ServiceAccount { .. }
+        | Command::Role { .. }
+        | Command::Token { .. }
+        | Command::Audit { .. }
+        | Command::Whoami
         | Command::Webhook { .. }
         | Command::ObjectType { .. }
         | Command::Object { .. }
@@ -201,7 +204,7 @@ pub(super) fn paged(page: Page, mut parameters: Value) -> Value {
     without_nulls(parameters)
 }
 
-fn without_nulls(parameters: Value) -> Value {
+pub(super) fn without_nulls(parameters: Value) -> Value {
     match parameters {
         Value::Object(members) => {
             Value::Object(members.into_iter().filter(|(_, it)| !it.is_null()).collect())

@@ -6,6 +6,7 @@
 
 mod arguments;
 mod artifact;
+mod audit;
 mod client;
 mod commands;
 mod connection;
@@ -20,6 +21,7 @@ mod keys;
 mod object_types;
 mod objects;
 mod payload;
+mod people;
 mod progress;
 mod quickstart;
 mod replay;
@@ -34,6 +36,7 @@ mod status;
 mod stop;
 mod table;
 mod terminal;
+mod tokens;
 mod validate;
 mod views;
 mod webhook;

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::table::{Fit, table};
 use super::{Failure, terminal};
+use crate::configuration::suggest::steers;
 
 /// What of an answer is shown.
 pub(super) enum View {
@@ -24,10 +25,6 @@ pub(super) enum View {
 }
 
 impl View {
-    pub(super) const TOKENS: View = View::Table(
-        "tokens",
-        &[("NAME", "name"), ("SCOPE", "scope"), ("CREATED", "created_date"), ("BY", "created_by")],
-    );
     pub(super) const PACKAGE: View = View::One("package");
     pub(super) const PACKAGES: View = View::Table(
         "packages",
@@ -108,7 +105,7 @@ impl View {
 /// Shows an answer.
 pub(super) fn answer(answer: &Value, view: &View, as_json: bool) -> Result<(), Failure> {
     if as_json {
-        return print(&format!("{answer:#}"));
+        return print(&escaped(&format!("{answer:#}")));
     }
     match view {
         View::Table(key, columns) => {
@@ -131,10 +128,27 @@ pub(super) fn answer(answer: &Value, view: &View, as_json: bool) -> Result<(), F
 }
 
 /// A text of a stranger, which must not steer the terminal: without control characters other than
-/// the ends of lines.
+/// the ends of lines, and without marks that make it look like another.
 pub(super) fn plain(text: &str) -> String {
-    let is_harmless = |it: char| it == '\n' || !it.is_control();
+    let is_harmless = |it: char| it == '\n' || !steers(it);
     text.chars().map(|it| if is_harmless(it) { it } else { char::REPLACEMENT_CHARACTER }).collect()
+}
+
+/// The same JSON with escapes in place of what would steer the terminal: in JSON that stands in texts
+/// only, and means the same.
+fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for it in json.chars() {
+        if it == '\n' || !steers(it) {
+            text.push(it);
+        } else {
+            let mut units = [0; 2];
+            for unit in it.encode_utf16(&mut units) {
+                text.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    text
 }
 
 /// Whether something was printed. An answer stays the only JSON on standard output.
@@ -172,9 +186,12 @@ fn at<'a>(row: &'a Value, key: &str) -> &'a Value {
 /// What may happen to a column on a narrow terminal. Ids, names, URLs and what went wrong stay.
 fn fit(title: &str) -> Fit {
     match title {
-        "DESCRIPTION" | "FUNCTION" | "FILE" | "TYPE" | "CALLED BY" | "WHAT" => Fit::Cut,
+        "DESCRIPTION" | "FUNCTION" | "FILE" | "TYPE" | "CALLED BY" | "WHAT" | "ROLES"
+        | "GROUPS" | "LIMITED TO" => Fit::Cut,
         "CREATED" | "CHANGED" | "RECEIVED" | "BYTES" | "ATTEMPTS" | "OPEN" | "VERIFIED"
-        | "PARENT" | "ACCEPTED" | "REFUSED" | "FAILED" | "METHOD" => Fit::Drop,
+        | "PARENT" | "PEER" | "USED" | "TOKENS" | "ACCEPTED" | "REFUSED" | "FAILED" | "METHOD" => {
+            Fit::Drop
+        }
         _ => Fit::Whole,
     }
 }
@@ -361,6 +378,17 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn nothing_that_steers_a_terminal_is_printed() {
+        let text = "pay \u{202e}evil\u{2069}\u{200e}\u{61c}\u{1b}[2J\nnext";
+        assert_eq!(plain(text), "pay \u{fffd}evil\u{fffd}\u{fffd}\u{fffd}\u{fffd}[2J\nnext");
+        let value = json!({ "a\u{202e}": text, "b": "\u{e0041}ü\u{200d}" });
+        let json = escaped(&format!("{value:#}"));
+        assert!(json.chars().all(|it| it == '\n' || !steers(it)), "{json}");
+        assert!(json.contains("\\u202e") && json.contains("ü\u{200d}"), "{json}");
+        assert_eq!(serde_json::from_str::<Value>(&json).ok(), Some(value));
+    }
 
     #[test]
     fn what_is_wrong_is_said_once_and_in_lines() {

@@ -1,5 +1,7 @@
 //! Tables that fit a terminal. Pure: the width is handed in.
 
+use crate::configuration::suggest::steers;
+
 /// What may happen to a column when the terminal is too narrow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fit {
@@ -67,9 +69,20 @@ fn line(row: &[String], widths: &[Option<usize>]) -> String {
     line.trim_end().to_owned()
 }
 
+/// What stands in a table for a character.
+fn printable(it: char) -> char {
+    if it.is_control() {
+        ' '
+    } else if steers(it) {
+        char::REPLACEMENT_CHARACTER
+    } else {
+        it
+    }
+}
+
 /// A text in at most so many characters, and in one line.
 pub(super) fn cut(text: &str, most: usize) -> String {
-    let one_line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let one_line: String = text.chars().map(printable).collect();
     if length(&one_line) <= most {
         return one_line;
     }
@@ -131,6 +144,14 @@ mod tests {
              a1   a long desc…  ACTIVE\n\
              b22  short lines   ACTIVE"
         );
+    }
+
+    #[test]
+    fn no_cell_steers_the_terminal() {
+        let text = "a\u{202e}b\u{2066}c\u{200f}d\u{61c}e\u{feff}f\u{1b}[31m \u{e0041}";
+        assert_eq!(cut(text, 40), "a\u{fffd}b\u{fffd}c\u{fffd}d\u{fffd}e\u{fffd}f [31m \u{fffd}");
+        let family = "👨\u{200d}👩 می\u{200c}خواهم";
+        assert_eq!(cut(family, 40), family);
     }
 
     #[test]

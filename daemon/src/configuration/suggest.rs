@@ -20,9 +20,21 @@ pub fn quoted(text: &str) -> String {
     let printable: String = text
         .chars()
         .take(MAX_QUOTED + 1)
-        .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
+        .map(|c| if steers(c) { char::REPLACEMENT_CHARACTER } else { c })
         .collect();
     format!("`{}`", shorten(&printable, MAX_QUOTED))
+}
+
+/// Whether a character changes how others are displayed instead of being displayed itself: control
+/// characters, marks of writing direction, with which a text shows as another one, and other invisible
+/// ones. Joiners are none: scripts and emoji need them, and they reach their neighbours only.
+pub fn steers(it: char) -> bool {
+    it.is_control()
+        || matches!(it,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}'
+            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e007f}')
 }
 
 /// The first `most` characters.

@@ -357,6 +357,11 @@ async fn receive(
     Ok(OutgoingResponse { status, url: url.into(), redirected, headers, body: body.freeze() })
 }
 
+/// Whether a text is a URL that requests can be made to, wherever it leads.
+pub fn is_url(text: &str) -> bool {
+    parse_url(text).is_ok()
+}
+
 fn parse_url(text: &str) -> Result<Url, EgressError> {
     let invalid = |reason: &str| Err(EgressError::InvalidRequest(reason.to_owned()));
     let Ok(url) = Url::parse(text) else { return invalid("the URL is not absolute or not a URL") };

@@ -28,6 +28,7 @@ pub mod objects;
 mod queue;
 pub mod recording;
 pub mod refusals;
+pub mod refused_calls;
 pub mod remote_call;
 pub mod routes;
 pub mod runtimes;

@@ -106,6 +106,8 @@ pub enum Event {
     Gone,
     /// Its secret cannot be read any more.
     SecretLost,
+    /// What it was to be told waited for so long that it is thrown away.
+    TooFarBehind,
     /// Its URL or its secret is another one.
     Changed,
     /// Somebody wants it to be sent events.
@@ -241,6 +243,18 @@ pub fn step(now: &Standing, event: &Event, challenge: &str, now_ms: u64) -> Stan
             verification: None,
             was_verified: now.was_verified,
         },
+        // It gets on.
+        (Event::TooFarBehind, Status::Active | Status::Inactive) => now.clone(),
+        (Event::TooFarBehind, Status::Unverified | Status::Degraded) => Standing {
+            status: Status::Inactive,
+            reason: Some(
+                "its endpoint took nothing for as long as the daemon keeps things (store.keep_days); \
+                 webhooks.update with `action: activate` begins anew"
+                    .to_owned(),
+            ),
+            verification: None,
+            was_verified: now.was_verified,
+        },
         (Event::Changed, Status::Inactive) => now.clone(),
         (Event::Changed, Status::Unverified | Status::Active | Status::Degraded) => {
             verified_anew(now.was_verified)
@@ -344,6 +358,7 @@ mod tests {
             Just(failing()),
             Just(Event::Gone),
             Just(Event::SecretLost),
+            Just(Event::TooFarBehind),
             Just(Event::Changed),
             Just(Event::Activate),
             Just(Event::Deactivate),

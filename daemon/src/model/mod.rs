@@ -3,6 +3,7 @@
 pub mod access;
 pub mod actor;
 pub mod artifact;
+pub mod audit;
 pub mod display;
 pub mod event;
 pub mod http;

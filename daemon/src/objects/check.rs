@@ -1,22 +1,33 @@
 //! Fields of an object against the schema of its type: everything that is wrong, each by its path and
 //! with what is allowed. Must never follow a reference out of the schema.
 
+use std::fmt::{self, Write as _};
+
 use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
 use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
 use serde_json::Value;
 
-use super::FieldProblem;
+use super::{FieldProblem, estimate};
 use crate::configuration::suggest;
 
 /// More than that nobody reads at once, and a long array can have a problem in every element.
 const MOST_PROBLEMS: usize = 100;
 /// As many choices as still help.
 const MOST_ALLOWED: usize = 50;
+/// Forms that are described when none of them fits, and things that are wrong with each.
+const MOST_FORMS: usize = 8;
+const MOST_IN_FORM: usize = 8;
+/// Characters of one thing that is said, and bytes of all of them.
+const MOST_SAID: usize = 4_000;
+const MOST_SAID_TOGETHER: usize = 64 * 1024;
+/// Errors that may be collected, which have some hundred bytes each.
+const MOST_ERRORS: usize = 200_000;
 
 /// A schema, compiled once.
 #[derive(Debug)]
 pub struct Checker {
     validator: Validator,
+    schema: Value,
     /// The names of the fields that it describes.
     names: Vec<String>,
 }
@@ -39,20 +50,41 @@ impl Checker {
             })?;
         let names = schema.get("properties").and_then(Value::as_object);
         let names = names.map(|it| it.keys().cloned().collect()).unwrap_or_default();
-        Ok(Checker { validator, names })
+        Ok(Checker { validator, schema: schema.clone(), names })
     }
 
     /// Everything that is wrong with the fields of an object, at most [`MOST_PROBLEMS`] things.
     pub fn problems(&self, fields: &Value) -> Vec<FieldProblem> {
+        if self.validator.is_valid(fields) {
+            return Vec::new();
+        }
+        if !estimate::has_at_most(&self.schema, fields, MOST_ERRORS) {
+            let message = "this is not as the schema of the type says; it has too many parts, or the \
+                           schema too many alternatives, to say where: look at one part alone";
+            return vec![FieldProblem::new("", message)];
+        }
         let mut problems = Vec::new();
         for error in self.validator.iter_errors(fields) {
-            self.add(&error, &mut problems);
+            self.add(&error, &mut problems, true);
             if problems.len() >= MOST_PROBLEMS {
-                problems.truncate(MOST_PROBLEMS);
                 break;
             }
         }
-        problems
+        bounded(problems)
+    }
+
+    /// How many errors the library makes of fields.
+    #[cfg(test)]
+    pub fn count_errors(&self, fields: &Value) -> usize {
+        fn count(error: &ValidationError<'_>) -> usize {
+            match error.kind() {
+                Kind::AnyOf { context } | Kind::OneOfNotValid { context } => {
+                    1 + context.iter().flatten().map(count).sum::<usize>()
+                }
+                _ => 1,
+            }
+        }
+        self.validator.iter_errors(fields).map(|it| count(&it)).sum()
     }
 
     /// Whether nothing is.
@@ -60,7 +92,8 @@ impl Checker {
         self.validator.is_valid(fields)
     }
 
-    fn add(&self, error: &ValidationError<'_>, problems: &mut Vec<FieldProblem>) {
+    /// Adds what an error says; with what each form lacks, if it says that none of several fits.
+    fn add(&self, error: &ValidationError<'_>, problems: &mut Vec<FieldProblem>, with_forms: bool) {
         let at = dotted(error.instance_path().as_str());
         match error.kind() {
             Kind::Required { property } => {
@@ -69,7 +102,7 @@ impl Checker {
             }
             Kind::AdditionalProperties { unexpected }
             | Kind::UnevaluatedProperties { unexpected } => {
-                for name in unexpected {
+                for name in unexpected.iter().take(MOST_PROBLEMS) {
                     let names = self.names.iter().map(String::as_str);
                     let names: Vec<&str> = if at.is_empty() { names.collect() } else { Vec::new() };
                     let near = suggest::nearest(name, names.iter().copied());
@@ -106,28 +139,51 @@ impl Checker {
                 problems.push(problem);
             }
             Kind::AnyOf { context } | Kind::OneOfNotValid { context } => {
-                let forms: Vec<String> = context
-                    .iter()
-                    .map(|form| {
-                        let mut inner = Vec::new();
-                        form.iter().for_each(|it| self.add(it, &mut inner));
-                        let inner: Vec<String> = inner.iter().map(FieldProblem::line).collect();
-                        cut(&inner.join(", "))
-                    })
-                    .collect();
-                problems.push(FieldProblem::new(
-                    &at,
-                    format!(
-                        "has none of the {} forms that are allowed: {}",
-                        forms.len(),
-                        forms.join("; or: ")
-                    ),
-                ));
+                let count = context.len();
+                let mut message = format!("has none of the {count} forms that are allowed");
+                if with_forms {
+                    let forms = context.iter().take(MOST_FORMS).map(|form| self.form(form));
+                    let forms: Vec<String> = forms.collect();
+                    message.push_str(&format!(": {}", forms.join("; or: ")));
+                    if let more @ 1.. = count.saturating_sub(MOST_FORMS) {
+                        message.push_str(&format!("; or one of {more} more"));
+                    }
+                }
+                problems.push(FieldProblem::new(&at, message));
             }
             Kind::FalseSchema => problems.push(FieldProblem::new(&at, "is not allowed")),
             _ => problems.push(FieldProblem::new(&at, cut(&error.masked().to_string()))),
         }
     }
+
+    /// What one form lacks. Forms within it are not gone into: nobody reads that, and it multiplies.
+    fn form(&self, errors: &[ValidationError<'_>]) -> String {
+        let mut inner = Vec::new();
+        errors.iter().take(MOST_IN_FORM).for_each(|it| self.add(it, &mut inner, false));
+        let inner: Vec<String> = inner.iter().take(MOST_IN_FORM).map(FieldProblem::line).collect();
+        cut(&inner.join(", "))
+    }
+}
+
+/// As many as fit, each cut.
+fn bounded(mut problems: Vec<FieldProblem>) -> Vec<FieldProblem> {
+    problems.truncate(MOST_PROBLEMS);
+    let mut left = MOST_SAID_TOGETHER;
+    for (number, problem) in problems.iter_mut().enumerate() {
+        problem.message = suggest::shorten(&problem.message, MOST_SAID);
+        problem.field = suggest::shorten(&problem.field, MOST_SAID);
+        if problem.allowed.iter().map(String::len).sum::<usize>() > MOST_SAID {
+            problem.allowed.clear();
+        }
+        let allowed: usize = problem.allowed.iter().map(String::len).sum();
+        let Some(rest) = left.checked_sub(problem.message.len() + problem.field.len() + allowed)
+        else {
+            problems.truncate(number);
+            break;
+        };
+        left = rest;
+    }
+    problems
 }
 
 fn choice(at: &str, found: &Value, options: &[Value]) -> FieldProblem {
@@ -135,12 +191,30 @@ fn choice(at: &str, found: &Value, options: &[Value]) -> FieldProblem {
     let near =
         found.as_str().and_then(|it| suggest::nearest(it, options.iter().map(String::as_str)));
     let near = near.map(|it| format!("; did you mean `{it}`?")).unwrap_or_default();
-    let found = suggest::quoted(&shown(found));
+    let found = suggest::quoted(&beginning(found));
     let message = match options.as_slice() {
         [one] => format!("is {found}: expected `{one}`"),
         _ => format!("is {found}: expected one of {}{near}", options.join(", ")),
     };
     FieldProblem { field: at.to_owned(), message, allowed: options }
+}
+
+/// As much of a value as a message has room for: it may be large.
+fn beginning(value: &Value) -> String {
+    struct Short(String);
+    impl fmt::Write for Short {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            self.0.push_str(&suggest::shorten(text, MOST_SAID));
+            if self.0.len() < MOST_SAID { Ok(()) } else { Err(fmt::Error) }
+        }
+    }
+    if let Value::String(text) = value {
+        return suggest::shorten(text, MOST_SAID);
+    }
+    let mut short = Short(String::new());
+    // It fails when there is enough.
+    let _ = write!(short, "{value}");
+    short.0
 }
 
 fn shown(value: &Value) -> String {
@@ -233,6 +307,40 @@ mod tests {
             ["p0", "p1"]
         );
         assert!(!checker.is_right(&json!({ "title": "a" })));
+    }
+
+    #[test]
+    fn what_is_said_of_many_alternatives_is_bounded() {
+        let form = |it: usize| {
+            json!({ "type": "object", "required": ["a", "b"], "properties": {
+                "a": { "const": format!("form {it}") }, "b": { "anyOf": [{ "type": "null" }] },
+            } })
+        };
+        let forms: Vec<Value> = (0..400).map(form).collect();
+        let checker = Checker::compile(&json!({
+            "properties": { "list": { "items": { "oneOf": forms } }, "text": { "maxLength": 1 } },
+        }))
+        .unwrap();
+        let problems = checker.problems(&json!({ "list": [{ "a": "x", "b": 1 }], "text": "ab" }));
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        let message = &problems.iter().find(|it| it.field == "list[0]").unwrap().message;
+        assert!(message.starts_with("has none of the 400 forms"), "{message}");
+        assert!(
+            message.contains("expected `form 7`") && !message.contains("`form 8`"),
+            "{message}"
+        );
+        assert!(message.ends_with("; or one of 392 more"), "{message}");
+        let some = vec![json!({ "a": "x".repeat(10_000), "b": 1 }); 20];
+        assert_eq!(checker.problems(&json!({ "list": some })).len(), 20);
+        // More than is said together, and more than is collected.
+        let long = FieldProblem::new("a", "ä".repeat(10_000));
+        let said: usize = bounded(vec![long; 300]).iter().map(|it| it.message.len()).sum();
+        assert!((MOST_SAID_TOGETHER / 2..=MOST_SAID_TOGETHER).contains(&said), "{said}");
+        let many = vec![json!({ "a": "x", "b": 1 }); 10_000];
+        let problems = checker.problems(&json!({ "list": many }));
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].message.contains("too many alternatives"), "{problems:?}");
+        assert!(!checker.is_right(&json!({ "list": many })));
     }
 
     #[test]

@@ -455,12 +455,13 @@ fn indexed_paths(definition: &ObjectType) -> impl Iterator<Item = &str> {
     paths.chain(definition.references.keys().map(String::as_str))
 }
 
-/// A definition with numbers for its fields: those that they had, where that is possible.
+/// A definition with numbers for its fields: those that they had, where that is possible. A number is
+/// never given twice, because rows with it may still be there: when all were given, that is said.
 pub fn number_fields(
     definition: ObjectType,
     before: &[IndexedField],
     next: &mut FieldNumber,
-) -> Defined {
+) -> Result<Defined, FieldProblem> {
     let mut fields: Vec<IndexedField> = Vec::new();
     for path in indexed_paths(&definition) {
         if fields.iter().any(|it| it.path == path) || STANDARD.contains(&path) {
@@ -468,14 +469,26 @@ pub fn number_fields(
         }
         let kind = kind_of(&definition.schema, path);
         let old = before.iter().find(|it| it.path == path && it.kind == kind);
-        let number = old.map(|it| it.number).unwrap_or_else(|| {
-            let number = (*next).max(FIRST_OWN);
-            *next = number.saturating_add(1);
-            number
-        });
+        let number = match old {
+            Some(old) => old.number,
+            None => {
+                let number = (*next).max(FIRST_OWN);
+                *next = number.checked_add(1).ok_or_else(|| no_number_left(path))?;
+                number
+            }
+        };
         fields.push(IndexedField { path: path.to_owned(), number, kind });
     }
-    Defined { definition, fields }
+    Ok(Defined { definition, fields })
+}
+
+fn no_number_left(path: &str) -> FieldProblem {
+    let message = format!(
+        "cannot be indexed: this type has had {} indexed fields in its time, the most that a type \
+         may have had; make a new type for its objects",
+        FieldNumber::MAX - FIRST_OWN
+    );
+    FieldProblem::new(path, message)
 }
 
 /// How the values at a path are ordered, as far as the schema says.
@@ -625,7 +638,7 @@ mod tests {
     #[test]
     fn fields_keep_their_numbers_while_they_mean_the_same() {
         let mut next = FIRST_OWN;
-        let first = number_fields(definition(|_| {}), &[], &mut next);
+        let first = number_fields(definition(|_| {}), &[], &mut next).unwrap();
         let kinds: Vec<_> = first.fields.iter().map(|it| (it.number, it.kind)).collect();
         let (value, time) = (IndexKind::Value, IndexKind::Time);
         assert_eq!(kinds, [(16, value), (17, time), (18, value)]);
@@ -634,11 +647,23 @@ mod tests {
             it["references"] = json!({ "owner": "work", "state": "work" });
             it["schema"]["$defs"]["time"] = json!({});
         });
-        let second = number_fields(second, &first.fields, &mut next);
+        let second = number_fields(second, &first.fields, &mut next).unwrap();
         let numbers: Vec<_> =
             second.fields.iter().map(|it| (it.path.as_str(), it.number)).collect();
         assert_eq!(numbers, [("tags.at", 19), ("state", 16), ("due", 20), ("owner", 21)]);
         assert_eq!(second.fields[0].kind, time);
         assert_eq!(next, 22);
+    }
+
+    #[test]
+    fn no_number_is_given_twice_at_the_end_either() {
+        // Two are left, and three are needed.
+        let mut next = FieldNumber::MAX - 2;
+        let refused = number_fields(definition(|_| {}), &[], &mut next).unwrap_err();
+        assert!(refused.message.contains("cannot be indexed"), "{refused:?}");
+        let before = number_fields(definition(|_| {}), &[], &mut FIRST_OWN.clone()).unwrap();
+        let mut next = FieldNumber::MAX;
+        let again = number_fields(definition(|_| {}), &before.fields, &mut next).unwrap();
+        assert_eq!(again.fields, before.fields, "who needs none is not refused");
     }
 }

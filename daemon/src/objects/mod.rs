@@ -1,6 +1,21 @@
-//! The pure part of objects: whether a definition makes sense ([`definition`]), whether fields are
-//! right ([`check`]), what a change makes of them ([`merge`]), how values are written so that they
-//! sort ([`index`]), what a filter means ([`filter`]), and how a list is best read ([`plan`]).
+//! The pure part of objects.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`definition`] | whether a definition makes sense, and the numbers of its fields |
+//! | [`check`] | whether fields are right by the schema, and what is said when they are not |
+//! | [`estimate`] | whether that could become too much to say |
+//! | [`merge`] | what a change makes of fields |
+//! | [`path`] | the values at a path of names, those in lists too |
+//! | [`document`] | the one JSON form of an object: its standard fields and its own |
+//! | [`index`] | how values are written so that they sort |
+//! | [`filter`] | what a filter means |
+//! | [`query`] | what a list asks for: columns, conditions, an order |
+//! | [`plan`] | how a list is best read |
+//! | [`cursor`] | where a list goes on |
+//! | [`view`] | whether a view makes sense |
+//! | [`own`] | the types of the daemon's own things |
+//! | [`wire`] | other names and forms in which ported callers send fields |
 //!
 //! Must never read a clock or the store: what has to be looked up is handed in.
 
@@ -8,6 +23,7 @@ pub mod check;
 pub mod cursor;
 pub mod definition;
 pub mod document;
+pub mod estimate;
 pub mod filter;
 pub mod index;
 pub mod merge;

@@ -1,7 +1,7 @@
 //! Fields of objects by their path: names with dots in between. An array on the way stands for each
 //! of its items.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::merge::is_list_change;
 
@@ -23,6 +23,25 @@ fn walk<'a>(at: &'a Value, rest: Option<&str>, found: &mut Vec<&'a Value>) {
             }
         }
         (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_), Some(_)) => {}
+    }
+}
+
+/// How many values [`change_each`] finds at a path.
+pub fn count(fields: &Map<String, Value>, path: &str) -> usize {
+    let (name, rest) = split(path);
+    fields.get(name).map_or(0, |it| count_at(it, rest))
+}
+
+fn count_at(at: &Value, rest: Option<&str>) -> usize {
+    match (at, rest) {
+        (Value::Null, _) => 0,
+        (Value::Array(items), rest) => items.iter().map(|it| count_at(it, rest)).sum(),
+        (Value::Object(members), rest) if is_list_change(members) => {
+            members.values().map(|it| count_at(it, rest)).sum()
+        }
+        (_, None) => 1,
+        (Value::Object(members), Some(path)) => count(members, path),
+        (Value::Bool(_) | Value::Number(_) | Value::String(_), Some(_)) => 0,
     }
 }
 
@@ -89,6 +108,28 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_is_counted_is_what_is_changed() {
+        let fields = json!({
+            "a": [{ "b": "x" }, { "b": ["y", null, { "id": 1 }] }, "no"],
+            "c": { "add": [{ "b": 1 }, { "b": 2 }], "remove": [{ "b": 3 }] },
+            "d": { "add": 1 },
+        });
+        let members = fields.as_object().unwrap();
+        for (path, expected) in
+            [("a.b", 3), ("a", 3), ("c.b", 3), ("d", 1), ("d.add", 1), ("a.b.c", 0), ("x", 0)]
+        {
+            assert_eq!(count(members, path), expected, "{path}");
+            let (mut changed, mut visited) = (fields.clone(), 0);
+            let visit = &mut |_: &str, value: &Value| {
+                visited += 1;
+                Ok::<_, ()>(value.clone())
+            };
+            change_each(&mut changed, path, visit).unwrap();
+            assert_eq!(visited, expected, "{path}");
+        }
+    }
 
     #[test]
     fn arrays_stand_for_their_items() {

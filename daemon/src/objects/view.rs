@@ -13,6 +13,12 @@ use crate::model::view::{Column, View};
 pub const MOST_COLUMNS: usize = 40;
 /// The longest name.
 pub const MOST_NAME: usize = 64;
+/// The longest title, of the view or of a column, in characters.
+pub const MOST_TITLE: usize = 200;
+/// The longest description, in characters.
+pub const MOST_DESCRIPTION: usize = 2_000;
+/// The longest path of a column, in bytes.
+const MOST_PATH: usize = 1_000;
 
 /// What is wrong with the name: it stands in commands and in URLs of pages.
 pub fn wrong_name(name: &str) -> Option<String> {
@@ -29,6 +35,24 @@ pub fn wrong_name(name: &str) -> Option<String> {
             suggest::quoted(name)
         )
     })
+}
+
+/// Everything that is wrong with what people read: lists and tables show it.
+pub fn wrong_texts(view: &View) -> Vec<FieldProblem> {
+    let title = ("title".to_owned(), &view.title, MOST_TITLE);
+    let description = ("description".to_owned(), &view.description, MOST_DESCRIPTION);
+    // What is too much of columns is told once.
+    let columns = view.columns.iter().take(MOST_COLUMNS).enumerate();
+    let columns = columns.map(|(at, it)| (format!("columns[{at}].title"), &it.title, MOST_TITLE));
+    [title, description]
+        .into_iter()
+        .chain(columns)
+        .filter_map(|(field, text, most)| {
+            let count = text.as_ref()?.chars().count();
+            let message = format!("has {count} characters: at most {most} are allowed");
+            (count > most).then(|| FieldProblem::new(&field, message))
+        })
+        .collect()
 }
 
 /// Everything that is wrong with the columns.
@@ -94,9 +118,10 @@ pub fn cell(object: &Value, path: &str) -> Value {
 /// Only the first step can be judged: what a reference leads to has members of its own, and schemas
 /// may leave open what is further in.
 fn wrong_path(path: &str, definition: &ObjectType) -> Option<(String, Vec<String>)> {
-    if path.split('.').any(str::is_empty) {
+    if path.len() > MOST_PATH || path.split('.').any(str::is_empty) {
         let message = format!(
-            "{} is no path: it is names with dots in between, such as owned_by.display_name",
+            "{} is no path: it is names with dots in between, such as owned_by.display_name, of at most \
+             {MOST_PATH} bytes",
             suggest::quoted(path)
         );
         return Some((message, Vec::new()));
@@ -126,6 +151,23 @@ mod tests {
 
     use super::super::wire::testing::work;
     use super::*;
+
+    #[test]
+    fn what_people_read_is_bounded() {
+        let mut long = view(&["title"]);
+        long.title = Some("ä".repeat(MOST_TITLE));
+        long.columns[0].title = Some("x".repeat(MOST_TITLE));
+        long.description = Some("x".repeat(MOST_DESCRIPTION));
+        assert_eq!(wrong_texts(&long), []);
+        for text in [&mut long.title, &mut long.columns[0].title, &mut long.description] {
+            text.as_mut().unwrap().push('x');
+        }
+        let problems = wrong_texts(&long);
+        let fields: Vec<&str> = problems.iter().map(|it| it.field.as_str()).collect();
+        assert_eq!(fields, ["title", "description", "columns[0].title"]);
+        assert_eq!(problems[0].message, "has 201 characters: at most 200 are allowed");
+        assert!(wrong_path(&"x".repeat(MOST_PATH + 1), &work()).is_some());
+    }
 
     fn view(columns: &[&str]) -> View {
         let columns = columns.iter().map(|it| json!({ "path": it })).collect::<Vec<_>>();

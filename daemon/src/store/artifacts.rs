@@ -44,6 +44,8 @@ pub struct Upload {
     pub content: ContentId,
     /// So many are there.
     pub received: u64,
+    /// So many are to come altogether, as its parts say.
+    pub total: Option<u64>,
 }
 
 /// How adding bytes went.
@@ -106,6 +108,7 @@ impl WriteTables<'_> {
             content,
             expected_size: new.size,
             expected_sha256: new.sha256.clone(),
+            said_total: None,
             snap_in: new.snap_in,
             parent: new.parent.clone(),
             created_ms: self.now_ms(),
@@ -146,6 +149,7 @@ impl WriteTables<'_> {
         }
         let received = first_byte_of(last.chunk.index) + last.chunk.bytes.len() as u64;
         record.state = ArtifactState::Uploading { received };
+        record.said_total = upload.total;
         record.changed_ms = self.now_ms();
         put(self.artifacts()?, upload.artifact.0, &record)?;
         Ok(Extension::Stored(Upload { received, ..upload }))
@@ -164,11 +168,12 @@ impl WriteTables<'_> {
                 self.leave_over(record.content)?;
                 record.content = ContentId(self.new_id());
                 record.state = ArtifactState::Uploading { received: 0 };
+                record.said_total = None;
                 record.changed_ms = self.now_ms();
                 put(self.artifacts()?, id.0, &record)?;
             }
         }
-        Ok(Some(Upload { artifact: id, content: record.content, received: 0 }))
+        Ok(Some(Upload { artifact: id, content: record.content, received: 0, total: None }))
     }
 
     /// The same, if what is there is still what an upload knows of. Says whether it was.

@@ -42,7 +42,7 @@ async fn create(store: &Store, parent: Option<&str>) -> (ArtifactId, Upload) {
     };
     let id = store.write(move |it| it.create_artifact(&new)).await.expect("written");
     let content = record(store, id).content;
-    (id, Upload { artifact: id, content, received: 0 })
+    (id, Upload { artifact: id, content, received: 0, total: None })
 }
 
 fn record(store: &Store, id: ArtifactId) -> ArtifactRecord {

@@ -12,6 +12,9 @@ mod answers;
 mod artifacts;
 #[cfg(test)]
 mod artifacts_tests;
+mod audit;
+#[cfg(test)]
+mod audit_tests;
 mod authorizations;
 mod blobs;
 mod changes;
@@ -67,7 +70,7 @@ mod writer;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
@@ -77,6 +80,9 @@ use tokio::sync::oneshot;
 
 pub use access::{AccessOutcome, hash_of_token};
 pub use artifacts::{Attachment, Completion, Extension, NewArtifact, NewPart, Retention, Upload};
+pub use audit::{
+    AuditHash, AuditTicket, BEFORE_THE_FIRST, Broken, StoredAudit, Verified, audit_hash, audited,
+};
 pub use authorizations::BegunAuthorization;
 pub use blobs::BlobHash;
 pub use changes::{ChangeBell, ChangeListener, FoundChange, ReadChanges};
@@ -183,7 +189,24 @@ impl Store {
         operation: impl Fn(&mut WriteTables<'_>) -> Result<A, StoreError> + Send + 'static,
         committed: impl FnOnce(&A) + Send + 'static,
     ) -> Answer<A> {
-        Answer(self.writer.as_ref().map(|it| it.submit(operation, committed)))
+        let Some(writer) = &self.writer else { return Answer(None) };
+        let Some(ticket) = AuditTicket::pending() else {
+            return Answer(Some(writer.submit(operation, committed)));
+        };
+        // The call that this is part of is written down with what it changes.
+        let row = Arc::new(AtomicU64::new(0));
+        let written = row.clone();
+        let appended = ticket.clone();
+        let operation = move |tables: &mut WriteTables<'_>| {
+            let answer = operation(tables)?;
+            written.store(appended.append(tables)?, Ordering::Release);
+            Ok(answer)
+        };
+        let committed = move |answer: &A| {
+            ticket.committed(row.load(Ordering::Acquire));
+            committed(answer);
+        };
+        Answer(Some(writer.submit(operation, committed)))
     }
 
     /// What is rung after every commit with changes of objects.

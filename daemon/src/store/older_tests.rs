@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::database::BackendLocation;
 use super::faults::FaultyDisk;
-use super::schema::{META, RUNS_DONE, RUNS_OPEN, VERSIONS};
-use super::{FinishedAttempt, Settled, testing};
+use super::schema::{META, RUNS_DONE, RUNS_OPEN, TOKENS, VERSIONS};
+use super::{FinishedAttempt, Settled, hash_of_token, testing};
 use crate::lifecycle::run::RetryPolicy;
 use crate::model::display::DisplayPlace;
 use crate::model::id::{AutomationId, EventId, PackageId, RunId, SnapInId, VersionId};
@@ -88,6 +88,19 @@ fn written_then() -> FaultyDisk {
     let done = json!([{ "started_ms": 11, "ended_ms": 12, "outcome": "succeeded" }]);
     let hook = json!({ "hook": { "hook": "activate" } });
     put(&database, RUNS_DONE, 22, &row_with_tail(&run("succeeded", &hook, &done), ""));
+    let txn = database.begin_write().expect("a transaction");
+    let mut tokens = txn.open_table(TOKENS).expect("a table");
+    for (token, record) in [
+        ("first", json!({ "name": "admin", "created_ms": 5 })),
+        (
+            "second",
+            json!({ "name": "ci", "created_ms": 6, "scope": "prod", "created_by": "uid:0" }),
+        ),
+    ] {
+        tokens.insert(&hash_of_token(token), row(&record).as_slice()).expect("room");
+    }
+    drop(tokens);
+    txn.commit().expect("room");
     disk
 }
 
@@ -113,6 +126,16 @@ async fn a_database_of_before_opens_and_is_read() {
     let (head, output) = store.read(|it| it.run(RunId(22))).expect("readable").expect("there");
     assert_eq!(head.trigger, RunTrigger::Hook { hook: "activate".to_owned() });
     assert!(output.result.is_none() && output.logs.is_empty());
+
+    // Tokens are the host's own; what they may do is said in `access/`.
+    let access = store.read(|it| it.access()).expect("readable");
+    let token = |text| {
+        let found = access.tokens.iter().find(|it| it.0 == hash_of_token(text));
+        found.expect("there").1.clone()
+    };
+    let (first, second) = (token("first"), token("second"));
+    assert_eq!((first.principal, first.roles, first.expires_ms), (None, None, None));
+    assert_eq!(second.scope, "prod".parse().ok());
 
     // The one that was cut off is found, and goes on.
     let open = store.read(|it| it.open_runs()).expect("readable");

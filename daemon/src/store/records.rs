@@ -396,6 +396,9 @@ pub struct ArtifactRecord {
     /// SHA-256 that its bytes were said to have, hex.
     #[serde(default)]
     pub expected_sha256: Option<String>,
+    /// How many bytes the parts that came say that it has.
+    #[serde(default)]
+    pub said_total: Option<u64>,
     /// The snap-in that brought it; absent for those of the host.
     #[serde(default)]
     pub snap_in: Option<SnapInId>,

@@ -163,6 +163,12 @@ pub const GROUP_MEMBERS: TableDefinition<(u128, u128), ()> = TableDefinition::ne
 /// principal, and the number of the role; milliseconds of the Unix epoch.
 pub const GRANTS: TableDefinition<(u128, u128, u8), u64> = TableDefinition::new("grants");
 
+/// The audit log by its place, which counts from 1: a version byte, the SHA-256 that chains the row to
+/// the one before, and its JSON.
+pub const AUDIT: TableDefinition<u128, &[u8]> = TableDefinition::new("audit");
+/// For rows of the audit log that say that a call began: the one that says how it ended.
+pub const AUDIT_ENDS: TableDefinition<u128, u128> = TableDefinition::new("audit_ends");
+
 /// Answers to calls with an `Idempotency-Key`, by a hash of caller, call and key.
 pub const ANSWERS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("answers");
 

@@ -113,6 +113,8 @@ tables! {
     deliveries_done: DELIVERIES_DONE<(u128, u128), &'static [u8]>;
     delivery_counts: DELIVERY_COUNTS<u128, u64>;
     tokens: TOKENS<&'static [u8; 32], &'static [u8]>;
+    audit: AUDIT<u128, &'static [u8]>;
+    audit_ends: AUDIT_ENDS<u128, u128>;
     token_uses: TOKEN_USES<&'static [u8; 32], u64>;
     principals: PRINCIPALS<u128, &'static [u8]>;
     group_members: GROUP_MEMBERS<(u128, u128), ()>;

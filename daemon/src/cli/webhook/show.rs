@@ -167,7 +167,8 @@ fn delivery_page(
     }
     let attempts = answer["attempts"].as_array().map(Vec::as_slice).unwrap_or_default();
     if attempts.is_empty() {
-        lines.push("\nIt was not sent yet.".to_owned());
+        let yet = if answer["delivery"]["state"] == "queued" { " yet" } else { "" };
+        lines.push(format!("\nIt was not sent{yet}."));
     } else {
         lines.push(format!("\n{}", heading("Attempts, oldest first")));
         let row = |it: &Value| {
@@ -182,7 +183,7 @@ fn delivery_page(
     }
     if with_body {
         lines.push(format!("\n{}", heading("The body")));
-        // As it is read, not as it is signed: that is what --json is not for either.
+        // As it is understood: for what is signed, members have another order.
         lines.extend(format!("{:#}", answer["body"]).lines().map(|it| format!("  {}", plain(it))));
     }
     lines.join("\n")

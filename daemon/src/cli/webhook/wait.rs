@@ -15,7 +15,7 @@ use crate::cli::table::cut;
 const LONGEST: Duration = Duration::from_secs(200);
 const LOOK: Duration = Duration::from_millis(300);
 /// What fits beside the rest of a line that says what is waited for.
-const SAID: usize = 55;
+const SAID: usize = 68;
 
 /// Where a webhook stands.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,8 +23,8 @@ pub(super) enum Settled {
     Active,
     /// Its endpoint is still being asked.
     Waiting {
-        /// Why it is not active yet.
-        reason: String,
+        /// Why it is not active yet, once it was asked.
+        reason: Option<String>,
     },
     /// It is not asked any more.
     Refused {
@@ -36,13 +36,13 @@ pub(super) enum Settled {
 /// Where it stands. Pure.
 pub(super) fn settled(webhook: &Value) -> Settled {
     let (status, url) = (&webhook["status"], webhook["url"].as_str().unwrap_or_default());
-    let reason = webhook["reason"].as_str().unwrap_or("its endpoint has not echoed yet");
-    let reason = with_advice(reason, url);
+    let reason = webhook["reason"].as_str().map(|it| with_advice(it, url));
+    let known = || reason.clone().unwrap_or_else(|| "its endpoint is not asked".to_owned());
     match status.as_str() {
         Some("active") => Settled::Active,
-        Some("inactive") => Settled::Refused { reason: format!("it is inactive: {reason}") },
+        Some("inactive") => Settled::Refused { reason: format!("it is inactive: {}", known()) },
         _ if webhook["next_challenge_date"].is_string() => Settled::Waiting { reason },
-        _ => Settled::Refused { reason },
+        _ => Settled::Refused { reason: known() },
     }
 }
 
@@ -65,7 +65,7 @@ pub(super) fn until_active(client: &Client, id: &Value) -> Result<Value, Failure
         let reason = match settled(webhook) {
             Settled::Active => return Some(Ok(webhook.clone())),
             Settled::Refused { reason } => return Some(Err(not_active(webhook, &reason))),
-            Settled::Waiting { reason } => reason,
+            Settled::Waiting { reason } => reason.unwrap_or_default(),
         };
         if tokio::time::Instant::now() > deadline {
             return Some(Err(not_active(webhook, &reason)));
@@ -81,7 +81,8 @@ pub(super) fn until_active(client: &Client, id: &Value) -> Result<Value, Failure
     };
     let shown = || {
         let said = said.lock().unwrap_or_else(PoisonError::into_inner);
-        cut(&format!("waiting for the endpoint: {}", plain(&said)), SAID)
+        let why = if said.is_empty() { String::new() } else { format!(": {}", plain(&said)) };
+        cut(&format!("not active yet{why}"), SAID)
     };
     client.poll("webhooks.get", &json!({ "id": id }), LOOK, shown, look)?
 }
@@ -108,7 +109,7 @@ mod tests {
         let date = json!("2026-01-01T00:00:00.000Z");
         assert_eq!(settled(&webhook("active", Value::Null)), Settled::Active);
         for status in ["unverified", "degraded"] {
-            let reason = "it answered 500".to_owned();
+            let reason = Some("it answered 500".to_owned());
             assert_eq!(settled(&webhook(status, date.clone())), Settled::Waiting { reason });
         }
         let refused = |it: Value| matches!(settled(&it), Settled::Refused { .. });

@@ -23,6 +23,20 @@ pub enum ArtifactError {
         /// Bytes.
         limit: u64,
     },
+    /// Another request sends it now.
+    #[error("another request sends this artifact now: this one was ended")]
+    TakenOver,
+    /// Parts of it do not say the same of the whole.
+    #[error(
+        "an earlier part said that {said} bytes are to come, and this is {found}: send the \
+             artifact anew, from its first byte, if the earlier part was wrong"
+    )]
+    OtherTotal {
+        /// What was said.
+        said: u64,
+        /// What came, or is said now.
+        found: u64,
+    },
     /// What came is not what was announced.
     #[error("{what}: {found} came, announced was {expected}; nothing was kept, send it again")]
     Differs {

@@ -1,6 +1,7 @@
 //! Artifacts: files that are kept, from wherever their bytes come.
 //!
-//! Owns the way of bytes into the store ([`upload`]) and out of it, in chunks, and the limits on them.
+//! Owns the way of bytes into the store ([`upload`]) and out of it, in chunks, and the limits on them;
+//! [`senders`] says whose turn it is to bring them.
 //! What may come from whom is the API's affair.
 //!
 //! Invariant: never is a whole artifact in memory: an upload holds what one transaction stores, about a
@@ -8,16 +9,18 @@
 //! they delay events by little.
 
 mod error;
+mod senders;
 mod sweep;
 mod upload;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use senders::Senders;
 use tokio::sync::{Notify, Semaphore};
 
 pub use error::ArtifactError;
-pub use upload::{Start, Uploading};
+pub use upload::{Start, Uploading, check_total};
 
 use crate::config::ArtifactSettings;
 use crate::model::id::{ArtifactId, ContentId};
@@ -37,7 +40,7 @@ pub struct Artifacts(Arc<Shared>);
 struct Shared {
     store: Arc<Store>,
     settings: ArtifactSettings,
-    uploads: Arc<Semaphore>,
+    senders: Senders,
     /// Held while chunks are on their way to the disk.
     writing: Semaphore,
     /// Something is left over that can be removed.
@@ -50,7 +53,7 @@ impl Artifacts {
         Artifacts(Arc::new(Shared {
             store,
             settings,
-            uploads: Arc::new(Semaphore::new(MOST_UPLOADS)),
+            senders: Senders::new(MOST_UPLOADS),
             writing: Semaphore::new(1),
             leftovers: Notify::new(),
         }))
@@ -127,7 +130,7 @@ mod tests {
 
     async fn bring(artifacts: &Artifacts, pieces: &[&[u8]]) -> ArtifactId {
         let id = artifacts.prepare(named("a")).await.expect("prepared");
-        let mut uploading = artifacts.upload(id, Start::Anew).await.expect("begun");
+        let mut uploading = artifacts.upload(id, Start::Anew, None).await.expect("begun");
         for piece in pieces {
             uploading.push(piece).await.expect("taken");
         }
@@ -145,12 +148,12 @@ mod tests {
         let mut at = 0;
         for end in [1, 700_000, 700_001, 1_400_000, bytes.len()] {
             let start = Start::After(u64::try_from(at).expect("small"));
-            let mut uploading = artifacts.upload(id, start).await.expect("goes on");
+            let mut uploading = artifacts.upload(id, start, None).await.expect("goes on");
             uploading.push(&bytes[at..end]).await.expect("taken");
             assert_eq!(uploading.keep().await.expect("stored"), end as u64);
             at = end;
         }
-        let uploading = artifacts.upload(id, Start::After(at as u64)).await.expect("goes on");
+        let uploading = artifacts.upload(id, Start::After(at as u64), None).await.expect("goes on");
         let (_, record) = uploading.complete().await.expect("complete");
         let whole = bring(&artifacts, &[&bytes]).await;
         let whole = artifacts.find(whole).expect("read").expect("there");
@@ -164,7 +167,7 @@ mod tests {
         let artifacts = artifacts(testing::nearly_full());
         let refused = artifacts.prepare(named("a")).await;
         assert!(matches!(refused, Err(ArtifactError::NoRoom)), "{refused:?}");
-        let refused = artifacts.upload(ArtifactId(1), Start::Anew).await;
+        let refused = artifacts.upload(ArtifactId(1), Start::Anew, None).await;
         assert!(matches!(refused.err(), Some(ArtifactError::NoRoom)));
     }
 

@@ -5,8 +5,8 @@
 //! be read, however many goes and restarts it took.
 
 use sha2::{Digest, Sha256};
-use tokio::sync::OwnedSemaphorePermit;
 
+use super::senders::Sender;
 use super::{ArtifactError, Artifacts, CHUNKS_AT_ONCE, TURN};
 use crate::model::artifact::{ArtifactState, CHUNK_BYTES, Cutter, NewChunk, place_of};
 use crate::model::id::ArtifactId;
@@ -30,22 +30,25 @@ pub struct Uploading {
     cutter: Cutter,
     whole: Vec<NewChunk>,
     /// One of a few.
-    _permit: OwnedSemaphorePermit,
+    sender: Sender,
 }
 
 impl Artifacts {
-    /// Begins an upload, or goes on with one.
-    pub async fn upload(&self, id: ArtifactId, start: Start) -> Result<Uploading, ArtifactError> {
-        let permit = self.0.uploads.clone().acquire_owned();
-        let Ok(Ok(permit)) = tokio::time::timeout(TURN, permit).await else {
-            return Err(ArtifactError::Busy);
-        };
+    /// Begins an upload, or goes on with one; whoever sends the artifact now is ended. `total` is how
+    /// many bytes it is said to get altogether.
+    pub async fn upload(
+        &self,
+        id: ArtifactId,
+        start: Start,
+        total: Option<u64>,
+    ) -> Result<Uploading, ArtifactError> {
+        let sender = self.0.senders.take_over(id, TURN).await?;
         self.check_room()?;
         let record = self.find(id)?.ok_or(ArtifactError::Gone)?;
         let ArtifactState::Uploading { received } = record.state else {
             return Err(ArtifactError::Complete);
         };
-        let stored = match start {
+        let mut stored = match start {
             Start::After(at) if at != received => return Err(ArtifactError::Moved { received }),
             Start::After(0) | Start::Anew => {
                 let restart = self.0.store.write(move |tables| tables.restart_artifact(id));
@@ -53,8 +56,13 @@ impl Artifacts {
                 self.0.leftovers.notify_one();
                 stored
             }
-            Start::After(received) => Upload { artifact: id, content: record.content, received },
+            Start::After(received) => {
+                check_total(&record, total)?;
+                let content = record.content;
+                Upload { artifact: id, content, received, total: record.said_total }
+            }
         };
+        stored.total = total.or(stored.total);
         let (index, kept) = place_of(stored.received);
         let tail = match kept {
             0 => Vec::new(),
@@ -68,11 +76,27 @@ impl Artifacts {
         };
         let cutter = Cutter::after(index, tail);
         let artifacts = self.clone();
-        Ok(Uploading { artifacts, record, stored, cutter, whole: Vec::new(), _permit: permit })
+        Ok(Uploading { artifacts, record, stored, cutter, whole: Vec::new(), sender })
+    }
+}
+
+/// Whether a total that is said now is the one that an earlier part said.
+pub fn check_total(record: &ArtifactRecord, total: Option<u64>) -> Result<(), ArtifactError> {
+    match (record.said_total, total) {
+        (Some(said), Some(found)) if said != found => {
+            Err(ArtifactError::OtherTotal { said, found })
+        }
+        (Some(_) | None, Some(_) | None) => Ok(()),
     }
 }
 
 impl Uploading {
+    /// Ends when another request sends the same artifact. What was not stored is not to be kept then:
+    /// it would move the end under the other one.
+    pub async fn taken_over(&self) {
+        self.sender.taken_over().await;
+    }
+
     /// How many bytes were taken so far, with those that are not stored yet.
     pub fn at(&self) -> u64 {
         self.cutter.at()
@@ -85,6 +109,9 @@ impl Uploading {
         if let Some(expected) = self.record.expected_size.filter(|it| end > *it) {
             let found = format!("{end} bytes or more");
             return Err(self.refuse("size", found, format!("{expected} bytes")).await?);
+        }
+        if let Some(said) = self.stored.total.filter(|it| end > *it) {
+            return Err(ArtifactError::OtherTotal { said, found: end });
         }
         while !bytes.is_empty() {
             let (chunk, left) = self.cutter.push(bytes);
@@ -109,6 +136,9 @@ impl Uploading {
         if let Some(expected) = self.record.expected_size.filter(|it| *it != size) {
             let (found, expected) = (format!("{size} bytes"), format!("{expected} bytes"));
             return Err(self.refuse("size", found, expected).await?);
+        }
+        if let Some(said) = self.stored.total.filter(|it| *it != size) {
+            return Err(ArtifactError::OtherTotal { said, found: size });
         }
         let (artifacts, stored) = (self.artifacts.clone(), self.stored);
         let hash = tokio::task::spawn_blocking(move || hash_of(&artifacts, stored)).await;

@@ -70,7 +70,7 @@ impl Objects {
             let name = &definition.name;
             let known = catalog.types().iter().find(|it| it.current().name == *name);
             let Some(kind) = known else {
-                new.push(new_type(who, definition.clone(), definer.origin()));
+                new.push(new_type(who, definition.clone(), definer.origin())?);
                 applied.created.push(name.clone());
                 continue;
             };

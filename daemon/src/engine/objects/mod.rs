@@ -2,7 +2,8 @@
 //! only if that is still so.
 //!
 //! [`catalog`] has the types as they are, compiled; [`prepare`] makes of what somebody sent what is
-//! stored; [`view`] the other way round. [`types`] changes types while their objects are in use.
+//! stored; [`view`] the other way round. [`types`] changes types while their objects are in use, and
+//! [`tidying`] removes what that leaves behind.
 //!
 //! Must never: write what was not checked by the types that are in force in that transaction; run a
 //! schema inside a transaction.
@@ -13,6 +14,7 @@ mod lists;
 mod prepare;
 mod scan;
 mod tags;
+mod tidying;
 mod types;
 mod view;
 mod views;
@@ -210,6 +212,7 @@ struct Inner {
     catalog: ArcSwap<Catalog>,
     /// Who changes types holds it.
     changing: Mutex<()>,
+    tidying: tidying::OnceMore,
 }
 
 impl Objects {
@@ -222,6 +225,7 @@ impl Objects {
             runtime,
             catalog: ArcSwap::from_pointee(catalog),
             changing: Mutex::new(()),
+            tidying: tidying::OnceMore::default(),
         }));
         objects.tidy_up();
         Ok(objects)

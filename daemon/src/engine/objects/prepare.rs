@@ -9,11 +9,16 @@ use serde_json::{Map, Value};
 use super::{Catalog, KnownType, ObjectError};
 use crate::configuration::suggest;
 use crate::model::object::{ObjectKey, StoredObject};
-use crate::model::object_type::{DisplayIds, IndexedField, Targets};
+use crate::model::object_type::{Defined, DisplayIds, IndexedField, Targets};
 use crate::objects::document::STANDARD;
 use crate::objects::index::{self, Entry};
 use crate::objects::{FieldProblem, merge, path, wire};
 use crate::store::{ReadTables, StoreError};
+
+/// The most objects that one may refer to: each is a row, and is looked up when the object is written.
+const MOST_REFERENCES: usize = 1_000;
+/// The most rows that one object may have in the index.
+const MOST_ROWS: usize = 2_000;
 
 /// An object to be made.
 pub(super) struct Prepared {
@@ -44,6 +49,9 @@ pub(super) fn create(
     wire::fields::rename(kind.current(), &mut sent);
     wire::fields::fill(kind.current(), &mut sent);
     let mut problems = refuse_standard(&sent);
+    if let Some(problem) = too_many_references(kind.definitions(), &sent) {
+        return Ok(Err(bad_fields(kind, vec![problem])));
+    }
     let sent = with_ids(tables, catalog, kind, sent, &mut problems)?;
     let fields = match merge::fresh(sent) {
         Ok(fields) => fields,
@@ -53,8 +61,13 @@ pub(super) fn create(
         Ok(fields) => fields,
         Err(error) => return Ok(Err(error)),
     };
+    let indexed = kind.indexed();
+    let index = entries(&indexed, &fields);
+    if let Some(problem) = too_many_rows(index.len(), &indexed, &fields) {
+        return Ok(Err(bad_fields(kind, vec![problem])));
+    }
     Ok(Ok(Prepared {
-        index: entries(&kind.indexed(), &fields),
+        index,
         references: references(catalog, kind, &fields),
         display_prefix: display_prefix(kind, &fields),
         fields: Bytes::from(fields.to_string()),
@@ -73,6 +86,9 @@ pub(super) fn update(
     let mut sent = sent;
     wire::fields::rename(kind.current(), &mut sent);
     let mut problems = refuse_standard(&sent);
+    if let Some(problem) = too_many_references(kind.definitions(), &sent) {
+        return Ok(Err(bad_fields(kind, vec![problem])));
+    }
     let sent = with_ids(tables, catalog, kind, sent, &mut problems)?;
     let fields = match merge::merge(&old, sent) {
         Ok(fields) => fields,
@@ -86,8 +102,13 @@ pub(super) fn update(
         Err(error) => return Ok(Err(error)),
     };
     let indexed = kind.indexed();
-    let (gone, new) =
-        index::difference(entries(&indexed, &Value::Object(old)), entries(&indexed, &fields));
+    let rows = entries(&indexed, &fields);
+    // Lists may have grown together with what was there.
+    let too_many = fields.as_object().and_then(|it| too_many_references(kind.definitions(), it));
+    if let Some(problem) = too_many.or_else(|| too_many_rows(rows.len(), &indexed, &fields)) {
+        return Ok(Err(bad_fields(kind, vec![problem])));
+    }
+    let (gone, new) = index::difference(entries(&indexed, &Value::Object(old)), rows);
     Ok(Ok(Some(PreparedUpdate {
         gone,
         new,
@@ -125,6 +146,44 @@ pub(super) fn entries(indexed: &[&IndexedField], fields: &Value) -> Vec<Entry> {
         }
     }
     entries.into_iter().collect()
+}
+
+/// What is wrong with fields that refer to more than an object may.
+pub(super) fn too_many_references<'a>(
+    definitions: impl Iterator<Item = &'a Defined>,
+    fields: &Map<String, Value>,
+) -> Option<FieldProblem> {
+    let paths: BTreeSet<&str> =
+        definitions.flat_map(|it| it.definition.references.keys()).map(String::as_str).collect();
+    let counted = paths.into_iter().map(|path| (path, path::count(fields, path)));
+    let counted: Vec<(&str, usize)> = counted.collect();
+    let count: usize = counted.iter().map(|(_, count)| count).sum();
+    let (path, most) = counted.into_iter().max_by_key(|(_, count)| *count)?;
+    (count > MOST_REFERENCES).then(|| {
+        let message = format!(
+            "refers to {most} objects, and all fields together to {count}: at most \
+             {MOST_REFERENCES} are allowed for one object; let those refer to it instead"
+        );
+        FieldProblem::new(path, message)
+    })
+}
+
+/// What is wrong with fields that would have more rows in the index than an object may.
+pub(super) fn too_many_rows(
+    rows: usize,
+    indexed: &[&IndexedField],
+    fields: &Value,
+) -> Option<FieldProblem> {
+    if rows <= MOST_ROWS {
+        return None;
+    }
+    let counted = indexed.iter().map(|it| (path::values(fields, &it.path).len(), &it.path));
+    let (most, path) = counted.max()?;
+    let message = format!(
+        "has {most} values and is indexed; with all indexed fields that is {rows} rows, at most \
+         {MOST_ROWS} are allowed for one object: keep fewer values in it, or let its type not index it"
+    );
+    Some(FieldProblem::new(path, message))
 }
 
 /// The objects that fields refer to.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::prepare::{entries, fields_of, wrong_references};
+use super::prepare::{entries, fields_of, too_many_references, too_many_rows, wrong_references};
 use super::types::{BrokenObject, MOST_NAMED, TypeUpdate};
 use super::{Catalog, ObjectError, Objects};
 use crate::model::id::text_of;
@@ -64,16 +64,6 @@ impl Objects {
         }
         Ok(report)
     }
-
-    /// Removes, in the background, rows of fields that no type has any more.
-    pub(super) fn tidy_up(&self) {
-        let objects = self.clone();
-        self.0.runtime.spawn(async move {
-            if let Err(error) = objects.forget_retired().await {
-                tracing::warn!(%error, "rows of fields that types no longer have are removed later");
-            }
-        });
-    }
 }
 
 /// What one step found.
@@ -93,7 +83,8 @@ fn look(tables: &ReadTables, measure: &Measure, after: Option<u128>) -> Result<S
         step.end = Some(object.key.id);
         step.checked += 1;
         let fields = Value::Object(fields_of(&object)?);
-        let problems = problems(tables, measure, &fields)?;
+        let mut problems = problems(tables, measure, &fields)?;
+        problems.extend(too_many(measure, &fields));
         if !problems.is_empty() {
             step.broken_count += 1;
             if step.broken.len() < MOST_NAMED {
@@ -124,6 +115,14 @@ fn problems(
         problems.extend(wrong_references(tables, &measure.catalog, path, targets, fields)?);
     }
     Ok(problems)
+}
+
+/// What is more than an object may have, as the new definition counts it.
+fn too_many(measure: &Measure, fields: &Value) -> Option<FieldProblem> {
+    let indexed: Vec<&IndexedField> = measure.defined.fields.iter().collect();
+    let rows = entries(&indexed, fields).len();
+    let references = || too_many_references(std::iter::once(&measure.defined), fields.as_object()?);
+    too_many_rows(rows, &indexed, fields).or_else(references)
 }
 
 /// What an object refers to in fields that are new in the index.

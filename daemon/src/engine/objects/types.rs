@@ -14,6 +14,7 @@ use tokio::sync::MutexGuard;
 use super::scan::Measure;
 use super::{Catalog, KnownType, ObjectError, Objects, Who};
 use crate::model::id::PackageId;
+use crate::model::object::FieldNumber;
 use crate::model::object_type::{Defined, IndexedField, ObjectType, Origin};
 use crate::objects::FieldProblem;
 use crate::objects::check::Checker;
@@ -25,8 +26,6 @@ use crate::store::{ObjectTypeRecord, TypeChange, TypesWrite};
 pub(super) const MOST_NAMED: usize = 20;
 /// How long a change waits for another.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Rows that one transaction removes.
-const ROWS: usize = 500;
 
 /// What a change of a type came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,7 +64,7 @@ impl Objects {
         let name = definition.name.clone();
         let origin = Origin { admin: true, packages: Vec::new() };
         check(&catalog, std::slice::from_ref(&definition))?;
-        self.write_types(&catalog, vec![new_type(who, definition, origin)]).await?;
+        self.write_types(&catalog, vec![new_type(who, definition, origin)?]).await?;
         self.find_type(&name)
     }
 
@@ -182,7 +181,7 @@ impl Objects {
         check_change(catalog, kind, &definition)?;
         let checker = compile(&definition)?;
         let mut next = kind.record.next_field;
-        let defined = number_fields(definition, &kind.record.current.fields, &mut next);
+        let defined = numbered(definition, &kind.record.current.fields, &mut next)?;
         let catalog = catalog.clone();
         let new_fields = Vec::new();
         self.scan(Measure { kind: kind.number, defined, checker, catalog, new_fields }).await
@@ -206,7 +205,7 @@ impl Objects {
         check_change(&catalog, kind, &definition)?;
         let checker = compile(&definition)?;
         let mut next_field = before.next_field;
-        let defined = number_fields(definition, &before.current.fields, &mut next_field);
+        let defined = numbered(definition, &before.current.fields, &mut next_field)?;
         let new_fields = without(&defined.fields, &old.fields);
         let is_harmless = defined.definition.schema == old.definition.schema
             && defined.definition.references == old.definition.references
@@ -257,40 +256,6 @@ impl Objects {
         self.tidy_up();
         outcome
     }
-
-    /// Removes the rows of fields that types have no more. Nobody writes such rows, and their numbers
-    /// are not given again: types may change meanwhile.
-    pub(super) async fn forget_retired(&self) -> Result<(), ObjectError> {
-        let mut done = Vec::new();
-        for kind in self.reload()?.types() {
-            for field in kind.record.retired.clone() {
-                let number = kind.number;
-                let forget = move || {
-                    self.0.store.write(move |tables| tables.forget_field(number, field, ROWS))
-                };
-                while forget().await? {}
-                done.push((number, field));
-            }
-        }
-        if done.is_empty() {
-            return Ok(());
-        }
-        let _changing = self.0.changing.lock().await;
-        let catalog = self.reload()?;
-        let mut changes = Vec::new();
-        for kind in catalog.types() {
-            let mut record = kind.record.clone();
-            record.retired.retain(|it| !done.contains(&(kind.number, *it)));
-            if record.retired != kind.record.retired {
-                changes.push(TypeChange::Put(kind.number, Box::new(record)));
-            }
-        }
-        // Somebody else was faster: nobody has to wait for a commit of nothing.
-        if !changes.is_empty() {
-            self.write_types(&catalog, changes).await?;
-        }
-        Ok(())
-    }
 }
 
 /// The fields of the first that the second does not have.
@@ -323,6 +288,16 @@ fn dropped(
     };
     record.retired.extend(new_fields.iter().map(|it| it.number));
     record
+}
+
+fn numbered(
+    definition: ObjectType,
+    before: &[IndexedField],
+    next: &mut FieldNumber,
+) -> Result<Defined, ObjectError> {
+    let name = definition.name.clone();
+    number_fields(definition, before, next)
+        .map_err(|problem| ObjectError::Definition { name, problems: vec![problem] })
 }
 
 fn compile(definition: &ObjectType) -> Result<Checker, ObjectError> {
@@ -368,10 +343,14 @@ fn check_change(
 }
 
 /// A type that is new.
-pub(super) fn new_type(who: &Who, definition: ObjectType, origin: Origin) -> TypeChange {
+pub(super) fn new_type(
+    who: &Who,
+    definition: ObjectType,
+    origin: Origin,
+) -> Result<TypeChange, ObjectError> {
     let mut next_field = FIRST_OWN;
-    let current = number_fields(definition, &[], &mut next_field);
-    TypeChange::Create(Box::new(ObjectTypeRecord {
+    let current = numbered(definition, &[], &mut next_field)?;
+    Ok(TypeChange::Create(Box::new(ObjectTypeRecord {
         current,
         candidate: None,
         retired: Vec::new(),
@@ -382,5 +361,5 @@ pub(super) fn new_type(who: &Who, definition: ObjectType, origin: Origin) -> Typ
         created_by: who.name.clone(),
         modified_ms: 0,
         modified_by: who.name.clone(),
-    }))
+    })))
 }

@@ -5,7 +5,7 @@ use crate::model::id::PackageId;
 use crate::model::object_type::Origin;
 use crate::model::view::{StoredView, View};
 use crate::objects::FieldProblem;
-use crate::objects::view::{wrong_columns, wrong_name};
+use crate::objects::view::{wrong_columns, wrong_name, wrong_texts};
 use crate::store::{MOST_VIEWS, ViewChange, WriteTables};
 
 /// How often a view of a manifest is tried while somebody else changes it.
@@ -16,6 +16,7 @@ impl Objects {
     pub async fn check_view(&self, view: &View) -> Result<(), ObjectError> {
         let mut problems = Vec::new();
         problems.extend(wrong_name(&view.name).map(|it| FieldProblem::new("name", it)));
+        problems.extend(wrong_texts(view));
         match self.find_type(&view.object_type) {
             Ok(kind) => {
                 problems.extend(wrong_columns(view, kind.current()));

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::message::OWN_HEADERS;
+use crate::egress::is_url;
 
 /// Headers that somebody may set.
 pub const MOST_HEADERS: usize = 8;
@@ -16,7 +17,8 @@ pub const CONCURRENCY: std::ops::RangeInclusive<u16> = 1..=64;
 /// When nothing is said.
 pub const DEFAULT_CONCURRENCY: u16 = 8;
 const LONGEST_URL: usize = 2_048;
-const LONGEST_HEADER: usize = 1_024;
+/// Characters of the value of a header.
+pub const LONGEST_HEADER: usize = 1_024;
 
 /// What is wrong with a webhook.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,6 +58,9 @@ pub fn check_url(url: &str) -> Result<(), Invalid> {
     }
     if authority.is_empty() || authority.starts_with(':') {
         return wrong("it has no host");
+    }
+    if !is_url(url) {
+        return wrong("its host or port cannot be one");
     }
     Ok(())
 }
@@ -178,6 +183,8 @@ mod tests {
             ("https://example.com/#a", "fragment"),
             ("https:///path", "no host"),
             ("https://:80/", "no host"),
+            ("http://127.0.0.1:99999/", "host or port"),
+            ("http://[::1/", "host or port"),
             ("https://example.com/a b", "%20"),
             ("httpß://", "http or https"),
         ] {

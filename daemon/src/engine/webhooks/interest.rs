@@ -37,23 +37,27 @@ pub(super) fn compile(filter: &str) -> Result<Program, Invalid> {
         .map_err(|error| Invalid { field: "filter".to_owned(), problem: error.to_string() })
 }
 
-/// Queues what a webhook is to be told of the changes after its cursor.
-pub(super) async fn collect(shared: &Shared, endpoint: &Endpoint) -> Result<Collected, StoreError> {
+/// Queues what a webhook is to be told of the changes after its cursor. Answers where that was, if
+/// anything was looked at.
+pub(super) async fn collect(
+    shared: &Shared,
+    endpoint: &Endpoint,
+) -> Result<(Collected, Option<ChangeId>), StoreError> {
     let (id, consumer) = (endpoint.id, endpoint.id.to_string());
     let read = shared
         .store
         .read(|tables| Ok((tables.cursor(&consumer)?, tables.count_queued_deliveries(id)?)))?;
-    let (Some(from), queued) = read else { return Ok(Collected::All) };
+    let (Some(from), queued) = read else { return Ok((Collected::All, None)) };
     let not_sent = match endpoint.record.standing.queue(endpoint.record.on_degraded) {
         // What comes now waits among the changes.
         Queue::Send | Queue::Hold if queued >= shared.settings.most_queued => {
-            return Ok(Collected::Full);
+            return Ok((Collected::Full, None));
         }
         Queue::Send | Queue::Hold => None,
         Queue::Fail => Some(endpoint.not_sent()),
     };
     let found = shared.bodies.after(&endpoint.record.event_types, from, MOST_CHANGES)?;
-    let Some((to, _)) = found.last() else { return Ok(Collected::All) };
+    let Some((to, _)) = found.last() else { return Ok((Collected::All, None)) };
     let (to, is_more) = (*to, found.len() == MOST_CHANGES);
     let mut new = Vec::new();
     for (id, told) in &found {
@@ -70,7 +74,7 @@ pub(super) async fn collect(shared: &Shared, endpoint: &Endpoint) -> Result<Coll
             Ok(())
         })
         .await?;
-    Ok(if is_more { Collected::More } else { Collected::All })
+    Ok((if is_more { Collected::More } else { Collected::All }, Some(from)))
 }
 
 /// What a change is for a webhook; nothing when its filter does not want it.

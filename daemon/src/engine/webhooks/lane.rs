@@ -77,6 +77,7 @@ pub(super) async fn run(shared: Arc<Shared>, id: WebhookId, signals: Arc<Signals
         id,
         endpoint: None,
         line: Line::default(),
+        read_to: None,
         is_drained: false,
         rate: Rate::default(),
         paused_until_ms: 0,
@@ -107,7 +108,9 @@ struct Lane {
     id: WebhookId,
     endpoint: Option<Arc<Endpoint>>,
     line: Line,
-    /// Whether the store has nothing after what the line knows.
+    /// How far the queue in the store was read; what comes into it before that sets it back.
+    read_to: Option<u128>,
+    /// Whether there was nothing after that.
     is_drained: bool,
     rate: Rate,
     paused_until_ms: u64,
@@ -131,20 +134,24 @@ impl Lane {
             return Ok(false);
         }
         if signals.requeued.swap(false, Ordering::AcqRel) {
-            self.line.forget_waiting();
-            self.is_drained = false;
+            self.read_anew();
         }
         let Some(endpoint) = self.endpoint.clone() else { return Ok(false) };
         let now_ms = self.shared.clock.now_ms();
         self.ask(&endpoint, now_ms);
         let mut sleep_ms = LONGEST_SLEEP_MS;
         if self.has_news {
-            match collect(&self.shared, &endpoint).await? {
+            let (collected, from) = collect(&self.shared, &endpoint).await?;
+            match collected {
                 Collected::All => self.has_news = false,
                 Collected::More => sleep_ms = 0,
                 Collected::Full => {}
             }
-            self.is_drained = false;
+            if let Some(from) = from {
+                // Something else may have been queued for what happened later.
+                self.read_to = self.read_to.map(|it| it.min(from.0));
+                self.is_drained = false;
+            }
         }
         match endpoint.record.standing.queue(endpoint.record.on_degraded) {
             Queue::Send => sleep_ms = sleep_ms.min(self.send(&endpoint, now_ms)?),
@@ -166,7 +173,7 @@ impl Lane {
                         warn!(webhook = %self.id, %error, "a delivery panicked");
                         self.asking = false;
                         self.line = Line::default();
-                        self.is_drained = false;
+                        self.read_anew();
                     }
                 }
             }
@@ -193,13 +200,19 @@ impl Lane {
             self.held_up_to = self.shared.store.read(|it| it.last_queued_delivery(id))?;
         }
         if was != Some(is) {
-            self.line.forget_waiting();
-            self.is_drained = false;
+            self.read_anew();
             self.paused_until_ms = 0;
         }
         self.rate.set(endpoint.record.per_second);
         self.endpoint = Some(Arc::new(endpoint));
         Ok(true)
+    }
+
+    /// Forgets what waits, and reads the queue from its beginning.
+    fn read_anew(&mut self) {
+        self.line.forget_waiting();
+        self.read_to = None;
+        self.is_drained = false;
     }
 
     /// Begins as many requests as may be under way. Answers for how long there is nothing to begin.
@@ -239,10 +252,11 @@ impl Lane {
         if self.is_drained || !self.line.has_room() {
             return Ok(());
         }
-        let (id, after) = (self.id, self.line.last());
+        let (id, after) = (self.id, self.read_to);
         let places =
             self.shared.store.read(|tables| tables.queued_deliveries(id, after, WINDOW))?;
         self.is_drained = places.len() < WINDOW;
+        self.read_to = places.last().map(|it| it.event).or(after);
         places.into_iter().for_each(|it| self.line.add(it));
         Ok(())
     }
@@ -264,13 +278,13 @@ impl Lane {
                 self.paused_until_ms = now_ms.saturating_add(pause_ms);
             }
             Some(Verdict::Gone) => self.happened(&Event::Gone).await?,
-            Some(Verdict::Failed { reason }) => {
-                // One event failed all its attempts, and nothing went through in all that time.
-                if next == Some(Next::Failed) && self.last_taken_ms < first_attempt_ms {
-                    self.happened(&Event::Failing { reason }).await?;
-                }
+            // One event failed all its attempts, and nothing went through in all that time.
+            Some(Verdict::Failed { reason })
+                if next == Some(Next::Failed) && self.last_taken_ms < first_attempt_ms =>
+            {
+                self.happened(&Event::Failing { reason }).await?;
             }
-            None => {}
+            Some(Verdict::Failed { .. }) | None => {}
         }
         Ok(())
     }
@@ -315,25 +329,36 @@ impl Lane {
 
     /// Takes the webhook one step on in the store, wherever it stands by now.
     async fn step(&self, event: &Event) -> Result<(), StoreError> {
-        let (store, id) = (self.shared.store.clone(), self.id);
-        let now_ms = self.shared.clock.now_ms();
-        while let Some(before) = store.read(|tables| tables.webhook(id))? {
-            let challenge = secret_text();
-            let standing = step(&before.standing, event, &challenge, now_ms);
-            if standing == before.standing {
-                break;
-            }
-            log(id, &before.standing, &standing);
-            let generation = before.generation;
-            let record = WebhookRecord { standing, generation: generation + 1, ..before };
-            let put = store.write(move |it| it.put_webhook(id, generation, &record, None)).await?;
-            if put == PutWebhook::Stored {
-                break;
-            }
-        }
-        Ok(())
+        take_step(&self.shared, self.id, event).await
     }
+}
 
+/// Takes a webhook one step on in the store, wherever it stands by now.
+pub(super) async fn take_step(
+    shared: &Shared,
+    id: WebhookId,
+    event: &Event,
+) -> Result<(), StoreError> {
+    let store = &shared.store;
+    let now_ms = shared.clock.now_ms();
+    while let Some(before) = store.read(|tables| tables.webhook(id))? {
+        let challenge = secret_text();
+        let standing = step(&before.standing, event, &challenge, now_ms);
+        if standing == before.standing {
+            break;
+        }
+        log(id, &before.standing, &standing);
+        let generation = before.generation;
+        let record = WebhookRecord { standing, generation: generation + 1, ..before };
+        let put = store.write(move |it| it.put_webhook(id, generation, &record, None)).await?;
+        if put == PutWebhook::Stored {
+            break;
+        }
+    }
+    Ok(())
+}
+
+impl Lane {
     /// Fails what is queued, step by step.
     async fn fail_queued(&mut self, endpoint: &Endpoint) -> Result<(), StoreError> {
         if self.is_drained {

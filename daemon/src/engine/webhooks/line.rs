@@ -44,11 +44,6 @@ impl Line {
         self.under_way.len()
     }
 
-    /// The last one that is known, after which the store is asked for more.
-    pub fn last(&self) -> Option<u128> {
-        self.known.keys().next_back().copied()
-    }
-
     /// Adds one of the store, unless it is known.
     pub fn add(&mut self, place: DeliveryPlace) {
         if self.known.contains_key(&place.event) {
@@ -196,6 +191,6 @@ mod tests {
         assert_eq!(line.take(0, Order::None), None);
         line.done(1);
         line.done(2);
-        assert!(line.has_room() && line.last().is_none());
+        assert!(line.has_room() && line.first().is_none());
     }
 }

@@ -373,9 +373,15 @@ fn secret_or_new(secret: Option<Zeroizing<String>>) -> Result<Zeroizing<String>,
 }
 
 fn headers_of(headers: Vec<(String, String)>) -> Result<BTreeMap<String, String>, Invalid> {
-    let checked: Result<BTreeMap<_, _>, _> =
-        headers.iter().map(|(name, value)| check_header(name, value)).collect();
-    let checked = checked?;
+    let mut checked = BTreeMap::new();
+    for (name, value) in &headers {
+        let (name, value) = check_header(name, value)?;
+        if checked.contains_key(&name) {
+            let problem = format!("`{name}` is there twice");
+            return Err(Invalid { field: "headers".to_owned(), problem });
+        }
+        checked.insert(name, value);
+    }
     check_headers(&checked)?;
     Ok(checked)
 }
@@ -407,6 +413,12 @@ fn changed_types(types: Vec<String>, change: TypesChange) -> Result<Vec<String>,
     check_event_types(match change {
         TypesChange::Set(types) => types,
         TypesChange::Edit { add, remove } => {
+            if let Some(unknown) = remove.iter().find(|it| !types.contains(it)) {
+                return Err(Invalid {
+                    field: "event_types.remove".to_owned(),
+                    problem: format!("it does not have `{unknown}`; it has {}", types.join(", ")),
+                });
+            }
             types.into_iter().filter(|it| !remove.contains(it)).chain(add).collect()
         }
     })

@@ -33,7 +33,6 @@ use tokio::task::JoinHandle;
 
 use self::lane::Signals;
 pub use self::manage::{Change, Created, HeaderChange, ManageError, New, TypesChange};
-pub use self::prune::keep_pruned;
 use super::change_bodies::ChangeBodies;
 use crate::clock::Clock;
 use crate::egress::Egress;

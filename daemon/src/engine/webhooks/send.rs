@@ -3,6 +3,7 @@
 //! The attempt is stored before anything else is told of it: after a crash in between it is made again
 //! with the same id.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,18 +12,24 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::Shared;
+use super::definition::LONGEST_HEADER;
 use super::envelope::{self, Opened};
 use super::message;
 use crate::egress::EgressError;
+use crate::functions::pool::{SecretTexts, mask_texts};
 use crate::lifecycle::delivery::{Answer, Next, Verdict, after_attempt, judge, retry_after_ms};
 use crate::lifecycle::webhook::Status;
 use crate::model::http::{EgressRules, OutgoingRequest, OutgoingResponse, Redirects};
 use crate::model::id::{WebhookEventId, WebhookId};
 use crate::secrets::WebhookSecrets;
-use crate::store::{AttemptRecord, SettledDelivery, StoreError, WebhookRecord};
+use crate::store::{AttemptRecord, DeliveryState, SettledDelivery, StoreError, WebhookRecord};
 
 /// How much of an answer is kept.
 const KEPT_OF_ANSWER: usize = 1024;
+/// How much of it is read: what is masked must not be cut before it is found.
+const READ_OF_ANSWER: usize = KEPT_OF_ANSWER + 2 * LONGEST_HEADER;
+/// What is shorter may be a word of every text.
+const SHORTEST_MASKED: usize = 8;
 /// How much of the answer to a challenge is read.
 const LONGEST_ECHO: usize = 16 * 1024;
 
@@ -33,6 +40,8 @@ pub struct Endpoint {
     pub(super) filter: Option<Program>,
     secrets: WebhookSecrets,
     headers: Vec<(String, String)>,
+    /// What an endpoint may repeat, and nobody may read.
+    masks: SecretTexts,
 }
 
 impl Endpoint {
@@ -54,9 +63,10 @@ impl Endpoint {
         let previous = opened.previous.clone().filter(|_| is_valid).map(Zeroizing::new);
         let secrets = WebhookSecrets { current: Zeroizing::new(opened.secret.clone()), previous };
         let headers = opened.headers.iter().map(|(name, it)| (name.clone(), it.clone())).collect();
+        let masks = masked_texts(&secrets, &opened.headers);
         // It was compiled before it was stored.
         let filter = record.filter.as_deref().and_then(|it| Program::compile(it).ok());
-        Ok(Found::There(Box::new(Endpoint { id, record, filter, secrets, headers })))
+        Ok(Found::There(Box::new(Endpoint { id, record, filter, secrets, headers, masks })))
     }
 
     /// Why its events fail without an attempt.
@@ -109,8 +119,9 @@ pub(super) async fn deliver(shared: &Shared, endpoint: &Endpoint, event: u128) -
     let mut sent = Sent { event, first_attempt_ms: 0, verdict: None, next: None, stored: Ok(()) };
     let id = endpoint.id;
     let (record, body) = match shared.store.read(|tables| tables.delivery(id, event)) {
-        Ok(Some(found)) => found,
-        Ok(None) => return sent,
+        Ok(Some(found)) if found.0.state == DeliveryState::Queued => found,
+        // Somebody else has ended it.
+        Ok(Some(_) | None) => return sent,
         Err(error) => {
             sent.stored = Err(error);
             return sent;
@@ -121,13 +132,13 @@ pub(super) async fn deliver(shared: &Shared, endpoint: &Endpoint, event: u128) -
     let timeout = shared.settings.timeout;
     let request = endpoint.request(WebhookEventId(event), body, now_ms, timeout);
     let outcome =
-        shared.egress.send_and_cut(request, &EgressRules::default(), KEPT_OF_ANSWER).await;
+        shared.egress.send_and_cut(request, &EgressRules::default(), READ_OF_ANSWER).await;
     let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let answer = answer_of(&outcome, shared.clock.now_ms());
     let verdict = judge(&answer);
     let ended_ms = shared.clock.now_ms();
     let (tried, next) = after_attempt(record.tried, &verdict, &shared.settings.pauses_ms, ended_ms);
-    let attempt = attempt_of(&outcome, &verdict, now_ms, took_ms);
+    let attempt = attempt_of(&outcome, &verdict, now_ms, took_ms, &endpoint.masks);
     // Attempts of before it was queued again are not of this delivery.
     let mut attempts = record.attempts.iter().filter(|it| it.at_ms >= record.queued_ms);
     sent.first_attempt_ms = attempts.next().map_or(now_ms, |it| it.at_ms);
@@ -175,6 +186,7 @@ fn attempt_of(
     verdict: &Verdict,
     at_ms: u64,
     took_ms: u64,
+    masks: &SecretTexts,
 ) -> AttemptRecord {
     let error = match verdict {
         Verdict::Taken => None,
@@ -186,9 +198,25 @@ fn attempt_of(
     };
     let response = outcome.as_ref().ok();
     let status = response.map(|it| it.status);
-    let answer =
-        response.map(|it| String::from_utf8_lossy(&it.body).into_owned()).unwrap_or_default();
+    let answer = response.map(|it| kept(&it.body, masks)).unwrap_or_default();
     AttemptRecord { at_ms, took_ms, status, error, answer }
+}
+
+/// The beginning of an answer, without what was sent along in confidence: some endpoints repeat it.
+fn kept(body: &[u8], masks: &SecretTexts) -> String {
+    let mut answer = String::from_utf8_lossy(body).into_owned();
+    mask_texts(std::iter::once(&mut answer), masks);
+    answer.truncate(answer.floor_char_boundary(KEPT_OF_ANSWER));
+    answer
+}
+
+/// Values of headers, what follows a scheme in them, and the secrets.
+fn masked_texts(secrets: &WebhookSecrets, headers: &BTreeMap<String, String>) -> SecretTexts {
+    let values =
+        headers.values().flat_map(|it| [Some(it.as_str()), it.split_once(' ').map(|it| it.1)]);
+    let secrets = std::iter::once(&secrets.current).chain(&secrets.previous).map(|it| it.as_str());
+    let all = values.flatten().chain(secrets).filter(|it| it.len() >= SHORTEST_MASKED);
+    all.map(|it| Zeroizing::new(it.to_owned())).collect()
 }
 
 fn explain(error: &EgressError) -> String {
@@ -201,5 +229,25 @@ fn explain(error: &EgressError) -> String {
         | EgressError::NoConnection { .. }
         | EgressError::Failed { .. }
         | EgressError::TooLarge { .. } => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_endpoint_repeats_is_masked_before_it_is_cut() {
+        let secrets =
+            WebhookSecrets { current: Zeroizing::new("s3cr3t-of-it".to_owned()), previous: None };
+        let headers = [("authorization", "Bearer 0123456789abcdef"), ("x-team", "ops")];
+        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let masks = masked_texts(&secrets, &headers);
+        let answer = kept(b"you sent s3cr3t-of-it, 0123456789abcdef and ops", &masks);
+        assert!(!answer.contains("s3cr3t") && !answer.contains("0123456789"), "{answer}");
+        assert!(answer.ends_with(" and ops"), "{answer}");
+        let padding = "\u{e4}".repeat(KEPT_OF_ANSWER / 2 - 3);
+        let answer = kept(format!("{padding}0123456789abcdef").as_bytes(), &masks);
+        assert!(answer.len() <= KEPT_OF_ANSWER && !answer.contains("0123"), "{answer}");
     }
 }

@@ -56,7 +56,18 @@ pub struct SettledDelivery {
     pub next: Next,
 }
 
+/// Deliveries by the id of their event, and where the next page begins.
+pub type DeliveriesPage = (Vec<(u128, DeliveryRecord)>, Option<u128>);
+
 type Key = (u128, u128);
+/// A row of either table as it is gone through.
+type Row<'a> =
+    Result<(redb::AccessGuard<'a, Key>, redb::AccessGuard<'a, &'static [u8]>), redb::StorageError>;
+
+/// The event of a row; an error goes first.
+fn event_of(row: Option<&Row<'_>>) -> Option<u128> {
+    row.map(|it| it.as_ref().map_or(u128::MAX, |(key, _)| key.value().1))
+}
 
 impl WriteTables<'_> {
     /// Queues deliveries of webhooks that are there; what is queued or was sent already stays as it
@@ -313,7 +324,7 @@ impl ReadTables {
         from: Option<u128>,
         limit: usize,
         wanted: impl Fn(&DeliveryRecord) -> bool,
-    ) -> Result<(Vec<(u128, DeliveryRecord)>, Option<u128>), StoreError> {
+    ) -> Result<DeliveriesPage, StoreError> {
         const MOST_LOOKED_AT: usize = 20_000;
         let last = (webhook.0, from.unwrap_or(u128::MAX));
         let (open, done) =
@@ -322,11 +333,6 @@ impl ReadTables {
         let mut done = done.range((webhook.0, 0)..=last)?.rev().peekable();
         let mut found = Vec::new();
         for looked_at in 0.. {
-            let event_of = |row: Option<&Result<(redb::AccessGuard<'_, Key>, _), _>>| match row {
-                Some(Ok((key, _))) => Some(key.value().1),
-                Some(Err(_)) => Some(u128::MAX),
-                None => None,
-            };
             let (of_open, of_done) = (event_of(open.peek()), event_of(done.peek()));
             let next = if of_open > of_done { open.next() } else { done.next() };
             let Some(row) = next else { break };

@@ -114,7 +114,7 @@ impl Daemon {
         let mut connection = Connection::open(self.address).await?;
         let request = self.api_request(name, &parameters);
         let answer = connection.exchange(&request).await?;
-        if answer.status != 200 {
+        if !matches!(answer.status, 200 | 201) {
             let body = String::from_utf8_lossy(answer.body);
             return Err(format!("{name} was answered {}: {body}", answer.status).into());
         }

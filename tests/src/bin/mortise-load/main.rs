@@ -11,12 +11,14 @@ mod footprint;
 mod machine;
 mod measure;
 mod objects;
+mod receiver;
 mod references;
 mod report;
 mod samples;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod timers;
+mod webhooks;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -26,6 +28,7 @@ use clap::{Parser, ValueEnum};
 use serde_json::json;
 
 use crate::daemon::Daemon;
+use crate::receiver::Receiver;
 
 /// What went wrong, for the person at the terminal.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -49,8 +52,8 @@ struct Options {
     /// The daemon's binary; by default the `mortise` beside this program.
     #[arg(long, value_name = "PATH")]
     daemon: Option<PathBuf>,
-    /// A file with more of the daemon's configuration: whole TOML tables other than `listen` and
-    /// `limits`.
+    /// A file with more of the daemon's configuration: whole TOML tables other than `listen`,
+    /// `limits`, `egress` and `webhooks`.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Directory for the daemon's state, on the file system to be measured.
@@ -97,6 +100,8 @@ enum Measurement {
     Timers,
     /// Objects: made, changed, read and listed. Only when asked for.
     Objects,
+    /// Outgoing webhooks to a local endpoint.
+    Webhooks,
 }
 
 impl Options {
@@ -158,6 +163,9 @@ async fn measure_all(options: &Options) -> Result<(), Failure> {
     let more = more.unwrap_or_default();
     let mut rows = Vec::new();
     let mut others = serde_json::Map::new();
+    // Before the daemon, whose configuration names it; lives as long as that.
+    let receiver = Receiver::start()?;
+    let more = format!("{}{more}", webhooks::configuration(&receiver));
     let mut daemon = Daemon::start(&program, directory.path(), &more).await?;
     println!(
         "ready after {:.0} ms, process {}",
@@ -176,6 +184,10 @@ async fn measure_all(options: &Options) -> Result<(), Failure> {
     if options.wants(Measurement::Objects) {
         report::print_head();
         objects::objects(&daemon, options, directory.path(), &mut rows).await?;
+    }
+    if options.wants(Measurement::Webhooks) {
+        report::print_head();
+        webhooks::webhooks(&daemon, options, &receiver, &mut rows).await?;
     }
     if options.wants(Measurement::Calls) {
         report::print_head();

@@ -208,8 +208,9 @@ fn until_active(client: &Client, which: &Value, stop: &Stop) -> Result<(), Failu
             }
             Settled::Refused { reason } => return Err(Failure::refused(reason)),
             Settled::Waiting { reason } => {
+                let reason = reason.unwrap_or_default();
                 if reason != said {
-                    eprintln!("{}", show::plain(&reason));
+                    eprintln!("not yet: {}", show::plain(&reason));
                     said = reason;
                 }
             }

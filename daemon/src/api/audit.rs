@@ -1,0 +1,296 @@
+//! `audit.*`: the audit log, for looking at, for checking, and for taking elsewhere.
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::Api;
+use super::error::ApiError;
+use super::lists::{Paging, cursor, parse_id, time};
+use super::rights::Caller;
+use super::times::parse_time;
+use crate::model::audit::{AuditEvent, AuditFilter, AuditRow, AuditedCall};
+use crate::store::AuditHash;
+
+/// How many rows one call looks at.
+const MOST_VERIFIED: usize = 2_000;
+
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "AuditList")]
+pub(super) struct List {
+    /// Only this call, such as `keyrings.set`, or all that begin so, such as `keyrings.`.
+    #[serde(default)]
+    call: Option<String>,
+    /// Only what this one did: name, such as `user:ada`, or id.
+    #[serde(default)]
+    who: Option<String>,
+    /// Only what came from there: an IP address, or `unix:<uid>`.
+    #[serde(default)]
+    peer: Option<String>,
+    /// Only what is about this: as callers named it, or the id of what was made.
+    #[serde(default)]
+    target: Option<String>,
+    /// `changes` or `refused`; both when absent.
+    #[serde(default)]
+    kind: Option<Kind>,
+    /// Not before: RFC 3339.
+    #[serde(default)]
+    from: Option<String>,
+    /// Before: RFC 3339.
+    #[serde(default)]
+    until: Option<String>,
+    #[serde(flatten)]
+    paging: Paging,
+}
+
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "AuditKind")]
+enum Kind {
+    Changes,
+    Refused,
+}
+
+/// What was done, or refused.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AuditRow")]
+struct Row {
+    seq: u64,
+    date: String,
+    /// done, failed, unknown (it began, and nothing says how it ended) or refused.
+    outcome: &'static str,
+    call: String,
+    who: String,
+    /// The user or service account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    principal: Option<String>,
+    /// The name of the token that was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+    /// The run that did it, when a function did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<String>,
+    peer: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    /// The code of the error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<String>,
+    /// What was sent, as far as it is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request: Option<Map<String, Value>>,
+    /// What was different before, secrets masked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<Value>,
+    /// What is different after it, secrets masked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after: Option<Value>,
+    /// How often, of what was refused within a minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    times: Option<u64>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AuditRows")]
+pub(super) struct Rows {
+    rows: Vec<Row>,
+    next_cursor: Option<String>,
+}
+
+fn of_call(row: (u64, u64), outcome: &'static str, call: AuditedCall) -> Row {
+    Row {
+        seq: row.0,
+        date: time(row.1),
+        outcome,
+        call: call.call,
+        who: call.who,
+        principal: call.principal.map(|it| it.to_string()),
+        token: call.token,
+        run: call.run.map(|it| it.to_string()),
+        peer: call.peer,
+        target: call.target,
+        status: None,
+        code: None,
+        request: Some(call.request),
+        before: None,
+        after: None,
+        times: None,
+    }
+}
+
+fn shown(row: AuditRow) -> Row {
+    let place = (row.seq, row.at_ms);
+    match row.event {
+        AuditEvent::Begun { call } => of_call(place, "unknown", call),
+        AuditEvent::Done { call, begun: _, status, code, before, after } => {
+            let outcome = if status < 400 { "done" } else { "failed" };
+            Row { status: Some(status), code, before, after, ..of_call(place, outcome, call) }
+        }
+        AuditEvent::Refused(calls) => Row {
+            seq: row.seq,
+            date: time(calls.last_ms),
+            outcome: "refused",
+            call: calls.call,
+            who: calls.who,
+            principal: None,
+            token: None,
+            run: None,
+            peer: calls.peer,
+            target: None,
+            status: Some(calls.status).filter(|it| *it != 0),
+            code: None,
+            request: None,
+            before: None,
+            after: None,
+            times: Some(calls.times),
+        },
+    }
+}
+
+pub(super) async fn list(api: Arc<Api>, _: Caller, list: List) -> Result<Rows, ApiError> {
+    let at = |field: &str, text: &Option<String>| {
+        text.as_deref().map(|it| parse_time(field, it)).transpose()
+    };
+    let filter = AuditFilter {
+        from_ms: at("from", &list.from)?,
+        until_ms: at("until", &list.until)?,
+        call: list.call,
+        who: list.who,
+        peer: list.peer,
+        target: list.target,
+        refused: list.kind.map(|it| match it {
+            Kind::Changes => false,
+            Kind::Refused => true,
+        }),
+    };
+    let page = list.paging.newest_first()?;
+    let page = api.services.store.read(|tables| tables.list_audit(&filter, page))?;
+    let rows = page.rows.into_iter().map(shown);
+    Ok(Rows { rows: rows.collect(), next_cursor: cursor(page.next) })
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "AuditVerify")]
+#[serde(deny_unknown_fields)]
+pub(super) struct Verify {
+    /// The `next_cursor` of the last call; from the first row when absent.
+    #[serde(default)]
+    cursor: Option<String>,
+    /// A row that was looked at before, with the hash that it had then: whether it is still the same.
+    #[serde(default)]
+    known_seq: Option<u64>,
+    /// The hash, hexadecimal.
+    #[serde(default)]
+    known_hash: Option<String>,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(super) struct AuditVerified {
+    /// Whether everything that was looked at is as it was written.
+    ok: bool,
+    /// How many rows were.
+    checked: u64,
+    /// The first row that is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_broken: Option<u64>,
+    /// What is wrong with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+    /// The last row that was looked at, and its hash: kept elsewhere, it shows later whether rows were
+    /// taken from the end.
+    last_seq: u64,
+    last_hash: String,
+    /// There are more rows to look at.
+    next_cursor: Option<String>,
+}
+
+pub(super) async fn verify(
+    api: Arc<Api>,
+    _: Caller,
+    asked: Verify,
+) -> Result<AuditVerified, ApiError> {
+    let from = match &asked.cursor {
+        Some(text) => parse_id::<u64>("cursor", text)?,
+        None => 1,
+    };
+    let known = match (asked.known_seq, &asked.known_hash) {
+        (Some(seq), Some(hash)) => {
+            let mut bytes = AuditHash::default();
+            hex::decode_to_slice(hash, &mut bytes).map_err(|_| {
+                ApiError::field("known_hash", "known_hash is no hash: 64 hexadecimal digits")
+            })?;
+            Some((seq, bytes))
+        }
+        (None, None) => None,
+        (Some(_), None) | (None, Some(_)) => {
+            let message = "say both `known_seq` and `known_hash`";
+            return Err(ApiError::field("known_seq", message));
+        }
+    };
+    let (found, present) = api.services.store.read(|tables| {
+        let present = match known {
+            Some((seq, _)) => tables.audit_hash_of(seq)?,
+            None => None,
+        };
+        Ok((tables.verify_audit(from, MOST_VERIFIED)?, present))
+    })?;
+    let mut broken = found.broken.map(|it| (it.seq, it.what.to_owned()));
+    if let Some((seq, hash)) = known
+        && present != Some(hash)
+        && broken.is_none()
+    {
+        let what = match present {
+            Some(_) => {
+                "it is not the row of that hash: the log was written anew from there or before"
+            }
+            None => "it is not there any more: rows were taken from the end",
+        };
+        broken = Some((seq, what.to_owned()));
+    }
+    let next = (found.has_more && broken.is_none()).then(|| (found.last.0 + 1).to_string());
+    Ok(AuditVerified {
+        ok: broken.is_none(),
+        checked: found.checked,
+        first_broken: broken.as_ref().map(|it| it.0),
+        problem: broken.map(|it| it.1),
+        last_seq: found.last.0,
+        last_hash: hex::encode(found.last.1),
+        next_cursor: next,
+    })
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "AuditExport")]
+pub(super) struct Export {
+    #[serde(flatten)]
+    paging: Paging,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(super) struct AuditLines {
+    /// Each a line of JSON: `{"seq", "hash", "row"}`. A hash is the SHA-256 of the one before (32 bytes;
+    /// zeros before the first) and of the bytes of `row` as they stand there.
+    lines: Vec<String>,
+    next_cursor: Option<String>,
+}
+
+pub(super) async fn export(
+    api: Arc<Api>,
+    _: Caller,
+    asked: Export,
+) -> Result<AuditLines, ApiError> {
+    let page = asked.paging.oldest_first()?;
+    let from = page.from.and_then(|it| u64::try_from(it).ok()).unwrap_or(1);
+    let mut rows = api.services.store.read(|tables| tables.export_audit(from, page.limit + 1))?;
+    let next = rows.get(page.limit).map(|it| u128::from(it.seq));
+    rows.truncate(page.limit);
+    let lines = rows.into_iter().map(|it| {
+        let (seq, hash, row) = (it.seq, hex::encode(it.hash), it.json);
+        format!(r#"{{"seq":{seq},"hash":"{hash}","row":{row}}}"#)
+    });
+    Ok(AuditLines { lines: lines.collect(), next_cursor: cursor(next) })
+}

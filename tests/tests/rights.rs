@@ -1,0 +1,219 @@
+//! Every call by everybody: with each role, on the host and on one integration, for a prefix of scopes,
+//! as a function of a snap-in, with no token and with wrong ones. What each may is compared with the
+//! table that people read, `daemon/src/api/routes.table.txt`.
+
+use std::collections::BTreeMap;
+
+use mortise_tests::daemon::Daemon;
+use mortise_tests::http::Connection;
+use mortise_tests::snap_in::{Parts, SIGNED};
+use serde_json::{Value, json};
+
+const TABLE: &str = include_str!("../../daemon/src/api/routes.table.txt");
+
+/// An integration; that it is one matters to nobody who makes these calls.
+const INTEGRATION: &str = "itg_01k00000000000000000000001";
+
+/// A body that no call takes, so that whoever may make it changes nothing by it.
+const NO_BODY: &str = "[1]";
+
+/// The columns of the table, and the calls with whether each of them may make it.
+fn table() -> (Vec<&'static str>, BTreeMap<&'static str, Vec<bool>>) {
+    let mut lines = TABLE.lines().filter(|it| !it.starts_with('#') && !it.is_empty());
+    let head: Vec<&str> = lines.next().expect("titles").split_whitespace().collect();
+    let columns: Vec<&str> =
+        head.into_iter().filter(|it| !["call", "right", "audit"].contains(it)).collect();
+    let rows = lines.map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let marks = words[2..2 + columns.len()].iter().map(|it| *it == "x");
+        (words[0], marks.collect())
+    });
+    let rows: BTreeMap<_, Vec<bool>> = rows.collect();
+    assert!(rows.len() > 100, "{}", rows.len());
+    (columns, rows)
+}
+
+/// Whether a status says that whoever asked may not, or that what he sent is wrong, which he may.
+fn may(call: &str, who: &str, status: u16) -> bool {
+    match status {
+        400 => true,
+        401 | 403 => false,
+        other => panic!("{call} by {who}: {other}"),
+    }
+}
+
+fn post(connection: &mut Connection, call: &str, token: Option<&str>) -> u16 {
+    let bearer = token.map(|it| format!("Bearer {it}"));
+    let mut headers = vec![("content-type", "application/json")];
+    headers.extend(bearer.as_deref().map(|it| ("authorization", it)));
+    let path = format!("/api/v1/{call}");
+    connection.send("POST", &path, &headers, NO_BODY.as_bytes()).expect("an answer").status
+}
+
+fn role_of(column: &str) -> (&'static str, bool) {
+    match column {
+        "own" => ("owner", false),
+        "con" => ("contributor", false),
+        "rea" => ("reader", false),
+        "iam" => ("identity-access-manager", false),
+        "icr" => ("integration-creator", false),
+        "ico" => ("integration-contributor", false),
+        "ire" => ("integration-reader", false),
+        "Own" => ("owner", true),
+        "Con" => ("contributor", true),
+        "Rea" => ("reader", true),
+        "Iam" => ("identity-access-manager", true),
+        other => panic!("what is {other}?"),
+    }
+}
+
+fn token(daemon: &Daemon, parameters: &Value) -> String {
+    let made = daemon.call("tokens.create", parameters);
+    made["token"].as_str().expect("a token").to_owned()
+}
+
+/// Asks every call with the tokens that it is given.
+const WALKER: &str = "
+export const run = async ([event]) => {
+  const { devrev_endpoint } = event.execution_metadata;
+  const { secrets } = event.context;
+  const calls = event.payload.parameters.split(' ');
+  const found = {};
+  for (const [who, token] of [['fun', secrets.service_account_token], ['ord', secrets.actor_session_token]]) {
+    for (const call of calls) {
+      const options = { method: 'POST', headers: { authorization: token }, body: '[1]' };
+      const response = await fetch(`${devrev_endpoint}/${call}`, options);
+      await response.text();
+      found[`${who} ${call}`] = response.status;
+    }
+  }
+  return found;
+};";
+
+#[test]
+fn everybody_may_what_the_table_says_and_nothing_else() {
+    let daemon = Daemon::start();
+    let (columns, rows) = table();
+    let mut wrong = Vec::new();
+    let mut compare = |call: &str, column: &str, found: bool| {
+        let at = columns.iter().position(|it| *it == column).expect("a column");
+        let expected = rows[call][at];
+        if expected != found {
+            wrong.push(format!("{call} by {column}: the table says {expected}"));
+        }
+    };
+    for column in columns.iter().filter(|it| !["sco", "fun", "ord"].contains(it)) {
+        let (role, is_on_one) = role_of(column);
+        let name = format!("{}-{role}", if is_on_one { "one" } else { "host" });
+        daemon.call("users.create", &json!({ "name": name }));
+        let principal = format!("user:{name}");
+        let mut grant = json!({ "principal": principal, "role": role });
+        if is_on_one {
+            grant["integration"] = INTEGRATION.into();
+        }
+        daemon.call("roles.grant", &grant);
+        let token = token(&daemon, &json!({ "name": "walk", "principal": principal }));
+        let mut connection = daemon.connect();
+        for call in rows.keys() {
+            let status = post(&mut connection, call, Some(&token));
+            // Whoever has anything here has tokens of his own.
+            if !(is_on_one && call.starts_with("tokens.")) {
+                compare(call, column, may(call, column, status));
+            }
+        }
+    }
+    let scoped = token(&daemon, &json!({ "name": "scoped", "scope": "prod" }));
+    let mut connection = daemon.connect();
+    for call in rows.keys() {
+        compare(call, "sco", may(call, "sco", post(&mut connection, call, Some(&scoped))));
+    }
+
+    let parts = Parts::new("walker", SIGNED, WALKER).with("timeout_seconds: 120").with_sections(
+        "commands:
+  - {name: go, namespace: walker, description: Goes., surfaces: [{surface: discussions}], function: work}
+",
+    );
+    daemon.install(&parts);
+    let calls: Vec<&str> = rows.keys().copied().collect();
+    for calls in calls.chunks(40) {
+        let go = json!({ "namespace": "walker", "name": "go", "parameters": calls.join(" ") });
+        let answer = daemon.call("commands.execute", &go);
+        assert_eq!(answer["state"], "succeeded", "{answer:#}");
+        for (asked, status) in answer["result"].as_object().expect("all of them") {
+            let (who, call) = asked.split_once(' ').expect("two words");
+            let status = u16::try_from(status.as_u64().expect("a status")).expect("one of HTTP");
+            compare(call, who, may(call, who, status));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn strangers_learn_nothing() {
+    let daemon = Daemon::start();
+    let (_, rows) = table();
+    let leaf = json!({ "name": "leaf", "id_prefix": "lef", "schema": { "properties": {} } });
+    daemon.call("object-types.apply", &json!({ "object_types": [leaf] }));
+    let mut others = vec!["leafs.list", "nothing.list", "nothing", "objects.list"];
+    others.extend(rows.keys());
+    let mut connection = daemon.connect();
+    for call in &others {
+        assert_eq!(post(&mut connection, call, None), 401, "{call}");
+    }
+    // A wrong one, over the socket, where nobody is slowed down.
+    let mut socket = Connection::unix(&daemon.socket()).expect("it listens");
+    let mut texts = BTreeMap::new();
+    let expired = json!({ "name": "short", "expires_in_seconds": 1 });
+    let once = token(&daemon, &expired);
+    let deleted = token(&daemon, &json!({ "name": "deleted" }));
+    daemon.call("tokens.delete", &json!({ "name": "deleted" }));
+    for call in &others {
+        for wrong in ["mta_wrong", deleted.as_str(), "mst_wrong", "", "x"] {
+            assert_eq!(post(&mut socket, call, Some(wrong)), 401, "{call} with {wrong}");
+        }
+    }
+    for wrong in ["mta_wrong", deleted.as_str()] {
+        let answer = daemon.try_call_as(wrong, "runs.list", &json!({})).expect("an answer");
+        texts.insert(answer.text(), wrong);
+    }
+    assert_eq!(texts.len(), 1, "a token that was is like one that never was: {texts:#?}");
+    mortise_tests::eventually("it expires", std::time::Duration::from_secs(20), || {
+        let answer = daemon.try_call_as(&once, "whoami", &json!({})).expect("an answer");
+        (answer.status == 401).then_some(())
+    });
+
+    // Who sees no objects does not see which types of them there are.
+    daemon.call("users.create", &json!({ "name": "ada" }));
+    let grant = json!({ "principal": "user:ada", "role": "integration-reader" });
+    daemon.call("roles.grant", &grant);
+    let ada = token(&daemon, &json!({ "name": "x", "principal": "user:ada" }));
+    let answer = |call: &str| {
+        let answer = daemon.try_call_as(&ada, call, &json!({})).expect("an answer");
+        (answer.status, answer.text().replace(call, "it"))
+    };
+    assert_eq!(answer("leafs.list"), answer("nothing.list"));
+    assert_eq!(answer("nothing.list").0, 404);
+}
+
+#[test]
+fn wrong_tokens_are_slowed_down_and_good_ones_are_not() {
+    let daemon = Daemon::start();
+    let mut threads = Vec::new();
+    let address = daemon.address();
+    for _ in 0..40 {
+        threads.push(std::thread::spawn(move || {
+            let mut connection = Connection::tcp(address).expect("it listens");
+            post(&mut connection, "runs.list", Some("mta_wrong"))
+        }));
+    }
+    // Meanwhile.
+    assert_eq!(post(&mut daemon.connect(), "runs.list", Some(&daemon.token())), 400);
+    let statuses: Vec<u16> = threads.into_iter().map(|it| it.join().expect("it ended")).collect();
+    assert!(statuses.iter().all(|it| [401, 429].contains(it)), "{statuses:?}");
+    // Eight wait at a time; the rest is told so at once.
+    assert!(statuses.contains(&429) && statuses.contains(&401), "{statuses:?}");
+    // The socket, and the good one, as before.
+    let mut socket = Connection::unix(&daemon.socket()).expect("it listens");
+    assert_eq!(post(&mut socket, "runs.list", Some("mta_wrong")), 401);
+    assert_eq!(post(&mut daemon.connect(), "runs.list", Some(&daemon.token())), 400);
+}
