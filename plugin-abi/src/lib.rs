@@ -110,6 +110,104 @@
 //! let output = source.call(call, b"ding").unwrap();
 //! assert_eq!(output.events[0].event_type, "custom:ring");
 //! ```
+//!
+//! # A complete sink
+//!
+//! ```
+//! use mortise_plugin::{
+//!     Act, Descriptor, Effect, EffectOutcome, Fault, Host, HttpEffect, Plugin, Problem, Receipt, Sink,
+//!     SinkCall, SinkInput, SinkOutput, TypeDescriptor,
+//! };
+//! use serde_json::{Value, json};
+//!
+//! /// Rings a bell over HTTP.
+//! struct Bell {
+//!     url: String,
+//!     token: String,
+//! }
+//!
+//! impl Bell {
+//!     fn ring(&self, text: &str) -> SinkOutput {
+//!         let http = HttpEffect {
+//!             method: "POST".to_owned(),
+//!             url: self.url.clone(),
+//!             headers: vec![("authorization".to_owned(), format!("Bearer {}", self.token))],
+//!             body: Some(0),
+//!         };
+//!         let effect = Effect { state: Value::Null, timeout_ms: 5_000, act: Act::Http(http) };
+//!         SinkOutput::ask(effect, Some(text.as_bytes().to_vec()))
+//!     }
+//! }
+//!
+//! impl Sink for Bell {
+//!     fn call(&self, call: SinkCall, body: &[u8]) -> Result<SinkOutput, Fault> {
+//!         match call.input {
+//!             SinkInput::Check {} => Ok(SinkOutput::default()),
+//!             SinkInput::Deliver(delivery) => Ok(self.ring(&delivery.message.title)),
+//!             SinkInput::Test {} => Ok(self.ring("a test")),
+//!             SinkInput::Response { outcome, .. } => match outcome {
+//!                 EffectOutcome::Http { status: 200..=299, .. } => {
+//!                     let id = String::from_utf8_lossy(body).into_owned();
+//!                     Ok(SinkOutput::done(Receipt { message_id: Some(id), thread: None }))
+//!                 }
+//!                 EffectOutcome::Http { status: 401 | 403, .. } => {
+//!                     Err(Fault::config("the bell does not take the token", Vec::new()))
+//!                 }
+//!                 EffectOutcome::Http { status: 429 | 500..=599, .. } => {
+//!                     Err(Fault::transient("the bell is busy").not_before(Some(60_000)))
+//!                 }
+//!                 EffectOutcome::Failed { message, transient: true } => Err(Fault::transient(message)),
+//!                 _ => Err(Fault::permanent("the bell does not ring for this")),
+//!             },
+//!         }
+//!     }
+//! }
+//!
+//! struct Bells;
+//!
+//! impl Plugin for Bells {
+//!     fn descriptor() -> Descriptor {
+//!         Descriptor {
+//!             name: "bells".to_owned(),
+//!             version: "1.0.0".to_owned(),
+//!             sources: vec![],
+//!             sinks: vec![TypeDescriptor {
+//!                 name: "bell".to_owned(),
+//!                 title: "Bell".to_owned(),
+//!                 description: "Rings a bell.".to_owned(),
+//!                 config_schema: json!({
+//!                     "type": "object",
+//!                     "properties": {
+//!                         "url": { "type": "string", "title": "Where the bell is" },
+//!                         "token": { "type": "string", "title": "Token", "writeOnly": true }
+//!                     },
+//!                     "required": ["url", "token"],
+//!                     "examples": [{ "url": "https://bell.example.com/", "token": "example" }]
+//!                 }),
+//!                 ..TypeDescriptor::default()
+//!             }],
+//!         }
+//!     }
+//!
+//!     fn open_sink(_kind: &str, config: Value, _host: Host) -> Result<Box<dyn Sink>, Fault> {
+//!         match (config["url"].as_str(), config["token"].as_str()) {
+//!             (Some(url), Some(token)) if url.starts_with("https://") => {
+//!                 Ok(Box::new(Bell { url: url.to_owned(), token: token.to_owned() }))
+//!             }
+//!             _ => Err(Fault::config(
+//!                 "the configuration is wrong",
+//!                 vec![Problem::at("url", "must begin with https://")],
+//!             )),
+//!         }
+//!     }
+//! }
+//! # // The doc tests of a crate are one program, and it has a plugin already.
+//! # let config = json!({ "url": "https://bell.example.com/", "token": "secret" });
+//! # let bell = Bells::open_sink("bell", config, Host::silent()).unwrap();
+//! # let input = SinkInput::Test {};
+//! # let output = bell.call(SinkCall { now_ms: 0, deadline_ms: 1000, input }, b"").unwrap();
+//! # assert_eq!(output.bodies[0], b"a test");
+//! ```
 
 #![warn(missing_docs)]
 

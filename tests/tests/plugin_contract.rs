@@ -21,9 +21,9 @@ use mortise::plugins::{
     call_with_effects,
 };
 use mortise_plugin::{
-    Act, Delivery, EffectOutcome, FaultKind, Host, HttpRequest, LogLevel, MailInput, Message,
-    Payload, Plugin, ResponseBody, Role, SinkCall, SinkInput, SourceCall, SourceIds, SourceInput,
-    SourceOutput, Tick,
+    Act, Delivery, EffectOutcome, ExecEnd, FaultKind, Host, HttpRequest, LogLevel, MailInput,
+    Message, Payload, Plugin, ResponseBody, Role, SinkCall, SinkInput, SourceCall, SourceIds,
+    SourceInput, SourceOutput, Tick,
 };
 use serde_json::{Value, json};
 
@@ -624,8 +624,9 @@ async fn every_shipped_plugin_keeps_the_contract() {
                 for config in [json!({}), json!({ "policy": 1 }), json!([]), Value::Null] {
                     host.check(role, kind, &config, 7).await.unwrap();
                 }
-                if role == Role::Source {
-                    assert_answers_anything(&host, kind, &examples[0]).await;
+                match role {
+                    Role::Source => assert_answers_anything(&host, kind, &examples[0]).await,
+                    Role::Sink => assert_sink_answers_anything(&host, kind, &examples[0]).await,
                 }
             }
         }
@@ -663,6 +664,55 @@ async fn assert_answers_anything(host: &PluginHost, kind: &str, config: &Value) 
                 Err(CallError::Fault(fault)) if fault.kind != FaultKind::Panicked => {}
                 Ok(_) => {}
                 Err(error) => panic!("{kind}: {error:?} for {input:?}"),
+            }
+        }
+    }
+}
+
+/// Calls a sink with each input it could get, with whatever a service could answer.
+async fn assert_sink_answers_anything(host: &PluginHost, kind: &str, config: &Value) {
+    let sink = host.open_sink(kind, config, kind, silent()).await.unwrap();
+    let delivery = |text: &str| Delivery {
+        id: text.to_owned(),
+        attempt: u32::MAX,
+        trigger: text.to_owned(),
+        message: Message {
+            title: text.to_owned(),
+            text: text.to_owned(),
+            fields: vec![(text.to_owned(), text.to_owned())],
+            link: Some(text.to_owned()),
+            ..Message::default()
+        },
+        occurrences: vec![Value::Null, json!([text])],
+        count: u32::MAX,
+        thread: Some(text.to_owned()),
+    };
+    let call = async |input: SinkInput, body: &'static [u8]| {
+        let call = SinkCall { now_ms: 7, deadline_ms: 30_000, input: input.clone() };
+        match sink.call(call, Bytes::from_static(body)).await {
+            Err(CallError::Fault(fault)) if fault.kind != FaultKind::Panicked => None,
+            Ok(output) => output.effect.map(|it| it.state),
+            Err(error) => panic!("{kind}: {error:?} for {input:?}"),
+        }
+    };
+    let mut states = vec![json!({ "never": "asked for" })];
+    for text in ["", "\u{0}\r\n", "{{id}}", "\u{1f600}", "<@U1> | \\ \" '"] {
+        states.extend(call(SinkInput::Deliver(delivery(text)), b"").await);
+    }
+    states.extend(call(SinkInput::Test {}, b"").await);
+    let headers = vec![("retry-after".to_owned(), "soon".to_owned())];
+    let outcomes = [
+        EffectOutcome::Http { status: 200, headers: headers.clone() },
+        EffectOutcome::Http { status: 429, headers: headers.clone() },
+        EffectOutcome::Http { status: 999, headers },
+        EffectOutcome::Exec { end: ExecEnd::Exited { status: -1 }, stderr: "\u{0}".to_owned() },
+        EffectOutcome::Failed { message: String::new(), transient: true },
+    ];
+    for state in states {
+        for outcome in &outcomes {
+            for body in [&b""[..], b"{", b"\xff\xfe\x00", b"{\"ok\":true}", b"[1]", DEEP] {
+                let (state, outcome) = (state.clone(), outcome.clone());
+                call(SinkInput::Response { state, outcome }, body).await;
             }
         }
     }

@@ -646,6 +646,30 @@ async fn commands_are_handed_deliveries_and_say_how_it_went() {
 }
 
 #[tokio::test]
+async fn the_example_of_a_command_is_one() {
+    if !Path::new("/usr/bin/python3").exists() {
+        // It is in Python, which not every host has.
+        return;
+    }
+    let bench = Bench::new(&[]);
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../contrib/commands.d/post-form");
+    bench.command("post-form", &fs::read_to_string(example).unwrap());
+    let bare = bench.open("command", &json!({ "program": "post-form" })).await;
+    let fault = bench.fault(&bare).await;
+    assert!(
+        fault.kind == FaultKind::Config && fault.message.contains("`settings` needs `url`"),
+        "{fault}"
+    );
+    let settings = json!({ "url": "http://127.0.0.1:9/", "fields": { "text": "{title}" } });
+    let config = json!({ "program": "post-form", "settings": settings });
+    let set = bench.open("command", &config).await;
+    bench.call(&set, SinkInput::Test {}).await.unwrap();
+    // The daemon lets nothing out here (403 of its proxy), or there is no network at all.
+    let fault = bench.fault(&set).await;
+    assert_ne!(fault.kind, FaultKind::Permanent, "{fault}");
+}
+
+#[tokio::test]
 async fn commands_are_held_in() {
     let bench = Bench::new(&[]);
     let fault = async |name: &str, text: &str, seconds: u64| {

@@ -29,7 +29,7 @@ use crate::plugins::{Trust, resolve_trusted};
 const NOBODYS: SnapInId = SnapInId(u128::MAX);
 const LONGEST_NAME: usize = 64;
 /// What is kept free of a command's time to hear of its end.
-const MARGIN: Duration = Duration::from_millis(500);
+const MARGIN: Duration = Duration::from_secs(1);
 const MOST_LINES: usize = 10;
 const MOST_CHARS: usize = 2000;
 

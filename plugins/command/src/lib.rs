@@ -18,8 +18,8 @@ use crate::sink::Command;
 pub const KIND: &str = "command";
 
 const KNOWN: [&str; 4] = ["program", "timeout_seconds", "settings", "secret"];
-const USUAL_SECONDS: u64 = 30;
-const MOST_SECONDS: u64 = 300;
+const USUAL_SECONDS: u64 = 15;
+const MOST_SECONDS: u64 = 60;
 
 /// The plugin.
 pub struct Commands;

@@ -11,6 +11,8 @@ use serde_json::{Map, Value, json};
 /// What a program says about itself by its exit status (sysexits.h).
 const TRY_AGAIN: i32 = 75;
 const WRONG_CONFIGURATION: i32 = 78;
+/// What it takes to begin and to hear of the end; the program itself has all of its time.
+const BEGINNING_MS: u64 = 1_000;
 /// Of an id of a program's own.
 const LONGEST_ID: usize = 500;
 
@@ -70,7 +72,7 @@ impl Command {
         let exec = ExecEffect { program: self.program.clone(), stdin: Some(0) };
         let effect = Effect {
             state: json!(Asked { is_test }),
-            timeout_ms: self.timeout_ms,
+            timeout_ms: self.timeout_ms + BEGINNING_MS,
             act: Act::Exec(exec),
         };
         SinkOutput::ask(effect, Some(input.to_string().into_bytes()))
@@ -166,7 +168,7 @@ mod tests {
         let delivery = Delivery { thread: Some("t1".to_owned()), ..testing::delivery() };
         let output = call(&*sink, SinkInput::Deliver(delivery), b"").unwrap();
         let (exec, timeout_ms, stdin, state) = asked(output);
-        assert_eq!((exec.program.as_str(), timeout_ms), ("page", 9_000));
+        assert_eq!((exec.program.as_str(), timeout_ms), ("page", 10_000));
         assert_eq!(stdin["id"], "dlv_01hq");
         assert_eq!(stdin["message"]["level"], "error");
         assert_eq!(stdin["message"]["fields"][0], json!(["Run", "run_01"]));
@@ -216,7 +218,7 @@ mod tests {
     fn a_test_is_a_run_that_knows_it_is_one() {
         let sink = open(json!({ "program": "page" }));
         let (_, timeout_ms, stdin, state) = asked(call(&*sink, SinkInput::Test {}, b"").unwrap());
-        assert_eq!((timeout_ms, &stdin["test"]), (30_000, &json!(true)));
+        assert_eq!((timeout_ms, &stdin["test"]), (16_000, &json!(true)));
         assert_eq!(stdin["secret"], Value::Null);
         let done = answer(&*sink, state, exited(0), b"").unwrap();
         assert!(done.receipt.is_none() && done.effect.is_none());
@@ -228,7 +230,7 @@ mod tests {
             let found = Commands::open_sink(KIND, json!({ "program": bad }), Host::silent());
             assert!(found.is_err_and(|it| it.problems[0].path == "program"), "{bad}");
         }
-        let long = json!({ "program": "a", "timeout_seconds": 301 });
+        let long = json!({ "program": "a", "timeout_seconds": 61 });
         assert!(Commands::open_sink(KIND, long, Host::silent()).is_err());
     }
 }

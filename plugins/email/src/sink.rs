@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::mail;
 
-const TIMEOUT_MS: u64 = 30_000;
+const TIMEOUT_MS: u64 = 15_000;
 /// From this attempt on a recipient that is put off no longer keeps the mail from the others.
 const WITHOUT_DEFERRED: u32 = 4;
 /// Recipients that one line names.
