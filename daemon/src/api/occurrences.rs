@@ -287,6 +287,7 @@ async fn write(
     if let Value::Object(members) = members {
         new.members = members;
     }
+    new.members.insert("by".to_owned(), json!(caller.principal.name()));
     if let Some(run) = caller.cause.run {
         new.members.insert("run".to_owned(), json!(run));
     }

@@ -858,6 +858,7 @@ impl Table {
                 "Publishes an occurrence, which subscribers to `custom.NAME` are told of",
                 occurrences::publish,
             )
+            .with_history("occurrences")
             .remembered(),
             write(
                 "milestones.report",
@@ -865,6 +866,7 @@ impl Table {
                 "Reports on a longer piece of work; messages about it stand together",
                 occurrences::report,
             )
+            .with_history("occurrences")
             .remembered(),
             write(
                 "webhooks.create",

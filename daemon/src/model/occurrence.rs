@@ -218,8 +218,8 @@ impl Family {
             Family::Integration => {
                 &["integration", "integration_name", "integration_type", "reason"]
             }
-            Family::Milestone => &["work", "kind", "message", "run", "data.*"],
-            Family::Custom => &["name", "title", "message", "run", "data.*"],
+            Family::Milestone => &["work", "kind", "message", "by", "run", "data.*"],
+            Family::Custom => &["name", "title", "message", "by", "run", "data.*"],
         }
     }
 }
