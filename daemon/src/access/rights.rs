@@ -89,7 +89,7 @@ rights! {
     /// Know who one is.
     BeKnown = "known":
         [Owner Contributor Reader IdentityAccessManager IntegrationCreator IntegrationContributor IntegrationReader]
-        [] scoped functions;
+        [Owner Contributor Reader IdentityAccessManager] scoped functions;
     /// See packages and versions.
     ReadPackages = "packages.read": [Owner Contributor Reader] [] scoped people;
     /// Create and delete packages and versions.
@@ -150,7 +150,7 @@ rights! {
     /// Make, see and delete one's own API tokens, of no more power than one has.
     OwnTokens = "tokens.own":
         [Owner Contributor Reader IdentityAccessManager IntegrationCreator IntegrationContributor IntegrationReader]
-        [] whole people;
+        [Owner Contributor Reader IdentityAccessManager] whole people;
     /// See users, groups, service accounts, their tokens and roles.
     ReadPrincipals = "principals.read": [Owner IdentityAccessManager] [] whole people;
     /// Make and delete users, groups, service accounts and their tokens; grant roles.

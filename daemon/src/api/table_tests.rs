@@ -40,7 +40,7 @@ const COLUMNS: [&str; 14] = [
 
 fn line(call: &str, right: &str, marks: &[&str], audit: &str) -> String {
     let marks: String = marks.iter().map(|it| format!("{it:<4}")).collect();
-    format!("{call:<34}{right:<22}{marks}{audit}\n")
+    format!("{call:<34} {right:<22} {marks}{audit}\n")
 }
 
 #[test]

@@ -236,8 +236,15 @@ pub(super) fn whoami(client: &Client, as_json: bool) -> Result<(), Failure> {
         let groups = groups.join(", ");
         let rights = answer["rights"].as_array().into_iter().flatten().filter_map(Value::as_str);
         let rights = rights.collect::<Vec<_>>().join(" ");
+        let integrations = answer["integrations"].as_array().into_iter().flatten();
+        let integrations: Vec<&str> = integrations.filter_map(|it| it["id"].as_str()).collect();
+        let integrations = integrations.join(" ");
         answer["groups"] = groups.into();
         answer["rights"] = rights.into();
+        answer["integrations"] = integrations.into();
+        if answer["principal"].is_object() {
+            answer["principal"] = said(&answer["principal"]).into();
+        }
     }
     show::answer(&answer, &View::EVERYTHING, as_json)
 }

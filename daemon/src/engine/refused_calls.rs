@@ -12,7 +12,8 @@ use crate::clock::Clock;
 use crate::model::audit::{AuditEvent, RefusedCalls};
 use crate::store::{Store, StoreError};
 
-/// How many kinds are told apart within a minute; each is a row.
+/// How many kinds are told apart within a minute, of those whom we know and of strangers each, so that
+/// these do not hide those; each is a row.
 const MOST: usize = 32;
 /// How often they are written down.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -58,11 +59,17 @@ impl Counts {
     fn note(&mut self, call: RefusedCall, now_ms: u64) {
         if let Some(known) = self.told_apart.get_mut(&call) {
             *known = Count::note(Some(*known), now_ms);
-        } else if self.told_apart.len() < MOST {
+        } else if self.like(&call) < MOST {
             self.told_apart.insert(call, Count::note(None, now_ms));
         } else {
             self.others = Some(Count::note(self.others, now_ms));
         }
+    }
+
+    /// How many there are already of those whom we know, or of strangers, as this one is.
+    fn like(&self, call: &RefusedCall) -> usize {
+        let is_stranger = call.who.is_empty();
+        self.told_apart.keys().filter(|it| it.who.is_empty() == is_stranger).count()
     }
 
     /// Rows for the log, in the order in which they began.
@@ -170,8 +177,10 @@ mod tests {
         for number in 2..1000 {
             counts.note(call(number), 2000);
         }
+        counts.note(RefusedCall { who: "user:ada".to_owned(), ..call(1) }, 3000);
         let rows = counts.rows();
-        assert_eq!(rows.len(), MOST + 1);
+        assert_eq!(rows.len(), MOST + 2);
+        assert!(rows.iter().any(|it| it.who == "user:ada"), "strangers do not hide her");
         assert_eq!((rows[0].times, rows[0].first_ms, rows[0].last_ms), (5, 1000, 1004));
         let others = rows.iter().find(|it| it.peer.is_empty()).expect("the rest");
         assert_eq!(others.times, 1000 - 1 - MOST as u64);
