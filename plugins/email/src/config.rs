@@ -252,7 +252,7 @@ mod tests {
     use super::*;
 
     fn problems(config: Value) -> Vec<String> {
-        let fault = open(config).err().expect("it is wrong");
+        let fault = open(config).expect_err("it is wrong");
         fault.problems.into_iter().map(|it| it.path).collect()
     }
 

@@ -32,8 +32,8 @@ use crate::store::{StoreError, TellingAttempt, TellingRecord};
 
 /// How long one call of the plugin may take.
 const CALL_MS: u64 = 2_000;
-/// How long a message may take, with all that the plugin asks for.
-const LIMITS: EffectLimits = EffectLimits { rounds: 6, deadline: Duration::from_secs(20) };
+/// How long a message may take, with all that the plugin asks for: a command may take a minute.
+const LIMITS: EffectLimits = EffectLimits { rounds: 6, deadline: Duration::from_secs(75) };
 /// How long showing that a connection works may take.
 const TEST_LIMITS: EffectLimits = EffectLimits { rounds: 6, deadline: Duration::from_secs(10) };
 /// Characters that are kept of what went wrong.
