@@ -221,21 +221,21 @@ fn a_late_sender_harms_no_other_and_ranges_mean_what_they_say() {
 fn whoever_has_one_url_holds_one_place() {
     let daemon = Daemon::start();
     let (id, path) = prepare(&daemon, &json!({ "file_name": "a" }));
-    // More than there are places: each begins and sends no more, and the next one ends it.
-    let begin = || send_part(&daemon, &path, b"abc", 1_000).expect("it is taken");
-    let ended = |mut slow: Connection| {
-        let answer = slow.read().expect("it is answered");
-        assert_eq!(answer.status, 409, "{}", answer.text());
-    };
-    let mut latest = begin();
-    for _ in 0..40 {
-        ended(std::mem::replace(&mut latest, begin()));
+    // More than there are places: each begins and sends no more, and whoever comes later ends it. Who is
+    // later is the daemon's to say.
+    let (tell, told) = std::sync::mpsc::channel();
+    for _ in 0..41 {
+        let mut slow = send_part(&daemon, &path, b"abc", 1_000).expect("it is taken");
+        let tell = tell.clone();
+        std::thread::spawn(move || tell.send(slow.read().map(|it| it.status).unwrap_or(0)));
     }
+    let next_ended = || told.recv_timeout(PATIENCE).expect("one of them is answered");
+    (0..40).for_each(|_| assert_eq!(next_ended(), 409));
     bring(&daemon, "another", b"bytes");
     let answer = put(&daemon, &path, &[], b"whole");
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(received(&daemon, &id), 5);
-    ended(latest);
+    assert_eq!(next_ended(), 409);
 }
 
 #[test]

@@ -60,6 +60,7 @@ mod objects;
 mod occurrences;
 mod openapi;
 mod operations;
+mod outgoing_routes;
 mod paced_body;
 mod packages;
 mod parameters;

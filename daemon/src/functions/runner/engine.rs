@@ -305,12 +305,18 @@ impl Engine {
                 format!("{fetches} requests that the function did not await were broken off"),
             );
         }
-        let result = outcome.unwrap_or_else(|| {
+        let timeout = || {
             Err(Failure::new(
                 FailureKind::Timeout,
                 format!("the function took longer than its {} ms", header.timeout_ms),
             ))
-        });
+        };
+        let result = match outcome {
+            // What was interrupted leaves things half done, on which whatever comes next may fall.
+            Some(Err(failure)) if timed_out && failure.kind == FailureKind::Thrown => timeout(),
+            Some(result) => result,
+            None => timeout(),
+        };
         let is_quiet = !timed_out
             && fetches == 0
             && shared.timers.borrow().is_empty()
