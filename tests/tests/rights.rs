@@ -4,15 +4,12 @@
 
 use std::collections::BTreeMap;
 
-use mortise_tests::daemon::Daemon;
+use mortise_tests::daemon::{Daemon, Options};
 use mortise_tests::http::Connection;
 use mortise_tests::snap_in::{Parts, SIGNED};
 use serde_json::{Value, json};
 
 const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../daemon/src/api/routes.table.txt");
-
-/// An integration; that it is one matters to nobody who makes these calls.
-const INTEGRATION: &str = "itg_01k00000000000000000000001";
 
 /// A body that no call takes, so that whoever may make it changes nothing by it.
 const NO_BODY: &str = "[1]";
@@ -94,7 +91,13 @@ export const run = async ([event]) => {
 
 #[test]
 fn everybody_may_what_the_table_says_and_nothing_else() {
-    let daemon = Daemon::start();
+    let plugins = vec!["mortise-test-posting".to_owned()];
+    let daemon = Daemon::start_with(Options { plugins, ..Options::default() });
+    let new = json!({
+        "type": "test-post", "name": "one",
+        "connection": { "url": "http://127.0.0.1:9/x", "token": "t" },
+    });
+    let integration = daemon.call("integrations.create", &new)["integration"]["id"].clone();
     let (columns, rows) = table();
     let mut wrong = Vec::new();
     let mut compare = |call: &str, column: &str, found: bool| {
@@ -111,7 +114,7 @@ fn everybody_may_what_the_table_says_and_nothing_else() {
         let principal = format!("user:{name}");
         let mut grant = json!({ "principal": principal, "role": role });
         if is_on_one {
-            grant["integration"] = INTEGRATION.into();
+            grant["integration"] = integration.clone();
         }
         daemon.call("roles.grant", &grant);
         let token = token(&daemon, &json!({ "name": "walk", "principal": principal }));
