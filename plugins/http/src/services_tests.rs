@@ -17,13 +17,16 @@ fn open_with(kind: &str, config: Value) -> Box<dyn Sink> {
     Http::open_sink(kind, config, Host::silent()).unwrap()
 }
 
+/// The id of a message and its thread.
+type Ids = (Option<String>, Option<String>);
+
 /// What an answer to a delivery means: the ids, or the kind of fault and the wait.
 fn heard(
     kind: &str,
     status: u16,
     headers: &[(&str, &str)],
     body: &str,
-) -> Result<(Option<String>, Option<String>), (FaultKind, Option<u64>, String)> {
+) -> Result<Ids, (FaultKind, Option<u64>, String)> {
     let sink = open(kind);
     let (_, _, state) = deliver(&*sink, testing::delivery());
     match answer(&*sink, state, answered(status, headers), body.as_bytes()) {
@@ -48,7 +51,7 @@ fn waits(kind: &str, headers: &[(&str, &str)], body: &str, wait: Option<u64>) {
     assert_eq!((found, retry_after_ms), (Transient, wait), "{kind}: {message}");
 }
 
-fn ids(id: Option<&str>, thread: Option<&str>) -> (Option<String>, Option<String>) {
+fn ids(id: Option<&str>, thread: Option<&str>) -> Ids {
     (id.map(str::to_owned), thread.map(str::to_owned))
 }
 
@@ -429,7 +432,7 @@ fn telegram_and_pushover() {
     is("telegram", 400, &error(400, "Bad Request: chat not found", json!({})), Config);
     is("telegram", 400, &error(400, "Bad Request: message text is empty", json!({})), Permanent);
     let moved =
-        error(400, "Bad Request: group chat was upgraded", json!({ "migrate_to_chat_id": -100_5 }));
+        error(400, "Bad Request: group chat was upgraded", json!({ "migrate_to_chat_id": -1_005 }));
     let Err((Config, _, message)) = heard("telegram", 400, &[], &moved) else { panic!() };
     assert!(message.contains("-1005"));
     waits(

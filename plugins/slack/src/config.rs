@@ -111,7 +111,7 @@ mod tests {
             "bot_token": "xoxp-1", "default_channel": "C1", "api_url": "http://a.example/api/",
             "channel": "C2",
         });
-        let sink = open(config).ok().expect("it can be used");
+        let Ok(sink) = open(config) else { panic!("it can be used") };
         let paths: Vec<_> = sink.warnings.iter().map(|it| it.path.as_str()).collect();
         assert_eq!(paths, ["channel", "bot_token", "api_url"]);
         assert_eq!(sink.api_url, "http://a.example/api");
