@@ -5,6 +5,8 @@ use serde_json::{Map, Value};
 
 /// What is shown in place of a secret.
 pub const MASK: &str = "********";
+/// What marks the places of secrets here: no text that anybody sends.
+const PLACE: &str = "\u{0}secret";
 /// How deep references and combinations in a schema are followed.
 const DEEPEST: usize = 16;
 
@@ -36,24 +38,27 @@ const ADDRESSES: [&str; 8] =
 
 /// The document with masks in place of its secrets.
 pub fn masked(schema: &Value, document: &Value) -> Value {
+    mask_with(MASK, schema, document)
+}
+
+fn mask_with(mark: &str, schema: &Value, document: &Value) -> Value {
     let mut shown = document.clone();
-    mask(schema, &[schema], &mut shown, 0);
+    mask(schema, &[schema], &mut shown, mark, 0);
     shown
 }
 
 /// The secret texts of a document.
 pub fn secrets(schema: &Value, document: &Value) -> Vec<String> {
     let mut found = Vec::new();
-    collect(&masked(schema, document), document, &mut found);
+    collect(&mask_with(PLACE, schema, document), document, &mut found);
     found
 }
 
 /// What is meant by a document with masks in it, in the place of a stored one.
 pub fn unmasked(schema: &Value, given: &Value, stored: &Value) -> Result<Value, NotKept> {
-    let mut shown = given.clone();
-    // Only where a secret belongs: elsewhere it is a text like any other.
-    mask(schema, &[schema], &mut shown, 0);
-    let masks = masked(schema, stored);
+    // Only where a secret belongs: elsewhere a mask is a text like any other.
+    let shown = mask_with(PLACE, schema, given);
+    let masks = mask_with(PLACE, schema, stored);
     let meant = keep(given, &shown, Some((stored, &masks)), "")?;
     if meant != *given {
         // With the secrets masked, so that they are no addresses.
@@ -118,14 +123,14 @@ fn followed<'a>(root: &'a Value, schemas: &[&'a Value], depth: usize) -> Vec<&'a
     all
 }
 
-fn mask(root: &Value, schemas: &[&Value], value: &mut Value, depth: usize) {
+fn mask(root: &Value, schemas: &[&Value], value: &mut Value, mark: &str, depth: usize) {
     let schemas = followed(root, schemas, depth);
     if depth > DEEPEST {
         return;
     }
     if schemas.iter().any(|it| it.get("writeOnly") == Some(&Value::Bool(true))) {
         if !value.is_null() {
-            *value = Value::String(MASK.to_owned());
+            *value = Value::String(mark.to_owned());
         }
         return;
     }
@@ -139,12 +144,12 @@ fn mask(root: &Value, schemas: &[&Value], value: &mut Value, depth: usize) {
                         own.or_else(|| it.get("additionalProperties"))
                     })
                     .collect();
-                mask(root, &below, value, depth + 1);
+                mask(root, &below, value, mark, depth + 1);
             }
         }
         Value::Array(items) => {
             let below: Vec<&Value> = schemas.iter().filter_map(|it| it.get("items")).collect();
-            items.iter_mut().for_each(|it| mask(root, &below, it, depth + 1));
+            items.iter_mut().for_each(|it| mask(root, &below, it, mark, depth + 1));
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
@@ -160,7 +165,7 @@ fn collect(shown: &Value, real: &Value, found: &mut Vec<String>) {
         (Value::Array(shown), Value::Array(real)) => {
             shown.iter().zip(real).for_each(|(shown, real)| collect(shown, real, found));
         }
-        (Value::String(shown), real) if shown == MASK => texts(real, found),
+        (Value::String(shown), real) if shown == PLACE => texts(real, found),
         _ => {}
     }
 }
@@ -184,9 +189,9 @@ fn keep(
     path: &str,
 ) -> Result<Value, NotKept> {
     match (given, shown) {
-        (Value::String(given), Value::String(shown)) if given == MASK && shown == MASK => {
+        (Value::String(given), Value::String(shown)) if given == MASK && shown == PLACE => {
             match stored {
-                Some((stored, Value::String(masked))) if masked == MASK => Ok(stored.clone()),
+                Some((stored, Value::String(masked))) if masked == PLACE => Ok(stored.clone()),
                 Some(_) | None => Err(NotKept::NothingStored { path: path.to_owned() }),
             }
         }
