@@ -573,8 +573,7 @@ fn the_walk_of_the_readme_works_as_written() {
     std::fs::write(folder.path().join("token.txt"), "xoxb-1-1-example\n").expect("written");
     let installed = daemon.install_at(&failing(), "prod/team/frail");
     let program = built("mortise");
-    let path = std::env::var("PATH").unwrap_or_default();
-    let path = format!("{}:{path}", program.parent().expect("a folder").display());
+    let path = format!("{}:/usr/bin:/bin", program.parent().expect("a folder").display());
     let mut did = 0;
     for line in walk.replace("\\\n", " ").lines().map(str::trim) {
         if !line.starts_with("mortise ") {

@@ -463,3 +463,72 @@ fn in_order_an_object_waits_for_its_first_event() {
     assert_eq!(later, (1..10).map(|it| it.to_string()).collect::<Vec<_>>(), "{titles:?}");
     assert!(titles.iter().take_while(|it| *it == "0").count() >= 2, "{titles:?}");
 }
+
+#[test]
+fn what_waits_for_its_next_attempt_keeps_nothing_else_back() {
+    let receiver = Receiver::start(|request| match echo(request) {
+        Some(reply) => reply,
+        None if request.json().to_string().contains("\"title\":\"bad") => Reply::status(500),
+        None => Reply::status(200),
+    });
+    let daemon = daemon_for(&receiver, "");
+    let asked = json!({
+        "url": receiver.url("/"), "event_types": ["work_created"], "concurrency": 64,
+    });
+    let (id, _) = create(&daemon, &asked);
+    becomes(&daemon, &id, "active");
+    // More than are read at once, all of which wait half a minute.
+    for it in 0..1_100 {
+        work(&daemon, &format!("bad {it}"));
+    }
+    work(&daemon, "good");
+    eventually("the good one is there", Duration::from_secs(25), || {
+        (!deliveries(&daemon, &id, "delivered").is_empty()).then_some(())
+    });
+    assert_eq!(webhook(&daemon, &id)["status"], "active");
+}
+
+#[test]
+fn another_url_gets_no_headers_of_before_and_an_old_secret_ends_at_its_time() {
+    let receiver = Receiver::taking();
+    let other = Receiver::taking();
+    let settings =
+        format!("[egress]\nallow = [\"{}\", \"{}\"]\n", receiver.address(), other.address());
+    let daemon = Daemon::start_with(Options { settings, ..Options::default() });
+    let (id, _) = create(
+        &daemon,
+        &json!({
+            "url": receiver.url("/"), "event_types": ["tag_created"],
+            "headers": [{ "name": "authorization", "value": "Bearer of-the-owner" }],
+        }),
+    );
+    becomes(&daemon, &id, "active");
+    let moved = json!({ "id": id, "url": other.url("/") });
+    let problem = daemon.refused("webhooks.update", &moved, 400);
+    assert_eq!(problem["field"], "headers", "{problem}");
+    let mut partly = moved.clone();
+    partly["headers"] = json!({ "add": [{ "name": "x-more", "value": "1" }] });
+    daemon.refused("webhooks.update", &partly, 400);
+    assert!(other.seen().is_empty());
+    let mut whole = moved;
+    whole["headers"] = json!({ "remove": ["authorization"] });
+    daemon.call("webhooks.update", &whole);
+    becomes(&daemon, &id, "active");
+    assert_eq!(other.seen()[0].header("authorization"), "");
+
+    let renewed = json!({ "id": id, "secret": "", "overlap_seconds": 1 });
+    daemon.call("webhooks.update", &renewed);
+    becomes(&daemon, &id, "active");
+    eventually("the overlap is over", PATIENCE, || {
+        webhook(&daemon, &id).get("previous_secret_until").is_none().then_some(())
+    });
+    other.forget();
+    let part = json!({ "name": "part", "id_prefix": "prt", "schema": {} });
+    daemon.call("object-types.create", &part);
+    let object = daemon.call("parts.create", &json!({}))["part"]["id"].clone();
+    daemon.call("webhooks.fetch", &json!({ "id": id, "object": object }));
+    eventually("it comes", PATIENCE, || (!other.events().is_empty()).then_some(()));
+    let request = other.seen().pop().expect("it came");
+    assert_eq!(request.header("x-mortise-signature-previous"), "");
+    assert_eq!(request.header("webhook-signature").split(' ').count(), 1);
+}

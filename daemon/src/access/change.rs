@@ -181,8 +181,10 @@ impl State {
             AccessChange::AddToken(_, token) => self.check_token(by, token, now_ms),
             AccessChange::RemoveToken(hash) => {
                 let token = self.token(hash).ok_or(Refusal::NoSuchToken)?;
-                let is_own =
-                    token.about.principal.is_some() && token.about.principal == by.principal;
+                // A token of few roles must not take away those of more.
+                let is_own = !by.is_limited
+                    && token.about.principal.is_some()
+                    && token.about.principal == by.principal;
                 if !is_own {
                     covers(by, &self.powers_of_token(&token.about))?;
                 }
@@ -220,6 +222,10 @@ impl State {
             return Err(Refusal::Unlimited);
         }
         covers(by, &self.powers_of_token(token))?;
+        // It speaks in that one's name, however little it may do: nobody becomes one of more power.
+        if let Some(principal) = token.principal.filter(|it| by.principal != Some(*it)) {
+            covers(by, &self.powers_of(principal))?;
+        }
         if self.token_named(token.principal, &token.name).is_some() {
             return Err(Refusal::TokenNameTaken(token.name.clone()));
         }

@@ -127,6 +127,8 @@ impl Client {
         token: Option<String>,
         whereabouts: String,
     ) -> Result<Client, Failure> {
+        // The daemon closes connections that rest; a command that waits for people must not find one.
+        let http = http.pool_idle_timeout(Duration::from_secs(1));
         // A client without TLS needs no provider, but its builder asks for one all the same.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = http

@@ -130,8 +130,8 @@ pub fn after_attempt(
 /// Milliseconds that a `Retry-After` header asks for: seconds, or a date.
 pub fn retry_after_ms(header: &str, now_ms: u64) -> Option<u64> {
     let header = header.trim();
-    if let Ok(seconds) = header.parse::<u64>() {
-        return Some(seconds.saturating_mul(1000));
+    if !header.is_empty() && header.bytes().all(|it| it.is_ascii_digit()) {
+        return Some(header.parse::<u64>().unwrap_or(u64::MAX).saturating_mul(1000));
     }
     let at = httpdate::parse_http_date(header).ok()?;
     let at_ms = at.duration_since(std::time::UNIX_EPOCH).ok()?.as_millis();
@@ -209,6 +209,7 @@ mod tests {
         assert_eq!(retry_after_ms(" 120 ", 0), Some(120_000));
         assert_eq!(retry_after_ms("Thu, 01 Jan 1970 00:01:00 GMT", 50_000), Some(10_000));
         assert_eq!(retry_after_ms("Thu, 01 Jan 1970 00:01:00 GMT", 90_000), Some(0));
-        assert_eq!(retry_after_ms("soon", 0), None);
+        assert_eq!(retry_after_ms("99999999999999999999", 0), Some(u64::MAX));
+        assert_eq!((retry_after_ms("soon", 0), retry_after_ms("", 0)), (None, None));
     }
 }

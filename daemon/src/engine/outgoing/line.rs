@@ -3,8 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How many deliveries are held in memory.
+/// How many deliveries are read at once.
 pub const WINDOW: usize = 1_000;
+/// How many are known altogether, those for later included.
+const MOST_KNOWN: usize = 20_000;
 
 /// What has to be done before one may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,9 +45,11 @@ pub struct Line {
 
 impl Line {
     /// Whether there is room for more of what the store holds: not for one at a time, because looking
-    /// costs.
+    /// costs. Those that wait for their next attempt take no room, or enough of them would keep out what
+    /// could be sent now.
     pub fn has_room(&self) -> bool {
-        self.known.len() <= WINDOW / 2
+        let soon = self.known.len().saturating_sub(self.waiting.len());
+        soon <= WINDOW / 2 && self.known.len() < MOST_KNOWN
     }
 
     /// How many are under way.
@@ -187,6 +191,19 @@ mod tests {
         assert_eq!(line.take(0, Order::Strict), None);
         line.done(1);
         assert_eq!((line.first(), line.take(0, Order::Strict)), (Some(2), Some(2)));
+    }
+
+    #[test]
+    fn those_for_later_keep_nobody_out() {
+        let mut line = Line::default();
+        (0..5_000).for_each(|id| line.add(place(id, 60_000, "")));
+        assert!(line.has_room());
+        line.add(place(5_000, 0, ""));
+        assert_eq!(line.take(0, Order::None), Some(5_000));
+        assert_eq!(line.take(60_000, Order::None), Some(0));
+        assert!(!line.has_room(), "all are due by now");
+        (5_001..MOST_KNOWN as u128).for_each(|id| line.add(place(id, 90_000, "")));
+        assert!(!line.has_room());
     }
 
     #[test]

@@ -5,13 +5,13 @@
 //! Filters run here, never in the writer. One that fails or is not true or false leaves a failed
 //! delivery, so that somebody sees it and can send the event when the filter is mended.
 
-use mortise_jq::Program;
+use mortise_jq::{Program, RunError};
 use serde_json::Value;
 
 use super::Shared;
 use super::definition::Invalid;
 use super::message;
-use super::send::Endpoint;
+use super::send::{Endpoint, Filter};
 use crate::engine::change_bodies::Told;
 use crate::lifecycle::webhook::Queue;
 use crate::model::id::{ChangeId, WebhookEventId};
@@ -29,7 +29,12 @@ pub(super) enum Collected {
     More,
     /// Its queue is full: later.
     Full,
+    /// Too many filters run: later.
+    Busy,
 }
+
+/// A filter could not be run now.
+struct Busy;
 
 /// Compiles a filter.
 pub(super) fn compile(filter: &str) -> Result<Program, Invalid> {
@@ -58,10 +63,21 @@ pub(super) async fn collect(
     };
     let found = shared.bodies.after(&endpoint.record.event_types, from, MOST_CHANGES)?;
     let Some((to, _)) = found.last() else { return Ok((Collected::All, None)) };
-    let (to, is_more) = (*to, found.len() == MOST_CHANGES);
+    let (mut to, is_more) = (*to, found.len() == MOST_CHANGES);
     let mut new = Vec::new();
+    let mut decided = from;
+    let mut is_busy = false;
     for (id, told) in &found {
-        new.extend(delivery(shared, endpoint, *id, told, not_sent.as_deref()).await);
+        match delivery(shared, endpoint, *id, told, not_sent.as_deref()).await {
+            Ok(delivery) => new.extend(delivery),
+            // The filters of others take long: what was not decided on is decided on later.
+            Err(Busy) if decided == from => return Ok((Collected::Busy, None)),
+            Err(Busy) => {
+                (to, is_busy) = (decided, true);
+                break;
+            }
+        }
+        decided = *id;
     }
     let step = ReadChanges { from, to };
     shared
@@ -74,7 +90,12 @@ pub(super) async fn collect(
             Ok(())
         })
         .await?;
-    Ok((if is_more { Collected::More } else { Collected::All }, Some(from)))
+    let collected = match (is_busy, is_more) {
+        (true, _) => Collected::Busy,
+        (false, true) => Collected::More,
+        (false, false) => Collected::All,
+    };
+    Ok((collected, Some(from)))
 }
 
 /// What a change is for a webhook; nothing when its filter does not want it.
@@ -84,16 +105,25 @@ async fn delivery(
     change: ChangeId,
     told: &Told,
     not_sent: Option<&str>,
-) -> Option<NewDelivery> {
+) -> Result<Option<NewDelivery>, Busy> {
     let event = WebhookEventId(change.0);
     let detail = std::str::from_utf8(&told.detail).unwrap_or("{}");
     let body = message::body(event, endpoint.id, told.at_ms, &told.event_type, detail);
     let mut failed = not_sent.map(str::to_owned);
-    if let Some(filter) = &endpoint.filter {
-        match wanted(filter, &body).await {
+    match &endpoint.filter {
+        Filter::None => {}
+        Filter::Program(filter) => match wanted(filter, &body).await {
             Ok(true) => {}
-            Ok(false) => return None,
-            Err(problem) => failed = Some(format!("not sent: its filter failed: {problem}")),
+            Ok(false) => return Ok(None),
+            Err(RunError::Busy) => return Err(Busy),
+            // What a program makes of a body may be a part of it, and is not written down.
+            Err(error) => {
+                let problem = error.without_values();
+                failed = Some(format!("not sent: its filter failed: {problem}"));
+            }
+        },
+        Filter::Broken => {
+            failed = Some("not sent: its filter does not compile any more".to_owned())
         }
     }
     let (size, largest) = (body.len(), shared.settings.largest_body);
@@ -102,18 +132,18 @@ async fn delivery(
             "not sent: its body has {size} bytes, more than webhooks.body_bytes ({largest})"
         ));
     }
-    Some(NewDelivery {
+    Ok(Some(NewDelivery {
         webhook: endpoint.id,
         event: event.0,
         event_type: told.event_type.clone(),
         object: Some(told.object.clone()),
         body: body.into(),
         failed,
-    })
+    }))
 }
 
-async fn wanted(filter: &Program, body: &[u8]) -> Result<bool, String> {
-    let body: Value = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-    // What a program makes of a body may be a part of it, and is not written down.
-    filter.run_filter(&body, &[]).await.map_err(|error| error.without_values())
+async fn wanted(filter: &Program, body: &[u8]) -> Result<bool, RunError> {
+    // It was written by ourselves.
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    filter.run_filter(&body, &[]).await
 }

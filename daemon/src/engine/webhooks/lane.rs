@@ -27,6 +27,8 @@ use crate::store::{PutWebhook, StoreError, WebhookRecord};
 const CHUNK: usize = 500;
 /// How long a lane waits when the store does not answer.
 const STORE_PAUSE: Duration = Duration::from_secs(5);
+/// How long it is before a filter is tried again for which there was no place.
+const BUSY_PAUSE_MS: u64 = 500;
 /// The longest that a lane sleeps: a clock may be set.
 const LONGEST_SLEEP_MS: u64 = 60_000;
 
@@ -85,6 +87,7 @@ pub(super) async fn run(shared: Arc<Shared>, id: WebhookId, signals: Arc<Signals
         held_up_to: None,
         asking: false,
         has_news: true,
+        collects_from_ms: 0,
         under_way: JoinSet::new(),
     };
     signals.changed.store(true, Ordering::Release);
@@ -120,6 +123,8 @@ struct Lane {
     asking: bool,
     /// Whether there may be changes that it was not told of yet.
     has_news: bool,
+    /// Not looked at before: too many filters run.
+    collects_from_ms: u64,
     under_way: JoinSet<Done>,
 }
 
@@ -140,18 +145,22 @@ impl Lane {
         let now_ms = self.shared.clock.now_ms();
         self.ask(&endpoint, now_ms);
         let mut sleep_ms = LONGEST_SLEEP_MS;
-        if self.has_news {
+        if self.has_news && self.collects_from_ms <= now_ms {
             let (collected, from) = collect(&self.shared, &endpoint).await?;
             match collected {
                 Collected::All => self.has_news = false,
                 Collected::More => sleep_ms = 0,
                 Collected::Full => {}
+                Collected::Busy => self.collects_from_ms = now_ms.saturating_add(BUSY_PAUSE_MS),
             }
             if let Some(from) = from {
                 // Something else may have been queued for what happened later.
                 self.read_to = self.read_to.map(|it| it.min(from.0));
                 self.is_drained = false;
             }
+        }
+        if self.has_news && self.collects_from_ms > now_ms {
+            sleep_ms = sleep_ms.min(self.collects_from_ms - now_ms).min(BUSY_PAUSE_MS);
         }
         match endpoint.record.standing.queue(endpoint.record.on_degraded) {
             Queue::Send => sleep_ms = sleep_ms.min(self.send(&endpoint, now_ms)?),

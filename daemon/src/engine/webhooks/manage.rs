@@ -233,6 +233,10 @@ impl Webhooks {
                 let until_ms = now_ms.saturating_add(change.overlap_seconds.saturating_mul(1_000));
                 record.previous_secret_until_ms = keep.then_some(until_ms);
             }
+            let is_elsewhere = change.url.as_ref().is_some_and(|it| *it != before.url);
+            if is_elsewhere {
+                check_not_taken_along(&opened.headers, change.headers.as_ref())?;
+            }
             if let Some(headers) = &change.headers {
                 opened.headers = changed_headers(opened.headers.clone(), headers.clone())?;
                 record.header_names = opened.headers.keys().cloned().collect();
@@ -240,7 +244,6 @@ impl Webhooks {
             if let Some(types) = &change.event_types {
                 record.event_types = changed_types(record.event_types, types.clone())?;
             }
-            let is_elsewhere = change.url.as_ref().is_some_and(|it| *it != before.url);
             record.url = change.url.clone().unwrap_or(record.url);
             record.filter = change.filter.clone().unwrap_or(record.filter);
             record.on_degraded = change.on_degraded.unwrap_or(record.on_degraded);
@@ -407,6 +410,33 @@ fn changed_headers(
     }
     check_headers(&headers)?;
     Ok(headers)
+}
+
+/// Headers are often credentials, which nobody can read here. Whoever may set another URL must not have
+/// them sent to himself.
+fn check_not_taken_along(
+    stored: &BTreeMap<String, String>,
+    change: Option<&HeaderChange>,
+) -> Result<(), Invalid> {
+    let is_given = |name: &str| match change {
+        None => false,
+        // What is not among them goes.
+        Some(HeaderChange::Set(_)) => true,
+        Some(HeaderChange::Edit { add, remove }) => {
+            let mut names = add.iter().map(|it| &it.0).chain(remove);
+            names.any(|it| it.eq_ignore_ascii_case(name))
+        }
+    };
+    match stored.keys().find(|it| !is_given(it)) {
+        None => Ok(()),
+        Some(name) => Err(Invalid {
+            field: "headers".to_owned(),
+            problem: format!(
+                "the value of `{name}` was set for the URL of before, and is not sent to another: send \
+                 all headers again with the new `url` (`headers.set`), or remove it"
+            ),
+        }),
+    }
 }
 
 fn changed_types(types: Vec<String>, change: TypesChange) -> Result<Vec<String>, Invalid> {

@@ -33,11 +33,21 @@ const SHORTEST_MASKED: usize = 8;
 /// How much of the answer to a challenge is read.
 const LONGEST_ECHO: usize = 16 * 1024;
 
+/// Which changes are wanted.
+pub(super) enum Filter {
+    /// All.
+    None,
+    /// Those for which it is true.
+    Program(Program),
+    /// It compiled when it was stored, and does not now: nothing may go out unfiltered.
+    Broken,
+}
+
 /// A webhook as it is called.
 pub struct Endpoint {
     pub(super) id: WebhookId,
     pub(super) record: WebhookRecord,
-    pub(super) filter: Option<Program>,
+    pub(super) filter: Filter,
     secrets: WebhookSecrets,
     headers: Vec<(String, String)>,
     /// What an endpoint may repeat, and nobody may read.
@@ -58,14 +68,15 @@ impl Endpoint {
             None if record.standing.status == Status::Inactive => Opened::default(),
             None => return Ok(Found::WithoutSecret),
         };
-        let now_ms = shared.clock.now_ms();
-        let is_valid = record.previous_secret_until_ms.is_some_and(|until| until > now_ms);
-        let previous = opened.previous.clone().filter(|_| is_valid).map(Zeroizing::new);
+        let previous = opened.previous.clone().map(Zeroizing::new);
         let secrets = WebhookSecrets { current: Zeroizing::new(opened.secret.clone()), previous };
         let headers = opened.headers.iter().map(|(name, it)| (name.clone(), it.clone())).collect();
         let masks = masked_texts(&secrets, &opened.headers);
-        // It was compiled before it was stored.
-        let filter = record.filter.as_deref().and_then(|it| Program::compile(it).ok());
+        let filter = match record.filter.as_deref().map(Program::compile) {
+            None => Filter::None,
+            Some(Ok(program)) => Filter::Program(program),
+            Some(Err(_)) => Filter::Broken,
+        };
         Ok(Found::There(Box::new(Endpoint { id, record, filter, secrets, headers, masks })))
     }
 
@@ -83,10 +94,15 @@ impl Endpoint {
         now_ms: u64,
         timeout: Duration,
     ) -> OutgoingRequest {
+        let mut secrets = self.secrets.clone();
+        // Here and not where it was read, because it ends by itself.
+        if self.record.previous_secret_until_ms.is_none_or(|until| until <= now_ms) {
+            secrets.previous = None;
+        }
         OutgoingRequest {
             method: "POST".to_owned(),
             url: self.record.url.clone(),
-            headers: message::headers(event, now_ms, &body, &self.secrets, &self.headers),
+            headers: message::headers(event, now_ms, &body, &secrets, &self.headers),
             body,
             timeout,
             // Handed back, and judged as any other answer.
@@ -206,6 +222,11 @@ fn attempt_of(
 fn kept(body: &[u8], masks: &SecretTexts) -> String {
     let mut answer = String::from_utf8_lossy(body).into_owned();
     mask_texts(std::iter::once(&mut answer), masks);
+    if body.len() >= READ_OF_ANSWER {
+        // Where it was cut off there may be the beginning of one, written in hex or plain.
+        let longest = masks.iter().map(|it| it.len()).max().unwrap_or_default();
+        answer.truncate(answer.floor_char_boundary(answer.len().saturating_sub(2 * longest)));
+    }
     answer.truncate(answer.floor_char_boundary(KEPT_OF_ANSWER));
     answer
 }

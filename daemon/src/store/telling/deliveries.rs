@@ -616,7 +616,7 @@ impl ReadTables {
                 }
             }
         }
-        found.sort_by(|a, b| b.1.cmp(&a.1));
+        found.sort_by_key(|it| std::cmp::Reverse(it.1));
         let mut next = (seen_down_to > 0).then_some(seen_down_to);
         found.retain(|it| it.1.0 > seen_down_to);
         if let Some(first_left_out) = found.get(limit) {

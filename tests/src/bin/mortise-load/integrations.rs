@@ -41,7 +41,7 @@ pub(crate) async fn integrations(
     arrived(receiver, 1).await?;
     let sent = receiver.first().ok_or("nothing came")?;
 
-    let count = ((options.seconds * 5_000.0) as u64).clamp(1_000, MOST);
+    let count = (options.time().as_secs() * 5_000).clamp(1_000, MOST);
     // Held by its rate: what is switched off is not told at all.
     hold(daemon, &id, json!(1)).await?;
     publish(daemon, count).await?;
