@@ -3,12 +3,12 @@
 //!
 //! Where there is no registry, or no Node.js, it says so and tests nothing.
 
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use mortise_tests::daemon::{Daemon, Options};
 use mortise_tests::eventually;
+use mortise_tests::needs::npm_install;
 use mortise_tests::receiver::Receiver;
 use serde_json::{Value, json};
 
@@ -31,37 +31,10 @@ for (const [name, key, text] of [
 console.log(JSON.stringify(said));
 ";
 
-fn from_registry(directory: &Path) -> Option<()> {
-    if !["/usr/bin/node", "/usr/local/bin/node"].iter().any(|it| Path::new(it).exists()) {
-        eprintln!("not tested: there is no Node.js here (Debian: apt install nodejs npm)");
-        return None;
-    }
-    let npm = Command::new("npm")
-        .args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-progress"])
-        .args(["--fetch-retries=1", "--fetch-timeout=60000", PACKAGE])
-        .current_dir(directory)
-        .output();
-    let npm = match npm {
-        Ok(npm) => npm,
-        Err(error) => {
-            eprintln!("not tested: npm cannot be started: {error}");
-            return None;
-        }
-    };
-    let said = String::from_utf8_lossy(&npm.stderr).into_owned();
-    if npm.status.success() {
-        return Some(());
-    }
-    let unreachable = ["ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ETIMEDOUT", "ENETUNREACH"];
-    assert!(unreachable.iter().any(|it| said.contains(it)), "npm install: {said}");
-    eprintln!("not tested: no npm registry can be reached, which has {PACKAGE}: {said}");
-    None
-}
-
 #[test]
 fn the_npm_package_verifies_what_is_sent() {
     let directory = tempfile::tempdir().expect("/tmp");
-    if from_registry(directory.path()).is_none() {
+    if npm_install(directory.path(), &[PACKAGE]).is_none() {
         return;
     }
     let receiver = Receiver::taking();

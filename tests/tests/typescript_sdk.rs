@@ -8,11 +8,10 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 use std::path::Path;
-use std::process::Command;
 
 use mortise_tests::client::script;
 use mortise_tests::daemon::Daemon;
-use mortise_tests::needs::Need;
+use mortise_tests::needs::npm_install;
 use mortise_tests::snap_in::{Parts, SIGNED, pack_bytes};
 use serde_json::{Value, json};
 
@@ -173,36 +172,9 @@ const SCOPES: &str = "  display_name: Tester
 
 /// The files of the package and of all that it needs, as npm lays them out; nothing when it cannot.
 fn from_registry(directory: &Path) -> Option<()> {
-    let has_node = ["/usr/bin/node", "/usr/local/bin/node"].iter().any(|it| Path::new(it).exists());
-    if !has_node {
-        Need::Node.is_missing("there is no Node.js here (Debian: apt install nodejs npm)");
-        return None;
-    }
     std::fs::write(directory.join("package.json"), MANIFEST.replace("VERSION", VERSION)).unwrap();
     std::fs::write(directory.join("index.js"), CODE).unwrap();
-    let options = ["install", "--omit=dev", "--ignore-scripts", "--no-bin-links", "--no-audit"];
-    let npm = Command::new("npm")
-        .args(options)
-        .args(["--no-fund", "--no-progress", "--fetch-retries=1", "--fetch-timeout=60000"])
-        .current_dir(directory)
-        .output();
-    let npm = match npm {
-        Ok(npm) => npm,
-        Err(error) => {
-            Need::Node.is_missing(&format!("npm cannot be started: {error}"));
-            return None;
-        }
-    };
-    let said = String::from_utf8_lossy(&npm.stderr).into_owned();
-    if npm.status.success() {
-        return Some(());
-    }
-    // Without a registry nobody can help it; anything else has to be seen to.
-    let unreachable = ["ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ETIMEDOUT", "ENETUNREACH"];
-    assert!(unreachable.iter().any(|it| said.contains(it)), "npm install: {said}");
-    Need::Registry
-        .is_missing(&format!("no npm registry can be reached, which has {PACKAGE}: {said}"));
-    None
+    npm_install(directory, &[])
 }
 
 /// Every file below a directory, with its path from there.

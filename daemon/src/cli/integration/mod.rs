@@ -54,7 +54,7 @@ pub(in crate::cli) struct Connection {
     /// The whole connection: a JSON object, @FILE, or - for standard input
     #[arg(long, value_name = "JSON")]
     connection: Option<String>,
-    /// A value of the connection, such as channel=#ops; dots lead into it. JSON is taken as such
+    /// A value of the connection, such as default_channel=#ops; dots lead into it. JSON is taken as such
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// A secret of the connection: from a file, or - for standard input
@@ -70,8 +70,10 @@ What a connection holds is in the schema of its type: mortise call integrations.
 given on the command line: they come from a file or standard input, and are shown to nobody again.
 
 Examples:
-  mortise integration create slack ops --set channel=#ops --secret token=@token.txt --for-all
-  pass show slack | mortise integration create slack ops --set channel=#ops --secret token=-
+  mortise integration create slack ops --for-all --set default_channel=#ops \\
+      --secret bot_token=@token.txt
+  pass show slack | mortise integration create slack ops --set default_channel=#ops \\
+      --secret bot_token=-
   mortise integration create http pager --connection @pager.json --supply prod/payments")]
     Create {
         /// A sink type, such as slack or http
@@ -120,8 +122,8 @@ Examples:
 What is not given stays, the secrets of the connection too.
 
 Examples:
-  mortise integration update slack/ops --secret token=@new-token.txt
-  mortise integration update slack/ops --set channel=#incidents
+  mortise integration update slack/ops --secret bot_token=@new-token.txt
+  mortise integration update slack/ops --set default_channel=#incidents
   mortise integration update slack/ops --off")]
     Update {
         integration: String,
