@@ -249,7 +249,10 @@ const BORDERS: [Border; 48] = [
     ("rquickjs", &["daemon/src/functions/"]),
     // What is measured beside the daemon.
     ("rusqlite", &["tests/src/bin/mortise-load/"]),
-    ("rustls", &["daemon/src/cli/", "daemon/src/egress/", "tests/src/mail_server.rs"]),
+    (
+        "rustls",
+        &["daemon/src/cli/", "daemon/src/egress/", "tests/src/bin/", "tests/src/mail_server.rs"],
+    ),
     ("rustls_native_certs", &["daemon/src/egress/"]),
     ("saphyr_parser", &["daemon/src/manifest/"]),
     ("sd_notify", &["daemon/src/run.rs"]),

@@ -523,7 +523,7 @@ fn another_url_gets_no_headers_of_before_and_an_old_secret_ends_at_its_time() {
         webhook(&daemon, &id).get("previous_secret_until").is_none().then_some(())
     });
     other.forget();
-    let part = json!({ "name": "part", "id_prefix": "prt", "schema": {} });
+    let part = json!({ "name": "part", "id_prefix": "prt", "schema": { "properties": {} } });
     daemon.call("object-types.create", &part);
     let object = daemon.call("parts.create", &json!({}))["part"]["id"].clone();
     daemon.call("webhooks.fetch", &json!({ "id": id, "object": object }));

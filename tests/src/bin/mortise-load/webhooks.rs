@@ -117,7 +117,10 @@ async fn make_objects(daemon: &Daemon, count: u64) -> Result<(), Failure> {
     const CONNECTIONS: u64 = 32;
     let request = daemon.api_request(
         "objects.create",
-        &json!({ "type": "load_item", "title": "One of many", "body": "x".repeat(500) }),
+        &json!({
+            "type": "load_item",
+            "object": { "title": "One of many", "body": "x".repeat(500) },
+        }),
     );
     let mut tasks = Vec::new();
     for at in 0..CONNECTIONS {
