@@ -262,9 +262,7 @@ impl From<TellError> for ApiError {
                 let known: Vec<&str> = known.iter().map(String::as_str).collect();
                 ApiError::field("type", message).allowing(&known)
             }
-            TellError::NameTaken(_) | TellError::Conflict(_) => {
-                ApiError::new(Code::Conflict, message)
-            }
+            TellError::NameTaken | TellError::Conflict(_) => ApiError::new(Code::Conflict, message),
             TellError::NoSuchIntegration | TellError::NoSuchSubscription => {
                 ApiError::new(Code::NotFound, message)
             }

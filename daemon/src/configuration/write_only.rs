@@ -32,9 +32,22 @@ pub enum NotKept {
     },
 }
 
-/// Parts of the names of values that say where something goes.
-const ADDRESSES: [&str; 8] =
-    ["url", "host", "server", "address", "endpoint", "domain", "program", "port"];
+/// Parts of the names of values that say where something goes, and how it is protected on the way.
+const ADDRESSES: [&str; 13] = [
+    "url",
+    "host",
+    "server",
+    "address",
+    "endpoint",
+    "domain",
+    "program",
+    "port",
+    "encryption",
+    "tls",
+    "ssl",
+    "verify",
+    "certificate",
+];
 
 /// The document with masks in place of its secrets.
 pub fn masked(schema: &Value, document: &Value) -> Value {
@@ -65,8 +78,11 @@ pub fn unmasked(schema: &Value, given: &Value, stored: &Value) -> Result<Value, 
         let (mut before, mut after) = (Vec::new(), Vec::new());
         addresses(&masks, "", &mut before);
         addresses(&shown, "", &mut after);
-        if let Some((path, _)) = after.into_iter().find(|it| !before.contains(it)) {
-            return Err(NotKept::Elsewhere { path });
+        // One that is left out is another one too: what holds then is the default of its type.
+        let changed = after.iter().find(|it| !before.contains(it));
+        let changed = changed.or_else(|| before.iter().find(|it| !after.contains(it)));
+        if let Some((path, _)) = changed {
+            return Err(NotKept::Elsewhere { path: path.clone() });
         }
     }
     Ok(meant)
@@ -311,5 +327,21 @@ mod tests {
         assert_eq!(unmasked(&schema(), &known, &stored()), Ok(known), "who knows it may");
         let kept = json!({ "token": MASK, "name": "x" });
         assert!(unmasked(&schema(), &kept, &stored()).is_ok());
+    }
+
+    #[test]
+    fn a_secret_goes_by_no_weaker_way_and_to_no_default() {
+        let stored = json!({ "url": "https://x", "encryption": "implicit", "token": "t0" });
+        for given in [
+            json!({ "url": "https://x", "encryption": "none", "token": MASK }),
+            json!({ "url": "https://x", "token": MASK }),
+            json!({ "encryption": "implicit", "token": MASK }),
+        ] {
+            let refused = unmasked(&schema(), &given, &stored);
+            assert!(matches!(refused, Err(NotKept::Elsewhere { .. })), "{given}: {refused:?}");
+        }
+        // Whoever knows the secret may.
+        let given = json!({ "encryption": "none", "token": "t1" });
+        assert_eq!(unmasked(&schema(), &given, &stored), Ok(given));
     }
 }

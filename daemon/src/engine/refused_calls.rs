@@ -12,9 +12,12 @@ use crate::clock::Clock;
 use crate::model::audit::{AuditEvent, RefusedCalls};
 use crate::store::{Store, StoreError};
 
-/// How many kinds are told apart within a minute, of those whom we know and of strangers each, so that
-/// these do not hide those; each is a row.
+/// How many kinds of strangers' calls are told apart within a minute; each is a row.
 const MOST: usize = 32;
+/// The same for everybody whom we know, so that nobody hides what another one does.
+const MOST_OF_ONE: usize = 8;
+/// The same for all whom we know together.
+const MOST_OF_KNOWN: usize = 256;
 /// How often they are written down.
 const MINUTE: Duration = Duration::from_secs(60);
 /// Longer texts are cut.
@@ -59,17 +62,21 @@ impl Counts {
     fn note(&mut self, call: RefusedCall, now_ms: u64) {
         if let Some(known) = self.told_apart.get_mut(&call) {
             *known = Count::note(Some(*known), now_ms);
-        } else if self.like(&call) < MOST {
+        } else if self.has_place(&call) {
             self.told_apart.insert(call, Count::note(None, now_ms));
         } else {
             self.others = Some(Count::note(self.others, now_ms));
         }
     }
 
-    /// How many there are already of those whom we know, or of strangers, as this one is.
-    fn like(&self, call: &RefusedCall) -> usize {
-        let is_stranger = call.who.is_empty();
-        self.told_apart.keys().filter(|it| it.who.is_empty() == is_stranger).count()
+    /// Whether one more of this caller is told apart.
+    fn has_place(&self, call: &RefusedCall) -> bool {
+        let of_same = self.told_apart.keys().filter(|it| it.who == call.who).count();
+        if call.who.is_empty() {
+            return of_same < MOST;
+        }
+        let known = self.told_apart.keys().filter(|it| !it.who.is_empty()).count();
+        of_same < MOST_OF_ONE && known < MOST_OF_KNOWN
     }
 
     /// Rows for the log, in the order in which they began.
@@ -184,5 +191,19 @@ mod tests {
         assert_eq!((rows[0].times, rows[0].first_ms, rows[0].last_ms), (5, 1000, 1004));
         let others = rows.iter().find(|it| it.peer.is_empty()).expect("the rest");
         assert_eq!(others.times, 1000 - 1 - MOST as u64);
+    }
+
+    #[test]
+    fn nobody_hides_what_another_one_does() {
+        let mut counts = Counts::default();
+        let of = |who: &str, number: usize| RefusedCall { who: who.to_owned(), ..call(number) };
+        for number in 0..100 {
+            counts.note(of("user:eve", number), 1000);
+        }
+        counts.note(of("user:ada", 1), 2000);
+        let rows = counts.rows();
+        let of_one = |who: &str| rows.iter().filter(|it| it.who == who).count();
+        assert_eq!((of_one("user:eve"), of_one("user:ada")), (MOST_OF_ONE, 1));
+        assert_eq!(rows.iter().map(|it| it.times).sum::<u64>(), 101);
     }
 }

@@ -164,13 +164,25 @@ impl ReadTables {
         page: PageRequest,
     ) -> Result<Page<AuditRow>, StoreError> {
         let ends = self.table(schema::AUDIT_ENDS)?;
+        let rows = self.table(schema::AUDIT)?;
+        // The index is in no hash: a row counts only for what it says itself.
+        let has_ended = |begun: u128| -> Result<bool, StoreError> {
+            let Some(end) = ends.get(begun)? else { return Ok(false) };
+            let Some(end) = rows.get(end.value())? else { return Ok(false) };
+            Ok(match parse(decode(end.value())?.1)?.event {
+                AuditEvent::Done { begun: Some(of), .. } => u128::from(of) == begun,
+                AuditEvent::Done { begun: None, .. }
+                | AuditEvent::Begun { .. }
+                | AuditEvent::Refused(_) => false,
+            })
+        };
         page.read(&self.table(schema::AUDIT)?, |key, value| {
             let row = parse(decode(value)?.1)?;
             if !filter.wants(&row) {
                 return Ok(None);
             }
             let has_ended = match row.event {
-                AuditEvent::Begun { .. } => ends.get(key)?.is_some(),
+                AuditEvent::Begun { .. } => has_ended(key)?,
                 AuditEvent::Done { .. } | AuditEvent::Refused(_) => false,
             };
             Ok((!has_ended).then_some(row))
@@ -208,6 +220,11 @@ impl ReadTables {
             broken: None,
             has_more: false,
         };
+        if before.is_none() {
+            let what = "there is no such row to go on from";
+            found.broken = Some(Broken { seq: first - 1, what });
+            return Ok(found);
+        }
         let table = self.table(schema::AUDIT)?;
         for row in table.range(u128::from(first)..)? {
             if found.checked == most as u64 {

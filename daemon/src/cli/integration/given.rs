@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 use super::Connection;
+use crate::cli::connection::Client;
 use crate::cli::{Failure, files, payload};
 
 impl Connection {
@@ -38,6 +39,38 @@ pub(super) fn connection(given: &Connection, present: Value) -> Result<Option<Va
         put(&mut whole, key, json!(secret(key, from)?.as_str()))?;
     }
     Ok(Some(whole))
+}
+
+/// Refuses a secret for a place that is not for one: it would be shown to whoever may see the connection.
+/// Of places below the first level the type alone knows.
+pub(super) fn check_secrets(
+    client: &Client,
+    given: &Connection,
+    kind: &str,
+) -> Result<(), Failure> {
+    if given.secret.is_empty() {
+        return Ok(());
+    }
+    let types = client.call("integrations.types", &json!({}))?;
+    let types = types["types"].as_array().cloned().unwrap_or_default();
+    let Some(found) = types.iter().find(|it| it["name"] == kind) else {
+        // The daemon says which there are.
+        return Ok(());
+    };
+    let properties = found["schema"]["properties"].as_object().cloned().unwrap_or_default();
+    for it in &given.secret {
+        let (key, _) = parts(it, "--secret KEY=@FILE, or KEY=- for standard input")?;
+        if key.contains('.') || properties.get(key).is_some_and(|it| it["writeOnly"] == true) {
+            continue;
+        }
+        let known =
+            properties.iter().filter(|it| it.1["writeOnly"] == true).map(|it| it.0.as_str());
+        let known = known.collect::<Vec<_>>().join(", ");
+        return Err(Failure::usage(format!(
+            "`{key}` is no secret of the type {kind}, and would be shown: its secrets are {known}"
+        )));
+    }
+    Ok(())
 }
 
 fn parts<'a>(given: &'a str, form: &str) -> Result<(&'a str, &'a str), Failure> {

@@ -299,6 +299,7 @@ pub(in crate::cli) fn run(
             concurrency,
             per_second,
         } => {
+            given::check_secrets(client, &connection, &kind)?;
             let connection = given::connection(&connection, json!({}))?.unwrap_or(json!({}));
             let new = without_nulls(json!({
                 "type": kind,
@@ -360,6 +361,9 @@ pub(in crate::cli) fn run(
                         ["connection"]
                         .clone(),
                 };
+                let about = client.call("integrations.get", &json!({ "id": id }))?;
+                let kind = about["integration"]["type"].as_str().unwrap_or_default();
+                given::check_secrets(client, &connection, kind)?;
                 if let Some(whole) = given::connection(&connection, present)? {
                     change["connection"] = whole;
                 }

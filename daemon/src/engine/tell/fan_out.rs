@@ -8,13 +8,13 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use mortise_jq::Program;
+use mortise_jq::{Program, RunError};
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use super::Tell;
-use crate::model::id::SubscriptionId;
+use crate::model::id::{IntegrationId, SubscriptionId};
 use crate::model::integration::{Decision, Demand, Offer, Verdict};
 use crate::routing::message::{Wording, document, message};
 use crate::routing::telling::{Judged, judge};
@@ -27,6 +27,10 @@ use crate::store::{
 const MOST_AT_ONCE: usize = 128;
 /// How long a filter may take for one occurrence.
 const FILTER_TIME: Duration = Duration::from_millis(500);
+/// How long all filters of one integration may take for the occurrences of one step.
+const FILTERS_TIME: Duration = Duration::from_secs(2);
+/// How long one that finds no place waits before it looks again.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
 /// How long one that took longer is left alone.
 const FILTER_PAUSE: Duration = Duration::from_secs(30);
 /// How long it waits when the store does not answer.
@@ -43,10 +47,31 @@ struct Known {
     subscriptions: HashMap<SubscriptionId, Subscriber>,
 }
 
+/// Which occurrences are wanted.
+#[derive(Clone)]
+enum Filter {
+    /// All.
+    None,
+    /// Those for which it is true.
+    Program(Program),
+    /// It compiled when it was stored, and does not now: nothing may go out unfiltered.
+    Broken,
+}
+
+impl Filter {
+    fn of(text: Option<&str>) -> Filter {
+        match text.map(Program::compile) {
+            None => Filter::None,
+            Some(Ok(program)) => Filter::Program(program),
+            Some(Err(_)) => Filter::Broken,
+        }
+    }
+}
+
 /// One subscription.
 struct Subscriber {
     record: SubscriptionRecord,
-    filter: Option<Program>,
+    filter: Filter,
     wording: Wording,
     /// Its filter is not run before.
     slow_until: Option<Instant>,
@@ -73,14 +98,15 @@ impl Known {
                 trigger: record.trigger.clone(),
                 scope: record.scope.clone(),
             });
-            let old = before.subscriptions.get(&id).filter(|it| it.record.filter == record.filter);
-            let filter = match old {
+            let old = before.subscriptions.get(&id);
+            // Also of another filter: otherwise whoever changes a slow one all the time has it run
+            // all the time.
+            let slow_until = old.and_then(|it| it.slow_until);
+            let filter = match old.filter(|it| it.record.filter == record.filter) {
                 Some(old) => old.filter.clone(),
-                // It was compiled before it was stored.
-                None => record.filter.as_deref().and_then(|it| Program::compile(it).ok()),
+                None => Filter::of(record.filter.as_deref()),
             };
             let wording = Wording { title: record.title.clone(), text: record.text.clone() };
-            let slow_until = old.and_then(|it| it.slow_until);
             known.subscriptions.insert(id, Subscriber { record, filter, wording, slow_until });
         }
         known
@@ -119,8 +145,9 @@ async fn step(tell: &Tell, known: &mut Known) -> Result<bool, StoreError> {
     }
     let step = TellingStep { from, to: last.id, revision: known.revision.unwrap_or_default() };
     let mut decided = Vec::with_capacity(found.len());
+    let mut spent = HashMap::new();
     for occurrence in found {
-        decided.push(decide(known, occurrence).await);
+        decided.push(decide(known, occurrence, &mut spent).await);
     }
     match store.write(move |tables| tables.tell_occurrences(step, &decided)).await? {
         Tellings::Stored(woken) => woken.into_iter().for_each(|it| tell.wake(it)),
@@ -130,7 +157,14 @@ async fn step(tell: &Tell, known: &mut Known) -> Result<bool, StoreError> {
     Ok(true)
 }
 
-async fn decide(known: &mut Known, occurrence: StoredOccurrence) -> DecidedOccurrence {
+/// How long the filters of each integration took in one step.
+type Spent = HashMap<IntegrationId, Duration>;
+
+async fn decide(
+    known: &mut Known,
+    occurrence: StoredOccurrence,
+    spent: &mut Spent,
+) -> DecidedOccurrence {
     let StoredOccurrence { id, head, members } = occurrence;
     let document = document(id, &head, &members);
     let mut plans = Vec::new();
@@ -143,7 +177,8 @@ async fn decide(known: &mut Known, occurrence: StoredOccurrence) -> DecidedOccur
             Judged::Meets { integration, subscription } => (integration, subscription),
         };
         let Some(wanted) = known.subscriptions.get_mut(&subscription) else { continue };
-        let failed = match wanted.agrees(&document).await {
+        let spent = spent.entry(integration).or_default();
+        let failed = match wanted.agrees(&document, spent).await {
             Ok(true) => None,
             Ok(false) => {
                 let subscription = Some(subscription);
@@ -166,17 +201,37 @@ async fn decide(known: &mut Known, occurrence: StoredOccurrence) -> DecidedOccur
 
 impl Subscriber {
     /// Whether its filter wants an occurrence.
-    async fn agrees(&mut self, document: &Value) -> Result<bool, String> {
-        let Some(filter) = &self.filter else { return Ok(true) };
+    async fn agrees(&mut self, document: &Value, spent: &mut Duration) -> Result<bool, String> {
+        let filter = match &self.filter {
+            Filter::None => return Ok(true),
+            Filter::Program(filter) => filter,
+            Filter::Broken => return Err("it does not compile any more".to_owned()),
+        };
+        if *spent >= FILTERS_TIME {
+            return Err("the filters of its integration took too long together".to_owned());
+        }
         if self.slow_until.is_some_and(|it| Instant::now() < it) {
             return Err("it took too long a moment ago, and is not run for a while".to_owned());
         }
-        match timeout(FILTER_TIME, filter.run_filter(document, &[])).await {
+        let began = Instant::now();
+        let answered = timeout(FILTER_TIME, run_when_free(filter, document)).await;
+        *spent += began.elapsed();
+        match answered {
             Ok(agreed) => agreed.map_err(|error| error.to_string()),
             Err(_) => {
                 self.slow_until = Some(Instant::now() + FILTER_PAUSE);
                 Err(format!("it took longer than {} ms", FILTER_TIME.as_millis()))
             }
+        }
+    }
+}
+
+/// Runs a filter. That others take all places is not its fault, nor that of the occurrence.
+async fn run_when_free(filter: &Program, document: &Value) -> Result<bool, RunError> {
+    loop {
+        match filter.run_filter(document, &[]).await {
+            Err(RunError::Busy) => tokio::time::sleep(BUSY_PAUSE).await,
+            answered => return answered,
         }
     }
 }
