@@ -76,16 +76,29 @@ pub fn unmasked(schema: &Value, given: &Value, stored: &Value) -> Result<Value, 
     if meant != *given {
         // With the secrets masked, so that they are no addresses.
         let (mut before, mut after) = (Vec::new(), Vec::new());
-        addresses(&masks, "", &mut before);
-        addresses(&shown, "", &mut after);
-        // One that is left out is another one too: what holds then is the default of its type.
-        let changed = after.iter().find(|it| !before.contains(it));
-        let changed = changed.or_else(|| before.iter().find(|it| !after.contains(it)));
-        if let Some((path, _)) = changed {
-            return Err(NotKept::Elsewhere { path: path.clone() });
+        addresses(&with_defaults(schema, &masks), "", &mut before);
+        addresses(&with_defaults(schema, &shown), "", &mut after);
+        if let Some((path, _)) = after.into_iter().find(|it| !before.contains(it)) {
+            return Err(NotKept::Elsewhere { path });
         }
     }
     Ok(meant)
+}
+
+/// The document with what holds where it says nothing: a secret must not go to a default either.
+fn with_defaults(schema: &Value, document: &Value) -> Value {
+    let mut whole = document.clone();
+    let properties = schema.get("properties").and_then(Value::as_object);
+    if let (Some(members), Some(properties)) = (whole.as_object_mut(), properties) {
+        for (name, property) in properties {
+            if let Some(default) = property.get("default")
+                && members.get(name).is_none_or(Value::is_null)
+            {
+                members.insert(name.clone(), default.clone());
+            }
+        }
+    }
+    whole
 }
 
 /// What says where something goes, with its path.
@@ -331,17 +344,25 @@ mod tests {
 
     #[test]
     fn a_secret_goes_by_no_weaker_way_and_to_no_default() {
-        let stored = json!({ "url": "https://x", "encryption": "implicit", "token": "t0" });
+        let mut schema = schema();
+        schema["properties"]["server_url"] = json!({ "default": "https://public.example" });
+        schema["properties"]["encryption"] = json!({ "default": "starttls" });
+        let stored = json!({ "server_url": "https://x", "encryption": "implicit", "token": "t0" });
         for given in [
-            json!({ "url": "https://x", "encryption": "none", "token": MASK }),
-            json!({ "url": "https://x", "token": MASK }),
+            json!({ "server_url": "https://x", "encryption": "none", "token": MASK }),
+            json!({ "server_url": "https://x", "token": MASK }),
             json!({ "encryption": "implicit", "token": MASK }),
+            json!({ "server_url": null, "encryption": "implicit", "token": MASK }),
         ] {
-            let refused = unmasked(&schema(), &given, &stored);
+            let refused = unmasked(&schema, &given, &stored);
             assert!(matches!(refused, Err(NotKept::Elsewhere { .. })), "{given}: {refused:?}");
         }
-        // Whoever knows the secret may.
+        // Whoever knows the secret may, and saying the default changes nothing.
         let given = json!({ "encryption": "none", "token": "t1" });
-        assert_eq!(unmasked(&schema(), &given, &stored), Ok(given));
+        assert_eq!(unmasked(&schema, &given, &stored), Ok(given));
+        let stored = json!({ "token": "t0" });
+        let given = json!({ "encryption": "starttls", "token": MASK });
+        let meant = json!({ "encryption": "starttls", "token": "t0" });
+        assert_eq!(unmasked(&schema, &given, &stored), Ok(meant));
     }
 }
