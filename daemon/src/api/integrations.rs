@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::Api;
 use super::error::{ApiError, Code};
 use super::lists::{Paging, cursor, parse_id, time};
-use super::rights::Caller;
+use super::rights::{Caller, Right};
 use super::versions::Done;
 use crate::engine::tell::{IntegrationChange, NewIntegration, TellError};
 use crate::lifecycle::sending::Circuit;
@@ -262,7 +262,9 @@ impl From<TellError> for ApiError {
                 let known: Vec<&str> = known.iter().map(String::as_str).collect();
                 ApiError::field("type", message).allowing(&known)
             }
-            TellError::NameTaken | TellError::Conflict(_) => ApiError::new(Code::Conflict, message),
+            TellError::NameTaken(_) | TellError::Conflict(_) => {
+                ApiError::new(Code::Conflict, message)
+            }
             TellError::NoSuchIntegration | TellError::NoSuchSubscription => {
                 ApiError::new(Code::NotFound, message)
             }
@@ -326,6 +328,16 @@ fn one(
     Ok(One { integration: shown(api, id, record)?, warnings })
 }
 
+/// An error for this caller: which other integration has a name is told to those who may see it.
+fn refusal(caller: &Caller, error: TellError) -> ApiError {
+    let TellError::NameTaken(other) = &error else { return error.into() };
+    let reach = caller.principal.reach(Right::ReadIntegrations);
+    match reach.is_some_and(|it| it.has_integration(*other)) {
+        true => ApiError::new(Code::Conflict, format!("{error}: {other}")),
+        false => error.into(),
+    }
+}
+
 pub(super) async fn create(api: Arc<Api>, caller: Caller, new: Create) -> Result<One, ApiError> {
     let (id, record, warnings) = api
         .tell
@@ -339,7 +351,8 @@ pub(super) async fn create(api: Arc<Api>, caller: Caller, new: Create) -> Result
             per_second: new.per_second,
             by: caller.principal.name(),
         })
-        .await?;
+        .await
+        .map_err(|error| refusal(&caller, error))?;
     if let Some(principal) = caller.principal.of_host().and_then(|it| it.principal) {
         let owned = api.access.own_integration(principal, id).await;
         owned.map_err(|error| ApiError::new(Code::Unavailable, error.to_string()))?;
@@ -395,7 +408,8 @@ pub(super) async fn update(api: Arc<Api>, caller: Caller, change: Update) -> Res
         per_second: change.per_second,
         by: caller.principal.name(),
     };
-    let (record, warnings) = api.tell.update(id, change).await?;
+    let updated = api.tell.update(id, change).await;
+    let (record, warnings) = updated.map_err(|error| refusal(&caller, error))?;
     one(&api, id, record, warnings)
 }
 

@@ -43,7 +43,7 @@ pub enum TellError {
     },
     /// Another one of its type has the name. Which one, not everybody may know.
     #[error("there is an integration of this type and name already")]
-    NameTaken,
+    NameTaken(IntegrationId),
     /// It is not there.
     #[error("there is no such integration")]
     NoSuchIntegration,
@@ -199,7 +199,7 @@ impl Tell {
                 self.serve(id);
                 Ok((id, record, warnings))
             }
-            (_, PutIntegration::NameTaken(_)) => Err(TellError::NameTaken),
+            (_, PutIntegration::NameTaken(other)) => Err(TellError::NameTaken(other)),
             (_, PutIntegration::TooMany) => Err(TellError::Conflict(format!(
                 "there are {MOST_INTEGRATIONS} integrations already; delete one that nobody needs"
             ))),
@@ -251,7 +251,7 @@ impl Tell {
                     signals.changed();
                     return Ok((record, warnings));
                 }
-                PutIntegration::NameTaken(_) => return Err(TellError::NameTaken),
+                PutIntegration::NameTaken(other) => return Err(TellError::NameTaken(other)),
                 PutIntegration::Stale | PutIntegration::TooMany => {}
             }
         }
