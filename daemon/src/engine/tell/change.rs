@@ -230,22 +230,22 @@ impl Tell {
     }
 
     fn outdate(&self, id: IntegrationId) {
-        if let Some(signals) = self.signals(id) {
-            signals.gate.outdate();
-            signals.changed();
+        if let Some(lane) = self.lane(id) {
+            lane.gate.outdate();
+            lane.signals.changed();
         }
     }
 
     async fn close_gate(&self, id: IntegrationId) {
-        if let Some(signals) = self.signals(id) {
-            signals.gate.close().await;
+        if let Some(lane) = self.lane(id) {
+            lane.gate.close().await;
         }
     }
 
     /// Shows that an integration that is served works; an error inside says why it does not.
     pub async fn test(&self, id: IntegrationId) -> Result<Result<(), String>, TellError> {
-        let signals = self.signals(id).ok_or(TellError::NoSuchIntegration)?;
-        Ok(send::test(&self.shared, &signals.gate, id).await)
+        let lane = self.lane(id).ok_or(TellError::NoSuchIntegration)?;
+        Ok(send::test(&self.shared, &lane.gate, id).await)
     }
 
     /// The connection of an integration, without its secrets.

@@ -214,8 +214,8 @@ impl Tell {
     ) -> Result<bool, TellError> {
         let write = self.shared.store.write(move |tables| tables.resend_telling(integration, id));
         let is_there = write.await?;
-        if let Some(signals) = self.signals(integration) {
-            signals.requeued();
+        if let Some(lane) = self.lane(integration) {
+            lane.signals.requeued();
         }
         Ok(is_there)
     }

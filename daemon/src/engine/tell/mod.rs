@@ -35,7 +35,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use self::change::{Connection, IntegrationChange, NewIntegration, Proposal, Put};
-use self::lane::Signals;
+use self::lane::Handle;
 pub use self::manage::{NewSubscription, SubscriptionChange, TellError};
 use crate::clock::Clock;
 use crate::engine::access::Access;
@@ -78,7 +78,7 @@ struct Shared {
 }
 
 struct Lane {
-    signals: Arc<Signals>,
+    handle: Arc<Handle>,
     task: JoinHandle<()>,
     /// True when it has ended as it should; closed before that when it panicked.
     is_over: watch::Receiver<bool>,
@@ -136,22 +136,22 @@ impl Tell {
             let mut lanes = self.shared.lanes.lock().unwrap_or_else(PoisonError::into_inner);
             lanes.drain().map(|(_, lane)| lane).collect()
         };
-        lanes.iter().for_each(|it| it.signals.stop());
+        lanes.iter().for_each(|it| it.handle.signals.stop());
         for lane in lanes {
             // What it had under way is stored, or made again at the next start.
             let _ = lane.task.await;
         }
     }
 
-    fn signals(&self, id: IntegrationId) -> Option<Arc<Signals>> {
+    fn lane(&self, id: IntegrationId) -> Option<Arc<Handle>> {
         let lanes = self.shared.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        lanes.get(&id).map(|it| it.signals.clone())
+        lanes.get(&id).map(|it| it.handle.clone())
     }
 
     /// There may be something new for an integration.
     fn wake(&self, id: IntegrationId) {
-        if let Some(signals) = self.signals(id) {
-            signals.wake();
+        if let Some(lane) = self.lane(id) {
+            lane.signals.wake();
         }
     }
 
@@ -163,7 +163,7 @@ impl Tell {
         let lane = match before {
             Some(lane) if !lane.task.is_finished() => lane,
             // The gate stays: somebody may be at it.
-            Some(ended) => self.begin(id, ended.signals),
+            Some(ended) => self.begin(id, ended.handle),
             None => self.begin(id, Arc::default()),
         };
         let mut is_over = lane.is_over.clone();
@@ -174,17 +174,17 @@ impl Tell {
         }
     }
 
-    fn begin(&self, id: IntegrationId, signals: Arc<Signals>) -> Lane {
+    fn begin(&self, id: IntegrationId, handle: Arc<Handle>) -> Lane {
         let (over, is_over) = watch::channel(false);
         if self.shared.is_stopped() {
-            signals.stop();
+            handle.signals.stop();
         }
-        let lane = lane::run(self.shared.clone(), id, signals.clone());
+        let lane = lane::run(self.shared.clone(), id, handle.clone());
         let task = self.runtime.spawn(async move {
             lane.await;
             over.send_replace(true);
         });
-        Lane { signals, task, is_over }
+        Lane { handle, task, is_over }
     }
 
     /// An integration is gone: nothing is known of its lane any more.
