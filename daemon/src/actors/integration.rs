@@ -71,7 +71,10 @@ impl Integration {
     fn lane_ended(&mut self, end: LaneEnd, ctx: &mut Context<Integration>) {
         self.is_served = false;
         match end {
-            LaneEnd::Over => ctx.stop(),
+            LaneEnd::Over => {
+                self.tell.forget(self.id);
+                ctx.stop();
+            }
             LaneEnd::Panicked => match self.lane_deaths.one_more(self.clock.now_ms()) {
                 Some(pause) => {
                     warn!(integration = %self.id, ?pause, "its lane panicked and is begun again");

@@ -223,9 +223,9 @@ impl Tell {
         if !timeout(STORE_DEADLINE, write).await.map_err(|_| TellError::TimedOut)?? {
             return Err(TellError::NoSuchIntegration);
         }
-        self.shared.access.catch_up()?;
         self.close_gate(id).await;
         self.forget(id);
+        self.shared.access.catch_up()?;
         Ok(())
     }
 

@@ -187,8 +187,8 @@ impl Tell {
         Lane { handle, task, is_over }
     }
 
-    /// An integration is gone: nothing is known of its lane any more.
-    fn forget(&self, id: IntegrationId) {
+    /// The lane of an integration is over: nothing is known of it any more.
+    pub fn forget(&self, id: IntegrationId) {
         self.shared.lanes.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
 }
