@@ -17,7 +17,6 @@ use crate::sink::Command;
 /// The name of the sink type.
 pub const KIND: &str = "command";
 
-const KNOWN: [&str; 4] = ["program", "timeout_seconds", "settings", "secret"];
 const USUAL_SECONDS: u64 = 15;
 const MOST_SECONDS: u64 = 60;
 
@@ -36,6 +35,7 @@ struct Config {
 fn schema() -> Value {
     json!({
         "type": "object",
+        "additionalProperties": false,
         "properties": {
             "program": {
                 "type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
@@ -53,7 +53,7 @@ fn schema() -> Value {
                 "type": "object", "maxProperties": 100, "default": {},
                 "title": "Settings",
                 "description": "Handed to the program as `settings`, for one program that serves several \
-                                integrations."
+                                integrations. Put no secret here: they are shown."
             },
             "secret": {
                 "type": "string", "writeOnly": true, "maxLength": 10_000,
@@ -74,7 +74,6 @@ fn schema() -> Value {
 }
 
 fn open(value: Value) -> Result<Command, Fault> {
-    let warnings = Problem::unknown_keys(&value, "", &KNOWN);
     let config: Config = read_config(value)?;
     let mut problems = Vec::new();
     let is_name = (1..=64).contains(&config.program.len())
@@ -97,7 +96,6 @@ fn open(value: Value) -> Result<Command, Fault> {
         timeout_ms: seconds * 1_000,
         settings: config.settings,
         secret: config.secret,
-        warnings,
     })
 }
 
