@@ -20,6 +20,7 @@ fn call(name: &str) -> AuditedCall {
         run: None,
         peer: "10.0.0.1".to_owned(),
         target: Some("it".to_owned()),
+        also: Vec::new(),
         request: Map::new(),
     }
 }
