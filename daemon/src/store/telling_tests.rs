@@ -60,7 +60,7 @@ async fn make(store: &Store, name: &str) -> IntegrationId {
     let new = record(name);
     let made = store.write(move |tables| {
         let id = IntegrationId(tables.new_id());
-        assert_eq!(tables.create_integration(id, &new, b"sealed")?, PutIntegration::Stored);
+        assert_eq!(tables.create_integration(id, &new, b"sealed", None)?, PutIntegration::Stored);
         Ok(id)
     });
     made.await.expect("written")
@@ -294,7 +294,7 @@ async fn names_are_unique_within_a_type_and_all_goes_with_an_integration() {
     let twin = record("ops");
     let put = bench.store.write(move |tables| {
         let id = IntegrationId(tables.new_id());
-        tables.create_integration(id, &twin, b"other")
+        tables.create_integration(id, &twin, b"other", None)
     });
     assert_eq!(put.await.expect("written"), PutIntegration::NameTaken(id));
     let scope: crate::model::scope::ScopePrefix = "prod".parse().expect("a prefix");

@@ -1,0 +1,148 @@
+//! The sinks that come with the daemon, through the daemon as a process: an integration, a subscription,
+//! something that happens, and the message where it belongs.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use mortise_tests::daemon::{Daemon, Options};
+use mortise_tests::eventually;
+use mortise_tests::mail_server::{Encryption, MailServer, Rules};
+use mortise_tests::vendor::{Reply, Vendor};
+use serde_json::{Value, json};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn start(more: &str) -> Daemon {
+    let settings = format!("[egress]\nallow = [\"127.0.0.0/8\", \"localhost\"]\n{more}");
+    Daemon::start_with(Options { settings, ..Options::default() })
+}
+
+/// An integration that is told of `custom.door`.
+#[track_caller]
+fn integration(daemon: &Daemon, kind: &str, connection: &Value) -> String {
+    let new = json!({
+        "type": kind, "name": "ops", "supplied_to_all": true, "connection": connection,
+    });
+    let made = daemon.call("integrations.create", &new);
+    let id = made["integration"]["id"].as_str().expect("an id").to_owned();
+    let new = json!({ "integration": id, "trigger": "custom.door" });
+    daemon.call("subscriptions.create", &new);
+    id
+}
+
+fn open_the_door(daemon: &Daemon) {
+    let door =
+        json!({ "name": "door", "title": "the door is <open>", "data": { "side": "north" } });
+    daemon.call("occurrences.publish", &door);
+}
+
+#[track_caller]
+fn delivered(daemon: &Daemon) -> Value {
+    eventually("it is delivered", PATIENCE, || {
+        let listed = daemon.call("deliveries.list", &json!({ "state": "delivered" }));
+        listed["deliveries"].as_array().and_then(|it| it.first()).cloned()
+    })
+}
+
+#[test]
+fn slack_is_told() {
+    let vendor = Vendor::answering(|asked| {
+        let reply = match asked.path.as_str() {
+            "/auth.test" => json!({ "ok": true, "team": "Acme", "user": "mortise" }),
+            "/chat.postMessage" => {
+                json!({ "ok": true, "channel": "C024BE91L", "ts": "1503435956.000247" })
+            }
+            _ => {
+                json!({ "ok": true, "channel": { "name": "ops", "is_member": true } })
+            }
+        };
+        Reply::json(200, &reply)
+    });
+    let daemon = start("");
+    let connection = json!({
+        "bot_token": "xoxb-planted", "default_channel": "C024BE91L", "api_url": vendor.url(),
+    });
+    let id = integration(&daemon, "slack", &connection);
+    let tested = daemon.call("integrations.test", &json!({ "id": id }));
+    assert_eq!(tested["success"], true, "{tested}");
+    assert!(vendor.asked().iter().all(|it| it.path != "/chat.postMessage"), "a test posts nothing");
+    open_the_door(&daemon);
+    let delivery = delivered(&daemon);
+    assert_eq!(delivery["attempts"][0]["message_id"], "C024BE91L/1503435956.000247", "{delivery}");
+    let posted = vendor.last();
+    assert_eq!(posted.path, "/chat.postMessage");
+    assert_eq!(posted.header("authorization"), Some("Bearer xoxb-planted"));
+    assert!(posted.body["text"].as_str().is_some_and(|it| it.contains("the door is &lt;open&gt;")));
+    let shown = daemon.call("integrations.get-connection", &json!({ "id": id }));
+    assert!(!shown.to_string().contains("planted"), "{shown}");
+    assert!(shown.to_string().contains("C024BE91L"), "{shown}");
+}
+
+#[test]
+fn a_channel_that_is_gone_is_seen_by_a_test() {
+    let refused = json!({ "ok": false, "error": "invalid_auth" });
+    let vendor = Vendor::start(Reply::json(200, &refused));
+    let daemon = start("");
+    let connection = json!({
+        "bot_token": "xoxb-planted", "default_channel": "C024BE91L", "api_url": vendor.url(),
+    });
+    let id = integration(&daemon, "slack", &connection);
+    let tested = daemon.call("integrations.test", &json!({ "id": id }));
+    assert_eq!(tested["success"], false, "{tested}");
+    assert!(tested["error"].as_str().is_some_and(|it| it.contains("invalid_auth")), "{tested}");
+}
+
+#[test]
+fn a_mail_goes_out() {
+    let login = Some(("mortise".to_owned(), "planted".to_owned()));
+    let rules = Rules { encryption: Encryption::Starttls, login, ..Rules::default() };
+    let server = MailServer::start(rules);
+    let daemon = start("");
+    let connection = json!({
+        "host": "localhost", "port": server.port(), "ca_certificates": server.certificate(),
+        "username": "mortise", "password": "planted",
+        "from": "Mortise <mortise@example.com>", "to": ["ops@example.com"],
+    });
+    let id = integration(&daemon, "email", &connection);
+    let tested = daemon.call("integrations.test", &json!({ "id": id }));
+    assert_eq!(tested["success"], true, "{tested}");
+    assert!(server.mails().is_empty(), "a test sends nothing");
+    open_the_door(&daemon);
+    let delivery = delivered(&daemon);
+    let mails = server.mails();
+    assert!(mails[0].is_encrypted && mails[0].to == ["ops@example.com"]);
+    assert!(mails[0].text.contains("the door is <open>"), "{}", mails[0].text);
+    let id = delivery["attempts"][0]["message_id"].as_str().expect("it has an id");
+    assert!(mails[0].text.contains(&format!("Message-ID: {id}\r\n")), "{delivery}");
+}
+
+#[test]
+fn a_command_is_run() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let folder = directory.path().join("commands.d");
+    fs::create_dir(&folder).expect("a folder");
+    for path in [directory.path(), &folder] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("its own");
+    }
+    let program = folder.join("tell");
+    let text = "#!/bin/sh\ncase \"$(cat)\" in *'the door is <open>'*) ;; *) exit 1 ;; esac\n\
+                echo '{\"message_id\": \"m-1\"}'\n";
+    fs::write(&program, text).expect("a file");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("its own");
+    let daemon = start(&format!("[integrations]\ncommands_dir = \"{}\"\n", folder.display()));
+    integration(&daemon, "command", &json!({ "program": "tell" }));
+    open_the_door(&daemon);
+    assert_eq!(delivered(&daemon)["attempts"][0]["message_id"], "m-1");
+}
+
+#[test]
+fn a_service_is_told_over_http() {
+    let vendor = Vendor::start(Reply::json(200, &json!({ "id": "n1" })));
+    let daemon = start("");
+    let connection = json!({ "server_url": vendor.url(), "topic": "ops" });
+    integration(&daemon, "ntfy", &connection);
+    open_the_door(&daemon);
+    assert_eq!(delivered(&daemon)["attempts"][0]["message_id"], "n1");
+    assert_eq!(vendor.last().body["topic"], "ops");
+}
