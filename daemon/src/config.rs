@@ -32,6 +32,8 @@ pub struct Config {
     pub limits: Limits,
     /// The database.
     pub store: StoreSettings,
+    /// The audit log.
+    pub audit: AuditSettings,
     /// Files that are kept.
     pub artifacts: ArtifactSettings,
     /// Running functions.
@@ -149,6 +151,14 @@ pub struct StoreSettings {
     /// Disk space that is kept free.
     pub reserve_bytes: u64,
     /// Days that ended things are kept.
+    pub keep_days: u64,
+}
+
+/// The audit log.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditSettings {
+    /// Days that its rows are kept; 0 for ever.
     pub keep_days: u64,
 }
 

@@ -293,6 +293,8 @@ async fn serve(
     ));
     engine.spawn(artifacts.keep_swept(clock.clone()));
     engine.spawn(webhooks.clone().keep_pruned(config.store.keep_days));
+    let keep_audit = config.audit.keep_days;
+    engine.spawn(housekeeping::keep_audit_pruned(store.clone(), clock.clone(), keep_audit));
     engine.spawn(housekeeping::keep_pruned(store.clone(), clock, config.store.keep_days));
     status.set_ready(true);
     let socket = bound.socket.as_deref().map(|it| it.display().to_string()).unwrap_or_default();

@@ -101,6 +101,37 @@ fn changes_are_told_with_before_and_after() {
         (&json!("failed"), &json!(409)),
         "{failed}"
     );
+    // By each of its names.
+    let count = |target: &str| rows(&daemon, &json!({ "target": target })).len();
+    let scope = daemon.call("snap-ins.get", &json!({ "id": it.id }))["snap_in"]["scope"].clone();
+    let scope = scope.as_str().expect("a scope");
+    assert!(count(scope) >= 3 && count(scope) == count(&it.id), "{scope}");
+    assert!(count("user:ada") >= 2, "a token and a role");
+    assert_eq!(count("t"), 1, "the token");
+    check_chain(&daemon);
+}
+
+#[test]
+fn what_cannot_be_read_is_one_row() {
+    let daemon = Daemon::start();
+    daemon.call("users.create", &json!({ "name": "ada" }));
+    daemon.call("roles.grant", &json!({ "principal": "user:ada", "role": "contributor" }));
+    let made = daemon.call("tokens.create", &json!({ "name": "t", "principal": "user:ada" }));
+    let token = made["token"].as_str().expect("a token");
+    let written = || daemon.list_all("audit.export", "lines", &json!({})).len();
+    let before = written();
+    daemon.refused("integrations.create", &json!({ "nmae": "ops" }), 400);
+    let row = only(&daemon, &json!({ "call": "integrations.create" }));
+    assert_eq!((&row["outcome"], &row["status"]), (&json!("failed"), &json!(400)), "{row}");
+    assert_eq!(written(), before + 1);
+    // One that the call itself refuses is not counted a second time, among those without a right.
+    let beyond = json!({ "principal": "user:ada", "role": "owner" });
+    let answer = daemon.try_call_as(token, "roles.grant", &beyond).expect("an answer");
+    assert_eq!(answer.status, 403);
+    assert!(daemon.terminate().success());
+    daemon.restart();
+    let refused = rows(&daemon, &json!({ "call": "roles.grant", "who": "user:ada" }));
+    assert_eq!(refused.len(), 1, "{refused:#?}");
     check_chain(&daemon);
 }
 

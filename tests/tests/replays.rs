@@ -105,6 +105,43 @@ fn a_call_with_a_key_is_carried_out_once() {
 }
 
 #[test]
+fn a_secret_is_answered_once_however_often_it_is_asked_for() {
+    let daemon = Daemon::start();
+    let token = json!({ "name": "ci" });
+    let webhook = json!({ "url": "http://127.0.0.1:9/hook", "event_types": ["nothing_created"] });
+    for (name, list, asked) in
+        [("tokens.create", "tokens", token), ("webhooks.create", "webhooks", webhook)]
+    {
+        let count = || {
+            let listed = daemon.call(&format!("{list}.list"), &json!({}));
+            listed[list].as_array().expect("a list").len()
+        };
+        let before = count();
+        let first = call_with_key(&daemon, name, "k", &asked);
+        assert!(first.status < 300, "{}", first.text());
+        let made = first.json();
+        let secret = made["token"].as_str().or(made["webhook"]["secret"].as_str());
+        let secret = secret.expect("a secret").to_owned();
+        daemon.terminate();
+        daemon.restart();
+        let again = call_with_key(&daemon, name, "k", &asked);
+        let told = again.json();
+        assert_eq!((again.status, &told["code"]), (409, &json!("already_created")), "{told}");
+        assert!(!again.text().contains(&secret), "{told}");
+        let thing = if told["created"]["webhook"].is_object() {
+            (&told["created"]["webhook"]["id"], &made["webhook"]["id"])
+        } else {
+            (&told["created"]["name"], &made["name"])
+        };
+        assert!(thing.0.is_string() && thing.0 == thing.1, "{told}");
+        assert_eq!(count(), before + 1);
+        let file = std::fs::read(daemon.state_dir().join("mortise.redb")).expect("readable");
+        let is_there = file.windows(secret.len()).any(|it| it == secret.as_bytes());
+        assert!(!is_there, "{name}: the secret is in the database");
+    }
+}
+
+#[test]
 fn events_are_replayed_as_new_runs_that_name_the_original() {
     let daemon = Daemon::start();
     let installed = daemon.install(&Parts::echo());

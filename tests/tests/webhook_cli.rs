@@ -331,6 +331,12 @@ fn secrets_and_what_is_forbidden() {
     let made = ["webhook", "create", "http://127.0.0.1:9/hook", "--event", "note_created"];
     let with = |more: &[&str], input: &str| script(&daemon, &[&made[..], more].concat(), input);
 
+    // Nobody has defined notes here.
+    let early = with(&["--event", "integration_created", "--print-secret"], "");
+    assert_eq!(early.code, 0, "{early:?}");
+    let warning = "warning: event_types[0]: there is no type of objects `note`";
+    assert!(early.err.contains(warning) && !early.err.contains("event_types[1]"), "{early:?}");
+
     let refused = with(&["--header", "authorization=Bearer abc"], "");
     assert_eq!(refused.code, 2);
     assert!(

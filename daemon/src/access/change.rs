@@ -93,8 +93,8 @@ pub enum Refusal {
     },
     /// Nobody would be left.
     #[error(
-        "nobody would be left who may do everything: make another owner first (root is always one on \
-         the Unix socket)"
+        "nobody but root on the Unix socket would be left who may do everything: make another owner \
+         first, with `mortise role grant owner NAME`"
     )]
     LastOwner,
     /// There are as many as there may be.

@@ -12,7 +12,7 @@ use super::lists::{Paging, cursor, parse_id, time};
 use super::rights::Caller;
 use super::times::parse_time;
 use crate::model::audit::{AuditEvent, AuditFilter, AuditRow, AuditedCall};
-use crate::store::AuditHash;
+use crate::store::{AuditAnchor, AuditHash};
 
 /// How many rows one call looks at.
 const MOST_VERIFIED: usize = 2_000;
@@ -29,7 +29,7 @@ pub(super) struct List {
     /// Only what came from there: an IP address, or `unix:<uid>`.
     #[serde(default)]
     peer: Option<String>,
-    /// Only what is about this: as callers named it, or the id of what was made.
+    /// Only what is about this: id, or the name, scope or `type/name` that it had then.
     #[serde(default)]
     target: Option<String>,
     /// `changes` or `refused`; both when absent.
@@ -75,6 +75,9 @@ struct Row {
     peer: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<String>,
+    /// What else that is called, and what else the caller named.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    also: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
     /// The code of the error.
@@ -113,6 +116,7 @@ fn of_call(row: (u64, u64), outcome: &'static str, call: AuditedCall) -> Row {
         run: call.run.map(|it| it.to_string()),
         peer: call.peer,
         target: call.target,
+        also: call.also,
         status: None,
         code: None,
         request: Some(call.request),
@@ -141,6 +145,7 @@ fn shown(row: AuditRow) -> Row {
             run: None,
             peer: calls.peer,
             target: None,
+            also: Vec::new(),
             status: Some(calls.status).filter(|it| *it != 0),
             code: None,
             request: None,
@@ -177,7 +182,7 @@ pub(super) async fn list(api: Arc<Api>, _: Caller, list: List) -> Result<Rows, A
 #[schemars(rename = "AuditVerify")]
 #[serde(deny_unknown_fields)]
 pub(super) struct Verify {
-    /// The `next_cursor` of the last call; from the first row when absent.
+    /// The `next_cursor` of the last call; from the first row that there is when absent.
     #[serde(default)]
     cursor: Option<String>,
     /// A row that was looked at before, with the hash that it had then: whether it is still the same.
@@ -188,12 +193,45 @@ pub(super) struct Verify {
     known_hash: Option<String>,
 }
 
+/// Rows from the oldest end that are not there any more, because they were older than
+/// `audit.keep_days`.
+#[derive(Serialize, JsonSchema)]
+struct AuditPrunedRows {
+    /// The last of them.
+    last_seq: u64,
+    /// Its hash, which the first row that is left is chained to.
+    last_hash: String,
+    /// When it was written.
+    last_date: String,
+    /// When it was pruned.
+    date: String,
+}
+
+impl From<AuditAnchor> for AuditPrunedRows {
+    fn from(anchor: AuditAnchor) -> AuditPrunedRows {
+        AuditPrunedRows {
+            last_seq: anchor.seq,
+            last_hash: hex::encode(anchor.hash),
+            last_date: time(anchor.at_ms),
+            date: time(anchor.pruned_ms),
+        }
+    }
+}
+
 #[derive(Serialize, JsonSchema)]
 pub(super) struct AuditVerified {
     /// Whether everything that was looked at is as it was written.
     ok: bool,
     /// How many rows were.
     checked: u64,
+    /// The row that the log begins with.
+    first_seq: u64,
+    /// When that was written; absent while there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_date: Option<String>,
+    /// What was pruned before it; absent when the log has all its rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pruned: Option<AuditPrunedRows>,
     /// The first row that is not.
     #[serde(skip_serializing_if = "Option::is_none")]
     first_broken: Option<u64>,
@@ -231,13 +269,28 @@ pub(super) async fn verify(
             return Err(ApiError::field("known_seq", message));
         }
     };
-    let (found, present) = api.services.store.read(|tables| {
-        let present = match known {
-            Some((seq, _)) => tables.audit_hash_of(seq)?,
-            None => None,
+    let (found, present, anchor, first_ms) = api.services.store.read(|tables| {
+        let anchor = tables.audit_anchor()?;
+        let present = match (known, &anchor) {
+            (Some((seq, _)), Some(anchor)) if seq == anchor.seq => Some(anchor.hash),
+            (Some((seq, _)), _) => tables.audit_hash_of(seq)?,
+            (None, _) => None,
         };
-        Ok((tables.verify_audit(from, MOST_VERIFIED)?, present))
+        let found = tables.verify_audit(from, MOST_VERIFIED)?;
+        Ok((found, present, anchor, tables.first_audit_ms()?))
     })?;
+    let first_seq = anchor.as_ref().map_or(1, |it| it.seq + 1);
+    if let (Some((seq, _)), Some(anchor)) = (known, &anchor)
+        && seq < anchor.seq
+    {
+        let message = format!(
+            "nothing is known of row {seq} any more: rows up to {} were pruned on {}, because they were \
+             older than audit.keep_days",
+            anchor.seq,
+            time(anchor.pruned_ms)
+        );
+        return Err(ApiError::field("known_seq", message));
+    }
     let mut broken = found.broken.map(|it| (it.seq, it.what.to_owned()));
     if let Some((seq, hash)) = known
         && present != Some(hash)
@@ -255,6 +308,9 @@ pub(super) async fn verify(
     Ok(AuditVerified {
         ok: broken.is_none(),
         checked: found.checked,
+        first_seq,
+        first_date: first_ms.map(time),
+        pruned: anchor.map(AuditPrunedRows::from),
         first_broken: broken.as_ref().map(|it| it.0),
         problem: broken.map(|it| it.1),
         last_seq: found.last.0,
@@ -273,8 +329,11 @@ pub(super) struct Export {
 #[derive(Serialize, JsonSchema)]
 pub(super) struct AuditLines {
     /// Each a line of JSON: `{"seq", "hash", "row"}`. A hash is the SHA-256 of the one before (32 bytes;
-    /// zeros before the first) and of the bytes of `row` as they stand there.
+    /// zeros before row 1) and of the bytes of `row` as they stand there.
     lines: Vec<String>,
+    /// What was pruned before the first row that is left, with the hash that it is chained to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pruned: Option<AuditPrunedRows>,
     next_cursor: Option<String>,
 }
 
@@ -285,12 +344,16 @@ pub(super) async fn export(
 ) -> Result<AuditLines, ApiError> {
     let page = asked.paging.oldest_first()?;
     let from = page.from.and_then(|it| u64::try_from(it).ok()).unwrap_or(1);
-    let mut rows = api.services.store.read(|tables| tables.export_audit(from, page.limit + 1))?;
+    let (mut rows, anchor) = api
+        .services
+        .store
+        .read(|tables| Ok((tables.export_audit(from, page.limit + 1)?, tables.audit_anchor()?)))?;
     let next = rows.get(page.limit).map(|it| u128::from(it.seq));
     rows.truncate(page.limit);
     let lines = rows.into_iter().map(|it| {
         let (seq, hash, row) = (it.seq, hex::encode(it.hash), it.json);
         format!(r#"{{"seq":{seq},"hash":"{hash}","row":{row}}}"#)
     });
-    Ok(AuditLines { lines: lines.collect(), next_cursor: cursor(next) })
+    let pruned = anchor.map(AuditPrunedRows::from);
+    Ok(AuditLines { lines: lines.collect(), pruned, next_cursor: cursor(next) })
 }

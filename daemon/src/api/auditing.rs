@@ -49,10 +49,23 @@ impl Audit {
 const TARGETS: [&str; 9] =
     ["id", "snap_in", "integration", "principal", "slug", "name", "package", "source", "type"];
 
-/// What a call names, as text.
-fn target_of(sent: &Map<String, Value>) -> Option<String> {
-    let text = TARGETS.iter().find_map(|it| sent.get(*it)?.as_str())?;
-    Some(text.chars().take(256).collect())
+/// Other names of a thing, and other things that are named, that are kept of one call.
+const MOST_NAMES: usize = 8;
+
+/// What a call names, as texts.
+fn named(sent: &Map<String, Value>) -> impl Iterator<Item = String> {
+    TARGETS.iter().filter_map(|it| Some(masking::name(sent.get(*it)?.as_str()?)))
+}
+
+/// Adds what a thing is called too, so that it is found under each of its names.
+fn add_names(call: &mut AuditedCall, names: impl IntoIterator<Item = String>) {
+    for name in names {
+        let name: String = name.chars().take(256).collect();
+        let is_known = call.target.as_ref() == Some(&name) || call.also.contains(&name);
+        if !is_known && call.also.len() < MOST_NAMES {
+            call.also.push(name);
+        }
+    }
 }
 
 /// The parameters of a call, when they are an object.
@@ -71,6 +84,7 @@ pub(super) fn describe(
     sent: &Map<String, Value>,
 ) -> AuditedCall {
     let host = caller.principal.of_host();
+    let mut names = named(sent);
     AuditedCall {
         call: name.to_owned(),
         who: caller.principal.name(),
@@ -78,7 +92,8 @@ pub(super) fn describe(
         token: host.and_then(|it| it.token.clone()),
         run: caller.cause.run,
         peer,
-        target: target_of(sent),
+        target: names.next(),
+        also: names.collect(),
         request: masking::request(sent),
     }
 }
@@ -94,15 +109,28 @@ pub(super) struct Auditing<'a> {
 }
 
 impl Auditing<'_> {
+    /// Writes down that it could not begin, because nobody understands what was sent. Of a call that has
+    /// its row with its change there is none.
+    pub(super) async fn refuse(self, error: ApiError) -> ApiError {
+        match self.route.audit {
+            Audit::Nothing | Audit::History(_) | Audit::WithChange => error,
+            Audit::Ahead => {
+                self.end(None, None, &Err(error.clone())).await;
+                error.audited()
+            }
+        }
+    }
+
     /// Carries it out, and writes it down.
     pub(super) async fn carry_out(
-        self,
+        mut self,
         work: impl Future<Output = Result<Vec<u8>, ApiError>>,
     ) -> Result<Vec<u8>, ApiError> {
         let before = match self.route.audit {
             Audit::Nothing | Audit::History(_) => return work.await,
             Audit::WithChange | Audit::Ahead => self.view(None).await,
         };
+        add_names(&mut self.call, before.as_ref().map(masking::names).unwrap_or_default());
         let (begun, outcome) = match self.route.audit {
             Audit::Nothing | Audit::History(_) => (None, work.await),
             Audit::WithChange => {
@@ -122,7 +150,7 @@ impl Auditing<'_> {
             return outcome;
         }
         self.end(begun, before, &outcome).await;
-        outcome
+        outcome.map_err(ApiError::audited)
     }
 
     async fn end(
@@ -142,11 +170,15 @@ impl Auditing<'_> {
                     Some(before) => self.view(Some(before)).await,
                     None => answer.filter(|it| !it.is_null()),
                 };
+                // It may have another name now, or just have got one.
+                add_names(&mut call, after.as_ref().map(masking::names).unwrap_or_default());
                 (old, new) = masking::difference(before.as_ref(), after.as_ref());
                 // What was made has an id only now.
                 let made = new.as_ref().and_then(|it| it.get("id")).and_then(Value::as_str);
                 if let (None, Some(id)) = (&before, made) {
-                    call.target = Some(id.chars().take(256).collect());
+                    let named = call.target.replace(id.chars().take(256).collect());
+                    call.also.retain(|it| it != id);
+                    add_names(&mut call, named);
                 }
             }
             Err(error) => {
@@ -191,7 +223,7 @@ pub(super) fn note_refusal(
     error: &ApiError,
 ) {
     let is_refusal = [Code::Unauthenticated, Code::Forbidden, Code::TooManyRequests];
-    if !is_refusal.contains(&error.code()) {
+    if error.is_audited() || !is_refusal.contains(&error.code()) {
         return;
     }
     api.refused_calls.note(RefusedCall {

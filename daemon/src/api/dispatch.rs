@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use super::access::known;
 use super::auditing::{self, Audit, Auditing, note_refusal};
 use super::error::{ApiError, Code};
-use super::idempotency::{self, Known};
+use super::idempotency::{self, Known, Remembered};
 use super::object_calls::ObjectCall;
 use super::parameters::Input;
 use super::peers::peer_of;
@@ -35,8 +35,8 @@ pub(super) struct Route {
     pub(super) summary: &'static str,
     /// Whether the body may be as large as an archive.
     large: bool,
-    /// Whether its answer is remembered for whoever sends it again with the same `Idempotency-Key`.
-    pub(super) remembered: bool,
+    /// What of its answer is remembered for whoever sends it again with the same `Idempotency-Key`.
+    pub(super) remembered: Remembered,
     /// What the audit log has of it.
     pub(super) audit: Audit,
     /// The call that shows what this one changes, and the parameters by which both name it.
@@ -45,7 +45,8 @@ pub(super) struct Route {
     pub(super) status: StatusCode,
     pub(super) request: fn(&mut SchemaGenerator) -> Schema,
     pub(super) response: fn(&mut SchemaGenerator) -> Schema,
-    call: Box<dyn Fn(Arc<Api>, Caller, Input) -> Answer + Send + Sync>,
+    /// Reads what was sent, and answers what is to be done.
+    call: Box<dyn Fn(Arc<Api>, Caller, Input) -> Result<Answer, ApiError> + Send + Sync>,
 }
 
 impl Route {
@@ -76,7 +77,12 @@ impl Route {
         caller: Caller,
         input: Input,
     ) -> Result<Vec<u8>, ApiError> {
-        (self.call)(api, caller, input).await
+        self.prepare(api, caller, input)?.await
+    }
+
+    /// Reads what was sent. Nothing has begun yet.
+    fn prepare(&self, api: Arc<Api>, caller: Caller, input: Input) -> Result<Answer, ApiError> {
+        (self.call)(api, caller, input)
     }
 
     /// Answers 201, for callers who look for it.
@@ -86,7 +92,12 @@ impl Route {
 
     /// Takes an `Idempotency-Key`. Only for calls whose answers hold no secret.
     pub(super) fn remembered(self) -> Route {
-        Route { remembered: true, ..self }
+        Route { remembered: Remembered::Whole, ..self }
+    }
+
+    /// Takes an `Idempotency-Key`, and remembers all of its answer but these members.
+    pub(super) fn remembered_without(self, secrets: &'static [&'static str]) -> Route {
+        Route { remembered: Remembered::Without(secrets), ..self }
     }
 }
 
@@ -123,19 +134,19 @@ where
         reads: false,
         summary,
         large: false,
-        remembered: false,
+        remembered: Remembered::Nothing,
         audit: Audit::Ahead,
         view: None,
         status: StatusCode::OK,
         request: |generator| generator.subschema_for::<Q>(),
         response: |generator| generator.subschema_for::<A>(),
         call: Box::new(move |api, caller, input| {
-            Box::pin(async move {
-                let query = input.read::<Q>()?;
+            let query = input.read::<Q>()?;
+            Ok(Box::pin(async move {
                 let answer = handler(api, caller, query).await?;
                 serde_json::to_vec(&answer)
                     .map_err(|error| ApiError::new(Code::Internal, error.to_string()))
-            })
+            }))
         }),
     }
 }
@@ -282,13 +293,16 @@ impl Work {
         input: Input,
         status: StatusCode,
     ) -> Result<Answered, ApiError> {
-        let remembered = self.table.find(&self.listed).is_some_and(|it| it.remembered);
-        let (Input::Body(body), Some(key), true) = (&input, &caller.idempotency_key, remembered)
+        let remembered =
+            self.table.find(&self.listed).map_or(Remembered::Nothing, |it| it.remembered);
+        let takes_key = remembered != Remembered::Nothing;
+        let (Input::Body(body), Some(key), true) = (&input, &caller.idempotency_key, takes_key)
         else {
             return Ok(Answered::Now(status, self.carry_out(caller, input).await?));
         };
         let api = self.api.clone();
-        match idempotency::begin(&api, &caller.principal.name(), &self.called, key, body)? {
+        let called = (self.called.as_str(), remembered);
+        match idempotency::begin(&api, &caller.principal.name(), called, key, body)? {
             Known::Answered(body) => Ok(Answered::Before(body)),
             Known::New(turn) => {
                 let body = self.carry_out(caller, input).await?;
@@ -307,10 +321,13 @@ impl Work {
             (None, Audit::WithChange | Audit::Ahead) => {
                 let sent = auditing::sent(&input);
                 let call = auditing::describe(route.name, &caller, peer, &sent);
-                let work = route.run(api.clone(), caller.clone(), input);
+                let work = route.prepare(api.clone(), caller.clone(), input);
                 let auditing =
                     Auditing { api: &api, table: &table, route, caller: &caller, call, sent };
-                auditing.carry_out(work).await
+                match work {
+                    Ok(work) => auditing.carry_out(work).await,
+                    Err(error) => Err(auditing.refuse(error).await),
+                }
             }
         }
     }

@@ -56,6 +56,8 @@ codes! {
     Conflict = "conflict", 409, "this contradicts the present state";
     /// The key belongs to another call.
     IdempotencyKeyReused = "idempotency_key_reused", 422, "this key was used for another call";
+    /// A call with the same key has made it, and its answer held a secret.
+    AlreadyCreated = "already_created", 409, "a call with this key has made it already";
     /// An event with the same key is pending.
     AlreadyScheduled = "already_scheduled", 409, "an event with this key is pending";
     /// The body is too large.
@@ -89,6 +91,8 @@ pub struct ApiError {
     message: String,
     members: Map<String, Value>,
     retry_after_seconds: Option<u32>,
+    /// Whether the audit log has a row of the call that it ended.
+    is_audited: bool,
 }
 
 impl ApiError {
@@ -103,7 +107,18 @@ impl ApiError {
                 Code::DiskFull => Some(30),
                 _ => None,
             },
+            is_audited: false,
         }
+    }
+
+    /// The audit log has it, and whoever counts refusals need not.
+    pub(super) fn audited(self) -> ApiError {
+        ApiError { is_audited: true, ..self }
+    }
+
+    /// Whether the audit log has it.
+    pub(super) fn is_audited(&self) -> bool {
+        self.is_audited
     }
 
     /// Something that is not there.

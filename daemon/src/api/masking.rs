@@ -1,5 +1,5 @@
 //! What the audit log keeps of requests and answers: enough to see what was done, and no secret. The
-//! log is for ever, so of a request only what is known to be harmless is kept, and of what the API
+//! log is kept for long, so of a request only what is known to be harmless is kept, and of what the API
 //! shows, what looks like a secret is masked although it should be none.
 
 use serde_json::{Map, Value, json};
@@ -163,7 +163,7 @@ fn masked_text(text: &str) -> Value {
 }
 
 /// What two views of a thing differ in, masked: before and after. What they have around the thing
-/// (`{"snap_in": {...}}`) is left out.
+/// (`{"snap_in": {...}}`, and warnings about it) is left out.
 pub(super) fn difference(
     before: Option<&Value>,
     after: Option<&Value>,
@@ -180,17 +180,36 @@ pub(super) fn difference(
 }
 
 fn inner(value: &Value) -> &Value {
-    match value {
-        Value::Object(members) if members.len() == 1 => {
-            members.values().next().filter(|it| it.is_object()).unwrap_or(value)
-        }
-        Value::Null
-        | Value::Bool(_)
-        | Value::Number(_)
-        | Value::String(_)
-        | Value::Array(_)
-        | Value::Object(_) => value,
+    let Value::Object(members) = value else { return value };
+    let mut about = members.iter().filter(|(name, _)| *name != "warnings");
+    match (about.next(), about.next()) {
+        (Some((_, only)), None) if only.is_object() => only,
+        (_, _) => value,
     }
+}
+
+/// What somebody calls a thing; he may have put a secret there by mistake.
+pub(super) fn name(text: &str) -> String {
+    match masked_text(text) {
+        Value::String(text) => text.chars().take(256).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            MASK.to_owned()
+        }
+    }
+}
+
+/// What a thing that the API shows is called: id, scope, name and the like, and `slack/ops`.
+pub(super) fn names(view: &Value) -> Vec<String> {
+    let thing = inner(view);
+    let text = |key: &str| thing[key].as_str().filter(|it| masked_text(it) == **it);
+    let mut names: Vec<String> = ["id", "scope", "slug", "name"]
+        .iter()
+        .filter_map(|it| text(it).map(str::to_owned))
+        .collect();
+    if let (Some(kind), Some(name)) = (text("type"), text("name")) {
+        names.push(format!("{kind}/{name}"));
+    }
+    names
 }
 
 /// Masked, and no larger than a row may be: of what is larger, the members that fit.
@@ -265,6 +284,12 @@ mod tests {
         assert_eq!(
             difference(Some(&before), None).0,
             Some(json!({ "id": "a", "state": "DRAFT", "gone": 1 }))
+        );
+        let warned = json!({ "integration": { "id": "itg_1", "type": "slack", "name": "ops" }, "warnings": [] });
+        assert_eq!(names(&warned), ["itg_1", "ops", "slack/ops"]);
+        assert_eq!(
+            names(&json!({ "snap_in": { "id": "a", "scope": "x/y/z", "name": "mta_hush" } })),
+            ["a", "x/y/z"]
         );
         let large = json!({ "a": vec!["x"; 10_000], "b": 1 });
         let (_, kept) = difference(None, Some(&large));

@@ -74,7 +74,8 @@ fn operation(route: &Route, request: Option<Value>, response: &Value) -> Value {
     let (resource, verb) = route.name.split_once('.').unwrap_or((route.name, ""));
     let method = if request.is_some() { "post" } else { "get" };
     let mut description = format!("Needs the right `{}`.", route.right.name());
-    if let Some(about) = route.audit.about() {
+    let more = [route.audit.about(), route.remembered.about().map(str::to_owned)];
+    for about in more.into_iter().flatten() {
         description.push(' ');
         description.push_str(&about);
     }

@@ -171,7 +171,8 @@ pub(super) fn routes() -> Vec<Route> {
             "Registers an endpoint for changes of objects, which is asked whether it wants them",
             webhooks::create,
         )
-        .creating(),
+        .creating()
+        .remembered_without(&["secret", "standard_secret"]),
         read("webhooks.get", R::ReadWebhooks, "Shows an outgoing webhook", webhooks::get),
         read("webhooks.list", R::ReadWebhooks, "Lists outgoing webhooks", webhooks::list),
         write(

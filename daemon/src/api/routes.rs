@@ -496,7 +496,8 @@ impl Table {
                 "Makes an API token of the caller's own, or of a principal",
                 tokens::create,
             )
-            .writes_itself(),
+            .writes_itself()
+            .remembered_without(&["token"]),
             read("tokens.list", R::OwnTokens, "Lists API tokens", tokens::list),
             write("tokens.delete", R::OwnTokens, "Deletes an API token", tokens::delete)
             .writes_itself(),

@@ -12,6 +12,7 @@ use super::error::{ApiError, Code};
 use super::lists::time;
 use super::objects::{get_one, kind_of};
 use super::rights::Caller;
+use crate::configuration::suggest;
 use crate::engine::webhooks::{Change, Created, HeaderChange, ManageError, New, TypesChange};
 use crate::lifecycle::webhook::OnDegraded;
 use crate::manifest::MASK;
@@ -79,6 +80,18 @@ pub(super) struct Header {
 #[derive(Serialize, JsonSchema)]
 pub(super) struct OneWebhook {
     webhook: Webhook,
+    /// What is questionable about it, and can be used all the same.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<Warning>,
+}
+
+/// Something questionable.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "WebhookWarning")]
+pub(super) struct Warning {
+    /// Where, such as `event_types[0]`.
+    path: String,
+    message: String,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -265,7 +278,32 @@ fn with_secret(api: &Api, created: Created) -> Result<OneWebhook, ApiError> {
     let mut webhook = shown(api, id, record)?;
     webhook.standard_secret = secret.as_ref().map(|it| standard_form(it).to_string());
     webhook.secret = secret.map(|it| it.to_string());
-    Ok(OneWebhook { webhook })
+    Ok(OneWebhook { webhook, warnings: Vec::new() })
+}
+
+/// Event types of which there will be no event, as long as no type of objects has that name. They may be
+/// asked for before the type is made.
+fn warnings(api: &Api, event_types: &[String]) -> Vec<Warning> {
+    let catalog = api.objects.catalog();
+    let warn = |(at, event_type): (usize, &String)| {
+        let (name, verb) = event_type.rsplit_once('_')?;
+        if catalog.get(name).is_some() {
+            return None;
+        }
+        let known = catalog.types().iter().map(|it| it.current().name.clone());
+        let known: Vec<String> = known.collect();
+        let near = suggest::nearest(name, known.iter().map(String::as_str));
+        let near = near.map(|it| format!("; did you mean `{it}_{verb}`?")).unwrap_or_default();
+        Some(Warning {
+            path: format!("event_types[{at}]"),
+            message: format!(
+                "there is no type of objects {}, and so nothing of {} is sent until there is{near}",
+                suggest::quoted(name),
+                suggest::quoted(event_type),
+            ),
+        })
+    };
+    event_types.iter().enumerate().filter_map(warn).collect()
 }
 
 /// The webhook of an id.
@@ -297,12 +335,13 @@ pub(super) async fn create(
         per_second: asked.per_second,
     };
     let created = api.webhooks.create(new, &caller.principal.name()).await?;
-    with_secret(&api, created)
+    let warnings = warnings(&api, &created.record.event_types);
+    Ok(OneWebhook { warnings, ..with_secret(&api, created)? })
 }
 
 pub(super) async fn get(api: Arc<Api>, _: Caller, which: Which) -> Result<OneWebhook, ApiError> {
     let (id, record) = find(&api, &which.id)?;
-    Ok(OneWebhook { webhook: shown(&api, id, record)? })
+    Ok(OneWebhook { webhook: shown(&api, id, record)?, warnings: Vec::new() })
 }
 
 pub(super) async fn list(api: Arc<Api>, _: Caller, _: List) -> Result<ManyWebhooks, ApiError> {
@@ -321,6 +360,7 @@ pub(super) async fn update(
         let message = format!("{field} takes either `set`, or `add` and `remove`");
         Err(ApiError::field(field, message))
     };
+    let is_about_types = asked.event_types.is_some();
     let event_types = match asked.event_types {
         Some(TypesPatch { set: Some(_), add, remove })
             if !(add.is_empty() && remove.is_empty()) =>
@@ -371,7 +411,12 @@ pub(super) async fn update(
         }),
     };
     let updated = api.webhooks.update(id, change, &caller.principal.name()).await?;
-    with_secret(&api, updated)
+    // What was there before was warned of before.
+    let warnings = match is_about_types {
+        true => warnings(&api, &updated.record.event_types),
+        false => Vec::new(),
+    };
+    Ok(OneWebhook { warnings, ..with_secret(&api, updated)? })
 }
 
 /// Nothing, as seed 002 has it.

@@ -280,7 +280,10 @@ pub(super) enum ConfigCommand {
     /// Print every setting with its default and what it is for
     Defaults,
     /// Say whether a configuration can be used
-    Check { file: PathBuf },
+    Check {
+        /// The configuration file
+        file: PathBuf,
+    },
 }
 
 /// Which part of a list.
@@ -309,16 +312,24 @@ pub(super) struct About {
 pub(super) enum PackageCommand {
     /// Create a package
     Create {
+        /// Unique on the host, such as hello
         slug: String,
+        /// What it is for
         #[arg(long, default_value = "")]
         description: String,
     },
     /// List packages
     List(Page),
     /// Show a package
-    Get { package: String },
+    Get {
+        /// Id or slug
+        package: String,
+    },
     /// Delete a package that has no versions
-    Delete { package: String },
+    Delete {
+        /// Id or slug
+        package: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -383,7 +394,10 @@ Examples:
     Dev(dev::Dev),
     /// Show a version: what it is made of, and what runs its functions
     #[command(visible_alias = "show")]
-    Get { version: String },
+    Get {
+        /// Id of the version
+        version: String,
+    },
     /// List versions
     List {
         /// Only those of this package
@@ -393,7 +407,10 @@ Examples:
         page: Page,
     },
     /// Delete a version that no snap-in uses
-    Delete { version: String },
+    Delete {
+        /// Id of the version
+        version: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -409,7 +426,10 @@ pub(super) enum EventCommand {
         page: Page,
     },
     /// Show an event with its payload
-    Get { event: String },
+    Get {
+        /// Id of the event
+        event: String,
+    },
     /// Queue new runs for stored events, for the automations of the present version
     #[command(
         after_help = "Nothing is stored a second time: the new runs name the event, and the runs \
@@ -447,6 +467,7 @@ pub(super) enum RunCommand {
   mortise run show RUN --json | jq .run.result"
     )]
     Get {
+        /// Id of the run
         run: String,
         /// Wait up to so many seconds until it has ended
         #[arg(long, default_value_t = 0)]
@@ -454,22 +475,30 @@ pub(super) enum RunCommand {
     },
     /// Show what a run logged, or has logged so far
     Logs {
+        /// Id of the run
         run: String,
         /// Go on showing lines as they come until the run has ended; with --json one object a line
         #[arg(long, short)]
         follow: bool,
     },
     /// Try a run again that failed, or now rather than later
-    Retry { run: String },
+    Retry {
+        /// Id of the run
+        run: String,
+    },
     /// Give a run up
     Cancel {
+        /// Id of the run
         run: String,
         /// Told to whoever looks at the run
         #[arg(long)]
         reason: Option<String>,
     },
     /// Queue a new run for the event of an old one
-    Replay { run: String },
+    Replay {
+        /// Id of the run
+        run: String,
+    },
 }
 
 /// Which dead letters: one, or all of a snap-in, or really all.
@@ -529,6 +558,7 @@ pub(super) enum FunctionCommand {
     Call {
         /// Id or scope of the snap-in
         snap_in: String,
+        /// Its name in the manifest
         function: String,
         /// The payload: JSON, @FILE, or - for standard input
         #[arg(default_value = "{}")]
@@ -567,6 +597,27 @@ mod tests {
     #[test]
     fn no_two_commands_or_options_are_in_each_others_way() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_argument_and_command_says_what_it_is() {
+        let top = Arguments::command();
+        let mut silent = Vec::new();
+        let mut commands = vec![(String::new(), &top)];
+        while let Some((above, command)) = commands.pop() {
+            let name = format!("{above} {}", command.get_name());
+            if command.get_about().is_none() {
+                silent.push(name.clone());
+            }
+            for argument in command.get_arguments().filter(|it| !it.is_hide_set()) {
+                if argument.get_help().is_none_or(|it| it.to_string().trim().is_empty()) {
+                    silent.push(format!("{name}: {}", argument.get_id()));
+                }
+            }
+            let shown = command.get_subcommands().filter(|it| !it.is_hide_set());
+            commands.extend(shown.map(|it| (name.clone(), it)));
+        }
+        assert!(silent.is_empty(), "without a help text:\n{}", silent.join("\n"));
     }
 
     /// An argument with the name of one that every command has would be taken for it.

@@ -12,7 +12,7 @@ use super::show::{self, View};
 /// Rows that one call of an export asks for.
 const PAGE: usize = 500;
 
-const ROWS: View = View::Table(
+pub(super) const ROWS: View = View::Table(
     "rows",
     &[
         ("SEQ", "seq"),
@@ -29,7 +29,7 @@ const ROWS: View = View::Table(
 pub(super) enum AuditCommand {
     /// List what was changed and what was refused, newest first
     #[command(after_help = "\
-Shown is what was asked for; --json has what was sent, and what was different before and after, with \
+Shown is what was asked for, to the minute; --json has the rest: what was sent, and what was different before and after, with \
 secrets masked. `unknown` is a call that began and of which nobody knows how it ended, because the \
 daemon was killed.
 
@@ -48,8 +48,8 @@ Examples:
         /// Only what came from this IP address, or unix:UID
         #[arg(long)]
         peer: Option<String>,
-        /// Only what is about this
-        #[arg(long)]
+        /// Only what is about this: by id, or by the name, scope or TYPE/NAME that it had then
+        #[arg(long, value_name = "NAME|ID")]
         target: Option<String>,
         /// Only what was refused
         #[arg(long, conflicts_with = "changes")]
@@ -82,7 +82,8 @@ Examples:
     /// Print the log as lines of JSON, oldest first
     #[command(after_help = "\
 Each line is {\"seq\", \"hash\", \"row\"}: the hash is the SHA-256 of the hash of the line before (32 bytes; \
-zeros before the first) and of the bytes of `row` as they stand there.
+zeros before row 1) and of the bytes of `row` as they stand there. When rows before the first were \
+pruned, standard error has the hash that it is chained to.
 
 Examples:
   mortise audit export > audit.jsonl
@@ -131,7 +132,7 @@ pub(super) fn run(client: &Client, as_json: bool, command: AuditCommand) -> Resu
 
 fn say(row: &mut Value) {
     let date = row["date"].as_str().unwrap_or_default();
-    let date: String = date.chars().take(19).map(|it| if it == 'T' { ' ' } else { it }).collect();
+    let date: String = date.chars().take(16).map(|it| if it == 'T' { ' ' } else { it }).collect();
     let outcome = row["outcome"].as_str().unwrap_or_default();
     let outcome = match (row["times"].as_u64(), row["status"].as_u64()) {
         (Some(times), Some(status)) => format!("{status} x{times}"),
@@ -170,18 +171,40 @@ fn verify(client: &Client, as_json: bool, known: Option<&Known>) -> Result<(), F
     if as_json {
         return Ok(());
     }
-    let last = &answer["last_seq"];
-    show::print(&format!(
-        "{checked} rows are as they were written; the last is\n{last}:{}",
-        text("last_hash")
-    ))
+    let mut said = format!("{checked} rows are as they were written");
+    if let Some(date) = answer["first_date"].as_str() {
+        said.push_str(&format!(", from row {} of {} on", answer["first_seq"], show::plain(date)));
+    }
+    said.push_str(&before(&answer["pruned"]).map(|it| format!("\n{it}")).unwrap_or_default());
+    show::print(&format!("{said}\nthe last is\n{}:{}", answer["last_seq"], text("last_hash")))
+}
+
+/// What there was before the first row, in words.
+fn before(pruned: &Value) -> Option<String> {
+    let text = |key: &str| show::plain(pruned[key].as_str().unwrap_or_default());
+    pruned["last_seq"].as_u64().map(|last| {
+        format!(
+            "rows up to {last} were pruned on {}, as audit.keep_days says; {last} had the hash\n{}",
+            text("date"),
+            text("last_hash")
+        )
+    })
 }
 
 fn export(client: &Client, from: u64) -> Result<(), Failure> {
     let mut cursor = Some(format!("{from:x}"));
+    let mut is_first = true;
     while let Some(place) = cursor {
         let asked = without_nulls(json!({ "limit": PAGE, "cursor": place }));
         let answer = client.call("audit.export", &asked)?;
+        // Whoever checks the chain needs what it begins with.
+        if is_first
+            && answer["pruned"]["last_seq"].as_u64().is_some_and(|it| it >= from)
+            && let Some(said) = before(&answer["pruned"])
+        {
+            eprintln!("{said}");
+        }
+        is_first = false;
         let lines = answer["lines"].as_array().into_iter().flatten().filter_map(Value::as_str);
         let lines: Vec<&str> = lines.collect();
         if !lines.is_empty() {
@@ -204,7 +227,7 @@ mod tests {
         };
         let date = "2026-01-31T12:00:00.000Z";
         let done = said(json!({ "date": date, "outcome": "done", "status": 200 }));
-        assert_eq!(done, (json!("2026-01-31 12:00:00"), json!("done")));
+        assert_eq!(done, (json!("2026-01-31 12:00"), json!("done")));
         let failed = said(json!({ "date": date, "outcome": "failed", "status": 409 }));
         assert_eq!(failed.1, "failed 409");
         let refused =

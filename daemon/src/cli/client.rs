@@ -45,6 +45,7 @@ pub(super) fn run(connection: &Connection, command: Command) -> Result<(), Failu
         Command::Role { command } => return tokens::role(&client, connection.json, command),
         Command::Token { command } => return tokens::run(&client, connection.json, command),
         Command::Audit { command } => return audit::run(&client, connection.json, command),
+        Command::Plugins => return plugins(&client, connection.json),
         Command::Whoami => return tokens::whoami(&client, connection.json),
         Command::Run { command: RunCommand::Logs { run, follow: true } } => {
             return run_logs::follow(&client, connection.json, &run);
@@ -97,6 +98,26 @@ pub(super) fn run(connection: &Connection, command: Command) -> Result<(), Failu
     let answer = client.call(&name, &parameters)?;
     show::answer(&answer, &view, connection.json)?;
     failed_state(&answer)
+}
+
+/// `mortise plugins`: why some were refused stands below the table, whole.
+fn plugins(client: &Client, as_json: bool) -> Result<(), Failure> {
+    let mut answer = client.call("system.plugins", &json!({}))?;
+    let mut refused = Vec::new();
+    if !as_json {
+        for plugin in answer["plugins"].as_array_mut().into_iter().flatten() {
+            let path = plugin["path"].as_str().unwrap_or_default();
+            if plugin["loaded"] != true {
+                refused.push(format!("{path}: {}", plugin["detail"].as_str().unwrap_or_default()));
+            }
+            plugin["library"] = path.rsplit('/').next().unwrap_or_default().into();
+        }
+    }
+    show::answer(&answer, &View::PLUGINS, as_json)?;
+    match refused.as_slice() {
+        [] => Ok(()),
+        some => show::print(&show::plain(&format!("\nnot loaded:\n  {}", some.join("\n  ")))),
+    }
 }
 
 /// The one call that a command stands for.
@@ -176,12 +197,12 @@ fn call_of(command: Command) -> Result<(String, Value, View), Failure> {
             return Err(not_one_call());
         }
         Command::Status => ("system.status", json!({}), View::Status),
-        Command::Plugins => ("system.plugins", json!({}), View::PLUGINS),
         Command::Call { name, parameters } => {
             let parameters = payload::any("the parameters", &parameters)?;
             return Ok((name, parameters, View::EVERYTHING));
         }
         Command::Key { .. }
+        | Command::Plugins
         | Command::User { .. }
         | Command::Group { .. }
         | Command::ServiceAccount { .. }

@@ -40,7 +40,9 @@ pub(super) enum SlashCommand {
   mortise command show workbench status
   mortise command show workbench status --snap-in prod/team/workbench")]
     Show {
+        /// As command list has it
         namespace: String,
+        /// As command list has it
         name: String,
         /// Id or scope, when several snap-ins have the command
         #[arg(long)]
@@ -52,7 +54,9 @@ pub(super) enum SlashCommand {
   mortise command run workbench status -- ticket 12 --verbose
   mortise command run workbench status --snap-in prod/team/workbench --logs -- ticket 12")]
     Run {
+        /// As command list has it
         namespace: String,
+        /// As command list has it
         name: String,
         /// Id or scope, when several snap-ins have the command
         #[arg(long)]
@@ -90,6 +94,7 @@ pub(super) enum OperationCommand {
     Run {
         /// Id or scope of the snap-in
         snap_in: String,
+        /// Its slug, as operation list has it
         slug: String,
         /// Values by name of field: a JSON object, @FILE, or - for standard input
         #[arg(default_value = "{}")]

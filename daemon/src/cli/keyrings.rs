@@ -121,7 +121,12 @@ pub(super) enum DeveloperKeyringCommand {
         package: Option<String>,
     },
     /// Delete a keyring of a developer
-    Delete { package: String, name: String },
+    Delete {
+        /// Id or slug of the package
+        package: String,
+        /// Its name in the manifest
+        name: String,
+    },
 }
 
 /// How often somebody is looked for who was sent to grant access.

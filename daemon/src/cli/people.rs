@@ -55,6 +55,7 @@ Examples:
     Describe {
         /// Name or id
         user: String,
+        /// What people are told of it
         description: String,
     },
     /// Delete a user; tokens and roles are gone at once
@@ -82,6 +83,7 @@ pub(super) enum AccountCommand {
     Describe {
         /// Name or id
         account: String,
+        /// What people are told of it
         description: String,
     },
     /// Delete a service account; tokens and roles are gone at once
@@ -110,6 +112,7 @@ pub(super) enum GroupCommand {
     Describe {
         /// Name or id
         group: String,
+        /// What people are told of it
         description: String,
     },
     /// Delete a group; what it was granted, its members have no more
@@ -147,6 +150,7 @@ pub(super) enum GroupCommand {
 pub(super) struct New {
     /// Unique: A-Z, a-z, 0-9 and `-_.@+`
     name: String,
+    /// What people are told of it
     #[arg(long, default_value = "")]
     description: String,
     /// A role on the host to begin with; can be given several times

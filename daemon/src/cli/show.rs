@@ -96,8 +96,10 @@ impl View {
     );
     pub(super) const RUN_LOG: View =
         View::Table("logs", &[("LEVEL", "level"), ("MESSAGE", "message")]);
-    pub(super) const PLUGINS: View =
-        View::Table("plugins", &[("LOADED", "loaded"), ("PATH", "path"), ("DETAIL", "detail")]);
+    pub(super) const PLUGINS: View = View::Table(
+        "plugins",
+        &[("LOADED", "loaded"), ("LIBRARY", "library"), ("WHAT", "detail"), ("PATH", "path")],
+    );
     pub(super) const EVERYTHING: View = View::All;
     pub(super) const DONE: View = View::Done;
 }
@@ -111,7 +113,7 @@ pub(super) fn answer(answer: &Value, view: &View, as_json: bool) -> Result<(), F
         View::Table(key, columns) => {
             let empty = Vec::new();
             let rows = answer[*key].as_array().unwrap_or(&empty);
-            print(&list(rows, columns))?;
+            print(&list(rows, columns, terminal::width()))?;
             match answer["next_cursor"].as_str() {
                 Some(cursor) => {
                     eprintln!("there are more: --cursor {cursor}");
@@ -170,13 +172,28 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-fn list(rows: &[Value], columns: &[(&str, &str)]) -> String {
+/// A text in lines of so many characters, cut between words.
+pub(super) fn wrapped(text: &str, most: usize) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= most => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            Some(_) | None => lines.push(word.to_owned()),
+        }
+    }
+    lines.join("\n")
+}
+
+fn list(rows: &[Value], columns: &[(&str, &str)], width: Option<usize>) -> String {
     let cells: Vec<Vec<String>> = rows
         .iter()
         .map(|row| columns.iter().map(|(_, key)| cell(at(row, key))).collect())
         .collect();
     let columns: Vec<_> = columns.iter().map(|(title, _)| (*title, fit(title))).collect();
-    table(&columns, &cells, terminal::width())
+    table(&columns, &cells, width)
 }
 
 fn at<'a>(row: &'a Value, key: &str) -> &'a Value {
@@ -187,11 +204,10 @@ fn at<'a>(row: &'a Value, key: &str) -> &'a Value {
 fn fit(title: &str) -> Fit {
     match title {
         "DESCRIPTION" | "FUNCTION" | "FILE" | "TYPE" | "CALLED BY" | "WHAT" | "ROLES"
-        | "GROUPS" | "LIMITED TO" | "FILTER" => Fit::Cut,
+        | "GROUPS" | "LIMITED TO" | "FILTER" | "WHO" | "CALL" => Fit::Cut,
         "CREATED" | "CHANGED" | "RECEIVED" | "BYTES" | "ATTEMPTS" | "OPEN" | "VERIFIED"
-        | "PARENT" | "PEER" | "USED" | "TOKENS" | "ACCEPTED" | "REFUSED" | "FAILED" | "METHOD" => {
-            Fit::Drop
-        }
+        | "PARENT" | "PEER" | "USED" | "TOKENS" | "ACCEPTED" | "REFUSED" | "FAILED" | "METHOD"
+        | "PATH" => Fit::Drop,
         _ => Fit::Whole,
     }
 }
@@ -281,15 +297,28 @@ fn finding(problem: &Value, whereabouts: &Whereabouts) -> String {
 
 /// Problems of a snap-kit body, one line each.
 pub(super) fn problem_lines(problems: &Value) -> Vec<String> {
-    let text = |it: &Value, key: &str| it[key].as_str().unwrap_or_default().to_owned();
     let line = |it: &Value| {
-        let path = match text(it, "path") {
-            path if path.is_empty() => "snap_kit_body".to_owned(),
-            path => path,
-        };
-        format!("{}: {path}: {}{}", text(it, "severity"), text(it, "message"), allowed(it))
+        let severity = it["severity"].as_str().map(|it| format!("{it}: ")).unwrap_or_default();
+        format!("{severity}{}", placed(it, "snap_kit_body"))
     };
     problems.as_array().into_iter().flatten().map(line).collect()
+}
+
+/// `path: message`, the path once; of what has none, what it is about as a whole.
+pub(super) fn placed(problem: &Value, whole: &str) -> String {
+    let text = |key: &str| problem[key].as_str().unwrap_or_default();
+    let path = Some(text("path")).filter(|it| !it.is_empty()).unwrap_or(whole);
+    let message = text("message");
+    let said = message.strip_prefix(path).and_then(|it| it.strip_prefix(": ")).unwrap_or(message);
+    let place = if path.is_empty() { String::new() } else { format!("{path}: ") };
+    format!("{place}{said}{}", allowed(problem))
+}
+
+/// Says what is questionable about something that was done all the same.
+pub(super) fn warn(answer: &Value) {
+    for warning in answer["warnings"].as_array().into_iter().flatten() {
+        eprintln!("warning: {}", plain(&placed(warning, "")));
+    }
 }
 
 fn allowed(problem: &Value) -> String {
@@ -316,8 +345,17 @@ pub(super) fn problem(status: u16, answer: &Value) -> String {
             let lines = problems.iter().map(|it| finding(it, &whereabouts));
             return with_lines(message, lines);
         }
-        Some(problems) if problems.iter().all(|it| it["path"].is_string()) => {
+        Some(problems) if problems.iter().all(|it| it["severity"].is_string()) => {
             return with_lines(message, problem_lines(&answer["problems"]).into_iter());
+        }
+        Some(problems) if problems.iter().all(|it| it["path"].is_string()) => {
+            // The message has them all in one line, for whoever sees nothing else.
+            let first = text(&problems[0], "message");
+            let head = match message.split_once(": ") {
+                Some((head, rest)) if rest.contains(&first) => format!("{head}:"),
+                Some(_) | None => message.to_owned(),
+            };
+            return with_lines(&head, problems.iter().map(|it| placed(it, "")));
         }
         Some(problems) => {
             let lines = problems
@@ -390,6 +428,31 @@ mod tests {
         assert_eq!(serde_json::from_str::<Value>(&json).ok(), Some(value));
     }
 
+    /// The longest line of a table on a terminal of 80 columns.
+    fn widest(view: &View, row: Value) -> usize {
+        let View::Table(_, columns) = view else { return 0 };
+        let drawn = list(&[row], columns, Some(80));
+        drawn.lines().map(|it| it.chars().count()).max().unwrap_or_default()
+    }
+
+    #[test]
+    fn wide_tables_fit_a_terminal() {
+        let audited = json!({
+            "seq": 1_234_567, "said_date": "2026-01-31 12:00", "who": "service-account:deployment",
+            "call": "principal-groups.remove-member", "said_outcome": "failed 409",
+            "target": "itg_01k00000000000000000000000", "peer": "2001:db8::1234:5678",
+        });
+        let plugin = json!({
+            "loaded": true, "library": "libflow_custom_webhook.so",
+            "detail": "http 0.1.0: http, microsoft-teams, discord, mattermost, google-chat, ntfy",
+            "path": "/usr/lib/mortise/plugins/libflow_custom_webhook.so",
+        });
+        for (view, row) in [(&super::super::audit::ROWS, audited), (&View::PLUGINS, plugin)] {
+            assert!(widest(view, row.clone()) <= 80, "{row}: {}", widest(view, row.clone()));
+        }
+        assert_eq!(wrapped("a bb ccc dddd", 4), "a bb\nccc\ndddd");
+    }
+
     #[test]
     fn what_is_wrong_is_said_once_and_in_lines() {
         let fields = json!([{ "field": "a", "message": "is no number" }, { "field": "b", "message": "is required" }]);
@@ -400,6 +463,18 @@ mod tests {
             said,
             "this is no work; 2 fields are wrong:\n  `a`: is no number\n  `b`: is required"
         );
+        let problems = json!([
+            { "path": "url", "message": "is no URL" }, { "path": "token", "message": "token: is missing" },
+        ]);
+        let message = "the connection cannot be used: url: is no URL; token: token: is missing";
+        let answer = json!({ "message": message, "problems": problems });
+        assert_eq!(
+            problem(422, &answer),
+            "the connection cannot be used:\n  url: is no URL\n  token: is missing"
+        );
+        let of_body = json!([{ "severity": "error", "path": "", "message": "is empty" }]);
+        let answer = json!({ "message": "`body` is no body", "problems": of_body });
+        assert_eq!(problem(422, &answer), "`body` is no body\n  error: snap_kit_body: is empty");
         let answer = json!({ "message": "not indexed: id, title", "allowed": ["id", "title"] });
         assert_eq!(problem(400, &answer), "not indexed: id, title");
         let answer = json!({ "message": "no such state", "allowed": ["id", "title"] });

@@ -74,6 +74,7 @@ Examples:
   mortise token delete laptop
   mortise token delete ci --for service-account:deploy")]
     Delete {
+        /// Its name
         name: String,
         /// Whose it is: a user's name, service-account:NAME, or an id
         #[arg(long = "for", value_name = "WHOM")]
@@ -94,6 +95,7 @@ Examples:
   mortise role grant reader group:auditors
   mortise role grant contributor group:ops --integration slack/ops")]
     Grant {
+        /// Such as reader; those that there are stand below
         role: String,
         /// A user's name, group:NAME, service-account:NAME, or an id
         principal: String,
@@ -106,6 +108,7 @@ Examples:
   mortise role revoke contributor ada
   mortise role revoke reader group:auditors --integration slack/ops")]
     Revoke {
+        /// Such as reader; those that there are stand below
         role: String,
         /// A user's name, group:NAME, service-account:NAME, or an id
         principal: String,
@@ -241,14 +244,20 @@ pub(super) fn whoami(client: &Client, as_json: bool) -> Result<(), Failure> {
         let groups = answer["groups"].as_array().into_iter().flatten();
         let groups: Vec<&str> = groups.filter_map(|it| it["name"].as_str()).collect();
         let groups = groups.join(", ");
-        let rights = answer["rights"].as_array().into_iter().flatten().filter_map(Value::as_str);
-        let rights = rights.collect::<Vec<_>>().join(" ");
-        let integrations = answer["integrations"].as_array().into_iter().flatten();
-        let integrations: Vec<&str> = integrations.filter_map(|it| it["id"].as_str()).collect();
-        let integrations = integrations.join(" ");
+        let words = |it: &Value| {
+            let words = it.as_array().into_iter().flatten().filter_map(Value::as_str);
+            words.collect::<Vec<_>>().join(" ")
+        };
+        let rights = show::wrapped(&words(&answer["rights"]), 76);
+        let single = answer["integrations"].as_array().cloned().unwrap_or_default();
+        let names = Names::of(client, single.iter().map(|it| &it["id"]))?;
+        let single = single.iter().map(|it| {
+            show::wrapped(&format!("{}: {}", names.say(&it["id"]), words(&it["rights"])), 76)
+        });
+        let single = single.collect::<Vec<_>>().join("\n");
         answer["groups"] = groups.into();
         answer["rights"] = rights.into();
-        answer["integrations"] = integrations.into();
+        answer["integrations"] = single.into();
         if answer["principal"].is_object() {
             answer["principal"] = said(&answer["principal"]).into();
         }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::clock::Clock;
 use crate::functions::packages::Packages;
-use crate::store::{PruneCursor, Store, StoreError};
+use crate::store::{AuditPruned, PruneCursor, Store, StoreError};
 
 /// How often the room on the disk is looked at.
 const LOOK_AT_SPACE: Duration = Duration::from_secs(1);
@@ -15,8 +15,9 @@ const LOOK_AT_SPACE: Duration = Duration::from_secs(1);
 const PRUNE: Duration = Duration::from_secs(10 * 60);
 /// How often files of versions are looked at that nobody wants any more.
 const TIDY: Duration = Duration::from_secs(30);
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 /// How long recorded requests are kept: they are for looking at now.
-const KEEP_RECORDED_MS: u64 = 7 * 24 * 60 * 60 * 1000;
+const KEEP_RECORDED_MS: u64 = 7 * DAY_MS;
 /// Rows that one transaction looks at, so that it delays nobody.
 const CHUNK: usize = 500;
 
@@ -54,7 +55,7 @@ pub async fn keep_pruned(store: Arc<Store>, clock: Clock, keep_days: u64) {
     let mut ticks = tokio::time::interval(PRUNE);
     loop {
         ticks.tick().await;
-        let keep_ms = keep_days.saturating_mul(24 * 60 * 60 * 1000);
+        let keep_ms = keep_days.saturating_mul(DAY_MS);
         let before_ms = clock.now_ms().saturating_sub(keep_ms);
         let recorded_before_ms = clock.now_ms().saturating_sub(KEEP_RECORDED_MS);
         if let Err(error) = prune_recorded_before(&store, recorded_before_ms).await {
@@ -63,6 +64,42 @@ pub async fn keep_pruned(store: Arc<Store>, clock: Clock, keep_days: u64) {
         match prune_before(&store, before_ms).await {
             Ok(()) => info!(keep_days, "pruned what is old enough"),
             Err(error) => warn!(%error, "pruning failed and is tried again later"),
+        }
+    }
+}
+
+/// Prunes the audit log for ever; not at all when it is kept for 0 days.
+pub async fn keep_audit_pruned(store: Arc<Store>, clock: Clock, keep_days: u64) {
+    if keep_days == 0 {
+        return;
+    }
+    let mut ticks = tokio::time::interval(PRUNE);
+    loop {
+        ticks.tick().await;
+        let keep_ms = keep_days.saturating_mul(DAY_MS);
+        let before_ms = clock.now_ms().saturating_sub(keep_ms);
+        // By whole days: each pruning is a row of the log itself.
+        match prune_audit_before(&store, before_ms - before_ms % DAY_MS).await {
+            Ok(None) => {}
+            Ok(Some(row)) => {
+                error!(
+                    row,
+                    "the audit log is not as it was written, and is not pruned: audit.verify"
+                );
+            }
+            Err(error) => warn!(%error, "the audit log is pruned later"),
+        }
+    }
+}
+
+/// Removes the oldest rows of the audit log. Answers the row that stood in the way, because it is not as
+/// it was written.
+pub async fn prune_audit_before(store: &Store, before_ms: u64) -> Result<Option<u64>, StoreError> {
+    loop {
+        match store.write(move |tables| tables.prune_audit(before_ms, CHUNK)).await? {
+            AuditPruned::More => {}
+            AuditPruned::All => return Ok(None),
+            AuditPruned::Broken(row) => return Ok(Some(row)),
         }
     }
 }

@@ -75,6 +75,9 @@ pub struct AuditedCall {
     /// What it is about, as the caller named it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
+    /// What else that is called, and what else the caller named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<String>,
     /// What was sent, as far as it is kept.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub request: Map<String, Value>,
@@ -121,12 +124,14 @@ pub struct AuditFilter {
 impl AuditFilter {
     /// Whether a row is wanted.
     pub fn wants(&self, row: &AuditRow) -> bool {
-        let (call, who, principal, peer, target, refused) = match &row.event {
+        let (call, who, principal, peer, about, refused) = match &row.event {
             AuditEvent::Begun { call } | AuditEvent::Done { call, .. } => {
-                let target = call.target.as_deref();
-                (&call.call, &call.who, call.principal, &call.peer, target, false)
+                (&call.call, &call.who, call.principal, &call.peer, Some(call), false)
             }
             AuditEvent::Refused(calls) => (&calls.call, &calls.who, None, &calls.peer, None, true),
+        };
+        let is_about = |wanted: &String| {
+            about.is_some_and(|it| it.target.as_ref() == Some(wanted) || it.also.contains(wanted))
         };
         let is_call = |wanted: &String| {
             wanted == call || (wanted.ends_with('.') && call.starts_with(wanted.as_str()))
@@ -137,7 +142,7 @@ impl AuditFilter {
         self.call.as_ref().is_none_or(is_call)
             && self.who.as_ref().is_none_or(is_who)
             && self.peer.as_ref().is_none_or(|it| it == peer)
-            && self.target.as_deref().is_none_or(|it| Some(it) == target)
+            && self.target.as_ref().is_none_or(is_about)
             && self.refused.is_none_or(|it| it == refused)
             && self.from_ms.is_none_or(|it| row.at_ms >= it)
             && self.until_ms.is_none_or(|it| row.at_ms < it)

@@ -5,7 +5,7 @@
 //! carries a call out does so within [`audited`], and the first write of that task takes the row along.
 //! No daemon is ever killed between the two.
 //!
-//! Must never: change or remove a row; be handed a secret.
+//! Must never: change a row, or remove one but from the oldest end (`audit_prune.rs`); be handed a secret.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -113,7 +113,7 @@ pub async fn audited<F: Future>(ticket: Arc<AuditTicket>, work: F) -> F::Output 
     TICKET.scope(ticket, work).await
 }
 
-fn decode(bytes: &[u8]) -> Result<(AuditHash, &[u8]), StoreError> {
+pub(super) fn decode(bytes: &[u8]) -> Result<(AuditHash, &[u8]), StoreError> {
     let truncated = || StoreError::corrupt("truncated audit row");
     let (version, rest) = bytes.split_first().ok_or_else(truncated)?;
     if *version != VERSION {
@@ -123,12 +123,12 @@ fn decode(bytes: &[u8]) -> Result<(AuditHash, &[u8]), StoreError> {
     Ok((*hash, json))
 }
 
-fn parse(json: &[u8]) -> Result<AuditRow, StoreError> {
+pub(super) fn parse(json: &[u8]) -> Result<AuditRow, StoreError> {
     serde_json::from_slice(json)
         .map_err(|error| StoreError::corrupt(format!("unreadable audit row: {error}")))
 }
 
-fn seq_of(key: u128) -> u64 {
+pub(super) fn seq_of(key: u128) -> u64 {
     u64::try_from(key).unwrap_or(u64::MAX)
 }
 
@@ -201,17 +201,30 @@ impl ReadTables {
         Ok(rows)
     }
 
+    /// When the oldest row was written; nothing when that cannot be read, which verifying tells of.
+    pub fn first_audit_ms(&self) -> Result<Option<u64>, StoreError> {
+        let table = self.table(schema::AUDIT)?;
+        let first = table.first()?;
+        let row = first.and_then(|(_, it)| parse(decode(it.value()).ok()?.1).ok());
+        Ok(row.map(|it| it.at_ms))
+    }
+
     /// The hash of a row.
     pub fn audit_hash_of(&self, seq: u64) -> Result<Option<AuditHash>, StoreError> {
         let row = self.table(schema::AUDIT)?.get(u128::from(seq))?;
         row.map(|it| decode(it.value()).map(|it| it.0)).transpose()
     }
 
-    /// Looks at no more than `most` rows of the chain, from a place on.
+    /// Looks at no more than `most` rows of the chain, from a place on; from where the log begins, when
+    /// that is later.
     pub fn verify_audit(&self, from: u64, most: usize) -> Result<Verified, StoreError> {
-        let first = from.max(1);
+        let (start, chained_to) = match self.audit_anchor()? {
+            Some(anchor) => (anchor.seq + 1, anchor.hash),
+            None => (1, BEFORE_THE_FIRST),
+        };
+        let first = from.max(start);
         let mut before = match first {
-            1 => Some(BEFORE_THE_FIRST),
+            first if first == start => Some(chained_to),
             later => self.audit_hash_of(later - 1)?,
         };
         let mut found = Verified {

@@ -9,6 +9,7 @@ use super::faults::FaultyDisk;
 use super::*;
 use crate::model::audit::{AuditEvent, AuditFilter, AuditRow, AuditedCall, RefusedCalls};
 
+const DAY: u64 = 24 * 60 * 60 * 1000;
 const NOW: u64 = 1_800_000_000_000;
 
 fn call(name: &str) -> AuditedCall {
@@ -20,6 +21,7 @@ fn call(name: &str) -> AuditedCall {
         run: None,
         peer: "10.0.0.1".to_owned(),
         target: Some("it".to_owned()),
+        also: Vec::new(),
         request: Map::new(),
     }
 }
@@ -188,5 +190,94 @@ async fn a_chain_says_where_it_was_broken() {
         let broken = broken.expect("it was tampered with");
         assert_eq!(broken.seq, place, "{broken:?}");
         assert!(broken.what.contains(what), "{broken:?}");
+    }
+}
+
+/// A log with a row a day.
+async fn a_row_a_day(disk: &FaultyDisk, days: u64) {
+    for day in 0..days {
+        let disk = disk.clone();
+        let store = testing::open(Box::new(BackendLocation(move || disk.clone())), NOW + day * DAY);
+        done(&store, "snap-ins.update", None).await;
+    }
+}
+
+fn open_at(disk: &FaultyDisk, now_ms: u64) -> Store {
+    let disk = disk.clone();
+    testing::open(Box::new(BackendLocation(move || disk.clone())), now_ms)
+}
+
+#[tokio::test]
+async fn what_is_left_after_pruning_is_a_chain_that_says_where_it_begins() {
+    let disk = FaultyDisk::new();
+    a_row_a_day(&disk, 10).await;
+    let store = open_at(&disk, NOW + 10 * DAY);
+    let fourth = store.read(|it| it.audit_hash_of(4)).expect("readable").expect("there");
+    let prune = |most| store.write(move |it| it.prune_audit(NOW + 4 * DAY, most));
+    // In steps, between which it is a chain too.
+    assert_eq!(prune(3).await.expect("written"), AuditPruned::More);
+    let verify = |from| store.read(|it| it.verify_audit(from, 100)).expect("readable");
+    assert_eq!((verify(1).broken, verify(1).checked), (None, 7));
+    assert_eq!(prune(3).await.expect("written"), AuditPruned::All);
+    let anchor = store.read(|it| it.audit_anchor()).expect("readable").expect("there");
+    assert_eq!((anchor.seq, anchor.hash, anchor.at_ms), (4, fourth, NOW + 3 * DAY));
+    // Six rows are left, and the one that says that four were pruned.
+    let found = verify(1);
+    assert_eq!((found.broken, found.checked, found.last.0), (None, 7, 11));
+    assert_eq!(verify(3).checked, 7, "a place that is gone: from where it begins");
+    assert_eq!(verify(7).checked, 5);
+    let said = rows(&store).pop().expect("a row").event;
+    let AuditEvent::Done { call, after: Some(after), .. } = said else { panic!("{said:?}") };
+    assert_eq!(
+        (call.call.as_str(), &after["rows"], &after["last_seq"]),
+        ("audit.prune", &4.into(), &4.into())
+    );
+    // Nothing to do is no row.
+    assert_eq!(prune(3).await.expect("written"), AuditPruned::All);
+    assert_eq!(rows(&store).len(), 7);
+    // However old it is, the newest row stays, and the next one is chained to it.
+    assert_eq!(
+        store.write(|it| it.prune_audit(u64::MAX, 100)).await.expect("written"),
+        AuditPruned::All
+    );
+    assert_eq!(rows(&store).iter().map(|it| it.seq).collect::<Vec<_>>(), [11, 12]);
+    assert_eq!((verify(1).broken, verify(1).checked), (None, 2));
+}
+
+#[tokio::test]
+async fn pruning_hides_nothing_that_was_tampered_with() {
+    let disk = FaultyDisk::new();
+    a_row_a_day(&disk, 10).await;
+    let store = open_at(&disk, NOW + 10 * DAY);
+    store.write(|it| it.prune_audit(NOW + 4 * DAY, 100)).await.expect("written");
+    drop(store);
+    let change = |place: u128, with: Option<&str>| {
+        let copy = disk.after_power_cut();
+        let database =
+            redb::Database::builder().create_with_backend(copy.clone()).expect("it opens");
+        let txn = database.begin_write().expect("a transaction");
+        {
+            let mut table = txn.open_table(schema::AUDIT).expect("a table");
+            let row = table.remove(place).expect("readable").expect("there").value().to_vec();
+            if let Some(name) = with {
+                let text = String::from_utf8_lossy(&row[33..]).replace("ada", name);
+                let forged = [&row[..33], text.as_bytes()].concat();
+                table.insert(place, forged.as_slice()).expect("room");
+            }
+        }
+        txn.commit().expect("room");
+        drop(database);
+        open_at(&copy, NOW + 20 * DAY)
+    };
+    for (place, with) in [(5, None), (5, Some("eve")), (7, None), (7, Some("eve"))] {
+        let store = change(place, with);
+        let broken = store.read(|it| it.verify_audit(1, 100)).expect("readable").broken;
+        let place = u64::try_from(place).expect("small");
+        assert_eq!(broken.map(|it| it.seq), Some(place), "{with:?}");
+        // It is evidence: it stays where it is, and so does what follows.
+        let pruned = store.write(|it| it.prune_audit(u64::MAX, 100)).await.expect("written");
+        assert_eq!(pruned, AuditPruned::Broken(place));
+        let broken = store.read(|it| it.verify_audit(1, 100)).expect("readable").broken;
+        assert_eq!(broken.map(|it| it.seq), Some(place), "{with:?}");
     }
 }

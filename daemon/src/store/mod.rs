@@ -13,6 +13,7 @@ mod artifacts;
 #[cfg(test)]
 mod artifacts_tests;
 mod audit;
+mod audit_prune;
 #[cfg(test)]
 mod audit_tests;
 mod authorizations;
@@ -87,6 +88,7 @@ pub use artifacts::{Attachment, Completion, Extension, NewArtifact, NewPart, Ret
 pub use audit::{
     AuditHash, AuditTicket, BEFORE_THE_FIRST, Broken, StoredAudit, Verified, audit_hash, audited,
 };
+pub use audit_prune::{AuditAnchor, AuditPruned};
 pub use authorizations::BegunAuthorization;
 pub use blobs::BlobHash;
 pub use changes::{ChangeBell, ChangeListener, FoundChange, ReadChanges};

@@ -205,6 +205,9 @@ pub const AUDIT: TableDefinition<u128, &[u8]> = TableDefinition::new("audit");
 /// For rows of the audit log that say that a call began: the one that says how it ended.
 pub const AUDIT_ENDS: TableDefinition<u128, u128> = TableDefinition::new("audit_ends");
 
+/// Where the audit log begins when rows before were pruned, under 0.
+pub const AUDIT_ANCHOR: TableDefinition<u8, &[u8]> = TableDefinition::new("audit_anchor");
+
 /// Answers to calls with an `Idempotency-Key`, by a hash of caller, call and key.
 pub const ANSWERS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("answers");
 

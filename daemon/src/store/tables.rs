@@ -142,6 +142,7 @@ tables! {
     tokens: TOKENS<&'static [u8; 32], &'static [u8]>;
     audit: AUDIT<u128, &'static [u8]>;
     audit_ends: AUDIT_ENDS<u128, u128>;
+    audit_anchor: AUDIT_ANCHOR<u8, &'static [u8]>;
     token_uses: TOKEN_USES<&'static [u8; 32], u64>;
     principals: PRINCIPALS<u128, &'static [u8]>;
     group_members: GROUP_MEMBERS<(u128, u128), ()>;

@@ -23,6 +23,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Args, Debug)]
 pub(in crate::cli) struct Get {
+    /// Id of the artifact
     artifact: String,
     /// The file; standard output when absent, or for -
     #[arg(long, short, value_name = "FILE")]

@@ -59,7 +59,10 @@ Examples:
         page: Page,
     },
     /// Show what is known of an artifact
-    Show { artifact: String },
+    Show {
+        /// Id of the artifact
+        artifact: String,
+    },
     /// Print a URL at which an artifact can be read without a token
     #[command(after_help = "\
 Whoever has the URL can read the artifact until it expires, or until half an hour after the master key \
@@ -68,17 +71,29 @@ was replaced.
 Example:
   mortise artifact url ARTIFACT --expires-in 86400")]
     Url {
+        /// Id of the artifact
         artifact: String,
         /// For how long: 1 to 604800, an hour when absent
         #[arg(long, value_name = "SECONDS")]
         expires_in: Option<u64>,
     },
     /// Say what an artifact belongs to
-    Attach { artifact: String, parent: String },
+    Attach {
+        /// Id of the artifact
+        artifact: String,
+        /// Id of the object that it belongs to
+        parent: String,
+    },
     /// Take an artifact from what it belongs to
-    Detach { artifact: String },
+    Detach {
+        /// Id of the artifact
+        artifact: String,
+    },
     /// Delete an artifact
-    Delete { artifact: String },
+    Delete {
+        /// Id of the artifact
+        artifact: String,
+    },
 }
 
 /// Makes the calls and shows what came back.

@@ -6,11 +6,11 @@ mod subscription;
 pub(super) mod which;
 mod why;
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::arguments::Page;
-use super::client::paged;
+use super::client::{paged, without_nulls};
 use super::connection::Client;
 use super::show::{self, View};
 use super::{Failure, payload};
@@ -117,9 +117,15 @@ Examples:
   mortise integration show slack/ops
   mortise integration show slack/ops --json | jq -r .integration.id"
     )]
-    Show { integration: String },
+    Show {
+        /// Type and name as in slack/ops, or id
+        integration: String,
+    },
     /// Show the connection, with masks in place of its secrets
-    Connection { integration: String },
+    Connection {
+        /// Type and name as in slack/ops, or id
+        integration: String,
+    },
     /// Change an integration; nothing is sent with what was there before when this comes back
     #[command(after_help = "\
 What is not given stays, the secrets of the connection too.
@@ -129,6 +135,7 @@ Examples:
   mortise integration update slack/ops --set default_channel=#incidents
   mortise integration update slack/ops --off")]
     Update {
+        /// Type and name as in slack/ops, or id
         integration: String,
         #[command(flatten)]
         connection: Connection,
@@ -152,9 +159,15 @@ Examples:
         per_second: Option<u32>,
     },
     /// Show whether it works
-    Test { integration: String },
+    Test {
+        /// Type and name as in slack/ops, or id
+        integration: String,
+    },
     /// Delete an integration with its connection, supplies and subscriptions
-    Delete { integration: String },
+    Delete {
+        /// Type and name as in slack/ops, or id
+        integration: String,
+    },
     /// List the sink types that there are
     Types,
 }
@@ -165,11 +178,24 @@ pub(in crate::cli) enum SupplyCommand {
     #[command(after_help = "Examples:
   mortise supply add slack/ops prod
   mortise supply add slack/ops prod/payments")]
-    Add { integration: String, scope: String },
+    Add {
+        /// Type and name as in slack/ops, or id
+        integration: String,
+        /// stack, stack/namespace or stack/namespace/snap-in
+        scope: String,
+    },
     /// List the scopes that an integration serves
-    List { integration: String },
+    List {
+        /// Type and name as in slack/ops, or id
+        integration: String,
+    },
     /// Let it serve a scope no more
-    Remove { integration: String, scope: String },
+    Remove {
+        /// Type and name as in slack/ops, or id
+        integration: String,
+        /// stack, stack/namespace or stack/namespace/snap-in
+        scope: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -190,13 +216,17 @@ pub(in crate::cli) enum DeliveryCommand {
     },
     /// Show a message with its attempts
     #[command(visible_alias = "get")]
-    Show { delivery: String },
+    Show {
+        /// Id of the message, as delivery list has it
+        delivery: String,
+    },
     /// Send an ended message again, or all dead letters of an integration
     #[command(after_help = "Examples:
   mortise delivery redeliver dlv_01k9...
   mortise delivery redeliver --all-of slack/ops")]
+    #[command(group = ArgGroup::new("which").required(true).args(["delivery", "all_of"]))]
     Redeliver {
-        #[arg(required_unless_present = "all_of", conflicts_with = "all_of")]
+        /// Id of the message, as delivery list has it
         delivery: Option<String>,
         /// All dead letters of this integration
         #[arg(long, value_name = "INTEGRATION")]
@@ -222,7 +252,10 @@ pub(in crate::cli) enum OccurrenceCommand {
     },
     /// Show an occurrence as filters and templates see it
     #[command(visible_alias = "get")]
-    Show { occurrence: String },
+    Show {
+        /// Id of the occurrence
+        occurrence: String,
+    },
     /// Publish one: subscribers to custom.NAME are told of it
     #[command(after_help = "Examples:
   mortise occurrence publish backup.done 'The backup is done' --level success
@@ -257,6 +290,7 @@ pub(in crate::cli) struct Milestone {
     work: String,
     /// Which point of it: subscribers to milestone.KIND are told
     kind: String,
+    /// What there is to say
     message: String,
     /// info, success, warning or error
     #[arg(long, default_value = "info")]
@@ -311,7 +345,7 @@ pub(in crate::cli) fn run(
             for scope in supply {
                 client.call("supplies.create", &json!({ "integration": id, "scope": scope }))?;
             }
-            warn(&made);
+            show::warn(&made);
             let shown = client.call("integrations.get", &json!({ "id": id }))?;
             return show::answer(&shown, &INTEGRATION, as_json);
         }
@@ -365,7 +399,7 @@ pub(in crate::cli) fn run(
                 }
             }
             let changed = client.call("integrations.update", &change)?;
-            warn(&changed);
+            show::warn(&changed);
             return show::answer(&changed, &INTEGRATION, as_json);
         }
         IntegrationCommand::Test { integration } => {
@@ -396,13 +430,6 @@ pub(in crate::cli) fn run(
         ),
     };
     show::answer(&client.call(name, &parameters)?, &view, as_json)
-}
-
-fn warn(answer: &Value) {
-    for warning in answer["warnings"].as_array().into_iter().flatten() {
-        let text = |key: &str| show::plain(warning[key].as_str().unwrap_or_default());
-        eprintln!("warning: {}: {}", text("path"), text("message"));
-    }
 }
 
 /// `mortise supply`.
@@ -504,11 +531,4 @@ fn say_integrations(client: &Client, rows: &mut Value) -> Result<(), Failure> {
         row["said_integration"] = names.say(&row["integration"]).into();
     }
     Ok(())
-}
-
-fn without_nulls(mut parameters: Value) -> Value {
-    if let Some(members) = parameters.as_object_mut() {
-        members.retain(|_, it| !it.is_null());
-    }
-    parameters
 }

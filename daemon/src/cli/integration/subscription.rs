@@ -3,9 +3,9 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{id_of, maybe_id_of, say_integrations, without_nulls};
+use super::{id_of, maybe_id_of, say_integrations};
 use crate::cli::arguments::Page;
-use crate::cli::client::paged;
+use crate::cli::client::{paged, without_nulls};
 use crate::cli::connection::Client;
 use crate::cli::show::{self, View};
 use crate::cli::{Failure, files};
@@ -70,20 +70,28 @@ Examples:
     },
     /// Show a subscription
     #[command(visible_alias = "get")]
-    Show { subscription: String },
+    Show {
+        /// Id of the subscription
+        subscription: String,
+    },
     /// Change a subscription; what is not given stays, an empty text takes away
     #[command(after_help = "Examples:
   mortise subscription update SUBSCRIPTION --group-wait 300
   mortise subscription update SUBSCRIPTION --filter ''       without a filter")]
     Update {
+        /// Id of the subscription
         subscription: String,
+        /// Another trigger, such as snap_in.failed, run.* or *
         #[arg(long)]
         trigger: Option<String>,
         #[command(flatten)]
         about: About,
     },
     /// Delete a subscription
-    Delete { subscription: String },
+    Delete {
+        /// Id of the subscription
+        subscription: String,
+    },
     /// List what can be subscribed to
     #[command(after_help = "Examples:
   mortise subscription triggers

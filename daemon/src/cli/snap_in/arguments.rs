@@ -193,7 +193,10 @@ A file of values, which others must not be able to read:
     )]
     Set(Set),
     /// Show everything about a snap-in on one page; name it by id or scope
-    Show { snap_in: String },
+    Show {
+        /// Id or scope of the snap-in
+        snap_in: String,
+    },
     /// Draw the page on which a snap-in is configured, when its author has made one
     #[command(after_help = "Examples:
   mortise snap-in page prod/payments/hello
@@ -208,6 +211,7 @@ A file of values, which others must not be able to read:
     },
     /// Install a version, in DRAFT
     Create {
+        /// Id of the version
         version: String,
         /// Where it is to live: stack/namespace/snap-in
         #[arg(long)]
@@ -228,11 +232,18 @@ A file of values, which others must not be able to read:
         page: Page,
     },
     /// Show what the daemon knows of a snap-in, for scripts; `show` is for people
-    Get { snap_in: String },
+    Get {
+        /// Id or scope of the snap-in
+        snap_in: String,
+    },
     /// Activate a snap-in and wait until it is
-    Activate { snap_in: String },
+    Activate {
+        /// Id or scope of the snap-in
+        snap_in: String,
+    },
     /// Deactivate a snap-in and wait until it is
     Deactivate {
+        /// Id or scope of the snap-in
         snap_in: String,
         /// Go on even when the deactivate hook fails, or an event source cannot be removed from
         /// the external system: its registration stays there then
@@ -241,6 +252,7 @@ A file of values, which others must not be able to read:
     },
     /// Delete a snap-in
     Delete {
+        /// Id or scope of the snap-in
         snap_in: String,
         /// Go on even when the deactivate hook fails, or an event source cannot be removed from
         /// the external system: its registration stays there then

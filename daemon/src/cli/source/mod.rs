@@ -30,11 +30,20 @@ pub(in crate::cli) enum SourceCommand {
     #[command(after_help = "Examples:
   mortise source show prod/team/sync/github       scope of the snap-in, and name of the source
   mortise source show SOURCE --json | jq .event_source.counts")]
-    Show { source: String },
+    Show {
+        /// Id, or the scope of its snap-in and its name: stack/namespace/snap-in/name
+        source: String,
+    },
     /// Show an event source and how to set it up
-    Get { source: String },
+    Get {
+        /// Id, or the scope of its snap-in and its name: stack/namespace/snap-in/name
+        source: String,
+    },
     /// Show what an event source had to say lately
-    Logs { source: String },
+    Logs {
+        /// Id, or the scope of its snap-in and its name: stack/namespace/snap-in/name
+        source: String,
+    },
     /// Show what did not become an event lately, where it came from, and why
     #[command(after_help = "\
 The last 100 are kept, until the daemon stops. What is the same is one line; TIMES says how often it \
@@ -43,11 +52,20 @@ came.
 Examples:
   mortise source refusals prod/team/sync/github
   mortise source refusals SOURCE --json | jq '.refusals[] | select(.reason == \"bad_signature\")'")]
-    Refusals { source: String },
+    Refusals {
+        /// Id, or the scope of its snap-in and its name: stack/namespace/snap-in/name
+        source: String,
+    },
     /// Take no events for a while
-    Pause { source: String },
+    Pause {
+        /// Id, or the scope of its snap-in and its name: stack/namespace/snap-in/name
+        source: String,
+    },
     /// Take events again
-    Resume { source: String },
+    Resume {
+        /// Id, or the scope of its snap-in and its name: stack/namespace/snap-in/name
+        source: String,
+    },
     /// Take no events until somebody unblocks it, also over upgrades
     #[command(after_help = "\
 It answers 404, as a paused one does, and cannot be resumed.
@@ -55,6 +73,7 @@ It answers 404, as a paused one does, and cannot be resumed.
 Example:
   mortise source block prod/team/sync/github --reason 'its sender floods us, ticket 4711'")]
     Block {
+        /// Id, or the scope of its snap-in and its name: stack/namespace/snap-in/name
         source: String,
         /// Why, for whoever wonders
         #[arg(long)]
@@ -63,7 +82,10 @@ Example:
     /// Take events again after it was blocked; one that was paused before is paused again
     #[command(after_help = "Example:
   mortise source unblock prod/team/sync/github")]
-    Unblock { source: String },
+    Unblock {
+        /// Id, or the scope of its snap-in and its name: stack/namespace/snap-in/name
+        source: String,
+    },
     /// Give it another trigger URL; the one before goes on working for a while
     #[command(after_help = "\
 Both trigger URLs work until the overlap ends; the one before answers 404 then. Where the manifest says \
@@ -74,6 +96,7 @@ Examples:
   mortise source rotate-token prod/team/sync/github
   mortise source rotate-token SOURCE --overlap-seconds 0      # it has leaked")]
     RotateToken {
+        /// Id, or the scope of its snap-in and its name: stack/namespace/snap-in/name
         source: String,
         /// For how long the one before goes on working: 0 to 2592000, a day when absent
         #[arg(long, value_name = "SECONDS")]
@@ -81,6 +104,7 @@ Examples:
     },
     /// Publish an event by hand
     Publish {
+        /// Id, or the scope of its snap-in and its name: stack/namespace/snap-in/name
         source: String,
         /// As automations name it, such as `custom:my-event`
         event_type: String,
@@ -99,6 +123,7 @@ Examples:
     #[command(after_help = "Example:
   mortise source unschedule SOURCE reminder-7")]
     Unschedule {
+        /// Id, or the scope of its snap-in and its name: stack/namespace/snap-in/name
         source: String,
         /// The key that it was scheduled with
         event_key: String,
@@ -108,6 +133,7 @@ Examples:
   mortise source scheduled SOURCE
   mortise source scheduled SOURCE --json --with-payload")]
     Scheduled {
+        /// Id, or the scope of its snap-in and its name: stack/namespace/snap-in/name
         source: String,
         /// Show the events themselves too, with --json
         #[arg(long, requires = "json")]

@@ -32,6 +32,7 @@ const COLUMNS: [Column; 6] = [
 
 Automations listen to `custom:` and the type. A time without an offset is of this machine's time zone.")]
 pub(in crate::cli) struct Schedule {
+    /// Id, or the scope of its snap-in and its name: stack/namespace/snap-in/name
     source: String,
     /// Without `custom:`, which automations see before it
     event_type: String,

@@ -100,6 +100,7 @@ impl Manner {
 
 #[derive(Args, Debug)]
 pub(in crate::cli) struct Update {
+    /// Id of the webhook
     webhook: String,
     /// Another URL: it is verified before it gets anything
     #[arg(long, value_name = "URL")]
@@ -171,6 +172,7 @@ impl Update {
 
 #[derive(Args, Debug)]
 pub(in crate::cli) struct Rotate {
+    /// Id of the webhook
     webhook: String,
     /// The new secret, in this file, or - for standard input; one is made when absent
     #[arg(long, value_name = "FILE")]
@@ -194,6 +196,7 @@ pub(super) fn create(client: &Client, as_json: bool, options: &Create) -> Result
     }
     options.manner.put(&mut asked)?;
     let answer = client.call("webhooks.create", &asked.into())?;
+    shown::warn(&answer);
     with_secret(client, as_json, answer, options.secret_file.is_some(), &options.outcome)
 }
 
@@ -211,6 +214,7 @@ pub(super) fn rotate(client: &Client, as_json: bool, options: &Rotate) -> Result
 pub(super) fn update(client: &Client, as_json: bool, options: Update) -> Result<(), Failure> {
     let wait = options.wait;
     let answer = client.call("webhooks.update", &options.asked()?)?;
+    shown::warn(&answer);
     show::one(&answer, as_json)?;
     waited(client, as_json, &answer, wait)
 }

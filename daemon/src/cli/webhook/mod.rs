@@ -38,7 +38,10 @@ Examples:
     List,
     /// Show a webhook: where it stands, and why
     #[command(visible_alias = "get")]
-    Show { webhook: String },
+    Show {
+        /// Id of the webhook
+        webhook: String,
+    },
     /// Change a webhook; another URL is verified before it gets anything
     #[command(after_help = "\
 What is not given stays. Another secret is made with `mortise webhook rotate`.
@@ -53,15 +56,22 @@ Examples:
     #[command(after_help = "Example:
   mortise webhook activate WEBHOOK --wait")]
     Activate {
+        /// Id of the webhook
         webhook: String,
         /// Wait until it is active, or until its endpoint was asked in vain
         #[arg(long)]
         wait: bool,
     },
     /// Send nothing any more; what is queued fails
-    Deactivate { webhook: String },
+    Deactivate {
+        /// Id of the webhook
+        webhook: String,
+    },
     /// Delete a webhook with what it was sent
-    Delete { webhook: String },
+    Delete {
+        /// Id of the webhook
+        webhook: String,
+    },
     /// Give a webhook another secret, which is shown this once
     #[command(after_help = "\
 Until the overlap ends, requests are signed with the secret before too, in webhook-signature and in \
@@ -77,6 +87,7 @@ Examples:
   mortise webhook fetch WEBHOOK ISS-1 --type work
   mortise webhook fetch WEBHOOK work_01k9...              the type is known by the id")]
     Fetch {
+        /// Id of the webhook
         webhook: String,
         /// Id, or display id with its type
         object: String,
@@ -89,6 +100,7 @@ Examples:
   mortise webhook deliveries WEBHOOK
   mortise webhook deliveries WEBHOOK --state failed --json | jq -r '.deliveries[].id'")]
     Deliveries {
+        /// Id of the webhook
         webhook: String,
         /// Only those in this state
         #[arg(long)]
@@ -101,7 +113,9 @@ Examples:
   mortise webhook delivery WEBHOOK EVENT --body
   mortise webhook delivery WEBHOOK EVENT --json | jq .body")]
     Delivery {
+        /// Id of the webhook
         webhook: String,
+        /// Id of the event, as webhook deliveries lists it
         event: String,
         /// Show what is sent, too
         #[arg(long)]

@@ -12,6 +12,7 @@ const MOST: usize = 10_000;
 
 #[derive(Args, Debug)]
 pub(in crate::cli) struct Resend {
+    /// Id of the webhook
     webhook: String,
     /// Ids of events; - reads them from standard input, one a line
     #[arg(value_name = "EVENT", required_unless_present = "since", conflicts_with_all = ["since", "until", "all"])]
