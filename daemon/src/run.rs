@@ -214,11 +214,11 @@ async fn serve(
         plugins: plugins.clone(),
         effects: intake.effects.clone(),
         vault,
+        access: access.clone(),
         clock: clock.clone(),
         runtime: engine.clone(),
         keep_days: config.store.keep_days,
     });
-    let tell = tell.map_err(|error| error.to_string())?;
     let calls = Calls::new(engine.clone());
     let services = Services::new(actors::Parts {
         store: store.clone(),
@@ -233,6 +233,7 @@ async fn serve(
         calls: calls.clone(),
         registrar: Arc::new(keyrings.clone()),
         secrets: Arc::new(keyrings.clone()),
+        tell: tell.clone(),
         changes,
         source_logs,
         source_counts: source_counts.clone(),

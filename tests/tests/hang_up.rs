@@ -21,13 +21,13 @@ export const run = async ([event]) => {
   return { heard: await answer.text() };
 };";
 
-/// Refuses what it is asked about once the server has answered.
+/// Refuses what it is asked about once the server has answered anything but that it is good.
 const ASKS: &str = "
 export const run = async ([event]) => {
   const { url } = event.input_data.global_values;
   if (url) {
-    await fetch(`${url}/${encodeURIComponent(event.execution_metadata.request_id)}`);
-    throw 'not like that';
+    const answer = await fetch(`${url}/${encodeURIComponent(event.execution_metadata.request_id)}`);
+    if ((await answer.text()) !== 'good') throw 'not like that';
   }
   return {};
 };";
@@ -101,9 +101,14 @@ impl Bench {
     }
 }
 
-fn answer(mut stream: TcpStream) {
-    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\ndone";
-    stream.write_all(answer).expect("the function still waits");
+fn answer(stream: TcpStream) {
+    answer_with(stream, "done");
+}
+
+fn answer_with(mut stream: TcpStream, word: &str) {
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close";
+    let answer = format!("{head}\r\n\r\n{word}");
+    stream.write_all(answer.as_bytes()).expect("the function still waits");
 }
 
 /// Resets the connection: one that is only closed may still be read from, as far as the daemon can
@@ -151,6 +156,24 @@ fn a_hook_whose_asker_hangs_up_is_carried_to_its_end() {
     let run = eventually("its run is stored", PATIENCE, || bench.run(&run));
     assert_eq!((&run["state"], &run["trigger"]["hook"]), (&json!("failed"), &json!("validate")));
     assert_eq!(run["error"]["message"], "not like that", "{run:#}");
+}
+
+#[test]
+fn a_change_whose_asker_hangs_up_is_made_and_audited() {
+    let bench = bench();
+    let update = json!({ "id": bench.installed.id, "inputs_values": { "url": bench.url() } });
+    let connection = bench.ask("snap-ins.update", &update);
+    let (_, stream) = bench.told();
+    hang_up(&bench.daemon, connection);
+    answer_with(stream, "good");
+    let ended = eventually("how it ended is written down", PATIENCE, || {
+        let listed = bench.daemon.call("audit.list", &json!({ "call": "snap-ins.update" }));
+        let rows = listed["rows"].as_array().expect("a list").clone();
+        rows.into_iter().find(|it| it["outcome"] == "done")
+    });
+    assert_eq!(ended["target"], json!(bench.installed.id), "{ended:#}");
+    let shown = bench.daemon.call("snap-ins.get", &json!({ "id": bench.installed.id }));
+    assert_eq!(shown["snap_in"]["inputs"][0]["value"], json!(bench.url()), "{shown:#}");
 }
 
 #[test]

@@ -411,6 +411,24 @@ fn every_silence_has_a_reason() {
     assert!(page.out.contains("test-post/elsewhere: no_supply"), "{}", page.out);
     let unknown = script(&daemon, &["why", "evt_00000000000000000000000000"], "");
     assert_eq!(unknown.code, 1, "{}", unknown.err);
+    // What has a name need not be asked for by its id.
+    let by_name = script(&daemon, &["why", "test-post/elsewhere"], "");
+    assert_eq!(by_name.code, 0, "{}", by_name.err);
+    let nothing = script(&daemon, &["why", "gibberish"], "");
+    assert_eq!(nothing.code, 1);
+    assert!(nothing.err.contains("a snap-in") && nothing.err.contains("dlv_"), "{}", nothing.err);
+    let nowhere = script(&daemon, &["why", "prod/team/nothing"], "");
+    assert!(nowhere.code == 1 && nowhere.err.contains("prod/team/nothing"), "{}", nowhere.err);
+    let made = script(&daemon, &["user", "create", "ada"], "");
+    assert_eq!(made.code, 0, "{}", made.err);
+    let grant = ["role", "grant", "reader", "ada", "--integration", "test-post/elsewhere"];
+    assert_eq!(script(&daemon, &grant, "").code, 0);
+    let shown = script(&daemon, &["user", "show", "ada"], "");
+    assert!(shown.out.contains("reader of test-post/elsewhere"), "{}", shown.out);
+    let listed = script(&daemon, &["role", "list", "--integration", "test-post/elsewhere"], "");
+    assert!(listed.out.contains("test-post/elsewhere"), "{}", listed.out);
+    let wrong = script(&daemon, &["role", "list", "--integration", "elsewhere"], "");
+    assert!(wrong.code == 2 && wrong.err.contains("slack/ops"), "{}", wrong.err);
 }
 
 #[test]

@@ -285,7 +285,7 @@ struct Exception {
 const EXCEPTIONS: [Exception; 8] = [
     Exception {
         krate: "actix",
-        path: "daemon/src/operations/mod.rs",
+        path: "daemon/src/operations/",
         names: &["Addr", "Handler", "Message"],
         reason: "asking an actor needs its address, and bounds that say what it answers",
     },

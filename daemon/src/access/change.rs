@@ -190,8 +190,6 @@ impl State {
                 }
                 self.keeps_an_owner(change, now_ms)
             }
-            // The integration's own rights were looked at when it was deleted.
-            AccessChange::ForgetIntegration(_) => Ok(()),
         }
     }
 

@@ -167,9 +167,6 @@ impl State {
             }
             AccessChange::AddToken(hash, token) => state.put_token(*hash, (**token).clone(), 0),
             AccessChange::RemoveToken(hash) => state.drop_token(hash),
-            AccessChange::ForgetIntegration(id) => {
-                state.grants.retain(|(_, grant), _| grant.integration() != Some(*id));
-            }
         }
         state.resolve();
         state

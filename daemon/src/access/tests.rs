@@ -91,9 +91,6 @@ fn groups_lend_what_they_have_for_as_long_as_one_is_in_them() {
     assert_eq!(left.powers_of(BOB), Powers::default());
     let deleted = state.after(&AccessChange::Delete(group), None, NOW);
     assert_eq!(deleted.powers_of(BOB), Powers::default());
-    let forgotten = state.after(&AccessChange::ForgetIntegration(CHAT), None, NOW);
-    assert!(!forgotten.powers_of(BOB).on(CHAT).has(Right::WriteIntegrations));
-    assert!(forgotten.powers_of(BOB).host.has(Right::ReadRuns));
 }
 
 #[test]

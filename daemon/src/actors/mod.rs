@@ -2,14 +2,19 @@
 //!
 //! One actor per snap-in serialises its lifecycle: message → [`crate::lifecycle`] → one transaction
 //! → answer. One actor per source holds the plugin's instance and keeps the source's route published
-//! while its snap-in wants it. The [`Registry`] finds them, and builds one again whose actor died.
+//! while its snap-in wants it. One actor per integration serialises its changes and looks after the lane
+//! that its messages go out of. The [`Registry`] finds them, and builds one again that died.
 //!
-//! Must never: decide anything (that is `lifecycle`); wait in a mailbox for anything but the store,
-//! and that with a deadline; keep state that is not in the store. What takes time is an *effect*: it
+//! Must never: decide anything (that is `lifecycle`); wait in a mailbox for anything but the store, or
+//! for what is still sent with a connection that was changed, each with a deadline; keep state that is not in the store. What takes time is an *effect*: it
 //! runs outside the mailbox and comes back as a message ([`effects`]).
 
+mod deaths;
 mod effects;
 pub mod hooks;
+mod integration;
+#[cfg(test)]
+mod integration_tests;
 mod keyrings;
 mod registry;
 mod snap_in;
@@ -24,8 +29,9 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 use tokio::sync::watch;
 
+pub use integration::{DeleteIntegration, Integration, PutProposal, TestIntegration};
 pub use keyrings::BrokenKeyrings;
-pub use registry::{Find, Registry};
+pub use registry::{Find, FindIntegration, MadeIntegration, MakeIntegration, Registry};
 pub use snap_in::{
     Ask, AskError, ChangeSource, ChangeUser, Configure, Reload, RotateToken, SnapIn,
 };
@@ -41,6 +47,7 @@ use crate::engine::keyrings::{FilledConfig, KeyringError, Keyrings, Stamp};
 use crate::engine::routes::Routes;
 use crate::engine::source_counts::SourceCounts;
 use crate::engine::source_log::SourceLogs;
+use crate::engine::tell::Tell;
 use crate::engine::timers::Timers;
 use crate::model::id::{EffectId, SnapInId, UserId};
 use crate::plugins::PluginHost;
@@ -76,6 +83,8 @@ pub struct Parts {
     pub registrar: Arc<dyn RegisterSources>,
     /// Who puts secrets into the configs of sources.
     pub secrets: Arc<dyn FillConfigs>,
+    /// Who tells of what happened, through integrations.
+    pub tell: Tell,
     /// Rung after every change of state.
     pub changes: Changes,
     /// Logs of sources.

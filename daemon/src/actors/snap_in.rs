@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 
 use super::Services;
 use super::effects;
-use super::registry::{Ended, Registry};
+use super::registry::{Ended, Registry, Whose};
 use super::source::{OpenState, Source, Update, Wanted};
 use crate::lifecycle::snap_in::{Effect, Event, Refusal};
 use crate::lifecycle::source::{self, IsBlocked};
@@ -296,7 +296,7 @@ impl Actor for SnapIn {
         if let Some(registry) = self.registry.upgrade() {
             let panicked = std::thread::panicking();
             // When the registry is too busy to hear it, it notices at the next question.
-            let _ = registry.try_send(Ended { id: self.id, panicked });
+            let _ = registry.try_send(Ended { whose: Whose::SnapIn(self.id), panicked });
         }
     }
 }

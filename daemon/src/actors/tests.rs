@@ -1,18 +1,23 @@
 //! The actors with a real store in memory and hooks that do as the test says.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use actix::Addr;
+use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use mortise_plugin::EffectOutcome;
 use tokio::sync::Semaphore;
 
 use super::snap_in::Panic;
 use super::*;
+use crate::engine::access::Access;
 use crate::engine::dispatcher::{Execute, Execution, StartedAttempt};
 use crate::engine::invocation::Call;
+use crate::engine::tell;
 use crate::engine::timers::{Wake, Woken};
 use crate::lifecycle::run::RetryPolicy;
 use crate::lifecycle::snap_in::Event;
@@ -20,7 +25,8 @@ use crate::model::id::{SnapInId, SourceId, VersionId};
 use crate::model::manifest::{EventSource, Function, Hook, HookType, Manifest};
 use crate::model::run::{AttemptOutcome, RunError, RunOutput};
 use crate::model::snap_in::SnapInState;
-use crate::plugins::{PluginSettings, Trust};
+use crate::plugins::{EffectAnswer, EffectRequest, PerformEffect, PluginSettings, Trust};
+use crate::secrets::{MasterKeys, Vault};
 use crate::store::{SnapInRecord, testing};
 
 /// Hooks wait for a permit, then end as told.
@@ -113,6 +119,16 @@ fn no_timers() -> Timers {
     Timers::start(&runtime, Arc::new(NoTimers), Clock::manual(1), Duration::ZERO)
 }
 
+/// There are no plugins to ask for any.
+struct NoEffects;
+
+impl PerformEffect for NoEffects {
+    fn perform(&self, _: EffectRequest) -> Pin<Box<dyn Future<Output = EffectAnswer> + Send + '_>> {
+        let failed = EffectOutcome::Failed { message: "none".to_owned(), transient: false };
+        async { EffectAnswer { outcome: failed, body: Bytes::new() } }.boxed()
+    }
+}
+
 /// Nothing is ever executed in these tests.
 struct NoFunctions;
 
@@ -140,13 +156,18 @@ fn manifest_with_hooks() -> Manifest {
     }
 }
 
-struct Bench {
-    services: Services,
-    registry: Addr<Registry>,
+pub(super) struct Bench {
+    pub(super) services: Services,
+    pub(super) registry: Addr<Registry>,
     id: SnapInId,
 }
 
 impl Bench {
+    /// One snap-in without anything.
+    pub(super) async fn plain() -> Bench {
+        Bench::new(Manifest::default(), &Hooks::new(0, false)).await
+    }
+
     async fn new(manifest: Manifest, hooks: &Arc<Hooks>) -> Bench {
         let store = Arc::new(testing::in_memory(1));
         let sources = manifest.event_sources.len();
@@ -166,6 +187,20 @@ impl Bench {
             4,
         );
         let settings = PluginSettings::new(Vec::new(), Trust::Root);
+        let plugins = Arc::new(PluginHost::load(settings));
+        let clock = Clock::manual(1);
+        let state = tempfile::tempdir().expect("a directory");
+        let keys = MasterKeys::load(None, state.path()).expect("a key is made");
+        let tell = Tell::start(tell::Parts {
+            store: store.clone(),
+            plugins: plugins.clone(),
+            effects: Arc::new(NoEffects),
+            vault: Arc::new(Vault::new(&keys)),
+            access: Access::open(store.clone(), clock.clone()).expect("empty tables"),
+            clock,
+            runtime: tokio::runtime::Handle::current(),
+            keep_days: 1,
+        });
         let source_counts = SourceCounts::open(&store, Clock::manual(1)).expect("an empty table");
         let services = Services::new(Parts {
             contexts: Arc::new(Contexts::new(store.clone())),
@@ -174,12 +209,13 @@ impl Bench {
             timers: no_timers(),
             scheduled: no_timers(),
             fan_out: no_timers(),
-            plugins: Arc::new(PluginHost::load(settings)),
+            plugins,
             dispatcher,
             invoker: Arc::new(Caller(hooks.clone())),
             calls: Calls::new(tokio::runtime::Handle::current()),
             registrar: Arc::new(NoRegistrations),
             secrets: Arc::new(NoSecrets(watch::Sender::new(()))),
+            tell,
             changes,
             source_counts: Arc::new(source_counts),
             source_logs: Arc::default(),
@@ -221,7 +257,7 @@ impl Bench {
     }
 }
 
-fn run(test: impl Future<Output = ()>) {
+pub(super) fn run(test: impl Future<Output = ()>) {
     actix::System::new().block_on(test);
 }
 

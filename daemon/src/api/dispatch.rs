@@ -148,7 +148,7 @@ pub(super) async fn serve(
     payload: web::Payload,
 ) -> HttpResponse {
     let name = request.match_info().query("name");
-    answer(call(api.into_inner(), &table, name, &request, payload).await)
+    answer(call(api.into_inner(), &table.into_inner(), name, &request, payload).await)
 }
 
 /// Serves the one call that has a place of its own, because scripts know it there.
@@ -158,7 +158,9 @@ pub(super) async fn serve_system_update(
     request: HttpRequest,
     payload: web::Payload,
 ) -> HttpResponse {
-    answer(call(api.into_inner(), &table, system_update::NAME, &request, payload).await)
+    answer(
+        call(api.into_inner(), &table.into_inner(), system_update::NAME, &request, payload).await,
+    )
 }
 
 /// What a call was answered with.
@@ -182,7 +184,7 @@ fn answer(outcome: Result<Answered, ApiError>) -> HttpResponse {
 
 async fn call(
     api: Arc<Api>,
-    table: &routes::Table,
+    table: &Arc<routes::Table>,
     name: &str,
     request: &HttpRequest,
     payload: web::Payload,
@@ -200,7 +202,7 @@ async fn call(
 
 async fn admitted(
     api: &Arc<Api>,
-    table: &routes::Table,
+    table: &Arc<routes::Table>,
     name: &str,
     request: &HttpRequest,
     payload: web::Payload,
@@ -239,45 +241,75 @@ async fn admitted(
         let message = format!("`{name}` is not called with {}", request.method());
         return Err(ApiError::new(Code::MethodNotAllowed, message).allowing(allowed));
     };
-    let (Input::Body(body), Some(key), true) = (&input, &caller.idempotency_key, route.remembered)
-    else {
-        let work = Work { api, table, route, object_call, peer: peer_of(request) };
-        let body = work.carry_out(caller, input).await?;
-        return Ok(Answered::Now(route.status, body));
+    let (status, changes_something) = (route.status, route.audit != Audit::Nothing);
+    let work = Work {
+        api: api.clone(),
+        table: table.clone(),
+        listed: listed.to_owned(),
+        called: name.to_owned(),
+        object_call,
+        peer: peer_of(request),
     };
-    match idempotency::begin(api, &caller.principal.name(), name, key, body)? {
-        Known::Answered(body) => Ok(Answered::Before(body)),
-        Known::New(turn) => {
-            let work = Work { api, table, route, object_call, peer: peer_of(request) };
-            let body = work.carry_out(caller.clone(), input).await?;
-            turn.end(api, &body).await;
-            Ok(Answered::Now(route.status, body))
-        }
+    if !changes_something {
+        return Ok(Answered::Now(status, work.carry_out(caller, input).await?));
     }
+    // The server drops what it waits for when the caller hangs up. Whoever does that in the middle, and
+    // sends the same again with its key, must find it carried out.
+    let work = actix_web::rt::spawn(work.once(caller, input, status));
+    work.await.unwrap_or_else(|error| {
+        tracing::error!(call = name, %error, "a call broke off");
+        Err(ApiError::new(Code::Internal, "the call broke off; look again what became of it"))
+    })
 }
 
 /// A call that may be carried out.
-struct Work<'a> {
-    api: &'a Arc<Api>,
-    table: &'a routes::Table,
-    route: &'a Route,
+struct Work {
+    api: Arc<Api>,
+    table: Arc<routes::Table>,
+    /// Its name in the table.
+    listed: String,
+    /// Its name as it was called.
+    called: String,
     object_call: Option<ObjectCall>,
     peer: String,
 }
 
-impl Work<'_> {
-    async fn carry_out(self, caller: Caller, input: Input) -> Result<Vec<u8>, ApiError> {
-        let Work { api, table, route, object_call, peer } = self;
-        match (object_call, route.audit) {
-            (Some(call), _) => call.run(api.clone(), caller, input).await,
-            (None, Audit::Nothing | Audit::History(_)) => {
-                route.run(api.clone(), caller, input).await
+impl Work {
+    /// Carries it out, unless a call with its key was before.
+    async fn once(
+        self,
+        caller: Caller,
+        input: Input,
+        status: StatusCode,
+    ) -> Result<Answered, ApiError> {
+        let remembered = self.table.find(&self.listed).is_some_and(|it| it.remembered);
+        let (Input::Body(body), Some(key), true) = (&input, &caller.idempotency_key, remembered)
+        else {
+            return Ok(Answered::Now(status, self.carry_out(caller, input).await?));
+        };
+        let api = self.api.clone();
+        match idempotency::begin(&api, &caller.principal.name(), &self.called, key, body)? {
+            Known::Answered(body) => Ok(Answered::Before(body)),
+            Known::New(turn) => {
+                let body = self.carry_out(caller, input).await?;
+                turn.end(&api, &body).await;
+                Ok(Answered::Now(status, body))
             }
+        }
+    }
+
+    async fn carry_out(self, caller: Caller, input: Input) -> Result<Vec<u8>, ApiError> {
+        let Work { api, table, listed, called: _, object_call, peer } = self;
+        let route = table.find(&listed).ok_or_else(|| ApiError::not_found("call", &listed))?;
+        match (object_call, route.audit) {
+            (Some(call), _) => call.run(api, caller, input).await,
+            (None, Audit::Nothing | Audit::History(_)) => route.run(api, caller, input).await,
             (None, Audit::WithChange | Audit::Ahead) => {
                 let sent = auditing::sent(&input);
                 let call = auditing::describe(route.name, &caller, peer, &sent);
                 let work = route.run(api.clone(), caller.clone(), input);
-                let auditing = Auditing { api, table, route, caller: &caller, call, sent };
+                let auditing =
+                    Auditing { api: &api, table: &table, route, caller: &caller, call, sent };
                 auditing.carry_out(work).await
             }
         }

@@ -269,7 +269,9 @@ impl From<TellError> for ApiError {
             TellError::NoSuchIntegration | TellError::NoSuchSubscription => {
                 ApiError::new(Code::NotFound, message)
             }
-            TellError::Busy(_) => ApiError::new(Code::Unavailable, message),
+            TellError::Busy(_) | TellError::TimedOut | TellError::NoAnswer(_) => {
+                ApiError::new(Code::Unavailable, message)
+            }
             TellError::Store(error) => error.into(),
         }
     }
@@ -343,9 +345,9 @@ pub(super) async fn create(api: Arc<Api>, caller: Caller, new: Create) -> Result
     if new.supplied_to_all {
         may_tell(&caller, None)?;
     }
-    let (id, record, warnings) = api
-        .tell
-        .create(NewIntegration {
+    let made = api
+        .operations
+        .make_integration(NewIntegration {
             name: new.name,
             kind: new.kind,
             connection: new.connection,
@@ -354,14 +356,11 @@ pub(super) async fn create(api: Arc<Api>, caller: Caller, new: Create) -> Result
             concurrency: new.concurrency,
             per_second: new.per_second,
             by: caller.principal.name(),
+            owner: caller.principal.of_host().and_then(|it| it.principal),
         })
         .await
         .map_err(|error| refusal(&caller, error))?;
-    if let Some(principal) = caller.principal.of_host().and_then(|it| it.principal) {
-        let owned = api.access.own_integration(principal, id).await;
-        owned.map_err(|error| ApiError::new(Code::Unavailable, error.to_string()))?;
-    }
-    one(&api, id, record, warnings)
+    one(&api, made.id, made.record, made.warnings)
 }
 
 pub(super) async fn get(api: Arc<Api>, caller: Caller, which: Which) -> Result<One, ApiError> {
@@ -415,22 +414,20 @@ pub(super) async fn update(api: Arc<Api>, caller: Caller, change: Update) -> Res
         per_second: change.per_second,
         by: caller.principal.name(),
     };
-    let updated = api.tell.update(id, change).await;
+    let updated = api.operations.change_integration(id, change).await;
     let (record, warnings) = updated.map_err(|error| refusal(&caller, error))?;
     one(&api, id, record, warnings)
 }
 
 pub(super) async fn delete(api: Arc<Api>, caller: Caller, which: Which) -> Result<Done, ApiError> {
     let (id, _) = find(&api, &caller, "id", &which.id)?;
-    api.tell.delete(id).await?;
-    let forgotten = api.access.forget_integration(id).await;
-    forgotten.map_err(|error| ApiError::new(Code::Unavailable, error.to_string()))?;
+    api.operations.delete_integration(id).await?;
     Ok(Done {})
 }
 
 pub(super) async fn test(api: Arc<Api>, caller: Caller, which: Which) -> Result<Tested, ApiError> {
     let (id, _) = find(&api, &caller, "id", &which.id)?;
-    let error = api.tell.test(id).await?.err();
+    let error = api.operations.test_integration(id).await?.err();
     Ok(Tested { success: error.is_none(), error })
 }
 

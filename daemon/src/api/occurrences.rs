@@ -345,8 +345,8 @@ pub(super) async fn explain(
     asked: Explain,
 ) -> Result<Explanation, ApiError> {
     let about = About::read(&asked.id).ok_or_else(|| {
-        let message = "id is to be that of an event, a run, an occurrence, a delivery, a snap-in, an \
-                       event source or an integration";
+        let message = "this is to be the id of a run, an event, an occurrence, a delivery, a snap-in, an \
+                       event source or an integration: what it begins with says of what it is";
         ApiError::field("id", message).allowing(&KINDS)
     })?;
     let missing = || {

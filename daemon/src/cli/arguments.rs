@@ -223,10 +223,16 @@ pub(super) enum Command {
     /// Say who was told of something, who was not, and why
     #[command(after_help = "\
 Examples:
-  mortise why run_01k9...       a run
-  mortise why evt_01k9...       an event and what came of it
-  mortise why occ_01k9...       an occurrence; also a delivery, a snap-in, a source, an integration")]
-    Why { id: String },
+  mortise why run_01k9...             a run
+  mortise why evt_01k9...             an event and what came of it
+  mortise why occ_01k9...             an occurrence; or dlv_01k9..., a delivery
+  mortise why prod/payments/sync      what happened to a snap-in; or to an event source of it
+  mortise why slack/ops               what happened to an integration")]
+    Why {
+        /// Id of a run, event, occurrence, delivery, snap-in, source or integration; or the scope of a
+        /// snap-in, with /NAME an event source of it, or the TYPE/NAME of an integration
+        what: String,
+    },
     /// Outgoing webhooks: who is told of changes of objects
     Webhook {
         #[command(subcommand)]

@@ -84,7 +84,7 @@ pub(super) fn run(connection: &Connection, command: Command) -> Result<(), Failu
         Command::Milestone(milestone) => {
             return integration::report(&client, connection.json, milestone);
         }
-        Command::Why { id } => return integration::why(&client, connection.json, &id),
+        Command::Why { what } => return integration::why(&client, connection.json, &what),
         Command::Webhook { command } => return webhook::run(&client, connection.json, command),
         Command::Key { command } => return keys::run(&client, connection.json, &command),
         Command::Component { command } => {

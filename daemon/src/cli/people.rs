@@ -7,6 +7,7 @@ use super::Failure;
 use super::arguments::Page;
 use super::client::paged;
 use super::connection::Client;
+use super::integration::which::Names;
 use super::show::{self, View};
 
 const USERS: View = View::Table("users", COLUMNS);
@@ -187,16 +188,21 @@ impl Kind {
             })?;
         }
         if new.role.is_empty() {
-            return self.shown(&made, as_json);
+            return self.shown(client, &made, as_json);
         }
         self.show(client, as_json, &new.name)
     }
 
     fn list(&self, client: &Client, as_json: bool, page: Page) -> Result<(), Failure> {
         let mut answer = client.call(&format!("{}.list", self.calls), &paged(page, json!({})))?;
-        if !as_json && let View::Table(key, _) = self.list {
-            for row in answer[*key].as_array_mut().into_iter().flatten() {
-                row["said_roles"] = roles(&row["roles"]).into();
+        if !as_json
+            && let View::Table(key, _) = self.list
+            && let Some(rows) = answer[*key].as_array_mut()
+        {
+            let roles_of_all = rows.iter().map(|it| &it["roles"]);
+            let integrations = Names::of(client, roles_of_all.flat_map(integrations_of))?;
+            for row in rows {
+                row["said_roles"] = roles(&row["roles"], &integrations).into();
                 row["said_groups"] = names(&row["groups"]).into();
             }
         }
@@ -205,16 +211,17 @@ impl Kind {
 
     fn show(&self, client: &Client, as_json: bool, name: &str) -> Result<(), Failure> {
         let answer = client.call(&format!("{}.get", self.calls), &json!({ "id": name }))?;
-        self.shown(&answer, as_json)
+        self.shown(client, &answer, as_json)
     }
 
-    fn shown(&self, answer: &Value, as_json: bool) -> Result<(), Failure> {
+    fn shown(&self, client: &Client, answer: &Value, as_json: bool) -> Result<(), Failure> {
         if as_json {
             return show::answer(answer, &View::EVERYTHING, true);
         }
         let mut answer = answer.clone();
         let of = &mut answer[self.key];
-        of["roles"] = roles(&of["roles"]).into();
+        let integrations = Names::of(client, integrations_of(&of["roles"]))?;
+        of["roles"] = roles(&of["roles"], &integrations).into();
         of["groups"] = names(&of["groups"]).into();
         show::answer(&answer, &View::One(self.key), false)
     }
@@ -228,7 +235,7 @@ impl Kind {
     ) -> Result<(), Failure> {
         let asked = json!({ "id": name, "description": description });
         let answer = client.call(&format!("{}.update", self.calls), &asked)?;
-        self.shown(&answer, as_json)
+        self.shown(client, &answer, as_json)
     }
 
     fn delete(&self, client: &Client, as_json: bool, name: &str) -> Result<(), Failure> {
@@ -237,13 +244,18 @@ impl Kind {
     }
 }
 
-/// `owner, reader of itg_...`.
-fn roles(roles: &Value) -> String {
+/// The integrations that roles are on.
+fn integrations_of(roles: &Value) -> impl Iterator<Item = &Value> {
+    roles.as_array().into_iter().flatten().map(|it| &it["integration"])
+}
+
+/// `owner, reader of slack/ops`.
+fn roles(roles: &Value, integrations: &Names) -> String {
     let said = roles.as_array().into_iter().flatten().map(|it| {
         let role = it["role"].as_str().unwrap_or_default();
-        match it["integration"].as_str() {
-            Some(integration) => format!("{role} of {integration}"),
-            None => role.to_owned(),
+        match &it["integration"] {
+            Value::Null => role.to_owned(),
+            integration => format!("{role} of {}", integrations.say(integration)),
         }
     });
     said.collect::<Vec<_>>().join(", ")
@@ -345,7 +357,7 @@ mod tests {
     #[test]
     fn roles_are_said_in_one_line() {
         let all = json!([{ "role": "reader" }, { "role": "owner", "integration": "itg_1" }]);
-        assert_eq!(roles(&all), "reader, owner of itg_1");
+        assert_eq!(roles(&all, &Names::default()), "reader, owner of itg_1");
         assert_eq!(names(&json!([{ "name": "ops" }, { "name": "dev" }])), "ops, dev");
     }
 }

@@ -187,7 +187,7 @@ fn at<'a>(row: &'a Value, key: &str) -> &'a Value {
 fn fit(title: &str) -> Fit {
     match title {
         "DESCRIPTION" | "FUNCTION" | "FILE" | "TYPE" | "CALLED BY" | "WHAT" | "ROLES"
-        | "GROUPS" | "LIMITED TO" => Fit::Cut,
+        | "GROUPS" | "LIMITED TO" | "FILTER" => Fit::Cut,
         "CREATED" | "CHANGED" | "RECEIVED" | "BYTES" | "ATTEMPTS" | "OPEN" | "VERIFIED"
         | "PARENT" | "PEER" | "USED" | "TOKENS" | "ACCEPTED" | "REFUSED" | "FAILED" | "METHOD" => {
             Fit::Drop

@@ -8,6 +8,7 @@ use super::Failure;
 use super::arguments::Page;
 use super::client::{paged, without_nulls};
 use super::connection::Client;
+use super::integration::which::{Names, maybe_id_of};
 use super::people::principal_of;
 use super::show::{self, View};
 
@@ -91,25 +92,25 @@ identity-access-manager. Nobody gives a role that allows more than he may do him
 Examples:
   mortise role grant contributor ada
   mortise role grant reader group:auditors
-  mortise role grant contributor group:ops --integration itg_01k9...")]
+  mortise role grant contributor group:ops --integration slack/ops")]
     Grant {
         role: String,
         /// A user's name, group:NAME, service-account:NAME, or an id
         principal: String,
-        /// Id of the integration that it is on
-        #[arg(long, value_name = "ID")]
+        /// The integration that it is on: type and name as in slack/ops, or id
+        #[arg(long)]
         integration: Option<String>,
     },
     /// Take a role from somebody
     #[command(after_help = "Examples:
   mortise role revoke contributor ada
-  mortise role revoke reader group:auditors --integration itg_01k9...")]
+  mortise role revoke reader group:auditors --integration slack/ops")]
     Revoke {
         role: String,
         /// A user's name, group:NAME, service-account:NAME, or an id
         principal: String,
-        /// Id of the integration that it is on
-        #[arg(long, value_name = "ID")]
+        /// The integration that it is on: type and name as in slack/ops, or id
+        #[arg(long)]
         integration: Option<String>,
     },
     /// List who has which role
@@ -117,8 +118,8 @@ Examples:
         /// Only those of this one: a user's name, group:NAME, service-account:NAME, or an id
         #[arg(long = "of", value_name = "WHOM")]
         principal: Option<String>,
-        /// Only those on this integration
-        #[arg(long, value_name = "ID")]
+        /// Only those on this integration: type and name as in slack/ops, or id
+        #[arg(long)]
         integration: Option<String>,
         #[command(flatten)]
         page: Page,
@@ -199,27 +200,33 @@ fn say_token(token: &mut Value) {
 /// `mortise role`.
 pub(super) fn role(client: &Client, as_json: bool, command: RoleCommand) -> Result<(), Failure> {
     let asked = |role: String, principal: &str, integration: Option<String>| {
-        without_nulls(json!({
+        let integration = maybe_id_of(client, integration.as_deref())?;
+        Ok::<_, Failure>(without_nulls(json!({
             "role": role, "principal": principal_of(principal), "integration": integration,
-        }))
+        })))
     };
     match command {
         RoleCommand::Grant { role, principal, integration } => {
-            let answer = client.call("roles.grant", &asked(role, &principal, integration))?;
+            let answer = client.call("roles.grant", &asked(role, &principal, integration)?)?;
             show::answer(&answer, &View::DONE, as_json)
         }
         RoleCommand::Revoke { role, principal, integration } => {
-            let answer = client.call("roles.revoke", &asked(role, &principal, integration))?;
+            let answer = client.call("roles.revoke", &asked(role, &principal, integration)?)?;
             show::answer(&answer, &View::DONE, as_json)
         }
         RoleCommand::List { principal, integration, page } => {
             let principal = principal.as_deref().map(principal_of);
+            let integration = maybe_id_of(client, integration.as_deref())?;
             let asked = json!({ "principal": principal, "integration": integration });
             let mut answer = client.call("roles.list", &paged(page, asked))?;
-            if !as_json {
-                for row in answer["roles"].as_array_mut().into_iter().flatten() {
+            if !as_json && let Some(rows) = answer["roles"].as_array_mut() {
+                let names = Names::of(client, rows.iter().map(|it| &it["integration"]))?;
+                for row in rows {
                     row["said_principal"] = said(&row["principal"]).into();
-                    row["said_on"] = row["integration"].as_str().unwrap_or("the host").into();
+                    row["said_on"] = match &row["integration"] {
+                        Value::Null => "the host".into(),
+                        id => names.say(id).into(),
+                    };
                 }
             }
             show::answer(&answer, &ROLES, as_json)

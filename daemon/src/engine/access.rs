@@ -12,7 +12,6 @@ use crate::access::change::Authority;
 use crate::access::{Change, KnownToken, Refusal, State};
 use crate::clock::Clock;
 use crate::model::access::PrincipalId;
-use crate::model::id::IntegrationId;
 use crate::store::{AccessOutcome, Store, StoreError, hash_of_token};
 
 /// How often the use of a token is written down.
@@ -86,39 +85,23 @@ impl Access {
             if let Some(made) = self.write(&state, &change).await? {
                 return Ok(made);
             }
-            self.reload()?;
+            self.catch_up()?;
         }
         Err(AccessError::Busy)
     }
 
-    /// Whoever made an integration owns it; nobody has to be able to grant that.
-    pub async fn own_integration(
-        &self,
-        to: PrincipalId,
-        integration: IntegrationId,
-    ) -> Result<(), AccessError> {
-        let grant = crate::model::access::Grant::Integration(
-            integration,
-            crate::model::access::IntegrationRole::Owner,
-        );
-        self.make(Change::Grant { to, grant }).await
-    }
-
-    /// An integration was deleted: nobody has a role of it any more.
-    pub async fn forget_integration(&self, integration: IntegrationId) -> Result<(), AccessError> {
-        self.make(Change::ForgetIntegration(integration)).await
-    }
-
-    /// Makes a change that the daemon itself wants.
-    async fn make(&self, change: Change) -> Result<(), AccessError> {
-        let _turn = self.turn.lock().await;
-        for _ in 0..TRIES {
-            if self.write(&self.state(), &change).await?.is_some() {
-                return Ok(());
+    /// Publishes what somebody else stored: grants are made and end with integrations.
+    pub fn catch_up(&self) -> Result<(), StoreError> {
+        let stored = Arc::new(State::of(self.store.read(|tables| tables.access())?));
+        // Whoever gave up waiting may have published a newer one meanwhile.
+        self.state.rcu(|present| {
+            if present.generation() < stored.generation() {
+                stored.clone()
+            } else {
+                present.clone()
             }
-            self.reload()?;
-        }
-        Err(AccessError::Busy)
+        });
+        Ok(())
     }
 
     /// Stores a change and publishes what comes of it; nothing when the picture was stale.
@@ -143,18 +126,5 @@ impl Access {
             AccessOutcome::Done(made) => Some(made),
             AccessOutcome::Stale => None,
         })
-    }
-
-    fn reload(&self) -> Result<(), StoreError> {
-        let stored = Arc::new(State::of(self.store.read(|tables| tables.access())?));
-        // Whoever gave up waiting may have published a newer one meanwhile.
-        self.state.rcu(|present| {
-            if present.generation() < stored.generation() {
-                stored.clone()
-            } else {
-                present.clone()
-            }
-        });
-        Ok(())
     }
 }

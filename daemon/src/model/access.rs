@@ -348,8 +348,6 @@ pub enum AccessChange {
     AddToken(TokenHash, Box<StoredToken>),
     /// A token is of no use any more.
     RemoveToken(TokenHash),
-    /// An integration is gone, and all grants on it.
-    ForgetIntegration(IntegrationId),
 }
 
 /// Everything that is stored of who may do what.

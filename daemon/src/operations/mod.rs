@@ -1,5 +1,6 @@
-//! What a caller asks of a snap-in that takes several steps: look, check, ask its hooks, then one
-//! transaction by its actor. Whatever fails before the transaction leaves everything as it was.
+//! What a caller asks of a snap-in or an integration that takes several steps: look, check, ask its hooks
+//! or its plugin, then one transaction by its actor. Whatever fails before the transaction leaves
+//! everything as it was.
 //!
 //! Owns the order of those steps and the lease that keeps two changes of one configuration apart.
 //! Must never decide what is right (that is `configuration` and `lifecycle`), write to the store
@@ -9,6 +10,7 @@ mod calling;
 mod configure;
 mod displaying;
 mod dry_run;
+mod integrations;
 mod keyrings;
 mod leases;
 mod sources;
@@ -48,7 +50,7 @@ pub use user_level::UserLevel;
 /// How long an actor may take to answer.
 const ACTOR_DEADLINE: Duration = Duration::from_secs(30);
 
-/// Carries out what callers ask of snap-ins.
+/// Carries out what callers ask of snap-ins and integrations.
 pub struct Operations {
     services: Services,
     registry: Addr<Registry>,

@@ -117,12 +117,41 @@ impl WriteTables<'_> {
                 self.tokens()?.remove(hash)?;
                 self.token_uses()?.remove(hash)?;
             }
-            AccessChange::ForgetIntegration(id) => {
-                let rows = (id.0, 0, 0)..=(id.0, u128::MAX, u8::MAX);
-                self.grants()?.retain_in(rows, |_, _| false)?;
-            }
         }
         Ok(AccessOutcome::Done(made))
+    }
+
+    /// Whoever makes an integration owns it: nobody has to be able to grant that. Part of the transaction
+    /// that makes it.
+    pub(super) fn own_integration(
+        &mut self,
+        owner: PrincipalId,
+        integration: IntegrationId,
+    ) -> Result<(), StoreError> {
+        // Somebody who was deleted a moment ago must not leave a grant behind.
+        if self.principals()?.get(owner.number())?.is_none() {
+            return Ok(());
+        }
+        let (on, role) = place(Grant::Integration(integration, IntegrationRole::Owner));
+        let now_ms = self.now_ms();
+        self.grants()?.insert((on, owner.number(), role), now_ms)?;
+        self.access_changed()
+    }
+
+    /// Nobody has a role of an integration any more. Part of the transaction that deletes it.
+    pub(super) fn forget_grants_on(
+        &mut self,
+        integration: IntegrationId,
+    ) -> Result<(), StoreError> {
+        let rows = (integration.0, 0, 0)..=(integration.0, u128::MAX, u8::MAX);
+        self.grants()?.retain_in(rows, |_, _| false)?;
+        self.access_changed()
+    }
+
+    fn access_changed(&mut self) -> Result<(), StoreError> {
+        let present = self.counters()?.get(GENERATION)?.map_or(0, |it| it.value());
+        self.counters()?.insert(GENERATION, present + 1)?;
+        Ok(())
     }
 
     fn create_principal(&mut self, new: &StoredPrincipal) -> Result<PrincipalId, StoreError> {

@@ -3,6 +3,7 @@
 
 mod given;
 mod subscription;
+pub(super) mod which;
 mod why;
 
 use clap::{Args, Subcommand};
@@ -14,6 +15,7 @@ use super::connection::Client;
 use super::show::{self, View};
 use super::{Failure, payload};
 pub(super) use subscription::{SubscriptionCommand, run as run_subscription};
+use which::{Names, id_of, maybe_id_of};
 pub(super) use why::run as why;
 
 const INTEGRATIONS: View = View::Table(
@@ -37,6 +39,7 @@ const DELIVERIES: View = View::Table(
     "deliveries",
     &[
         ("ID", "id"),
+        ("THROUGH", "said_integration"),
         ("STATE", "state"),
         ("ATTEMPTS", "attempt_count"),
         ("WHAT", "title"),
@@ -274,13 +277,6 @@ fn yes_or_no(text: &str) -> Result<bool, String> {
     }
 }
 
-/// The id of an integration: it is given, or its type and name as in `slack/ops`.
-pub(in crate::cli) fn id_of(client: &Client, text: &str) -> Result<String, Failure> {
-    let Some((kind, name)) = text.split_once('/') else { return Ok(text.to_owned()) };
-    let found = client.call("integrations.find", &json!({ "type": kind, "name": name }))?;
-    Ok(found["integration"]["id"].as_str().unwrap_or_default().to_owned())
-}
-
 /// `mortise integration`.
 pub(in crate::cli) fn run(
     client: &Client,
@@ -437,9 +433,13 @@ pub(in crate::cli) fn run_delivery(
 ) -> Result<(), Failure> {
     let (name, parameters, view) = match command {
         DeliveryCommand::List { integration, state, page } => {
-            let integration = integration.map(|it| id_of(client, &it)).transpose()?;
+            let integration = maybe_id_of(client, integration.as_deref())?;
             let asked = paged(page, json!({ "integration": integration, "state": state }));
-            ("deliveries.list", asked, DELIVERIES)
+            let mut answer = client.call("deliveries.list", &asked)?;
+            if !as_json {
+                say_integrations(client, &mut answer["deliveries"])?;
+            }
+            return show::answer(&answer, &DELIVERIES, as_json);
         }
         DeliveryCommand::Show { delivery } => {
             ("deliveries.get", json!({ "id": delivery }), View::One("delivery"))
@@ -494,6 +494,16 @@ pub(in crate::cli) fn report(
         "data": data,
     }));
     show::answer(&client.call("milestones.report", &asked)?, &View::EVERYTHING, as_json)
+}
+
+/// Rows of something that goes through integrations say which, by name.
+fn say_integrations(client: &Client, rows: &mut Value) -> Result<(), Failure> {
+    let Some(rows) = rows.as_array_mut() else { return Ok(()) };
+    let names = Names::of(client, rows.iter().map(|it| &it["integration"]))?;
+    for row in rows {
+        row["said_integration"] = names.say(&row["integration"]).into();
+    }
+    Ok(())
 }
 
 fn without_nulls(mut parameters: Value) -> Value {

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{id_of, without_nulls};
+use super::{id_of, maybe_id_of, say_integrations, without_nulls};
 use crate::cli::arguments::Page;
 use crate::cli::client::paged;
 use crate::cli::connection::Client;
@@ -14,6 +14,7 @@ const SUBSCRIPTIONS: View = View::Table(
     "subscriptions",
     &[
         ("ID", "id"),
+        ("THROUGH", "said_integration"),
         ("TRIGGER", "trigger"),
         ("SCOPE", "scope"),
         ("FILTER", "filter"),
@@ -126,9 +127,13 @@ pub(in crate::cli) fn run(
             ("subscriptions.create", without_nulls(asked(about, new)?), one)
         }
         SubscriptionCommand::List { integration, page } => {
-            let integration = integration.map(|it| id_of(client, &it)).transpose()?;
+            let integration = maybe_id_of(client, integration.as_deref())?;
             let asked = paged(page, json!({ "integration": integration }));
-            ("subscriptions.list", asked, SUBSCRIPTIONS)
+            let mut answer = client.call("subscriptions.list", &asked)?;
+            if !as_json {
+                say_integrations(client, &mut answer["subscriptions"])?;
+            }
+            return show::answer(&answer, &SUBSCRIPTIONS, as_json);
         }
         SubscriptionCommand::Show { subscription } => {
             ("subscriptions.get", json!({ "id": subscription }), one)

@@ -5,6 +5,7 @@
 //! and what is under way with it ends or is cut off, before the change is answered.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use mortise_plugin::{Fault, LogLevel, Problem, Role};
@@ -50,6 +51,14 @@ pub(super) struct Opened {
     pub(super) threads: bool,
     pub(super) secrets: Confidential,
     since: Instant,
+    /// Which change of what is stored this comes after.
+    changes: u64,
+}
+
+impl Opened {
+    fn is_fresh(&self, changes: u64) -> bool {
+        self.changes == changes && self.since.elapsed() < KEPT
+    }
 }
 
 /// The secrets of a connection, which are taken out of all that its plugin says: services repeat them in
@@ -107,6 +116,8 @@ impl Confidential {
 pub(super) struct Gate {
     slot: RwLock<Option<Arc<Opened>>>,
     cut: watch::Sender<()>,
+    /// Counts the changes of what is stored.
+    changes: AtomicU64,
 }
 
 /// A connection in use. A change of it waits for this to be dropped.
@@ -127,13 +138,19 @@ impl InUse<'_> {
 
 impl Default for Gate {
     fn default() -> Gate {
-        Gate { slot: RwLock::default(), cut: watch::Sender::new(()) }
+        Gate { slot: RwLock::default(), cut: watch::Sender::new(()), changes: AtomicU64::new(0) }
     }
 }
 
 impl Gate {
-    /// The connection as it is stored, or as it was at most a quarter of an hour ago: a change since then
-    /// would have closed it.
+    /// What is stored is another one: nothing begins with the connection of before any more. To be called
+    /// when the change is committed, whoever still waits for it.
+    pub(super) fn outdate(&self) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The connection as it is stored, or as it was at most a quarter of an hour ago, when nothing was
+    /// changed since then.
     pub(super) async fn enter(
         &self,
         shared: &Shared,
@@ -143,14 +160,16 @@ impl Gate {
             // Before the slot is looked at, so that no cut is missed.
             let cut = self.cut.subscribe();
             let slot = self.slot.read().await;
-            if let Some(opened) = slot.as_ref().filter(|it| it.since.elapsed() < KEPT) {
+            // Before the store is read, so that a change meanwhile is noticed the next time.
+            let changes = self.changes.load(Ordering::Acquire);
+            if let Some(opened) = slot.as_ref().filter(|it| it.is_fresh(changes)) {
                 return Ok(InUse { opened: opened.clone(), cut, _slot: slot });
             }
             drop(slot);
             let mut slot = self.slot.write().await;
-            if slot.as_ref().is_none_or(|it| it.since.elapsed() >= KEPT) {
+            if slot.as_ref().is_none_or(|it| !it.is_fresh(changes)) {
                 *slot = None;
-                *slot = Some(Arc::new(open(shared, id).await?));
+                *slot = Some(Arc::new(open(shared, id, changes).await?));
             }
         }
     }
@@ -171,7 +190,7 @@ impl Gate {
     }
 }
 
-async fn open(shared: &Shared, id: IntegrationId) -> Result<Opened, NotOpened> {
+async fn open(shared: &Shared, id: IntegrationId, changes: u64) -> Result<Opened, NotOpened> {
     let read = shared.store.read(|tables| {
         let Some(record) = tables.integration(id)? else { return Ok(None) };
         Ok(Some((record, tables.envelope(id.0)?)))
@@ -191,6 +210,7 @@ async fn open(shared: &Shared, id: IntegrationId) -> Result<Opened, NotOpened> {
         threads: kind.is_some_and(|it| it.descriptor.threads),
         secrets,
         since: Instant::now(),
+        changes,
     })
 }
 

@@ -34,8 +34,8 @@ pub enum About {
     Integration(IntegrationId),
 }
 
-/// The kinds of ids that can be asked about.
-pub const KINDS: [&str; 7] = ["occ", "evt", "run", "dlv", "snp", "src", "itg"];
+/// What ids begin with that can be asked about.
+pub const KINDS: [&str; 7] = ["run_", "evt_", "occ_", "dlv_", "snp_", "src_", "itg_"];
 
 impl About {
     /// What an id is about.

@@ -6,11 +6,9 @@
 //! Must never keep more of the queue in memory than its line allows.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
@@ -19,50 +17,23 @@ use super::connection::Gate;
 use super::send::{self, Made, Tried, What};
 use crate::engine::outgoing::line::{Line, Order, Place, WINDOW};
 use crate::engine::outgoing::rate::Rate;
-use crate::lifecycle::sending::{self, Circuit, Next, Outcome};
+use crate::engine::outgoing::signals::{self, STORE_PAUSE, Signals};
+use crate::lifecycle::attempts::Next;
+use crate::lifecycle::sending::{self, Circuit, Outcome};
 use crate::model::id::{DeliveryId, IntegrationId};
 use crate::model::occurrence::Trigger;
 use crate::store::{IntegrationRecord, NewOccurrence, SettledTelling, StoreError};
 
-/// How long a lane waits when the store does not answer.
-const STORE_PAUSE: Duration = Duration::from_secs(5);
 /// The longest that a lane sleeps: a clock may be set.
 const LONGEST_SLEEP_MS: u64 = 60_000;
 
-/// How a lane is told that there is something to do. What is said twice is done once.
+/// What others have of a lane.
 #[derive(Default)]
-pub(super) struct Signals {
+pub(super) struct Handle {
     /// What stands before its connection.
     pub(super) gate: Arc<Gate>,
-    changed: AtomicBool,
-    requeued: AtomicBool,
-    stopped: AtomicBool,
-    notify: Notify,
-}
-
-impl Signals {
-    /// There may be more in its queue.
-    pub(super) fn wake(&self) {
-        self.notify.notify_one();
-    }
-
-    /// The integration is another one now, or gone.
-    pub(super) fn changed(&self) {
-        self.changed.store(true, Ordering::Release);
-        self.notify.notify_one();
-    }
-
-    /// Older messages are in its queue again.
-    pub(super) fn requeued(&self) {
-        self.requeued.store(true, Ordering::Release);
-        self.notify.notify_one();
-    }
-
-    /// The daemon stops: nothing is begun any more.
-    pub(super) fn stop(&self) {
-        self.stopped.store(true, Ordering::Release);
-        self.notify.notify_one();
-    }
+    /// How it is told that there is something to do.
+    pub(super) signals: Signals,
 }
 
 /// What came of something that was under way.
@@ -72,11 +43,11 @@ enum Done {
 }
 
 /// Serves one integration until it is gone or the daemon stops.
-pub(super) async fn run(shared: Arc<Shared>, id: IntegrationId, signals: Arc<Signals>) {
+pub(super) async fn run(shared: Arc<Shared>, id: IntegrationId, handle: Arc<Handle>) {
     let mut lane = Lane {
         shared,
         id,
-        gate: signals.gate.clone(),
+        gate: handle.gate.clone(),
         record: None,
         circuit: Circuit::default(),
         line: Line::default(),
@@ -86,18 +57,7 @@ pub(super) async fn run(shared: Arc<Shared>, id: IntegrationId, signals: Arc<Sig
         paused_until_ms: 0,
         under_way: JoinSet::new(),
     };
-    signals.changed.store(true, Ordering::Release);
-    loop {
-        match lane.turn(&signals).await {
-            Ok(true) => {}
-            Ok(false) => break,
-            Err(error) => {
-                warn!(integration = %id, %error, "an integration waits for the store");
-                tokio::time::sleep(STORE_PAUSE).await;
-                signals.changed.store(true, Ordering::Release);
-            }
-        }
-    }
+    signals::serve(&mut lane, &handle.signals, id).await;
     // What is out is allowed to end: its deadline is short.
     while let Some(done) = lane.under_way.join_next().await {
         if let Ok(Done::Tried(tried)) = done {
@@ -122,48 +82,8 @@ struct Lane {
     under_way: JoinSet<Done>,
 }
 
-impl Lane {
-    /// Does what can be done, and waits for something to happen. False when there is nothing left to
-    /// serve.
-    async fn turn(&mut self, signals: &Signals) -> Result<bool, StoreError> {
-        if signals.stopped.load(Ordering::Acquire) {
-            return Ok(false);
-        }
-        if signals.changed.swap(false, Ordering::AcqRel) && !self.look_again()? {
-            return Ok(false);
-        }
-        if signals.requeued.swap(false, Ordering::AcqRel) {
-            self.read_anew();
-        }
-        let Some(record) = self.record.clone() else { return Ok(false) };
-        let now_ms = self.shared.clock.now_ms();
-        let sleep_ms = if record.enabled { self.send(&record, now_ms)? } else { LONGEST_SLEEP_MS };
-        tokio::select! {
-            Some(done) = self.under_way.join_next(), if !self.under_way.is_empty() => match done {
-                Ok(Done::Tried(tried)) => self.tried(tried),
-                Ok(Done::Stored { id, next, stored }) => self.stored(id, next, stored)?,
-                // Whoever panics has sent nothing that is known of: it is sent again.
-                Err(error) => {
-                    warn!(integration = %self.id, %error, "a delivery panicked");
-                    self.line = Line::default();
-                    self.read_anew();
-                }
-            },
-            () = signals.notify.notified() => self.is_drained = false,
-            () = tokio::time::sleep(Duration::from_millis(sleep_ms.min(LONGEST_SLEEP_MS))) => {}
-        }
-        Ok(true)
-    }
-
-    /// The queue is read from its beginning again.
-    fn read_anew(&mut self) {
-        self.line.forget_waiting();
-        self.read_to = None;
-        self.is_drained = false;
-    }
-
-    /// Reads what the integration is by now. False when it is gone.
-    fn look_again(&mut self) -> Result<bool, StoreError> {
+impl signals::Lane for Lane {
+    async fn look_again(&mut self) -> Result<bool, StoreError> {
         let id = self.id;
         let read = self.shared.store.read(|tables| {
             Ok(tables.integration(id)?.map(|it| (it, tables.integration_circuit(id))))
@@ -179,6 +99,35 @@ impl Lane {
         Ok(true)
     }
 
+    fn read_anew(&mut self) {
+        self.line.forget_waiting();
+        self.read_to = None;
+        self.is_drained = false;
+    }
+
+    async fn turn(&mut self, signals: &Signals) -> Result<bool, StoreError> {
+        let Some(record) = self.record.clone() else { return Ok(false) };
+        let now_ms = self.shared.clock.now_ms();
+        let sleep_ms = if record.enabled { self.send(&record, now_ms)? } else { LONGEST_SLEEP_MS };
+        tokio::select! {
+            Some(done) = self.under_way.join_next(), if !self.under_way.is_empty() => match done {
+                Ok(Done::Tried(tried)) => self.tried(tried),
+                Ok(Done::Stored { id, next, stored }) => self.stored(id, next, stored)?,
+                // Whoever panics has sent nothing that is known of: it is sent again.
+                Err(error) => {
+                    warn!(integration = %self.id, %error, "a delivery panicked");
+                    self.line = Line::default();
+                    self.read_anew();
+                }
+            },
+            () = signals.heard() => self.is_drained = false,
+            () = tokio::time::sleep(Duration::from_millis(sleep_ms.min(LONGEST_SLEEP_MS))) => {}
+        }
+        Ok(true)
+    }
+}
+
+impl Lane {
     /// Begins as many messages as may be under way. Answers for how long there is nothing to begin.
     fn send(&mut self, record: &IntegrationRecord, now_ms: u64) -> Result<u64, StoreError> {
         let most = match self.circuit.gate(now_ms) {
@@ -304,7 +253,7 @@ impl Lane {
         let now_ms = self.shared.clock.now_ms();
         match (stored, next) {
             (Ok(true), Next::Again { at_ms }) => self.line.again(id.0, at_ms),
-            (Ok(_), Next::Again { .. } | Next::Delivered | Next::Dead) => self.line.done(id.0),
+            (Ok(_), Next::Again { .. } | Next::Delivered | Next::GivenUp) => self.line.done(id.0),
             (Err(error), _) => {
                 self.line.again(id.0, now_ms);
                 return Err(error);

@@ -1,24 +1,18 @@
-//! Making, changing, testing and deleting integrations, and what is supplied and wanted. A change is
-//! answered when nothing is sent any more with what was there before.
+//! What is supplied and wanted, what is published, and why something of all that cannot be done.
 
-use mortise_plugin::{Problem, Role};
-use serde_json::Value;
+use mortise_plugin::Problem;
 
-use super::connection::{Confidential, NotOpened, seal, unseal};
+use super::Tell;
 use super::definition::{self, Invalid};
-use super::{Tell, send};
-use crate::configuration::write_only::{NotKept, masked, unmasked};
 use crate::model::event::Cause;
 use crate::model::id::{DeliveryId, IntegrationId, OccurrenceId, SubscriptionId};
 use crate::model::occurrence::Selector;
 use crate::model::scope::ScopePrefix;
-use crate::plugins::OpenError;
 use crate::store::{
-    IntegrationRecord, MOST_INTEGRATIONS, MOST_SUBSCRIPTIONS, MOST_SUPPLIES, NewOccurrence,
-    PutDemand, PutIntegration, StoreError, SubscriptionRecord,
+    MOST_SUBSCRIPTIONS, MOST_SUPPLIES, NewOccurrence, PutDemand, StoreError, SubscriptionRecord,
 };
 
-/// How often a change is tried while somebody else changes the same.
+/// How often a change of a subscription is tried while somebody else changes the same.
 const TRIES: usize = 16;
 
 /// Why it cannot be done.
@@ -56,6 +50,12 @@ pub enum TellError {
     /// Others change the same all the time, or nobody answers.
     #[error("{0}; try again")]
     Busy(String),
+    /// The store took too long; it may still happen.
+    #[error("the database did not answer in time; look again what became of it")]
+    TimedOut,
+    /// An actor does not answer.
+    #[error("{0} did not answer; look again what became of it")]
+    NoAnswer(&'static str),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -71,46 +71,6 @@ fn listed(problems: &[Problem]) -> String {
         })
         .collect();
     said.join("; ")
-}
-
-/// An integration to be made.
-#[derive(Clone, Debug)]
-pub struct NewIntegration {
-    /// Unique within its type.
-    pub name: String,
-    /// The sink type.
-    pub kind: String,
-    /// The whole configuration of the sink.
-    pub connection: Value,
-    /// Whether it is switched on.
-    pub enabled: bool,
-    /// Whether it serves everything.
-    pub supplied_to_all: bool,
-    /// How many messages may be under way at once.
-    pub concurrency: Option<u16>,
-    /// How many may begin in a second.
-    pub per_second: Option<u32>,
-    /// Who makes it.
-    pub by: String,
-}
-
-/// What is to be another one of an integration.
-#[derive(Clone, Debug, Default)]
-pub struct IntegrationChange {
-    /// Its name.
-    pub name: Option<String>,
-    /// Its connection; masks in it keep what is stored.
-    pub connection: Option<Value>,
-    /// Whether it is switched on.
-    pub enabled: Option<bool>,
-    /// Whether it serves everything.
-    pub supplied_to_all: Option<bool>,
-    /// How many messages may be under way at once.
-    pub concurrency: Option<u16>,
-    /// How many may begin in a second; nothing in it for as many as there are.
-    pub per_second: Option<Option<u32>>,
-    /// Who changes it.
-    pub by: String,
 }
 
 /// A subscription to be made.
@@ -153,192 +113,7 @@ pub struct SubscriptionChange {
     pub by: String,
 }
 
-/// A connection as it is shown.
-#[derive(Clone, Debug)]
-pub struct Connection {
-    /// With masks in place of its secrets.
-    pub shown: Value,
-}
-
 impl Tell {
-    /// Makes an integration. Answers what is questionable about its connection too.
-    pub async fn create(
-        &self,
-        new: NewIntegration,
-    ) -> Result<(IntegrationId, IntegrationRecord, Vec<Problem>), TellError> {
-        definition::check_name(&new.name)?;
-        let concurrency = new.concurrency.unwrap_or(definition::DEFAULT_CONCURRENCY);
-        definition::check_concurrency(concurrency)?;
-        new.per_second.map_or(Ok(()), definition::check_rate)?;
-        let (kind, warnings) = self.check(&new.kind, &new.connection).await?;
-        // What was shown of another one has no secrets to begin with.
-        unmasked(&self.schema(&kind)?, &new.connection, &Value::Null).map_err(masks)?;
-        let now_ms = self.shared.clock.now_ms();
-        let record = IntegrationRecord {
-            name: new.name,
-            kind,
-            enabled: new.enabled,
-            supplied_to_all: new.supplied_to_all,
-            concurrency,
-            per_second: new.per_second,
-            generation: 1,
-            created_ms: now_ms,
-            created_by: new.by.clone(),
-            modified_ms: now_ms,
-            modified_by: new.by,
-        };
-        let (stored, connection, vault) =
-            (record.clone(), new.connection, self.shared.vault.clone());
-        let write = self.shared.store.write(move |tables| {
-            let id = IntegrationId(tables.new_id());
-            let envelope = seal(&vault, id, &connection);
-            Ok((id, tables.create_integration(id, &stored, &envelope)?))
-        });
-        match write.await? {
-            (id, PutIntegration::Stored) => {
-                self.serve(id);
-                Ok((id, record, warnings))
-            }
-            (_, PutIntegration::NameTaken(other)) => Err(TellError::NameTaken(other)),
-            (_, PutIntegration::TooMany) => Err(TellError::Conflict(format!(
-                "there are {MOST_INTEGRATIONS} integrations already; delete one that nobody needs"
-            ))),
-            (_, PutIntegration::Stale) => Err(TellError::NoSuchIntegration),
-        }
-    }
-
-    /// Changes an integration. When this comes back, nothing is sent any more with what was there before.
-    pub async fn update(
-        &self,
-        id: IntegrationId,
-        change: IntegrationChange,
-    ) -> Result<(IntegrationRecord, Vec<Problem>), TellError> {
-        change.name.as_deref().map_or(Ok(()), definition::check_name)?;
-        change.concurrency.map_or(Ok(()), definition::check_concurrency)?;
-        change.per_second.flatten().map_or(Ok(()), definition::check_rate)?;
-        for _ in 0..TRIES {
-            let (before, sealed) = self.read(id)?;
-            let mut warnings = Vec::new();
-            let mut connection = None;
-            if let Some(given) = &change.connection {
-                let schema = self.schema(&before.kind)?;
-                // What is there may be lost; then nothing can be kept of it.
-                let stored = unseal(&self.shared.vault, id, sealed.as_deref()).unwrap_or_default();
-                let meant = unmasked(&schema, given, &stored).map_err(masks)?;
-                warnings = self.check(&before.kind, &meant).await?.1;
-                connection = Some(meant);
-            }
-            let record = IntegrationRecord {
-                name: change.name.clone().unwrap_or_else(|| before.name.clone()),
-                enabled: change.enabled.unwrap_or(before.enabled),
-                supplied_to_all: change.supplied_to_all.unwrap_or(before.supplied_to_all),
-                concurrency: change.concurrency.unwrap_or(before.concurrency),
-                per_second: change.per_second.unwrap_or(before.per_second),
-                generation: before.generation + 1,
-                modified_ms: self.shared.clock.now_ms(),
-                modified_by: change.by.clone(),
-                ..before.clone()
-            };
-            let (stored, vault) = (record.clone(), self.shared.vault.clone());
-            let write = self.shared.store.write(move |tables| {
-                let envelope = connection.as_ref().map(|it| seal(&vault, id, it));
-                tables.put_integration(id, before.generation, &stored, envelope.as_deref())
-            });
-            match write.await? {
-                PutIntegration::Stored => {
-                    let signals = self.serve(id);
-                    signals.gate.close().await;
-                    signals.changed();
-                    return Ok((record, warnings));
-                }
-                PutIntegration::NameTaken(other) => return Err(TellError::NameTaken(other)),
-                PutIntegration::Stale | PutIntegration::TooMany => {}
-            }
-        }
-        Err(TellError::Busy("others change the same integration".to_owned()))
-    }
-
-    /// Deletes an integration with its connection. When this comes back, nothing is sent with it any more.
-    pub async fn delete(&self, id: IntegrationId) -> Result<(), TellError> {
-        if !self.shared.store.write(move |tables| tables.delete_integration(id)).await? {
-            return Err(TellError::NoSuchIntegration);
-        }
-        if let Some(signals) = self.signals(id) {
-            signals.gate.close().await;
-            signals.changed();
-        }
-        Ok(())
-    }
-
-    /// Shows that an integration works; an error inside says why it does not.
-    pub async fn test(&self, id: IntegrationId) -> Result<Result<(), String>, TellError> {
-        self.read(id)?;
-        let signals = self.serve(id);
-        Ok(send::test(&self.shared, &signals.gate, id).await)
-    }
-
-    /// The connection of an integration, without its secrets.
-    pub fn connection(&self, id: IntegrationId) -> Result<Connection, TellError> {
-        let (record, sealed) = self.read(id)?;
-        let schema = self.schema(&record.kind)?;
-        match unseal(&self.shared.vault, id, sealed.as_deref()) {
-            Ok(connection) => Ok(Connection { shown: masked(&schema, &connection) }),
-            Err(error @ (NotOpened::Gone | NotOpened::Lost(_) | NotOpened::Plugin(_))) => {
-                Err(TellError::Conflict(error.to_string()))
-            }
-            Err(NotOpened::Store(error)) => Err(error.into()),
-        }
-    }
-
-    fn read(&self, id: IntegrationId) -> Result<(IntegrationRecord, Option<Vec<u8>>), TellError> {
-        let read = self.shared.store.read(|tables| {
-            let Some(record) = tables.integration(id)? else { return Ok(None) };
-            Ok(Some((record, tables.envelope(id.0)?)))
-        })?;
-        read.ok_or(TellError::NoSuchIntegration)
-    }
-
-    fn schema(&self, kind: &str) -> Result<Value, TellError> {
-        let found = self.shared.plugins.find(Role::Sink, kind);
-        // Without its schema nobody knows what in a connection is secret.
-        let found = found.ok_or_else(|| self.no_such_type(kind))?;
-        Ok(found.descriptor.config_schema.clone())
-    }
-
-    fn no_such_type(&self, kind: &str) -> TellError {
-        let known = self.shared.plugins.types(Role::Sink).map(|it| it.descriptor.name.clone());
-        let kind = kind.chars().take(80).collect();
-        TellError::NoSuchType { kind, known: known.collect() }
-    }
-
-    /// Whether a connection is one of its type: the type's own name, and what is questionable.
-    async fn check(
-        &self,
-        kind: &str,
-        connection: &Value,
-    ) -> Result<(String, Vec<Problem>), TellError> {
-        definition::check_connection(connection)?;
-        let plugins = &self.shared.plugins;
-        let Some(found) = plugins.find(Role::Sink, kind) else {
-            return Err(self.no_such_type(kind));
-        };
-        let now_ms = self.shared.clock.now_ms();
-        // Whoever changes the rest does not know what is kept of it.
-        let secrets = Confidential::of(&found.descriptor.config_schema, connection);
-        let checked = plugins.check(Role::Sink, kind, connection, now_ms).await;
-        match checked.map_err(|error| secrets.open_error(error)) {
-            Ok(report) if report.errors.is_empty() => {
-                Ok((found.descriptor.name.clone(), secrets.problems(report.warnings)))
-            }
-            Ok(report) => Err(TellError::Connection { problems: secrets.problems(report.errors) }),
-            Err(OpenError::UnknownType { .. }) => Err(self.no_such_type(kind)),
-            Err(OpenError::Config { problems, .. }) => Err(TellError::Connection { problems }),
-            Err(error @ (OpenError::Call(_) | OpenError::ThreadsLost { .. })) => {
-                Err(TellError::Busy(error.to_string()))
-            }
-        }
-    }
-
     /// Supplies an integration to a scope.
     pub async fn add_supply(
         &self,
@@ -439,8 +214,8 @@ impl Tell {
     ) -> Result<bool, TellError> {
         let write = self.shared.store.write(move |tables| tables.resend_telling(integration, id));
         let is_there = write.await?;
-        if let Some(signals) = self.signals(integration) {
-            signals.requeued();
+        if let Some(lane) = self.lane(integration) {
+            lane.signals.requeued();
         }
         Ok(is_there)
     }
@@ -460,10 +235,6 @@ impl Tell {
         let new = NewOccurrence { cause, ..new };
         Ok(self.shared.store.write(move |tables| tables.occur(&new)).await?)
     }
-}
-
-fn masks(error: NotKept) -> Invalid {
-    Invalid { field: "connection", message: error.to_string(), allowed: Vec::new() }
 }
 
 fn check_subscription(record: &SubscriptionRecord) -> Result<(), Invalid> {

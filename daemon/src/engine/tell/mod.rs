@@ -8,7 +8,8 @@
 //! | module | owns |
 //! |---|---|
 //! | `definition` | what an integration or a subscription may be |
-//! | `manage` | making, changing, testing and deleting them |
+//! | `change` | making, changing, testing and deleting integrations |
+//! | `manage` | supplies and subscriptions, and what is published |
 //! | `connection` | their connections: sealed, opened, given up |
 //! | `fan_out` | who is told of what, and what is said |
 //! | `lane` | one integration: a task of its own |
@@ -16,6 +17,7 @@
 //! | `explain` | who was told of something, and who was not, and why |
 //! | `tidy` | what is kept, and for how long |
 
+mod change;
 mod connection;
 pub mod definition;
 pub mod explain;
@@ -29,17 +31,18 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use self::lane::Signals;
-pub use self::manage::{
-    Connection, IntegrationChange, NewIntegration, NewSubscription, SubscriptionChange, TellError,
-};
+pub use self::change::{Connection, IntegrationChange, NewIntegration, Proposal, Put};
+use self::lane::Handle;
+pub use self::manage::{NewSubscription, SubscriptionChange, TellError};
 use crate::clock::Clock;
+use crate::engine::access::Access;
 use crate::model::id::IntegrationId;
 use crate::plugins::{PerformEffect, PluginHost};
 use crate::secrets::Vault;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 
 /// What telling needs of the rest of the daemon.
 pub struct Parts {
@@ -51,6 +54,8 @@ pub struct Parts {
     pub effects: Arc<dyn PerformEffect>,
     /// What connections are sealed with.
     pub vault: Arc<Vault>,
+    /// Who owns integrations.
+    pub access: Access,
     /// What time it is.
     pub clock: Clock,
     /// Where its tasks run.
@@ -65,6 +70,7 @@ struct Shared {
     plugins: Arc<PluginHost>,
     effects: Arc<dyn PerformEffect>,
     vault: Arc<Vault>,
+    access: Access,
     clock: Clock,
     keep_days: u64,
     stopped: AtomicBool,
@@ -72,8 +78,19 @@ struct Shared {
 }
 
 struct Lane {
-    signals: Arc<Signals>,
+    handle: Arc<Handle>,
     task: JoinHandle<()>,
+    /// True when it has ended as it should; closed before that when it panicked.
+    is_over: watch::Receiver<bool>,
+}
+
+/// How a lane ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LaneEnd {
+    /// There is nothing left to serve, or the daemon stops.
+    Over,
+    /// It panicked. What it had under way is made again by the next one.
+    Panicked,
 }
 
 /// All that tells people of things.
@@ -90,27 +107,26 @@ impl Shared {
 }
 
 impl Tell {
-    /// Begins to tell.
-    pub fn start(parts: Parts) -> Result<Tell, StoreError> {
-        let Parts { store, plugins, effects, vault, clock, runtime, keep_days } = parts;
+    /// Begins to decide who is told of what. Messages go out of the integrations that are served
+    /// ([`Tell::serve`]), by their actors.
+    pub fn start(parts: Parts) -> Tell {
+        let Parts { store, plugins, effects, vault, access, clock, runtime, keep_days } = parts;
         let shared = Shared {
             store,
             plugins,
             effects,
             vault,
+            access,
             clock,
             keep_days,
             stopped: AtomicBool::new(false),
             lanes: Mutex::default(),
         };
         let tell = Tell { shared: Arc::new(shared), runtime };
-        for (id, _, _) in tell.shared.store.read(|tables| tables.who_is_told())?.integrations {
-            tell.serve(id);
-        }
         tell.runtime.spawn(fan_out::run(tell.clone()));
         tell.runtime.spawn(tidy::keep_tidy(tell.shared.clone()));
         tell.runtime.spawn(tidy::watch_plugins(tell.shared.clone()));
-        Ok(tell)
+        tell
     }
 
     /// Begins nothing any more, and waits for what is out.
@@ -120,33 +136,59 @@ impl Tell {
             let mut lanes = self.shared.lanes.lock().unwrap_or_else(PoisonError::into_inner);
             lanes.drain().map(|(_, lane)| lane).collect()
         };
-        lanes.iter().for_each(|it| it.signals.stop());
+        lanes.iter().for_each(|it| it.handle.signals.stop());
         for lane in lanes {
             // What it had under way is stored, or made again at the next start.
             let _ = lane.task.await;
         }
     }
 
-    fn signals(&self, id: IntegrationId) -> Option<Arc<Signals>> {
+    fn lane(&self, id: IntegrationId) -> Option<Arc<Handle>> {
         let lanes = self.shared.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        lanes.get(&id).map(|it| it.signals.clone())
+        lanes.get(&id).map(|it| it.handle.clone())
     }
 
     /// There may be something new for an integration.
     fn wake(&self, id: IntegrationId) {
-        if let Some(signals) = self.signals(id) {
-            signals.wake();
+        if let Some(lane) = self.lane(id) {
+            lane.signals.wake();
         }
     }
 
-    fn serve(&self, id: IntegrationId) -> Arc<Signals> {
+    /// Lets messages go out of an integration. There is one lane for it, however often this is called;
+    /// what comes back is how it ends.
+    pub fn serve(&self, id: IntegrationId) -> impl Future<Output = LaneEnd> + use<> {
         let mut lanes = self.shared.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        lanes.retain(|_, lane| !lane.task.is_finished());
-        let lane = lanes.entry(id).or_insert_with(|| {
-            let signals = Arc::<Signals>::default();
-            let task = self.runtime.spawn(lane::run(self.shared.clone(), id, signals.clone()));
-            Lane { signals, task }
+        let before = lanes.remove(&id);
+        let lane = match before {
+            Some(lane) if !lane.task.is_finished() => lane,
+            // The gate stays: somebody may be at it.
+            Some(ended) => self.begin(id, ended.handle),
+            None => self.begin(id, Arc::default()),
+        };
+        let mut is_over = lane.is_over.clone();
+        lanes.insert(id, lane);
+        async move {
+            let ended = is_over.wait_for(|it| *it).await;
+            if ended.is_ok() { LaneEnd::Over } else { LaneEnd::Panicked }
+        }
+    }
+
+    fn begin(&self, id: IntegrationId, handle: Arc<Handle>) -> Lane {
+        let (over, is_over) = watch::channel(false);
+        if self.shared.is_stopped() {
+            handle.signals.stop();
+        }
+        let lane = lane::run(self.shared.clone(), id, handle.clone());
+        let task = self.runtime.spawn(async move {
+            lane.await;
+            over.send_replace(true);
         });
-        lane.signals.clone()
+        Lane { handle, task, is_over }
+    }
+
+    /// The lane of an integration is over: nothing is known of it any more.
+    pub fn forget(&self, id: IntegrationId) {
+        self.shared.lanes.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
 }

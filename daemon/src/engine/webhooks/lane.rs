@@ -5,10 +5,8 @@
 //! finds another one looks again. Must never keep more of the queue in memory than its line allows.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
@@ -17,7 +15,9 @@ use super::interest::{Collected, collect};
 use super::send::{self, Endpoint, Found, Sent};
 use crate::engine::outgoing::line::{Line, Order, Place, WINDOW};
 use crate::engine::outgoing::rate::Rate;
-use crate::lifecycle::delivery::{Next, Verdict};
+use crate::engine::outgoing::signals::{self, Lane as _, Signals};
+use crate::lifecycle::attempts::Next;
+use crate::lifecycle::delivery::Verdict;
 use crate::lifecycle::webhook::{Event, Queue, Standing, Status, step};
 use crate::model::id::WebhookId;
 use crate::random::secret_text;
@@ -25,46 +25,10 @@ use crate::store::{PutWebhook, StoreError, WebhookRecord};
 
 /// Deliveries that fail without an attempt in one transaction.
 const CHUNK: usize = 500;
-/// How long a lane waits when the store does not answer.
-const STORE_PAUSE: Duration = Duration::from_secs(5);
 /// How long it is before a filter is tried again for which there was no place.
 const BUSY_PAUSE_MS: u64 = 500;
 /// The longest that a lane sleeps: a clock may be set.
 const LONGEST_SLEEP_MS: u64 = 60_000;
-
-/// How a lane is told that there is something to do. What is said twice is done once.
-#[derive(Debug, Default)]
-pub struct Signals {
-    changed: AtomicBool,
-    requeued: AtomicBool,
-    stopped: AtomicBool,
-    notify: Notify,
-}
-
-impl Signals {
-    /// There may be more in its queue.
-    pub fn wake(&self) {
-        self.notify.notify_one();
-    }
-
-    /// The webhook is another one now, or gone.
-    pub fn changed(&self) {
-        self.changed.store(true, Ordering::Release);
-        self.notify.notify_one();
-    }
-
-    /// Older deliveries are in its queue again.
-    pub fn requeued(&self) {
-        self.requeued.store(true, Ordering::Release);
-        self.notify.notify_one();
-    }
-
-    /// The daemon stops: nothing is begun any more.
-    pub fn stop(&self) {
-        self.stopped.store(true, Ordering::Release);
-        self.notify.notify_one();
-    }
-}
 
 /// What came of something that was under way.
 enum Done {
@@ -90,18 +54,7 @@ pub(super) async fn run(shared: Arc<Shared>, id: WebhookId, signals: Arc<Signals
         collects_from_ms: 0,
         under_way: JoinSet::new(),
     };
-    signals.changed.store(true, Ordering::Release);
-    loop {
-        match lane.turn(&signals).await {
-            Ok(true) => {}
-            Ok(false) => break,
-            Err(error) => {
-                warn!(webhook = %id, %error, "a webhook waits for the store");
-                tokio::time::sleep(STORE_PAUSE).await;
-                signals.changed.store(true, Ordering::Release);
-            }
-        }
-    }
+    signals::serve(&mut lane, &signals, id).await;
     // Requests that are out are allowed to end: their deadline is short.
     while lane.under_way.join_next().await.is_some() {}
 }
@@ -128,19 +81,38 @@ struct Lane {
     under_way: JoinSet<Done>,
 }
 
-impl Lane {
-    /// Does what can be done, and waits for something to happen. False when there is nothing left to
-    /// serve.
-    async fn turn(&mut self, signals: &Signals) -> Result<bool, StoreError> {
-        if signals.stopped.load(Ordering::Acquire) {
-            return Ok(false);
+impl signals::Lane for Lane {
+    async fn look_again(&mut self) -> Result<bool, StoreError> {
+        let before = self.endpoint.take();
+        let endpoint = loop {
+            match Endpoint::read(&self.shared, self.id)? {
+                Found::There(endpoint) => break *endpoint,
+                Found::Gone => return Ok(false),
+                Found::WithoutSecret => self.step(&Event::SecretLost).await?,
+            }
+        };
+        let (was, is) =
+            (before.map(|it| it.record.standing.status), endpoint.record.standing.status);
+        if (was, is) == (Some(Status::Degraded), Status::Active) {
+            let id = self.id;
+            self.held_up_to = self.shared.store.read(|it| it.last_queued_delivery(id))?;
         }
-        if signals.changed.swap(false, Ordering::AcqRel) && !self.look_again().await? {
-            return Ok(false);
-        }
-        if signals.requeued.swap(false, Ordering::AcqRel) {
+        if was != Some(is) {
             self.read_anew();
+            self.paused_until_ms = 0;
         }
+        self.rate.set(endpoint.record.per_second);
+        self.endpoint = Some(Arc::new(endpoint));
+        Ok(true)
+    }
+
+    fn read_anew(&mut self) {
+        self.line.forget_waiting();
+        self.read_to = None;
+        self.is_drained = false;
+    }
+
+    async fn turn(&mut self, signals: &Signals) -> Result<bool, StoreError> {
         let Some(endpoint) = self.endpoint.clone() else { return Ok(false) };
         let now_ms = self.shared.clock.now_ms();
         self.ask(&endpoint, now_ms);
@@ -186,44 +158,14 @@ impl Lane {
                     }
                 }
             }
-            () = signals.notify.notified() => self.has_news = true,
+            () = signals.heard() => self.has_news = true,
             () = tokio::time::sleep(Duration::from_millis(sleep_ms)) => {}
         }
         Ok(true)
     }
+}
 
-    /// Reads what the webhook is by now. False when it is gone.
-    async fn look_again(&mut self) -> Result<bool, StoreError> {
-        let before = self.endpoint.take();
-        let endpoint = loop {
-            match Endpoint::read(&self.shared, self.id)? {
-                Found::There(endpoint) => break *endpoint,
-                Found::Gone => return Ok(false),
-                Found::WithoutSecret => self.step(&Event::SecretLost).await?,
-            }
-        };
-        let (was, is) =
-            (before.map(|it| it.record.standing.status), endpoint.record.standing.status);
-        if (was, is) == (Some(Status::Degraded), Status::Active) {
-            let id = self.id;
-            self.held_up_to = self.shared.store.read(|it| it.last_queued_delivery(id))?;
-        }
-        if was != Some(is) {
-            self.read_anew();
-            self.paused_until_ms = 0;
-        }
-        self.rate.set(endpoint.record.per_second);
-        self.endpoint = Some(Arc::new(endpoint));
-        Ok(true)
-    }
-
-    /// Forgets what waits, and reads the queue from its beginning.
-    fn read_anew(&mut self) {
-        self.line.forget_waiting();
-        self.read_to = None;
-        self.is_drained = false;
-    }
-
+impl Lane {
     /// Begins as many requests as may be under way. Answers for how long there is nothing to begin.
     fn send(&mut self, endpoint: &Arc<Endpoint>, now_ms: u64) -> Result<u64, StoreError> {
         if self.paused_until_ms > now_ms {
@@ -282,7 +224,7 @@ impl Lane {
         }
         match next {
             Some(Next::Again { at_ms }) => self.line.again(event, at_ms),
-            Some(Next::Delivered | Next::Failed) | None => self.line.done(event),
+            Some(Next::Delivered | Next::GivenUp) | None => self.line.done(event),
         }
         match verdict {
             Some(Verdict::Taken) => self.last_taken_ms = now_ms,
@@ -292,7 +234,7 @@ impl Lane {
             Some(Verdict::Gone) => self.happened(&Event::Gone).await?,
             // One event failed all its attempts, and nothing went through in all that time.
             Some(Verdict::Failed { reason })
-                if next == Some(Next::Failed) && self.last_taken_ms < first_attempt_ms =>
+                if next == Some(Next::GivenUp) && self.last_taken_ms < first_attempt_ms =>
             {
                 self.happened(&Event::Failing { reason }).await?;
             }

@@ -11,8 +11,8 @@ use super::definition::{
 };
 use super::envelope::{self, Opened};
 use super::interest::compile;
-use super::lane::Signals;
 use super::{Shared, Webhooks, message};
+use crate::engine::outgoing::signals::Signals;
 use crate::lifecycle::webhook::{Event, OnDegraded, Queue, Standing, step};
 use crate::model::id::{WebhookEventId, WebhookId};
 use crate::random::secret_text;

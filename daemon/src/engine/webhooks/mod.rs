@@ -28,11 +28,11 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use self::lane::Signals;
 pub use self::manage::{Change, Created, HeaderChange, ManageError, New, TypesChange};
 use super::change_bodies::ChangeBodies;
 use crate::clock::Clock;
 use crate::egress::Egress;
+use crate::engine::outgoing::signals::Signals;
 use crate::model::id::WebhookId;
 use crate::secrets::Vault;
 use crate::store::{Store, StoreError};

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use super::lane::{Signals, take_step};
+use super::lane::take_step;
 use super::{Shared, Webhooks};
+use crate::engine::outgoing::signals::Signals;
 use crate::lifecycle::webhook::Event;
 use crate::model::id::{ChangeId, WebhookId, first_id_at};
 use crate::store::{ReadTables, StoreError};

@@ -23,6 +23,7 @@ use super::record::{decode, encode};
 use super::tables::{Page, PageRequest, ReadTables, WriteTables, get, put};
 use super::{StoreError, schema};
 use crate::lifecycle::sending::Circuit;
+use crate::model::access::PrincipalId;
 use crate::model::id::{IntegrationId, SubscriptionId};
 use crate::model::scope::ScopePrefix;
 
@@ -76,12 +77,13 @@ pub struct Telling {
 }
 
 impl WriteTables<'_> {
-    /// Stores a new integration with its connection.
+    /// Stores a new integration with its connection, and makes somebody its owner.
     pub fn create_integration(
         &mut self,
         id: IntegrationId,
         record: &IntegrationRecord,
         envelope: &[u8],
+        owner: Option<PrincipalId>,
     ) -> Result<PutIntegration, StoreError> {
         if let Some(other) = self.integration_of(&record.kind, &record.name)? {
             return Ok(PutIntegration::NameTaken(other));
@@ -93,6 +95,9 @@ impl WriteTables<'_> {
         put(self.integrations()?, id.0, record)?;
         self.integration_names()?.insert((record.kind.as_str(), record.name.as_str()), id.0)?;
         self.tell_integration(id, record)?;
+        if let Some(owner) = owner {
+            self.own_integration(owner, id)?;
+        }
         self.telling_changed()?;
         Ok(PutIntegration::Stored)
     }
@@ -135,7 +140,7 @@ impl WriteTables<'_> {
         Ok(PutIntegration::Stored)
     }
 
-    /// Removes an integration with its connection, supplies and subscriptions. What went through it goes
+    /// Removes an integration with its connection, supplies, subscriptions and grants. What went through it goes
     /// step by step ([`WriteTables::forget_tellings`]). Answers whether there was one.
     pub fn delete_integration(&mut self, id: IntegrationId) -> Result<bool, StoreError> {
         let Some(record) = get::<IntegrationRecord>(self.integrations()?, id.0)? else {
@@ -145,6 +150,7 @@ impl WriteTables<'_> {
         self.integration_names()?.remove((record.kind.as_str(), record.name.as_str()))?;
         self.integration_health()?.remove(id.0)?;
         self.remove_envelope(id.0)?;
+        self.forget_grants_on(id)?;
         self.tell_integration_deleted(id)?;
         self.supplies()?.retain_in::<(u128, &str), _>((id.0, "")..(id.0 + 1, ""), |_, _| false)?;
         let mut subscriptions = Vec::new();
