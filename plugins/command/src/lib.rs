@@ -7,7 +7,7 @@
 
 mod sink;
 
-use mortise_plugin::{Descriptor, Fault, Host, Plugin, Problem, Sink, TypeDescriptor};
+use mortise_plugin::{Fault, Problem, TypeDescriptor};
 use mortise_sinks::{read_config, wrong};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -19,9 +19,6 @@ pub const KIND: &str = "command";
 
 const USUAL_SECONDS: u64 = 15;
 const MOST_SECONDS: u64 = 60;
-
-/// The plugin.
-pub struct Commands;
 
 #[derive(Deserialize)]
 struct Config {
@@ -99,32 +96,17 @@ fn open(value: Value) -> Result<Command, Fault> {
     })
 }
 
-impl Plugin for Commands {
-    fn descriptor() -> Descriptor {
-        Descriptor {
-            name: env!("CARGO_PKG_NAME").to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            sources: Vec::new(),
-            sinks: vec![TypeDescriptor {
-                name: KIND.to_owned(),
-                title: "Command".to_owned(),
-                description:
-                    "Hands messages to a program that the administrator of this host has put \
+fn describe() -> TypeDescriptor {
+    TypeDescriptor {
+        name: KIND.to_owned(),
+        title: "Command".to_owned(),
+        description: "Hands messages to a program that the administrator of this host has put \
                               there, in a sandbox."
-                        .to_owned(),
-                config_schema: schema(),
-                threads: true,
-                ..TypeDescriptor::default()
-            }],
-        }
-    }
-
-    fn open_sink(kind: &str, config: Value, _host: Host) -> Result<Box<dyn Sink>, Fault> {
-        if kind != KIND {
-            return Err(Fault::no_sink_type(kind));
-        }
-        Ok(Box::new(open(config)?))
+            .to_owned(),
+        config_schema: schema(),
+        threads: true,
+        ..TypeDescriptor::default()
     }
 }
 
-mortise_plugin::export_plugin!(Commands);
+mortise_plugin::export_type!(sink Commands, describe, |config, _host| open(config));
