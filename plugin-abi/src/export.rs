@@ -21,7 +21,71 @@ macro_rules! export_plugin {
     };
 }
 
-/// What the macro expands to. No part of the interface for authors.
+/// A plugin with one type and nothing else, exported: `source` or `sink`, its name in Rust, what it says
+/// about itself ([`TypeDescriptor`](crate::TypeDescriptor)), and what opens an instance with a
+/// configuration and the [`Host`](crate::Host). Its name and version are those of the crate.
+///
+/// For several types, implement [`Plugin`](crate::Plugin) and call [`export_plugin!`](crate::export_plugin).
+#[macro_export]
+macro_rules! export_type {
+    (source $plugin:ident, $describe:path, $open:expr) => {
+        $crate::export_type!(
+            $plugin,
+            $describe,
+            $open,
+            sources,
+            sinks,
+            open_source,
+            Source,
+            no_source_type
+        );
+    };
+    (sink $plugin:ident, $describe:path, $open:expr) => {
+        $crate::export_type!(
+            $plugin,
+            $describe,
+            $open,
+            sinks,
+            sources,
+            open_sink,
+            Sink,
+            no_sink_type
+        );
+    };
+    (
+        $plugin:ident, $describe:path, $open:expr,
+        $these:ident, $others:ident, $method:ident, $role:ident, $none:ident
+    ) => {
+        /// The plugin.
+        pub struct $plugin;
+
+        impl $crate::Plugin for $plugin {
+            fn descriptor() -> $crate::Descriptor {
+                $crate::Descriptor {
+                    name: env!("CARGO_PKG_NAME").to_owned(),
+                    version: env!("CARGO_PKG_VERSION").to_owned(),
+                    $these: vec![$describe()],
+                    $others: Vec::new(),
+                }
+            }
+
+            fn $method(
+                kind: &str,
+                config: $crate::glue::Value,
+                host: $crate::Host,
+            ) -> Result<Box<dyn $crate::$role>, $crate::Fault> {
+                if kind != $describe().name {
+                    return Err($crate::Fault::$none(kind));
+                }
+                Ok(Box::new($open(config, host)?))
+            }
+        }
+
+        $crate::export_plugin!($plugin);
+    };
+}
+
+/// What the macros expand to. No part of the interface for authors.
 pub mod glue {
     use std::any::Any;
     use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -32,6 +96,7 @@ pub mod glue {
     use abi_stable::std_types::{RErr, ROk, RResult, RSlice, RStr, RVec};
     use serde::Serialize;
     use serde::de::DeserializeOwned;
+    pub use serde_json::Value;
 
     use crate::ffi_v1::{
         FaultJson, HostBox, InstanceBox, InstanceV1, InstanceV1_TO, PluginV1, PluginV1Ref,

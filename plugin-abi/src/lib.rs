@@ -2,9 +2,10 @@
 //!
 //! A plugin is one shared library that adds source types and sink types to the daemon. Its author
 //! writes ordinary Rust: a type that implements [`Plugin`], instances that implement [`Source`] or
-//! [`Sink`], and one line, `export_plugin!`. **Plugins decide, the daemon acts**: a plugin is
-//! handed documents (a request, a mail, a due time) and answers with documents (events, a response,
-//! an effect that it wants performed). It opens no ports, keeps no clock and stores nothing.
+//! [`Sink`], and one line, `export_plugin!` (or `export_type!`, if it adds but one type). **Plugins
+//! decide, the daemon acts**: a plugin is handed documents (a request, a mail, a due time) and answers
+//! with documents (events, a response, an effect that it wants performed). It opens no ports, keeps no
+//! clock and stores nothing.
 //!
 //! What crosses the boundary is versioned JSON with raw bodies beside it; [`ffi_v1`] is the only
 //! file that knows the binary layout, and it never grows. Unknown fields of a document are ignored,

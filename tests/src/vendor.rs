@@ -6,7 +6,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
-use crate::forge::Asked;
+/// What was asked.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Such as `POST`.
+    pub method: String,
+    /// With the query.
+    pub path: String,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// As JSON, or as a text that is none.
+    pub body: Value,
+}
+
+impl Asked {
+    /// The first header with this name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(it, _)| it == name).map(|(_, value)| value.as_str())
+    }
+}
 
 /// An answer.
 #[derive(Clone, Debug)]

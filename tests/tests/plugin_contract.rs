@@ -560,7 +560,7 @@ async fn configs_are_checked_by_schema_and_by_the_plugin() {
     };
     let paths: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
     assert_eq!(problems.len(), 3, "{problems:?}");
-    assert!(paths.contains(&"hang_ms") && paths.contains(&"note") && paths.contains(&""));
+    assert!(paths.contains(&"hang_ms") && paths.contains(&"note") && paths.contains(&"nonsense"));
     assert!(!format!("{problems:?}").contains("secret value"));
 
     let report = host.check(Role::Source, "test-refuses", &json!({}), 7).await.unwrap();

@@ -150,6 +150,91 @@ fn everybody_may_what_the_table_says_and_nothing_else() {
 }
 
 #[test]
+fn who_has_an_integration_lets_it_hear_of_nothing_that_he_may_not_see() {
+    let plugins = vec!["mortise-test-posting".to_owned()];
+    let daemon = Daemon::start_with(Options { plugins, ..Options::default() });
+    let person = |name: &str, grants: &[Value]| {
+        daemon.call("users.create", &json!({ "name": name }));
+        let principal = json!(format!("user:{name}"));
+        for grant in grants {
+            let mut grant = grant.clone();
+            grant["principal"] = principal.clone();
+            daemon.call("roles.grant", &grant);
+        }
+        token(&daemon, &json!({ "name": "t", "principal": principal }))
+    };
+    let host = |role: &str| json!({ "role": role });
+    let status = |token: &str, call: &str, asked: &Value| {
+        let answer = daemon.try_call_as(token, call, asked).expect("an answer");
+        (answer.status, answer.json())
+    };
+    let new = |name: &str, for_all: bool| {
+        json!({
+            "type": "test-post", "name": name, "supplied_to_all": for_all,
+            "connection": { "url": "http://127.0.0.1:9/x", "token": "t" },
+        })
+    };
+    // What each tries with an integration: may he let it hear of more?
+    let tries = |token: &str, id: &Value, subscription: &Value| {
+        let calls = [
+            ("integrations.update", json!({ "id": id, "supplied_to_all": true })),
+            ("supplies.create", json!({ "integration": id, "scope": "prod" })),
+            ("subscriptions.create", json!({ "integration": id, "trigger": "*" })),
+            (
+                "subscriptions.create",
+                json!({ "integration": id, "trigger": "run.*", "scope": "prod/team" }),
+            ),
+            ("subscriptions.update", json!({ "id": subscription, "trigger": "*" })),
+            ("subscriptions.update", json!({ "id": subscription, "scope": null })),
+        ];
+        let found: Vec<u16> = calls.iter().map(|it| status(token, it.0, &it.1).0).collect();
+        found
+    };
+    let fresh = |name: &str| {
+        let id = daemon.call("integrations.create", &new(name, false))["integration"]["id"].clone();
+        let wanted = json!({ "integration": id, "trigger": "run.failed", "scope": "prod" });
+        let wanted = daemon.call("subscriptions.create", &wanted)["subscription"]["id"].clone();
+        (id, wanted)
+    };
+
+    // Who makes integrations has them, and nothing else of the host.
+    let creator = person("creator", &[host("integration-creator")]);
+    let (refused, answer) = status(&creator, "integrations.create", &new("all", true));
+    assert_eq!(refused, 403, "{answer}");
+    assert!(answer["message"].as_str().is_some_and(|it| it.contains("occurrences.read")));
+    let (made, answer) = status(&creator, "integrations.create", &new("own", false));
+    assert_eq!(made, 200, "{answer}");
+    let own = answer["integration"]["id"].clone();
+    // What somebody made who might goes on, and he may take it away.
+    let wanted = json!({ "integration": own, "trigger": "run.failed", "scope": "prod" });
+    let wanted = daemon.call("subscriptions.create", &wanted)["subscription"]["id"].clone();
+    daemon.call("supplies.create", &json!({ "integration": own, "scope": "prod/team" }));
+    assert_eq!(tries(&creator, &own, &wanted), [403; 6]);
+    let kept = daemon.call("subscriptions.get", &json!({ "id": wanted }));
+    assert_eq!(kept["subscription"]["trigger"], "run.failed");
+    let same = json!({ "id": own, "name": "renamed", "supplied_to_all": false });
+    assert_eq!(status(&creator, "integrations.update", &same).0, 200);
+    let less = json!({ "integration": own, "scope": "prod/team" });
+    assert_eq!(status(&creator, "supplies.delete", &less).0, 200);
+    assert_eq!(status(&creator, "subscriptions.delete", &json!({ "id": wanted })).0, 200);
+
+    for role in ["owner", "contributor"] {
+        let (id, wanted) = fresh(role);
+        let one = json!({ "role": role, "integration": id });
+        let alone = person(&format!("one-{role}"), std::slice::from_ref(&one));
+        assert_eq!(tries(&alone, &id, &wanted), [403; 6], "{role} of one");
+        // Who may see what happens may have it told, with what he has.
+        let reader = person(&format!("reader-{role}"), &[one, host("reader")]);
+        assert_eq!(tries(&reader, &id, &wanted), [200; 6], "{role} of one who reads");
+    }
+    for role in ["owner", "contributor", "integration-contributor"] {
+        let (id, wanted) = fresh(&format!("by-{role}"));
+        let wires = person(role, &[host(role)]);
+        assert_eq!(tries(&wires, &id, &wanted), [200; 6], "{role}");
+    }
+}
+
+#[test]
 fn strangers_learn_nothing() {
     let daemon = Daemon::start();
     let (_, rows) = table();

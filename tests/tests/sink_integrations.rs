@@ -146,3 +146,133 @@ fn a_service_is_told_over_http() {
     assert_eq!(delivered(&daemon)["attempts"][0]["message_id"], "n1");
     assert_eq!(vendor.last().body["topic"], "ops");
 }
+
+#[test]
+fn what_no_sink_knows_is_refused_and_headers_are_secret() {
+    let vendor = Vendor::start(Reply::json(200, &json!({})));
+    let daemon = start("");
+    let types = daemon.call("integrations.types", &json!({}))["types"].clone();
+    for kind in types.as_array().expect("a list") {
+        let mut connection = kind["schema"]["examples"][0].clone();
+        connection["tokn"] = json!("planted");
+        let new = json!({ "type": kind["name"], "name": "ops", "connection": connection });
+        let refused = daemon.refused("integrations.create", &new, 422);
+        let problem = &refused["problems"][0];
+        assert_eq!(problem["path"], "tokn", "{refused}");
+        assert!(
+            problem["message"].as_str().is_some_and(|it| it.contains("known are")),
+            "{refused}"
+        );
+        assert!(!refused.to_string().contains("planted"), "{refused}");
+    }
+    let connection = json!({ "url": vendor.url(), "headers": { "X-Api-Key": "planted-key" } });
+    let id = integration(&daemon, "http", &connection);
+    let shown = daemon.call("integrations.get-connection", &json!({ "id": id }));
+    let masked = json!({ "url": vendor.url(), "headers": { "X-Api-Key": "********" } });
+    assert_eq!(shown["connection"], masked);
+    daemon.call("integrations.update", &json!({ "id": id, "connection": masked, "name": "other" }));
+    open_the_door(&daemon);
+    delivered(&daemon);
+    assert_eq!(vendor.last().header("x-api-key"), Some("planted-key"));
+}
+
+#[test]
+fn a_service_that_repeats_what_it_is_sent_shows_no_secret() {
+    let token = "planted-Wm4kq0Zx7Tn2Vb9Ls5Hd8Gf3Rc6Yp1";
+    // At every place around the end of what is kept of an answer, also as base 64.
+    let offset = std::sync::atomic::AtomicUsize::new(250);
+    let vendor = Vendor::answering(move |asked| {
+        let before = offset.fetch_add(7, std::sync::atomic::Ordering::Relaxed);
+        let said = asked.header("authorization").unwrap_or_default().replace("Bearer ", "");
+        let encoded = "cGxhbnRlZC1XbTRrcTBaeDdUbjJWYjlMczVIZDhHZjNSYzZZcDE=";
+        let said = if before % 2 == 0 { said } else { encoded.to_owned() };
+        let body = format!("{}{said}{}", ".".repeat(before), "y".repeat(2_000));
+        Reply { status: 400, headers: Vec::new(), body }
+    });
+    let daemon = start("");
+    let id = integration(&daemon, "http", &json!({ "url": vendor.url(), "bearer_token": token }));
+    for _ in 0..9 {
+        open_the_door(&daemon);
+        let tested = daemon.call("integrations.test", &json!({ "id": id }));
+        let said = tested["error"].as_str().expect("it fails");
+        assert!(
+            said.contains("...") && !said.contains("plante") && !said.contains("cGxhbnRlZC"),
+            "{said}"
+        );
+    }
+    let dead = eventually("all are given up", PATIENCE, || {
+        let listed = daemon.call("deliveries.list", &json!({ "state": "dead" }));
+        (listed["deliveries"].as_array().map(Vec::len) == Some(9)).then(|| listed.to_string())
+    });
+    assert!(
+        dead.contains("...") && !dead.contains("plante") && !dead.contains("cGxhbnRlZC"),
+        "{dead}"
+    );
+    assert!(!daemon.log().contains("planted"));
+}
+
+#[test]
+fn messages_about_one_work_are_one_conversation() {
+    let vendor = Vendor::start(Reply::json(
+        200,
+        &json!({ "ok": true, "channel": "C024BE91L", "ts": "1503435956.000247" }),
+    ));
+    let server = MailServer::start(Rules { encryption: Encryption::Implicit, ..Rules::default() });
+    let daemon = start("");
+    let slack = json!({
+        "bot_token": "xoxb-planted", "default_channel": "C024BE91L", "api_url": vendor.url(),
+    });
+    let email = json!({
+        "host": "localhost", "port": server.port(), "ca_certificates": server.certificate(),
+        "encryption": "implicit", "from": "mortise@example.com", "to": ["ops@example.com"],
+    });
+    for (kind, connection) in [("slack", &slack), ("email", &email)] {
+        let id = integration(&daemon, kind, connection);
+        daemon
+            .call("subscriptions.create", &json!({ "integration": id, "trigger": "milestone.*" }));
+    }
+    let mut told = Vec::new();
+    for (number, kind) in ["begun", "half", "done"].into_iter().enumerate() {
+        let report =
+            json!({ "work": "migration", "kind": kind, "message": format!("it is {kind}") });
+        daemon.call("milestones.report", &report);
+        told = eventually("both are told", PATIENCE, || {
+            let mails = server.mails();
+            (mails.len() > number && vendor.asked().len() > number).then_some(mails)
+        });
+    }
+    let posted = vendor.asked();
+    assert_eq!(posted[0].body["thread_ts"], Value::Null);
+    assert!(posted[1..].iter().all(|it| it.body["thread_ts"] == "1503435956.000247"), "{posted:?}");
+    let line = |text: &str, name: &str| {
+        text.lines().find_map(|it| it.strip_prefix(name)).unwrap_or_default().trim().to_owned()
+    };
+    let first = line(&told[0].text, "Message-ID:");
+    assert!(first.starts_with('<') && line(&told[0].text, "In-Reply-To:").is_empty());
+    for later in &told[1..] {
+        assert_eq!(line(&later.text, "In-Reply-To:"), first, "{}", later.text);
+        assert!(later.text.contains("text/plain") && later.text.contains("text/html"));
+    }
+}
+
+#[test]
+fn who_is_asked_to_wait_waits() {
+    let vendor = Vendor::start(
+        Reply::json(429, &json!({ "ok": false, "error": "ratelimited" })).with("Retry-After", "2"),
+    );
+    let daemon = start("");
+    let connection = json!({
+        "bot_token": "xoxb-planted", "default_channel": "C024BE91L", "api_url": vendor.url(),
+    });
+    integration(&daemon, "slack", &connection);
+    open_the_door(&daemon);
+    let waiting = eventually("it is put off", PATIENCE, || {
+        let listed = daemon.call("deliveries.list", &json!({ "state": "queued" }));
+        let first = listed["deliveries"].as_array().and_then(|it| it.first()).cloned();
+        first.filter(|it| it["attempts"][0]["status"].is_string())
+    });
+    let error = waiting["attempts"][0]["error"].as_str().expect("it says why");
+    assert!(error.contains("ratelimited"), "{waiting}");
+    vendor.answers(Reply::json(200, &json!({ "ok": true, "channel": "C024BE91L", "ts": "1.2" })));
+    assert_eq!(delivered(&daemon)["attempts"].as_array().map(Vec::len), Some(2));
+}

@@ -161,10 +161,7 @@ async fn slack_posts_threads_and_errors() {
     let asked = vendor.last();
     assert_eq!((asked.method.as_str(), asked.path.as_str()), ("POST", "/chat.postMessage"));
     assert_eq!(asked.header("authorization"), Some("Bearer xoxb-secret"));
-    assert_eq!(
-        asked.body["blocks"][1]["text"]["text"],
-        "It threw &lt;b&gt;no &amp; such&lt;/b&gt;"
-    );
+    assert_eq!(asked.body["blocks"][1]["text"]["text"], "It threw <b>no & such</b>");
     let reply = Delivery { thread: receipt.thread, ..delivery() };
     bench.deliver(&slack, reply.clone()).await.unwrap();
     assert_eq!(vendor.last().body["thread_ts"], "1503435956.000247");

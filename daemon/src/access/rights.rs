@@ -143,8 +143,11 @@ rights! {
     /// Say who may do what with an integration.
     GrantIntegrations = "integrations.grant":
         [Owner IdentityAccessManager] [Owner IdentityAccessManager] whole people;
-    /// See occurrences, and why whom they were told to.
-    ReadOccurrences = "occurrences.read": [Owner Contributor Reader] [] scoped people;
+    /// See occurrences, and why whom they were told to; and let an integration hear of them, which is
+    /// what a supply and a subscription do. A single integration gives nobody that right: who has one
+    /// would have all that happens sent to himself.
+    ReadOccurrences = "occurrences.read":
+        [Owner Contributor Reader IntegrationContributor] [] scoped people;
     /// Publish occurrences and report milestones.
     PublishOccurrences = "occurrences.publish": [Owner Contributor] [] scoped functions;
     /// Make, see and delete one's own API tokens, of no more power than one has.

@@ -8,27 +8,11 @@ use super::*;
 use crate::engine::tell::{IntegrationChange, Put, TellError};
 use crate::model::access::{AccessChange, PrincipalId, PrincipalKind, StoredPrincipal};
 use crate::model::id::{IntegrationId, UserId};
-use crate::store::{AccessOutcome, IntegrationRecord, PutIntegration};
-
-fn record(name: &str) -> IntegrationRecord {
-    IntegrationRecord {
-        name: name.to_owned(),
-        kind: "test".to_owned(),
-        enabled: true,
-        supplied_to_all: true,
-        concurrency: 1,
-        per_second: None,
-        generation: 1,
-        created_ms: 0,
-        created_by: "test".to_owned(),
-        modified_ms: 0,
-        modified_by: "test".to_owned(),
-    }
-}
+use crate::store::{AccessOutcome, IntegrationRecord, PutIntegration, testing};
 
 impl Bench {
     async fn integration(&self, name: &str, owner: Option<PrincipalId>) -> IntegrationId {
-        let new = record(name);
+        let new = testing::integration(name);
         let made = self.services.store.write(move |tables| {
             let id = IntegrationId(tables.new_id());
             let put = tables.create_integration(id, &new, b"sealed", owner)?;

@@ -12,6 +12,7 @@ use super::Api;
 use super::error::{ApiError, Code};
 use super::lists::{Paging, cursor, parse_id, time};
 use super::rights::{Caller, Right};
+use super::subscriptions::may_tell;
 use super::versions::Done;
 use crate::configuration::suggest;
 use crate::engine::tell::{IntegrationChange, NewIntegration, TellError};
@@ -344,6 +345,9 @@ fn refusal(caller: &Caller, error: TellError) -> ApiError {
 }
 
 pub(super) async fn create(api: Arc<Api>, caller: Caller, new: Create) -> Result<One, ApiError> {
+    if new.supplied_to_all {
+        may_tell(&caller, None)?;
+    }
     let made = api
         .operations
         .make_integration(NewIntegration {
@@ -400,7 +404,10 @@ pub(super) async fn list(api: Arc<Api>, caller: Caller, list: List) -> Result<Ma
 }
 
 pub(super) async fn update(api: Arc<Api>, caller: Caller, change: Update) -> Result<One, ApiError> {
-    let (id, _) = find(&api, &caller, "id", &change.id)?;
+    let (id, before) = find(&api, &caller, "id", &change.id)?;
+    if change.supplied_to_all == Some(true) && !before.supplied_to_all {
+        may_tell(&caller, None)?;
+    }
     let change = IntegrationChange {
         name: change.name,
         connection: change.connection,
@@ -443,6 +450,7 @@ pub(super) async fn add_supply(
 ) -> Result<OneSupply, ApiError> {
     let (id, _) = find(&api, &caller, "integration", &which.integration)?;
     let scope: ScopePrefix = parse_id("scope", &which.scope)?;
+    may_tell(&caller, Some(&scope))?;
     let by = caller.principal.name();
     api.tell.add_supply(id, scope.clone(), by).await?;
     // As it is stored: it may have been there before.

@@ -85,6 +85,15 @@ impl Reach {
             Reach::Under(_) | Reach::SnapIn(_) => false,
         }
     }
+
+    /// Whether it is all that happens under a prefix, or on the whole host when there is none.
+    pub fn covers(&self, scope: Option<&ScopePrefix>) -> bool {
+        match self {
+            Reach::All => true,
+            Reach::Under(own) => scope.is_some_and(|it| own.covers(it)),
+            Reach::SnapIn(_) | Reach::Integrations(_) => false,
+        }
+    }
 }
 
 /// A caller who may make the call, as far as its route goes.
@@ -183,6 +192,31 @@ impl Principal {
                 expires_ms: None,
                 is_limited: true,
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reach_covers_what_is_under_it() {
+        let prefix = |it: &str| it.parse::<ScopePrefix>().expect("a prefix");
+        let under = Reach::Under(prefix("prod/pay"));
+        for (scope, is_covered) in [
+            (Some("prod/pay"), true),
+            (Some("prod/pay/sync"), true),
+            (Some("prod/payments"), false),
+            (Some("prod/payments/sync"), false),
+            (Some("prod"), false),
+            (Some("test/pay"), false),
+            (None, false),
+        ] {
+            let scope = scope.map(prefix);
+            assert_eq!(under.covers(scope.as_ref()), is_covered, "{scope:?}");
+            assert!(Reach::All.covers(scope.as_ref()));
+            assert!(!Reach::Integrations(Arc::default()).covers(scope.as_ref()));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `subscriptions.*` and `triggers.list`: what people want to be told of, and through which integration.
-//! Who may do something with an integration may do it with its subscriptions.
+//! Who may do something with an integration may do it with its subscriptions, but for letting it hear of
+//! what he may not see himself.
 
 use std::sync::Arc;
 
@@ -7,10 +8,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Api;
-use super::error::ApiError;
+use super::error::{ApiError, Code};
 use super::integrations::{find as find_integration, given};
 use super::lists::{Paging, cursor, parse_id, time};
-use super::rights::Caller;
+use super::rights::{Caller, Right};
 use super::versions::Done;
 use crate::engine::tell::{NewSubscription, SubscriptionChange};
 use crate::model::id::SubscriptionId;
@@ -179,18 +180,38 @@ fn find(
     Ok((id, record.ok_or_else(|| ApiError::not_found("subscription", text))?))
 }
 
+/// Refuses to let an integration hear of what the caller may not see himself: whoever has an integration
+/// would see through it whatever happens.
+pub(super) fn may_tell(caller: &Caller, scope: Option<&ScopePrefix>) -> Result<(), ApiError> {
+    let reach = caller.principal.reach(Right::ReadOccurrences);
+    if reach.is_some_and(|it| it.covers(scope)) {
+        return Ok(());
+    }
+    let place = scope.map_or("the whole host".to_owned(), |it| format!("`{it}`"));
+    Err(ApiError::new(
+        Code::Forbidden,
+        format!(
+            "this lets an integration hear of what happens in {place}, which needs the right `{}` there: \
+             have a `contributor` or `integration-contributor` of the host do it, or make you a `reader`",
+            Right::ReadOccurrences.name()
+        ),
+    ))
+}
+
 fn prefix(scope: Option<&str>) -> Result<Option<ScopePrefix>, ApiError> {
     scope.map(|it| parse_id("scope", it)).transpose()
 }
 
 pub(super) async fn create(api: Arc<Api>, caller: Caller, new: Create) -> Result<One, ApiError> {
     let (integration, _) = find_integration(&api, &caller, "integration", &new.integration)?;
+    let scope = prefix(new.scope.as_deref())?;
+    may_tell(&caller, scope.as_ref())?;
     let (id, record) = api
         .tell
         .subscribe(NewSubscription {
             integration,
             trigger: new.trigger,
-            scope: prefix(new.scope.as_deref())?,
+            scope,
             filter: new.filter,
             title: new.title,
             text: new.text,
@@ -221,11 +242,14 @@ pub(super) async fn list(api: Arc<Api>, caller: Caller, list: List) -> Result<Ma
 }
 
 pub(super) async fn update(api: Arc<Api>, caller: Caller, change: Update) -> Result<One, ApiError> {
-    let (id, _) = find(&api, &caller, &change.id)?;
+    let (id, record) = find(&api, &caller, &change.id)?;
     let scope = match change.scope {
         None => None,
         Some(scope) => Some(prefix(scope.as_deref())?),
     };
+    // Also when the scope stays: another trigger, filter or template tells more than before. Nobody has
+    // this for some scopes and may change subscriptions, so that it does not matter who moves it meanwhile.
+    may_tell(&caller, scope.as_ref().unwrap_or(&record.scope).as_ref())?;
     let change = SubscriptionChange {
         trigger: change.trigger,
         scope,

@@ -18,6 +18,8 @@ const HEAD: &str = "\
 # and what the audit log has of it: a row `ahead` or `with the change`, nothing because what it changes
 # has a history of its own (which), or - because it changes nothing.
 # Whoever has no token, or a wrong one, may make none of these calls.
+# What lets an integration hear of more needs occurrences.read there as well: subscriptions.create and
+# .update, supplies.create, and integrations.create and .update with supplied_to_all.
 
 ";
 

@@ -1,5 +1,9 @@
 //! Secrets in a document whose schema says which of its values are (`"writeOnly": true`): shown as
 //! [`MASK`], and a mask that is sent back stands for what is stored. Pure.
+//!
+//! What a schema does not speak of is a secret too: nobody knows what it is. So are members of an object
+//! whose others it describes; an object of which it describes nothing is meant to be as it is, but for
+//! the document as a whole.
 
 use serde_json::{Map, Value};
 
@@ -7,8 +11,10 @@ use serde_json::{Map, Value};
 pub const MASK: &str = "********";
 /// What marks the places of secrets here: no text that anybody sends.
 const PLACE: &str = "\u{0}secret";
-/// How deep references and combinations in a schema are followed.
+/// How deep documents are followed. What is deeper is all secret.
 const DEEPEST: usize = 16;
+/// How many schemas are followed that hold for one value. What has more is all secret.
+const MOST_SCHEMAS: usize = 256;
 
 /// A mask that cannot stand for anything.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -74,10 +80,9 @@ pub fn unmasked(schema: &Value, given: &Value, stored: &Value) -> Result<Value, 
     let masks = mask_with(PLACE, schema, stored);
     let meant = keep(given, &shown, Some((stored, &masks)), "")?;
     if meant != *given {
-        // With the secrets masked, so that they are no addresses.
         let (mut before, mut after) = (Vec::new(), Vec::new());
-        addresses(&with_defaults(schema, &masks), "", &mut before);
-        addresses(&with_defaults(schema, &shown), "", &mut after);
+        addresses(&with_defaults(schema, stored), &masks, "", &mut before);
+        addresses(&with_defaults(schema, &meant), &shown, "", &mut after);
         if let Some((path, _)) = after.into_iter().find(|it| !before.contains(it)) {
             return Err(NotKept::Elsewhere { path });
         }
@@ -101,22 +106,29 @@ fn with_defaults(schema: &Value, document: &Value) -> Value {
     whole
 }
 
-/// What says where something goes, with its path.
-fn addresses(document: &Value, path: &str, found: &mut Vec<(String, Value)>) {
+/// What says where something goes, with its path. `shown` is the same with all secrets masked.
+fn addresses(document: &Value, shown: &Value, path: &str, found: &mut Vec<(String, Value)>) {
+    let is_secret = shown == PLACE;
+    // All of a secret is one.
+    let within = |it: Option<&'_ Value>| {
+        if is_secret { shown.clone() } else { it.cloned().unwrap_or_default() }
+    };
     match document {
         Value::Object(members) => {
             for (name, value) in members {
-                addresses(value, &below(path, name), found);
+                addresses(value, &within(shown.get(name)), &below(path, name), found);
             }
         }
         Value::Array(items) => {
             // Their order says nothing.
-            items.iter().for_each(|it| addresses(it, &below(path, "*"), found));
+            for (at, value) in items.iter().enumerate() {
+                addresses(value, &within(shown.get(at)), &below(path, "*"), found);
+            }
         }
         Value::String(_) | Value::Number(_) | Value::Bool(_) => {
             let name = path.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
             let leads_somewhere = ADDRESSES.iter().any(|it| name.contains(it))
-                || document.as_str().is_some_and(|it| it.contains("://"));
+                || document.as_str().is_some_and(|it| !is_secret && it.contains("://"));
             if leads_somewhere {
                 found.push((path.to_owned(), document.clone()));
             }
@@ -129,18 +141,20 @@ fn below(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
-/// The schemas that hold for a value by one schema: itself, and those it refers to and combines.
-fn followed<'a>(root: &'a Value, schemas: &[&'a Value], depth: usize) -> Vec<&'a Value> {
+/// The schemas that hold for a value by one schema: itself, and those it refers to and combines. Nothing
+/// when they are too many.
+fn followed<'a>(root: &'a Value, schemas: &[&'a Value]) -> Option<Vec<&'a Value>> {
     let mut all: Vec<&Value> = schemas.to_vec();
     let mut at = 0;
     while let Some(schema) = all.get(at).copied() {
         at += 1;
-        if all.len() > 64 || depth > DEEPEST {
-            break;
+        if all.len() > MOST_SCHEMAS {
+            return None;
         }
         if let Some(target) = schema.get("$ref").and_then(Value::as_str) {
             let target = target.strip_prefix('#').and_then(|it| root.pointer(it));
-            all.extend(target);
+            // A schema that refers to itself says nothing more the second time.
+            all.extend(target.filter(|it| !all.iter().any(|known| std::ptr::eq(*known, *it))));
         }
         for key in ["allOf", "anyOf", "oneOf"] {
             all.extend(schema.get(key).and_then(Value::as_array).into_iter().flatten());
@@ -149,38 +163,76 @@ fn followed<'a>(root: &'a Value, schemas: &[&'a Value], depth: usize) -> Vec<&'a
             all.extend(schema.get(key));
         }
     }
-    all
+    Some(all)
+}
+
+/// The schemas of a member by those of its object; nothing when they do not speak of it, though they do
+/// of others.
+fn member<'a>(schemas: &[&'a Value], name: &str) -> Option<Vec<&'a Value>> {
+    let (mut below, mut is_known, mut speaks) = (Vec::new(), false, false);
+    for schema in schemas {
+        let own = schema.get("properties").and_then(Value::as_object);
+        let patterns = schema.get("patternProperties").and_then(Value::as_object);
+        speaks |= own.is_some() || patterns.is_some();
+        let found = own.and_then(|it| it.get(name));
+        below.extend(found);
+        is_known |= found.is_some();
+        // Which of them are meant is not looked at: one that is secret makes it secret.
+        if found.is_none()
+            && let Some(patterns) = patterns
+        {
+            below.extend(patterns.values());
+        }
+        match schema.get("additionalProperties") {
+            None | Some(Value::Bool(false)) => {}
+            // Whatever is there is meant to be there, and is shown.
+            Some(Value::Bool(true)) => is_known = true,
+            Some(others) if found.is_none() => {
+                below.push(others);
+                is_known = true;
+            }
+            Some(_) => {}
+        }
+    }
+    // Of a pattern only what it hides is believed.
+    (is_known || !speaks).then_some(below)
 }
 
 fn mask(root: &Value, schemas: &[&Value], value: &mut Value, mark: &str, depth: usize) {
-    let schemas = followed(root, schemas, depth);
-    if depth > DEEPEST {
-        return;
-    }
-    if schemas.iter().any(|it| it.get("writeOnly") == Some(&Value::Bool(true))) {
-        if !value.is_null() {
-            *value = Value::String(mark.to_owned());
-        }
-        return;
-    }
+    let schemas = followed(root, schemas).filter(|_| depth <= DEEPEST);
+    let is_shown =
+        |it: &&Vec<&Value>| !it.iter().any(|it| it.get("writeOnly") == Some(&Value::Bool(true)));
+    let Some(schemas) = schemas.as_ref().filter(is_shown) else { return hide(value, mark) };
     match value {
         Value::Object(members) => {
+            let describes = |it: &&Value| {
+                it.get("properties").is_some() || it.get("additionalProperties").is_some()
+            };
+            let is_blank = depth == 0 && !schemas.iter().any(describes);
             for (name, value) in members {
-                let below: Vec<&Value> = schemas
-                    .iter()
-                    .filter_map(|it| {
-                        let own = it.get("properties").and_then(|it| it.get(name));
-                        own.or_else(|| it.get("additionalProperties"))
-                    })
-                    .collect();
-                mask(root, &below, value, mark, depth + 1);
+                match member(schemas, name).filter(|_| !is_blank) {
+                    Some(below) => mask(root, &below, value, mark, depth + 1),
+                    None => hide(value, mark),
+                }
             }
         }
         Value::Array(items) => {
-            let below: Vec<&Value> = schemas.iter().filter_map(|it| it.get("items")).collect();
+            let below: Vec<&Value> = schemas
+                .iter()
+                .flat_map(|it| {
+                    let places = it.get("prefixItems").and_then(Value::as_array);
+                    places.into_iter().flatten().chain(it.get("items"))
+                })
+                .collect();
             items.iter_mut().for_each(|it| mask(root, &below, it, mark, depth + 1));
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn hide(value: &mut Value, mark: &str) {
+    if !value.is_null() {
+        *value = Value::String(mark.to_owned());
     }
 }
 
@@ -263,7 +315,7 @@ mod tests {
         json!({
             "type": "object",
             "properties": {
-                "url": { "type": "string" },
+                "url": { "type": "string" }, "name": {},
                 "token": { "type": "string", "writeOnly": true },
                 "auth": { "oneOf": [{ "$ref": "#/$defs/basic" }, { "type": "null" }] },
                 "headers": { "additionalProperties": { "type": "string", "writeOnly": true } },
@@ -340,6 +392,61 @@ mod tests {
         assert_eq!(unmasked(&schema(), &known, &stored()), Ok(known), "who knows it may");
         let kept = json!({ "token": MASK, "name": "x" });
         assert!(unmasked(&schema(), &kept, &stored()).is_ok());
+    }
+
+    #[test]
+    fn what_a_schema_does_not_speak_of_is_secret() {
+        let token = json!({ "deep": ["planted"], "n": 7 });
+        let shown = |schema: Value| masked(&schema, &json!({ "known": { "a": 1 }, "tokn": token }));
+        let hidden = json!({ "known": { "a": 1 }, "tokn": MASK });
+        for schema in [
+            json!({ "properties": { "known": {} } }),
+            json!({ "properties": { "known": {} }, "additionalProperties": false }),
+            json!({ "properties": { "known": {} }, "patternProperties": { "^t": {} } }),
+            json!({ "allOf": [{ "properties": { "known": {} } }, {}] }),
+        ] {
+            assert_eq!(shown(schema.clone()), hidden, "{schema}");
+        }
+        for schema in [json!({}), json!(true), json!({ "type": "object" })] {
+            assert_eq!(shown(schema), json!({ "known": MASK, "tokn": MASK }), "it says nothing");
+        }
+        for others in [json!(true), json!({}), json!({ "type": "object" })] {
+            let schema = json!({ "properties": { "known": {} }, "additionalProperties": others });
+            assert_eq!(shown(schema)["tokn"], token, "it is meant to be there");
+        }
+        let (schema, stored) = (json!({ "properties": {} }), json!({ "tokn": token }));
+        assert_eq!(unmasked(&schema, &json!({ "tokn": MASK }), &stored), Ok(stored.clone()));
+        assert_eq!(secrets(&schema, &stored), ["planted"]);
+        // Deeper than anybody looks, and with more schemas than anybody reads.
+        let mut deep = json!("planted");
+        for _ in 0..40 {
+            deep = json!({ "a": [deep] });
+        }
+        let schema = json!({ "properties": { "a": {} }, "additionalProperties": true });
+        assert!(!masked(&schema, &deep).to_string().contains("planted"));
+        let many: Vec<Value> = (0..1_000).map(|_| json!({})).collect();
+        let schema = json!({ "properties": { "a": { "anyOf": many } } });
+        assert_eq!(masked(&schema, &json!({ "a": "planted" })), json!({ "a": MASK }));
+        let knot = json!({ "properties": { "a": { "$ref": "#/properties/a" } } });
+        assert_eq!(masked(&knot, &json!({ "a": 1 })), json!({ "a": 1 }));
+    }
+
+    #[test]
+    fn a_secret_address_is_an_address() {
+        let schema = json!({ "properties": {
+            "webhook_url": { "writeOnly": true }, "token": { "writeOnly": true },
+        } });
+        let stored = json!({ "webhook_url": "https://x/1", "token": "t0" });
+        let elsewhere = json!({ "webhook_url": "https://evil", "token": MASK });
+        let refused = unmasked(&schema, &elsewhere, &stored);
+        assert_eq!(refused, Err(NotKept::Elsewhere { path: "webhook_url".to_owned() }));
+        for kept in [
+            json!({ "webhook_url": MASK, "token": MASK }),
+            json!({ "webhook_url": MASK, "token": "t1" }),
+            json!({ "webhook_url": "https://x/1", "token": MASK }),
+        ] {
+            assert!(unmasked(&schema, &kept, &stored).is_ok(), "{kept}");
+        }
     }
 
     #[test]

@@ -363,8 +363,12 @@ fn of_refusal(refusal: &SmtpRefusal, refused: &[SmtpRefusal]) -> SmtpOutcome {
     }
 }
 
-/// One line of what a server says.
+/// One line of what a server says, with a sign where it is cut off: a server may repeat a password.
 fn shortened(text: &str) -> String {
-    let clean = text.trim().chars().map(|it| if it.is_control() { ' ' } else { it });
-    clean.take(LONGEST_MESSAGE).collect()
+    let mut clean = text.trim().chars().map(|it| if it.is_control() { ' ' } else { it });
+    let mut line: String = clean.by_ref().take(LONGEST_MESSAGE).collect();
+    if clean.next().is_some() {
+        line.push('\u{2026}');
+    }
+    line
 }

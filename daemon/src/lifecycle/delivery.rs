@@ -1,7 +1,7 @@
 //! The life of a delivery: what an answer means, and when it is tried again (seed 002; Standard
 //! Webhooks 1.0.0 for what the seed does not say). Pure.
 
-use serde::{Deserialize, Serialize};
+use super::attempts::{Next, Tries};
 
 /// How often an endpoint may put one off before that counts as a failure.
 const MOST_THROTTLED: u32 = 24;
@@ -77,42 +77,19 @@ fn throttled(pause_ms: u64) -> Verdict {
     Verdict::Throttled { pause_ms: pause_ms.clamp(1_000, LONGEST_RETRY_AFTER_MS) }
 }
 
-/// How often a delivery was tried.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tried {
-    /// Attempts that failed.
-    pub failed: u32,
-    /// Attempts that the endpoint put off.
-    pub throttled: u32,
-}
-
-/// What happens after an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// Nothing: it was taken.
-    Delivered,
-    /// Another attempt.
-    Again {
-        /// Not before, milliseconds of the Unix epoch.
-        at_ms: u64,
-    },
-    /// Nothing: it failed for good.
-    Failed,
-}
-
 /// What happens after an attempt, and how often it was tried then. `pauses_ms` are the waits after the
 /// first failed attempt, after the second and so on; after one more it has failed for good.
 pub fn after_attempt(
-    tried: Tried,
+    tried: Tries,
     verdict: &Verdict,
     pauses_ms: &[u64],
     now_ms: u64,
-) -> (Tried, Next) {
+) -> (Tries, Next) {
     match verdict {
         Verdict::Taken => (tried, Next::Delivered),
-        Verdict::Gone => (tried, Next::Failed),
+        Verdict::Gone => (tried, Next::GivenUp),
         Verdict::Throttled { pause_ms } if tried.throttled < MOST_THROTTLED => {
-            let tried = Tried { throttled: tried.throttled + 1, ..tried };
+            let tried = Tries { throttled: tried.throttled + 1, ..tried };
             (tried, Next::Again { at_ms: now_ms.saturating_add(*pause_ms) })
         }
         Verdict::Throttled { .. } | Verdict::Failed { .. } => {
@@ -120,9 +97,9 @@ pub fn after_attempt(
             let pause = usize::try_from(tried.failed).ok().and_then(|it| pauses_ms.get(it));
             let next = match pause {
                 Some(pause) => Next::Again { at_ms: now_ms.saturating_add(*pause) },
-                None => Next::Failed,
+                None => Next::GivenUp,
             };
-            (Tried { failed, ..tried }, next)
+            (Tries { failed, ..tried }, next)
         }
     }
 }
@@ -145,7 +122,7 @@ mod tests {
     /// Those of the seed.
     const PAUSES_MS: [u64; 2] = [30_000, 180_000];
 
-    fn after_attempt(tried: Tried, verdict: &Verdict, now_ms: u64) -> (Tried, Next) {
+    fn after_attempt(tried: Tries, verdict: &Verdict, now_ms: u64) -> (Tries, Next) {
         super::after_attempt(tried, verdict, &PAUSES_MS, now_ms)
     }
 
@@ -172,16 +149,16 @@ mod tests {
 
     #[test]
     fn three_attempts_at_once_after_30_s_and_after_3_minutes() {
-        let (tried, next) = after_attempt(Tried::default(), &failed(), 1_000);
+        let (tried, next) = after_attempt(Tries::default(), &failed(), 1_000);
         assert_eq!(next, Next::Again { at_ms: 31_000 });
         let (tried, next) = after_attempt(tried, &failed(), 31_000);
         assert_eq!(next, Next::Again { at_ms: 211_000 });
         assert_eq!(
             after_attempt(tried, &failed(), 211_000),
-            (Tried { failed: 3, throttled: 0 }, Next::Failed)
+            (Tries { failed: 3, throttled: 0 }, Next::GivenUp)
         );
         assert_eq!(after_attempt(tried, &Verdict::Taken, 0).1, Next::Delivered);
-        assert_eq!(after_attempt(Tried::default(), &Verdict::Gone, 0).1, Next::Failed);
+        assert_eq!(after_attempt(Tries::default(), &Verdict::Gone, 0).1, Next::GivenUp);
     }
 
     #[test]
@@ -191,17 +168,17 @@ mod tests {
         assert_eq!(asks(None), Verdict::Throttled { pause_ms: THROTTLE_PAUSE_MS });
         assert_eq!(asks(Some(u64::MAX)), Verdict::Throttled { pause_ms: LONGEST_RETRY_AFTER_MS });
         assert_eq!(asks(Some(0)), Verdict::Throttled { pause_ms: 1_000 }, "no hot loop");
-        let mut tried = Tried::default();
+        let mut tried = Tries::default();
         let mut times = 0;
         loop {
             let (after, next) = after_attempt(tried, &asks(Some(1_000)), 0);
             times += 1;
             tried = after;
-            if next == Next::Failed {
+            if next == Next::GivenUp {
                 break;
             }
         }
-        assert_eq!((times, tried), (27, Tried { failed: 3, throttled: 24 }));
+        assert_eq!((times, tried), (27, Tries { failed: 3, throttled: 24 }));
     }
 
     #[test]

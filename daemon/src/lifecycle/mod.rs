@@ -3,6 +3,7 @@
 //! Each file has a state, the events that can happen to it, and one `step` from the two to a next
 //! state with effects, or to a refusal that says why. Every case is named.
 
+pub mod attempts;
 pub mod delivery;
 pub mod hook_answer;
 pub mod operation_output;

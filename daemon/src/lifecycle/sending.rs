@@ -7,6 +7,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::attempts::{Next, Tries};
+
 /// How long a message waits after each attempt that failed; after the last of them it is given up.
 pub const PAUSES_MS: [u64; 7] =
     [2_000, 10_000, 30_000, 2 * 60_000, 10 * 60_000, 30 * 60_000, 60 * 60_000];
@@ -65,30 +67,6 @@ impl Outcome {
     }
 }
 
-/// How often a message was tried.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tries {
-    /// Attempts that count.
-    pub failed: u32,
-    /// Attempts that the other side put off.
-    #[serde(default)]
-    pub throttled: u32,
-}
-
-/// What happens to a message after an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// It was taken.
-    Delivered,
-    /// It is tried again.
-    Again {
-        /// Not before, milliseconds of the Unix epoch.
-        at_ms: u64,
-    },
-    /// It is a dead letter.
-    Dead,
-}
-
 /// What happens to a message after an attempt. `holds` says that the circuit is open after it, or was
 /// tried with it: then it does not count. `jitter` is 0 to 1000: how much of a quarter is added to its
 /// pause, so that messages that failed together do not come back together.
@@ -102,7 +80,7 @@ pub fn after_attempt(
     match outcome {
         Outcome::Taken => (tries, Next::Delivered),
         Outcome::Permanent { .. } => {
-            (Tries { failed: tries.failed.saturating_add(1), ..tries }, Next::Dead)
+            (Tries { failed: tries.failed.saturating_add(1), ..tries }, Next::GivenUp)
         }
         Outcome::Throttled { pause_ms, .. } if tries.throttled < MOST_THROTTLED => {
             let tries = Tries { throttled: tries.throttled + 1, ..tries };
@@ -119,7 +97,7 @@ pub fn after_attempt(
                     let more = pause / 4 * u64::from(jitter.min(1_000)) / 1_000;
                     Next::Again { at_ms: now_ms.saturating_add(pause + more) }
                 }
-                None => Next::Dead,
+                None => Next::GivenUp,
             };
             (Tries { failed, ..tries }, next)
         }
@@ -262,7 +240,7 @@ mod tests {
                     pauses.push(at_ms - now_ms);
                     now_ms = at_ms;
                 }
-                Next::Dead => break,
+                Next::GivenUp => break,
                 Next::Delivered => panic!("it failed"),
             }
         }
@@ -274,7 +252,7 @@ mod tests {
         };
         assert_eq!(at_ms, 2_500, "a quarter more at most");
         let refused = Outcome::Permanent { reason: "too long".to_owned() };
-        assert_eq!(after_attempt(Tries::default(), &refused, false, 0, 0).1, Next::Dead);
+        assert_eq!(after_attempt(Tries::default(), &refused, false, 0, 0).1, Next::GivenUp);
     }
 
     #[test]

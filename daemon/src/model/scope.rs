@@ -115,6 +115,12 @@ impl ScopePrefix {
         scope.is_under(&self.0)
     }
 
+    /// Whether everything under the other one is under it too.
+    pub fn covers(&self, other: &ScopePrefix) -> bool {
+        let rest = other.0.strip_prefix(&self.0);
+        rest.is_some_and(|it| it.is_empty() || it.starts_with('/'))
+    }
+
     /// The path as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -10,24 +10,27 @@ use serde_json::Value;
 
 /// More than that nobody reads at once, and a long array can have a problem in every element.
 const MAX_PROBLEMS: usize = 100;
+/// Characters that are repeated of a key that nobody knows.
+const MAX_KEY: usize = 80;
 
 /// A type's schema, compiled once.
 #[derive(Debug)]
 pub(super) struct ConfigSchema {
     validator: Validator,
-    /// The keys that it describes; none, when it says itself what it thinks of others.
+    /// The keys that it describes.
     known: Vec<String>,
+    /// Whether it says itself what it thinks of others.
+    speaks_of_others: bool,
 }
 
 impl ConfigSchema {
     /// Compiles `schema`. References are followed inside the schema only.
     pub(super) fn compile(schema: &Value) -> Result<ConfigSchema, String> {
-        let known = match (schema.get("properties"), schema.get("additionalProperties")) {
-            (Some(Value::Object(properties)), None) => properties.keys().cloned().collect(),
-            _ => Vec::new(),
-        };
+        let properties = schema.get("properties").and_then(Value::as_object);
+        let known = properties.into_iter().flat_map(|it| it.keys().cloned()).collect();
+        let speaks_of_others = schema.get("additionalProperties").is_some();
         match jsonschema::options().build(schema) {
-            Ok(validator) => Ok(ConfigSchema { validator, known }),
+            Ok(validator) => Ok(ConfigSchema { validator, known, speaks_of_others }),
             Err(error) => Err(error.masked().to_string()),
         }
     }
@@ -35,30 +38,38 @@ impl ConfigSchema {
     /// Keys of a config that the schema does not describe. No mistake by themselves, but when
     /// something else is wrong, such as one that is missing, they may be the reason.
     pub(super) fn unknown(&self, config: &Value) -> Vec<Problem> {
-        if self.known.is_empty() {
+        if self.known.is_empty() || self.speaks_of_others {
             return Vec::new();
         }
         let keys = config.as_object().into_iter().flat_map(|it| it.keys());
-        keys.filter(|it| !self.known.contains(it))
-            .take(MAX_PROBLEMS)
-            .map(|key| Problem {
-                path: key.clone(),
-                message: format!("is not known here; known are {}", self.known.join(", ")),
-                location: None,
-            })
-            .collect()
+        let unknown = keys.filter(|it| !self.known.contains(it));
+        unknown.take(MAX_PROBLEMS).map(|it| self.not_known(it)).collect()
+    }
+
+    fn not_known(&self, key: &str) -> Problem {
+        let message = match self.known.as_slice() {
+            [] => "is not known here".to_owned(),
+            known => format!("is not known here; known are {}", known.join(", ")),
+        };
+        // It may be a value that stands in the wrong place, and a long one.
+        let path = key.chars().take(MAX_KEY).collect();
+        Problem { path, message, location: None }
     }
 
     /// Everything that is wrong with `config`, at most [`MAX_PROBLEMS`] things.
     pub(super) fn problems(&self, config: &Value) -> Vec<Problem> {
         self.validator
             .iter_errors(config)
-            .take(MAX_PROBLEMS)
-            .map(|error| Problem {
-                path: dotted(error.instance_path().as_str()),
-                message: message(&error),
-                location: None,
+            .flat_map(|error| {
+                let path = dotted(error.instance_path().as_str());
+                match error.kind() {
+                    ValidationErrorKind::AdditionalProperties { unexpected } if path.is_empty() => {
+                        unexpected.iter().take(MAX_PROBLEMS).map(|it| self.not_known(it)).collect()
+                    }
+                    _ => vec![Problem { path, message: message(&error), location: None }],
+                }
             })
+            .take(MAX_PROBLEMS)
             .collect()
     }
 }
@@ -132,7 +143,7 @@ mod tests {
         let all = problems.join("\n");
         assert!(all.contains("\"policy\" is required"), "{all}");
         assert!(all.contains("parameters.secret: value is shorter than 8 characters"), "{all}");
-        assert!(all.contains("polcy"), "{all}");
+        assert!(all.contains("polcy: is not known here; known are parameters, policy"), "{all}");
         assert!(!all.contains("hunter2"), "{all}");
     }
 

@@ -2,9 +2,10 @@
 
 use serde_json::{Map, json};
 
-use super::testing::{in_memory, install};
+use super::testing::{self, in_memory, install};
 use super::*;
-use crate::lifecycle::sending::{Circuit, Next, Outcome, Tries};
+use crate::lifecycle::attempts::{Next, Tries};
+use crate::lifecycle::sending::{Circuit, Outcome};
 use crate::lifecycle::snap_in::{Event, Hook, HookOutcome};
 use crate::lifecycle::source::Change;
 use crate::model::event::Cause;
@@ -24,22 +25,6 @@ struct Bench {
     subscription: SubscriptionId,
 }
 
-fn record(name: &str) -> IntegrationRecord {
-    IntegrationRecord {
-        name: name.to_owned(),
-        kind: "test".to_owned(),
-        enabled: true,
-        supplied_to_all: true,
-        concurrency: 1,
-        per_second: None,
-        generation: 1,
-        created_ms: 0,
-        created_by: "test".to_owned(),
-        modified_ms: 0,
-        modified_by: "test".to_owned(),
-    }
-}
-
 fn wants(integration: IntegrationId, trigger: &str) -> SubscriptionRecord {
     SubscriptionRecord {
         integration,
@@ -57,7 +42,7 @@ fn wants(integration: IntegrationId, trigger: &str) -> SubscriptionRecord {
 }
 
 async fn make(store: &Store, name: &str) -> IntegrationId {
-    let new = record(name);
+    let new = testing::integration(name);
     let made = store.write(move |tables| {
         let id = IntegrationId(tables.new_id());
         assert_eq!(tables.create_integration(id, &new, b"sealed", None)?, PutIntegration::Stored);
@@ -249,7 +234,7 @@ async fn a_message_ends_once_and_may_be_sent_again() {
     let id = bench.queued()[0].0;
     bench.settle(id, Next::Again { at_ms: 5_000 }, None).await;
     assert_eq!(bench.queued()[0].1.due_ms, 5_000);
-    bench.settle(id, Next::Dead, None).await;
+    bench.settle(id, Next::GivenUp, None).await;
     bench.settle(id, Next::Delivered, None).await;
     let (_, record) = bench.store.read(|it| it.find_telling(id)).expect("read").expect("kept");
     assert_eq!((record.state, record.attempt_count), (TellingState::Dead, 2));
@@ -278,7 +263,7 @@ async fn a_circuit_is_of_the_integration_as_it_was() {
     let count =
         |store: &Store| triggers(store).iter().filter(|it| *it == "integration.degraded").count();
     assert_eq!(count(&bench.store), 1, "it is told in the same commit");
-    let changed = IntegrationRecord { generation: 2, ..record("ops") };
+    let changed = IntegrationRecord { generation: 2, ..testing::integration("ops") };
     let put = bench.store.write(move |it| it.put_integration(id, 1, &changed, None)).await;
     assert_eq!(put.expect("written"), PutIntegration::Stored);
     assert_eq!(circuit(&bench.store), Circuit::default(), "a change closes it");
@@ -291,7 +276,7 @@ async fn a_circuit_is_of_the_integration_as_it_was() {
 async fn names_are_unique_within_a_type_and_all_goes_with_an_integration() {
     let bench = Bench::new().await;
     let id = bench.integration;
-    let twin = record("ops");
+    let twin = testing::integration("ops");
     let put = bench.store.write(move |tables| {
         let id = IntegrationId(tables.new_id());
         tables.create_integration(id, &twin, b"other", None)

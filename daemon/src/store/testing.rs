@@ -5,8 +5,8 @@ use redb::backends::InMemoryBackend;
 pub use super::database::BackendLocation;
 pub(crate) use super::faults::FaultyDisk;
 use super::{
-    Creation, Location, NewSnapIn, NewVersion, Options, PackageRecord, Store, StoreError,
-    VersionCreation,
+    Creation, IntegrationRecord, Location, NewSnapIn, NewVersion, Options, PackageRecord, Store,
+    StoreError, VersionCreation,
 };
 use crate::clock::Clock;
 use crate::model::id::SnapInId;
@@ -91,4 +91,21 @@ pub async fn install(
         Ok(snap_in)
     });
     installed.await.expect("written")
+}
+
+/// An integration of a type that no plugin has.
+pub fn integration(name: &str) -> IntegrationRecord {
+    IntegrationRecord {
+        name: name.to_owned(),
+        kind: "test".to_owned(),
+        enabled: true,
+        supplied_to_all: true,
+        concurrency: 1,
+        per_second: None,
+        generation: 1,
+        created_ms: 0,
+        created_by: "test".to_owned(),
+        modified_ms: 0,
+        modified_by: "test".to_owned(),
+    }
 }

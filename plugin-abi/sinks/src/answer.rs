@@ -42,9 +42,15 @@ impl<'a> Answer<'a> {
         retry_after_ms(self.header("retry-after")?, now_ms)
     }
 
-    /// What it says, in one line that is not too long; nothing of a page for browsers.
+    /// What it says, in one line that is not too long; nothing of a page for browsers. Where it is cut off,
+    /// there is the sign of that, so that the daemon knows the beginning of a secret from a whole text.
     pub fn said(&self) -> String {
-        let text = String::from_utf8_lossy(&self.body[..self.body.len().min(4 * MOST_SAID)]);
+        let read = &self.body[..self.body.len().min(4 * MOST_SAID)];
+        let mut text = String::from_utf8_lossy(read);
+        if read.len() < self.body.len() {
+            // A character may be cut in two.
+            text = format!("{}\u{2026}", text.trim_end_matches('\u{fffd}')).into();
+        }
         let is_page = text.trim_start().starts_with('<')
             || self.header("content-type").is_some_and(|it| it.starts_with("text/html"));
         if is_page {
@@ -149,6 +155,12 @@ mod tests {
         assert_eq!(answer.json().unwrap()["a"], 1);
         let page = Answer { body: b"  <!doctype html>secret", ..answer };
         assert_eq!(page.said(), "a page for browsers");
+        for filler in ["x", " "] {
+            let long = format!("{}\u{e9}\u{e9}", filler.repeat(1_199));
+            let long = Answer { body: long.as_bytes(), ..answer };
+            let said = long.said();
+            assert!(said.ends_with('\u{2026}') && !said.contains('\u{fffd}'), "{said}");
+        }
         for (transient, kind) in [(true, FaultKind::Transient), (false, FaultKind::Config)] {
             let failed = EffectOutcome::Failed { message: "no".to_owned(), transient };
             assert_eq!(http_answer(&failed, b"").unwrap_err().kind, kind);

@@ -7,7 +7,7 @@
 
 mod sink;
 
-use mortise_plugin::{Descriptor, Fault, Host, Plugin, Problem, Sink, TypeDescriptor};
+use mortise_plugin::{Fault, Problem, TypeDescriptor};
 use mortise_sinks::{read_config, wrong};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -17,12 +17,8 @@ use crate::sink::Command;
 /// The name of the sink type.
 pub const KIND: &str = "command";
 
-const KNOWN: [&str; 4] = ["program", "timeout_seconds", "settings", "secret"];
 const USUAL_SECONDS: u64 = 15;
 const MOST_SECONDS: u64 = 60;
-
-/// The plugin.
-pub struct Commands;
 
 #[derive(Deserialize)]
 struct Config {
@@ -36,6 +32,7 @@ struct Config {
 fn schema() -> Value {
     json!({
         "type": "object",
+        "additionalProperties": false,
         "properties": {
             "program": {
                 "type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
@@ -53,7 +50,7 @@ fn schema() -> Value {
                 "type": "object", "maxProperties": 100, "default": {},
                 "title": "Settings",
                 "description": "Handed to the program as `settings`, for one program that serves several \
-                                integrations."
+                                integrations. Put no secret here: they are shown."
             },
             "secret": {
                 "type": "string", "writeOnly": true, "maxLength": 10_000,
@@ -74,7 +71,6 @@ fn schema() -> Value {
 }
 
 fn open(value: Value) -> Result<Command, Fault> {
-    let warnings = Problem::unknown_keys(&value, "", &KNOWN);
     let config: Config = read_config(value)?;
     let mut problems = Vec::new();
     let is_name = (1..=64).contains(&config.program.len())
@@ -97,36 +93,20 @@ fn open(value: Value) -> Result<Command, Fault> {
         timeout_ms: seconds * 1_000,
         settings: config.settings,
         secret: config.secret,
-        warnings,
     })
 }
 
-impl Plugin for Commands {
-    fn descriptor() -> Descriptor {
-        Descriptor {
-            name: env!("CARGO_PKG_NAME").to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            sources: Vec::new(),
-            sinks: vec![TypeDescriptor {
-                name: KIND.to_owned(),
-                title: "Command".to_owned(),
-                description:
-                    "Hands messages to a program that the administrator of this host has put \
+fn describe() -> TypeDescriptor {
+    TypeDescriptor {
+        name: KIND.to_owned(),
+        title: "Command".to_owned(),
+        description: "Hands messages to a program that the administrator of this host has put \
                               there, in a sandbox."
-                        .to_owned(),
-                config_schema: schema(),
-                threads: true,
-                ..TypeDescriptor::default()
-            }],
-        }
-    }
-
-    fn open_sink(kind: &str, config: Value, _host: Host) -> Result<Box<dyn Sink>, Fault> {
-        if kind != KIND {
-            return Err(Fault::no_sink_type(kind));
-        }
-        Ok(Box::new(open(config)?))
+            .to_owned(),
+        config_schema: schema(),
+        threads: true,
+        ..TypeDescriptor::default()
     }
 }
 
-mortise_plugin::export_plugin!(Commands);
+mortise_plugin::export_type!(sink Commands, describe, |config, _host| open(config));

@@ -1,8 +1,8 @@
 //! The sink: a delivery in, a run of the program out; its end in, a receipt out.
 
 use mortise_plugin::{
-    Act, Delivery, Effect, EffectOutcome, ExecEffect, ExecEnd, Fault, FaultKind, LogLevel, Problem,
-    Receipt, Sink, SinkCall, SinkInput, SinkOutput,
+    Act, Delivery, Effect, EffectOutcome, ExecEffect, ExecEnd, Fault, FaultKind, LogLevel, Receipt,
+    Sink, SinkCall, SinkInput, SinkOutput,
 };
 use mortise_sinks::{one_line, shortened, test_message};
 use serde::{Deserialize, Serialize};
@@ -22,8 +22,6 @@ pub(crate) struct Command {
     pub(crate) timeout_ms: u64,
     pub(crate) settings: Map<String, Value>,
     pub(crate) secret: Option<String>,
-    /// What `check` answers.
-    pub(crate) warnings: Vec<Problem>,
 }
 
 /// What travels with a run.
@@ -35,9 +33,7 @@ struct Asked {
 impl Sink for Command {
     fn call(&self, call: SinkCall, body: &[u8]) -> Result<SinkOutput, Fault> {
         match call.input {
-            SinkInput::Check {} => {
-                Ok(SinkOutput { problems: self.warnings.clone(), ..SinkOutput::default() })
-            }
+            SinkInput::Check {} => Ok(SinkOutput::default()),
             SinkInput::Deliver(delivery) => Ok(self.run(json!(delivery), false)),
             SinkInput::Test {} => {
                 let delivery = Delivery {

@@ -16,41 +16,22 @@ mod sink;
 #[cfg(test)]
 mod sink_tests;
 
-use mortise_plugin::{Descriptor, Fault, Host, Plugin, Sink, TypeDescriptor};
-use serde_json::Value;
+use mortise_plugin::TypeDescriptor;
 
 /// The name of the sink type.
 pub const KIND: &str = "email";
 
-/// The plugin.
-pub struct Email;
-
-impl Plugin for Email {
-    fn descriptor() -> Descriptor {
-        Descriptor {
-            name: env!("CARGO_PKG_NAME").to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            sources: Vec::new(),
-            sinks: vec![TypeDescriptor {
-                name: KIND.to_owned(),
-                title: "Email".to_owned(),
-                description:
-                    "Sends mails by way of a mail server. What belongs to one piece of work is \
+fn describe() -> TypeDescriptor {
+    TypeDescriptor {
+        name: KIND.to_owned(),
+        title: "Email".to_owned(),
+        description: "Sends mails by way of a mail server. What belongs to one piece of work is \
                               one thread."
-                        .to_owned(),
-                config_schema: config::schema(),
-                threads: true,
-                ..TypeDescriptor::default()
-            }],
-        }
-    }
-
-    fn open_sink(kind: &str, config: Value, _host: Host) -> Result<Box<dyn Sink>, Fault> {
-        if kind != KIND {
-            return Err(Fault::no_sink_type(kind));
-        }
-        Ok(Box::new(config::open(config)?))
+            .to_owned(),
+        config_schema: config::schema(),
+        threads: true,
+        ..TypeDescriptor::default()
     }
 }
 
-mortise_plugin::export_plugin!(Email);
+mortise_plugin::export_type!(sink Email, describe, |config, _host| config::open(config));

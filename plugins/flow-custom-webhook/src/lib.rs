@@ -42,41 +42,23 @@ mod limits_tests;
 #[cfg(test)]
 mod testing;
 
-use mortise_plugin::{Descriptor, Fault, Host, Plugin, Source, TypeDescriptor};
-use serde_json::Value;
+use mortise_plugin::TypeDescriptor;
 
 /// The name of the source type.
 pub const KIND: &str = "flow-custom-webhook";
 
-/// The plugin.
-pub struct CustomWebhook;
-
-impl Plugin for CustomWebhook {
-    fn descriptor() -> Descriptor {
-        Descriptor {
-            name: env!("CARGO_PKG_NAME").to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            sources: vec![TypeDescriptor {
-                name: KIND.to_owned(),
-                title: "Custom webhook".to_owned(),
-                description: "A webhook with a URL of its own. Requests of known senders are \
+fn describe() -> TypeDescriptor {
+    TypeDescriptor {
+        name: KIND.to_owned(),
+        title: "Custom webhook".to_owned(),
+        description: "A webhook with a URL of its own. Requests of known senders are \
                               verified natively; or a Rego policy authenticates each request and \
                               shapes the event."
-                    .to_owned(),
-                config_schema: config::schema(),
-                takes_http: true,
-                ..TypeDescriptor::default()
-            }],
-            sinks: Vec::new(),
-        }
-    }
-
-    fn open_source(kind: &str, config: Value, host: Host) -> Result<Box<dyn Source>, Fault> {
-        if kind != KIND {
-            return Err(Fault::no_source_type(kind));
-        }
-        Ok(Box::new(config::open(&config, host)?))
+            .to_owned(),
+        config_schema: config::schema(),
+        takes_http: true,
+        ..TypeDescriptor::default()
     }
 }
 
-mortise_plugin::export_plugin!(CustomWebhook);
+mortise_plugin::export_type!(source CustomWebhook, describe, |config, host| config::open(&config, host));

@@ -5,8 +5,8 @@
 //! a payload.
 
 use mortise_plugin::{
-    Descriptor, Event, Fault, Host, Payload, Plugin, Problem, Source, SourceCall, SourceInput,
-    SourceOutput, TypeDescriptor,
+    Event, Fault, Host, Payload, Problem, Source, SourceCall, SourceInput, SourceOutput,
+    TypeDescriptor,
 };
 use serde_json::{Value, json};
 
@@ -16,37 +16,23 @@ pub const KIND: &str = "flow-events";
 /// What automations listen for is this and the event type as it was published.
 const PREFIX: &str = "custom:";
 
-/// The plugin.
-pub struct FlowEvents;
-
-impl Plugin for FlowEvents {
-    fn descriptor() -> Descriptor {
-        Descriptor {
-            name: env!("CARGO_PKG_NAME").to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            sources: vec![TypeDescriptor {
-                name: KIND.to_owned(),
-                title: "Scheduled events".to_owned(),
-                description: "Events that a snap-in schedules for itself, or publishes at once."
-                    .to_owned(),
-                config_schema: json!({ "type": "object", "properties": {}, "examples": [{}] }),
-                takes_scheduled: true,
-                ..TypeDescriptor::default()
-            }],
-            sinks: Vec::new(),
-        }
+fn describe() -> TypeDescriptor {
+    TypeDescriptor {
+        name: KIND.to_owned(),
+        title: "Scheduled events".to_owned(),
+        description: "Events that a snap-in schedules for itself, or publishes at once.".to_owned(),
+        config_schema: json!({ "type": "object", "properties": {}, "examples": [{}] }),
+        takes_scheduled: true,
+        ..TypeDescriptor::default()
     }
+}
 
-    fn open_source(kind: &str, config: Value, _host: Host) -> Result<Box<dyn Source>, Fault> {
-        if kind != KIND {
-            return Err(Fault::no_source_type(kind));
-        }
-        if !matches!(config, Value::Object(_) | Value::Null) {
-            let problem = Problem::at("", "must be empty, or an object");
-            return Err(Fault::config("the configuration is wrong", vec![problem]));
-        }
-        Ok(Box::new(Scheduled { warnings: Problem::unknown_keys(&config, "", &[]) }))
+fn open(config: Value, _host: Host) -> Result<Scheduled, Fault> {
+    if !matches!(config, Value::Object(_) | Value::Null) {
+        let problem = Problem::at("", "must be empty, or an object");
+        return Err(Fault::config("the configuration is wrong", vec![problem]));
     }
+    Ok(Scheduled { warnings: Problem::unknown_keys(&config, "", &[]) })
 }
 
 /// One configured source.
@@ -97,11 +83,11 @@ fn published(event_type: &str, body: &[u8]) -> Result<SourceOutput, Fault> {
     Ok(SourceOutput { events: vec![event], ..SourceOutput::default() })
 }
 
-mortise_plugin::export_plugin!(FlowEvents);
+mortise_plugin::export_type!(source FlowEvents, describe, open);
 
 #[cfg(test)]
 mod tests {
-    use mortise_plugin::{FaultKind, Tick};
+    use mortise_plugin::{FaultKind, Plugin, Tick};
 
     use super::*;
 

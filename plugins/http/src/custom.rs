@@ -10,20 +10,6 @@ use crate::signing::{self, Scheme};
 use crate::template::{Json, Text, Values};
 
 const METHODS: [&str; 3] = ["POST", "PUT", "PATCH"];
-const KNOWN: [&str; 12] = [
-    "url",
-    "method",
-    "headers",
-    "body",
-    "bearer_token",
-    "signing_secret",
-    "signing",
-    "expected_status",
-    "message_id",
-    "thread",
-    "test_url",
-    "idempotency_header",
-];
 /// A larger body is none of a message.
 const MOST_BODY: usize = 256 * 1024;
 const MOST_HEADERS: usize = 50;
@@ -92,7 +78,7 @@ impl Service for Custom {
     }
 
     fn open(config: Value) -> Result<Opened<Custom>, Fault> {
-        let mut warnings = Problem::unknown_keys(&config, "", &KNOWN);
+        let mut warnings = Vec::new();
         let config: Config = read_config(config)?;
         let mut problems = Vec::new();
         check_url("url", &url_without_tokens(&config.url), &mut problems);
@@ -287,6 +273,7 @@ fn headers(given: &Map<String, Value>, problems: &mut Vec<Problem>) -> Vec<(Stri
 fn schema() -> Value {
     json!({
         "type": "object",
+        "additionalProperties": false,
         "properties": {
             "url": {
                 "type": "string", "minLength": 8, "maxLength": 4000,
@@ -296,9 +283,13 @@ fn schema() -> Value {
             },
             "method": { "enum": METHODS, "default": "POST", "title": "Method" },
             "headers": {
-                "type": "object", "additionalProperties": { "type": "string" }, "default": {},
+                "type": "object", "default": {},
+                "additionalProperties": {
+                    "type": "string", "writeOnly": true, "maxLength": 4000,
+                },
                 "title": "Headers",
-                "description": "More headers, with tokens if you like. Put no secret here: they are shown."
+                "description": "More headers, with tokens if you like. Their values are secret: nobody \
+                                can say which of them are keys."
             },
             "body": {
                 "title": "Body",

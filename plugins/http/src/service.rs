@@ -91,6 +91,13 @@ pub(crate) struct Opened<S> {
     pub(crate) warnings: Vec<Problem>,
 }
 
+impl<S> Opened<S> {
+    /// With nothing questionable.
+    pub(crate) fn of(service: S) -> Opened<S> {
+        Opened { service, warnings: Vec::new() }
+    }
+}
+
 /// A row of the table of services.
 pub(crate) struct Entry {
     pub(crate) kind: &'static str,

@@ -96,6 +96,8 @@ fn every_service_has_a_form_and_says_what_is_wrong() {
         }
         let secrets = properties.values().filter(|it| it["writeOnly"] == true).count();
         assert!(secrets >= 1, "{} has no secret", entry.kind);
+        // A secret under a name that nobody knows would be shown.
+        assert_eq!(described.config_schema["additionalProperties"], false, "{}", entry.kind);
         let unknown = Http::open_sink(entry.kind, json!({ "nonsense": 1 }), Host::silent());
         assert_eq!(unknown.err().unwrap().kind, Config, "{}", entry.kind);
         // Secrets are not repeated in what is told.

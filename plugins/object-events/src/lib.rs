@@ -14,41 +14,23 @@ mod config;
 mod filter;
 mod source;
 
-use mortise_plugin::{Descriptor, Fault, Host, Plugin, Source, TypeDescriptor};
-use serde_json::Value;
+use mortise_plugin::TypeDescriptor;
 
 /// The name of the source type.
 pub const KIND: &str = "object-events";
 /// What manifests of other platforms call it.
 pub const ALIAS: &str = "devrev-webhook";
 
-/// The plugin.
-pub struct ObjectEvents;
-
-impl Plugin for ObjectEvents {
-    fn descriptor() -> Descriptor {
-        Descriptor {
-            name: env!("CARGO_PKG_NAME").to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            sources: vec![TypeDescriptor {
-                name: KIND.to_owned(),
-                aliases: vec![ALIAS.to_owned()],
-                title: "Changes of objects".to_owned(),
-                description: "Events when objects are created, updated or deleted.".to_owned(),
-                config_schema: config::schema(),
-                object_event_types: Some("/event_types".to_owned()),
-                ..TypeDescriptor::default()
-            }],
-            sinks: Vec::new(),
-        }
-    }
-
-    fn open_source(kind: &str, config: Value, _host: Host) -> Result<Box<dyn Source>, Fault> {
-        if kind != KIND {
-            return Err(Fault::no_source_type(kind));
-        }
-        Ok(Box::new(config::open(config)?))
+fn describe() -> TypeDescriptor {
+    TypeDescriptor {
+        name: KIND.to_owned(),
+        aliases: vec![ALIAS.to_owned()],
+        title: "Changes of objects".to_owned(),
+        description: "Events when objects are created, updated or deleted.".to_owned(),
+        config_schema: config::schema(),
+        object_event_types: Some("/event_types".to_owned()),
+        ..TypeDescriptor::default()
     }
 }
 
-mortise_plugin::export_plugin!(ObjectEvents);
+mortise_plugin::export_type!(source ObjectEvents, describe, |config, _host| config::open(config));

@@ -25,40 +25,22 @@ mod memory;
 mod source;
 mod template;
 
-use mortise_plugin::{Descriptor, Fault, Host, Plugin, Source, TypeDescriptor};
-use serde_json::Value;
+use mortise_plugin::TypeDescriptor;
 
 /// The name of the source type.
 pub const KIND: &str = "poll";
 
-/// The plugin.
-pub struct Poll;
-
-impl Plugin for Poll {
-    fn descriptor() -> Descriptor {
-        Descriptor {
-            name: env!("CARGO_PKG_NAME").to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            sources: vec![TypeDescriptor {
-                name: KIND.to_owned(),
-                title: "Poll".to_owned(),
-                description: "Asks a URL at an interval; what is new there becomes events: JSON, \
+fn describe() -> TypeDescriptor {
+    TypeDescriptor {
+        name: KIND.to_owned(),
+        title: "Poll".to_owned(),
+        description: "Asks a URL at an interval; what is new there becomes events: JSON, \
                               RSS, Atom or text."
-                    .to_owned(),
-                config_schema: config::schema(),
-                takes_ticks: true,
-                ..TypeDescriptor::default()
-            }],
-            sinks: Vec::new(),
-        }
-    }
-
-    fn open_source(kind: &str, config: Value, _host: Host) -> Result<Box<dyn Source>, Fault> {
-        if kind != KIND {
-            return Err(Fault::no_source_type(kind));
-        }
-        Ok(Box::new(config::open(config)?))
+            .to_owned(),
+        config_schema: config::schema(),
+        takes_ticks: true,
+        ..TypeDescriptor::default()
     }
 }
 
-mortise_plugin::export_plugin!(Poll);
+mortise_plugin::export_type!(source Poll, describe, |config, _host| config::open(config));

@@ -1,8 +1,9 @@
 //! A message as Block Kit: a header, sections for the text, contexts for fields and link. Everything within
 //! the limits that Slack documents, so that a long message is a shorter one and not a lost one.
 //!
-//! What is written is what is shown: the three characters with which Slack's markup begins are escaped,
-//! so that nothing in a message calls people or hides where a link goes.
+//! What is written is what is shown: blocks are plain text, in which nothing is markup, and where Slack
+//! knows no plain text, the markup is switched off and the three characters are escaped that mean
+//! something all the same. So nothing in a message is bold, calls people or hides where a link goes.
 
 use mortise_plugin::Message;
 use mortise_sinks::{clean, field_lines, level_sign, one_line, shortened};
@@ -24,55 +25,54 @@ const MOST_SECTIONS: usize = 10;
 /// A message as the arguments `text` and `blocks`.
 pub(crate) fn arguments(message: &Message) -> Value {
     let message = &clean(message);
-    json!({ "text": fallback(message), "blocks": blocks(message) })
+    json!({ "text": fallback(message), "mrkdwn": false, "blocks": blocks(message) })
 }
 
 fn fallback(message: &Message) -> String {
     let title = format!("{} {}", level_sign(message.level), one_line(&message.title));
     let parts = [title, message.text.trim().to_owned(), field_lines(message)];
     let parts: Vec<String> = parts.into_iter().filter(|it| !it.is_empty()).collect();
-    escaped_to(&parts.join("\n"), MOST_TEXT)
+    fitted(&parts.join("\n"), MOST_TEXT, Kind::Escaped)
 }
 
 fn blocks(message: &Message) -> Vec<Value> {
     let title = format!("{} {}", level_sign(message.level), one_line(&message.title));
     let header = json!({
         "type": "header",
-        // Plain text knows no markup, and so nothing to escape.
-        "text": { "type": "plain_text", "text": shortened(&title, MOST_HEADER), "emoji": false },
+        "text": plain(&shortened(&title, MOST_HEADER)),
     });
     let mut blocks = vec![header];
     for text in sections(message.text.trim()) {
-        let text = json!({ "type": "mrkdwn", "text": text, "verbatim": true });
-        blocks.push(json!({ "type": "section", "text": text }));
+        blocks.push(json!({ "type": "section", "text": plain(&text) }));
     }
-    let mut elements: Vec<Value> = message.fields.iter().map(|it| element(&field(it))).collect();
+    let mut elements: Vec<Value> = message.fields.iter().map(|it| plain(&field(it))).collect();
     // The link is worth more than the last of very many fields.
     let room = (MOST_BLOCKS - blocks.len()) * MOST_ELEMENTS - 1;
     elements.truncate(room);
-    elements.extend(message.link.as_deref().and_then(link).map(|it| element(&it)));
+    elements.extend(message.link.as_deref().and_then(link));
     for elements in elements.chunks(MOST_ELEMENTS) {
         blocks.push(json!({ "type": "context", "elements": elements }));
     }
     blocks
 }
 
-fn element(text: &str) -> Value {
-    json!({ "type": "mrkdwn", "text": text, "verbatim": true })
+fn plain(text: &str) -> Value {
+    json!({ "type": "plain_text", "text": text, "emoji": false })
 }
 
 fn field((name, value): &(String, String)) -> String {
-    let name = escaped_to(&one_line(name), 200);
-    let value = escaped_to(value.trim(), MOST_ELEMENT - 300);
-    format!("*{name}:* {value}")
+    let name = fitted(&one_line(name), 200, Kind::Plain);
+    let value = fitted(value.trim(), MOST_ELEMENT - 300, Kind::Plain);
+    format!("{name}: {value}")
 }
 
 /// What cannot be a link without meaning something else is none.
-fn link(url: &str) -> Option<String> {
+fn link(url: &str) -> Option<Value> {
     let is_web = url.starts_with("https://") || url.starts_with("http://");
     let url = url.replace('|', "%7C").replace('<', "%3C").replace('>', "%3E").replace('&', "&amp;");
     let fits = url.len() + 12 <= MOST_ELEMENT && !url.contains(|it: char| it.is_whitespace());
-    (is_web && fits).then(|| format!("<{url}|Details>"))
+    let text = format!("<{url}|Details>");
+    (is_web && fits).then(|| json!({ "type": "mrkdwn", "text": text, "verbatim": true }))
 }
 
 /// The text in pieces that are sections, each as long as it may be and broken between lines if it can be.
@@ -89,14 +89,14 @@ fn sections(text: &str) -> Vec<String> {
                 None => String::new(),
             };
             sections.push(std::mem::replace(&mut section, next));
-            length = section.chars().count();
+            length = section.chars().map(self::width).sum();
             if sections.len() == MOST_SECTIONS {
                 let more = section.chars().count() + 1;
                 section.clear();
                 return cut(sections, more + rest.count());
             }
         }
-        push_escaped(&mut section, character);
+        section.push(character);
         length += width;
     }
     sections.push(section);
@@ -111,6 +111,7 @@ fn cut(mut sections: Vec<String>, more: usize) -> Vec<String> {
     sections
 }
 
+/// How long a character is when it is escaped: nobody says how those of plain text are counted.
 fn width(character: char) -> usize {
     match character {
         '&' => "&amp;".len(),
@@ -128,21 +129,30 @@ fn push_escaped(text: &mut String, character: char) {
     }
 }
 
-/// Escaped, in at most so many characters, and never cut within an escape.
-fn escaped_to(text: &str, most: usize) -> String {
+#[derive(Clone, Copy)]
+enum Kind {
+    Plain,
+    Escaped,
+}
+
+/// In at most so many characters, and never cut within an escape.
+fn fitted(text: &str, most: usize, kind: Kind) -> String {
     let whole: usize = text.chars().map(width).sum();
     let room = if whole <= most { most } else { most.saturating_sub(1) };
-    let mut escaped = String::new();
+    let mut fitted = String::new();
     let mut length = 0;
     for character in text.chars() {
         length += width(character);
         if length > room {
-            escaped.push('\u{2026}');
+            fitted.push('\u{2026}');
             break;
         }
-        push_escaped(&mut escaped, character);
+        match kind {
+            Kind::Plain => fitted.push(character),
+            Kind::Escaped => push_escaped(&mut fitted, character),
+        }
     }
-    escaped
+    fitted
 }
 
 #[cfg(test)]
@@ -163,10 +173,10 @@ mod tests {
         let kinds: Vec<_> = blocks.iter().map(|it| it["type"].as_str().unwrap()).collect();
         assert_eq!(kinds, ["header", "section", "context"]);
         assert_eq!(blocks[0]["text"]["text"], "\u{1f534} sync failed in prod/team/sync");
-        let text = "It threw: &lt;b&gt;no &amp; such&lt;/b&gt;\nsecond line";
+        let text = "It threw: <b>no & such</b>\nsecond line";
         assert_eq!(blocks[1]["text"]["text"], text);
         let elements = blocks[2]["elements"].as_array().unwrap();
-        assert_eq!(elements[1]["text"], "*Attempt:* 3 &lt; 4");
+        assert_eq!(elements[1]["text"], "Attempt: 3 < 4");
         let link = "<https://mortise.example.com/runs/run_01?a=1&amp;b=2|Details>";
         assert_eq!(elements[2]["text"], link);
         assert!(arguments["text"].as_str().unwrap().contains("Run: run_01\nAttempt: 3 &lt; 4"));
@@ -175,21 +185,29 @@ mod tests {
     }
 
     #[test]
-    fn nothing_in_a_message_calls_people() {
+    fn nothing_in_a_message_is_markup() {
+        let text = "*bold* _slanted_ ~struck~ `code` ```\nmore\n``` > quoted :fire: @here #ops\n\
+                    <!here> <@U1> <https://evil.example|https://good.example> &lt;";
         let message = Message {
-            title: "<!channel>".to_owned(),
-            text: "<!here> <@U1> <https://evil.example|https://good.example>".to_owned(),
-            fields: vec![("<!everyone>".to_owned(), "<!subteam^S1>".to_owned())],
+            title: "<!channel> *x*".to_owned(),
+            text: text.to_owned(),
+            fields: vec![("<!everyone>".to_owned(), "<!subteam^S1> _x_".to_owned())],
             link: Some("https://a.example/|x><!channel>".to_owned()),
             level: MessageLevel::Info,
         };
         let arguments = arguments(&message);
-        let mut all = arguments.clone();
-        // A header is plain text.
-        all["blocks"][0] = Value::Null;
-        assert!(!all.to_string().contains("<!") && !all.to_string().contains("<@"), "{all}");
+        assert_eq!(arguments["mrkdwn"], false, "nothing in it is bold");
+        let fallback = arguments["text"].as_str().unwrap();
+        assert!(!fallback.contains(['<', '>']) && fallback.contains("&lt;@U1&gt;"), "{fallback}");
+        let plain = |text: &str| json!({ "type": "plain_text", "text": text, "emoji": false });
+        let blocks = &arguments["blocks"];
+        assert_eq!(blocks[0]["text"], plain("\u{2139}\u{fe0f} <!channel> *x*"));
+        assert_eq!(blocks[1]["text"], plain(text));
+        assert_eq!(blocks[2]["elements"][0], plain("<!everyone>: <!subteam^S1> _x_"));
         let link = "<https://a.example/%7Cx%3E%3C!channel%3E|Details>";
-        assert_eq!(arguments["blocks"][2]["elements"][1]["text"], link);
+        let link = json!({ "type": "mrkdwn", "text": link, "verbatim": true });
+        assert_eq!(blocks[2]["elements"][1], link);
+        assert_eq!(arguments.to_string().matches("\"mrkdwn\"").count(), 2);
         for bad in ["javascript:alert(1)", "https://a b", "slack://x"] {
             assert_eq!(super::link(bad), None, "{bad}");
         }
@@ -236,7 +254,7 @@ mod tests {
         let endless = "&".repeat(100_000);
         let sections = super::sections(&endless);
         assert_eq!(sections.len(), MOST_SECTIONS + 1);
-        assert!(sections[..10].iter().all(|it| it.chars().count() == 3_000));
+        assert!(sections[..10].iter().all(|it| it.chars().count() == 600));
         assert_eq!(sections[10], "\u{2026} (94000 more characters)");
     }
 }

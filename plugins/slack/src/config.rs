@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use crate::sink::Channel;
 
-const KNOWN: [&str; 3] = ["bot_token", "default_channel", "api_url"];
 /// Where Slack is, unless somebody says otherwise.
 const API_URL: &str = "https://slack.com/api";
 
@@ -21,6 +20,7 @@ struct Config {
 pub(crate) fn schema() -> Value {
     json!({
         "type": "object",
+        "additionalProperties": false,
         "properties": {
             "bot_token": {
                 "type": "string", "writeOnly": true, "minLength": 1, "maxLength": 1000,
@@ -55,7 +55,7 @@ pub(crate) fn schema() -> Value {
 
 /// Opens a sink, or says everything that is wrong with its configuration.
 pub(crate) fn open(value: Value) -> Result<Channel, Fault> {
-    let mut warnings = Problem::unknown_keys(&value, "", &KNOWN);
+    let mut warnings = Vec::new();
     let config: Config = read_config(value)?;
     let mut problems = Vec::new();
     let token = config.bot_token.trim();
@@ -109,11 +109,10 @@ mod tests {
     fn what_is_questionable_is_a_warning() {
         let config = json!({
             "bot_token": "xoxp-1", "default_channel": "C1", "api_url": "http://a.example/api/",
-            "channel": "C2",
         });
         let Ok(sink) = open(config) else { panic!("it can be used") };
         let paths: Vec<_> = sink.warnings.iter().map(|it| it.path.as_str()).collect();
-        assert_eq!(paths, ["channel", "bot_token", "api_url"]);
+        assert_eq!(paths, ["bot_token", "api_url"]);
         assert_eq!(sink.api_url, "http://a.example/api");
         for example in schema()["examples"].as_array().expect("a list") {
             assert!(open(example.clone()).is_ok_and(|it| it.warnings.is_empty()), "{example}");

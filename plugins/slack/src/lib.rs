@@ -18,41 +18,22 @@ mod sink;
 #[cfg(test)]
 mod sink_tests;
 
-use mortise_plugin::{Descriptor, Fault, Host, Plugin, Sink, TypeDescriptor};
-use serde_json::Value;
+use mortise_plugin::TypeDescriptor;
 
 /// The name of the sink type.
 pub const KIND: &str = "slack";
 
-/// The plugin.
-pub struct Slack;
-
-impl Plugin for Slack {
-    fn descriptor() -> Descriptor {
-        Descriptor {
-            name: env!("CARGO_PKG_NAME").to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            sources: Vec::new(),
-            sinks: vec![TypeDescriptor {
-                name: KIND.to_owned(),
-                title: "Slack".to_owned(),
-                description:
-                    "Posts messages to a channel of Slack as a bot. What belongs to one piece \
+fn describe() -> TypeDescriptor {
+    TypeDescriptor {
+        name: KIND.to_owned(),
+        title: "Slack".to_owned(),
+        description: "Posts messages to a channel of Slack as a bot. What belongs to one piece \
                               of work is one thread."
-                        .to_owned(),
-                config_schema: config::schema(),
-                threads: true,
-                ..TypeDescriptor::default()
-            }],
-        }
-    }
-
-    fn open_sink(kind: &str, config: Value, _host: Host) -> Result<Box<dyn Sink>, Fault> {
-        if kind != KIND {
-            return Err(Fault::no_sink_type(kind));
-        }
-        Ok(Box::new(config::open(config)?))
+            .to_owned(),
+        config_schema: config::schema(),
+        threads: true,
+        ..TypeDescriptor::default()
     }
 }
 
-mortise_plugin::export_plugin!(Slack);
+mortise_plugin::export_type!(sink Slack, describe, |config, _host| config::open(config));

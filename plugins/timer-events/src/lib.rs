@@ -20,39 +20,20 @@ mod source;
 #[cfg(test)]
 mod vectors_tests;
 
-use mortise_plugin::{Descriptor, Fault, Host, Plugin, Source, TypeDescriptor};
-use serde_json::Value;
+use mortise_plugin::TypeDescriptor;
 
 /// The name of the source type.
 pub const KIND: &str = "timer-events";
 
-/// The plugin.
-pub struct TimerEvents;
-
-impl Plugin for TimerEvents {
-    fn descriptor() -> Descriptor {
-        Descriptor {
-            name: env!("CARGO_PKG_NAME").to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            sources: vec![TypeDescriptor {
-                name: KIND.to_owned(),
-                title: "Timer".to_owned(),
-                description: "Events at the times of a cron line, or at a fixed interval."
-                    .to_owned(),
-                config_schema: config::schema(),
-                takes_ticks: true,
-                ..TypeDescriptor::default()
-            }],
-            sinks: Vec::new(),
-        }
-    }
-
-    fn open_source(kind: &str, config: Value, _host: Host) -> Result<Box<dyn Source>, Fault> {
-        if kind != KIND {
-            return Err(Fault::no_source_type(kind));
-        }
-        Ok(Box::new(config::open(config)?))
+fn describe() -> TypeDescriptor {
+    TypeDescriptor {
+        name: KIND.to_owned(),
+        title: "Timer".to_owned(),
+        description: "Events at the times of a cron line, or at a fixed interval.".to_owned(),
+        config_schema: config::schema(),
+        takes_ticks: true,
+        ..TypeDescriptor::default()
     }
 }
 
-mortise_plugin::export_plugin!(TimerEvents);
+mortise_plugin::export_type!(source TimerEvents, describe, |config, _host| config::open(config));

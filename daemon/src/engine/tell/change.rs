@@ -11,7 +11,7 @@ use mortise_plugin::{Problem, Role};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::connection::{NotOpened, seal, unseal};
+use super::connection::{Confidential, NotOpened, seal, unseal};
 use super::definition::{self, Invalid};
 use super::manage::TellError;
 use super::{Tell, send};
@@ -294,11 +294,14 @@ impl Tell {
             return Err(self.no_such_type(kind));
         };
         let now_ms = self.shared.clock.now_ms();
-        match plugins.check(Role::Sink, kind, connection, now_ms).await {
+        // Whoever changes the rest does not know what is kept of it.
+        let secrets = Confidential::of(&found.descriptor.config_schema, connection);
+        let checked = plugins.check(Role::Sink, kind, connection, now_ms).await;
+        match checked.map_err(|error| secrets.open_error(error)) {
             Ok(report) if report.errors.is_empty() => {
-                Ok((found.descriptor.name.clone(), report.warnings))
+                Ok((found.descriptor.name.clone(), secrets.problems(report.warnings)))
             }
-            Ok(report) => Err(TellError::Connection { problems: report.errors }),
+            Ok(report) => Err(TellError::Connection { problems: secrets.problems(report.errors) }),
             Err(OpenError::UnknownType { .. }) => Err(self.no_such_type(kind)),
             Err(OpenError::Config { problems, .. }) => Err(TellError::Connection { problems }),
             Err(error @ (OpenError::Call(_) | OpenError::ThreadsLost { .. })) => {

@@ -8,16 +8,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use mortise_plugin::{LogLevel, Role};
+use mortise_plugin::{Fault, LogLevel, Problem, Role};
 use serde_json::Value;
 use tokio::sync::{RwLock, RwLockReadGuard, watch};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::Shared;
-use crate::configuration::write_only::{MASK, secrets};
+use crate::configuration::write_only::secrets;
+use crate::functions::pool::{SecretTexts, mask_texts};
 use crate::model::id::IntegrationId;
-use crate::plugins::{LogSink, OpenError, SinkInstance};
+use crate::plugins::{CallError, LogSink, OpenError, SinkInstance};
+use crate::routing::template::cut;
 use crate::secrets::Vault;
 use crate::store::{IntegrationRecord, StoreError};
 
@@ -25,8 +27,8 @@ use crate::store::{IntegrationRecord, StoreError};
 const KEPT: Duration = Duration::from_secs(15 * 60);
 /// How long what is under way with a connection of before may take to end.
 const GRACE: Duration = Duration::from_secs(3);
-/// Shorter secrets are not looked for in texts: they are parts of words.
-const SHORTEST_SECRET: usize = 5;
+/// Characters of a plugin's text that are looked at; less is kept.
+const MOST_TEXT: usize = 20_000;
 
 /// A connection that cannot be used.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -47,7 +49,7 @@ pub(super) struct Opened {
     pub(super) generation: u64,
     /// Whether its type keeps conversations together.
     pub(super) threads: bool,
-    secrets: Vec<Zeroizing<String>>,
+    pub(super) secrets: Confidential,
     since: Instant,
     /// Which change of what is stored this comes after.
     changes: u64,
@@ -59,16 +61,54 @@ impl Opened {
     }
 }
 
-impl Opened {
-    /// A text of the plugin without the secrets that it was opened with.
-    pub(super) fn without_secrets(&self, text: &str) -> String {
-        let mut clean = text.to_owned();
-        for secret in self.secrets.iter().filter(|it| it.len() >= SHORTEST_SECRET) {
-            if clean.contains(secret.as_str()) {
-                clean = clean.replace(secret.as_str(), MASK);
-            }
-        }
+/// The secrets of a connection, which are taken out of all that its plugin says: services repeat them in
+/// their answers, and plugins cut those off.
+#[derive(Clone)]
+pub(super) struct Confidential(SecretTexts);
+
+impl Confidential {
+    pub(super) fn of(schema: &Value, connection: &Value) -> Confidential {
+        Confidential(secrets(schema, connection).into_iter().map(Zeroizing::new).collect())
+    }
+
+    /// A text without them, in whatever form, and without what is left of one where it was cut off.
+    pub(super) fn text(&self, text: &str) -> String {
+        let mut clean = cut(text, MOST_TEXT);
+        mask_texts(std::iter::once(&mut clean), &self.0);
         clean
+    }
+
+    pub(super) fn problems(&self, problems: Vec<Problem>) -> Vec<Problem> {
+        let clean = |it: Problem| Problem {
+            path: self.text(&it.path),
+            message: self.text(&it.message),
+            ..it
+        };
+        problems.into_iter().map(clean).collect()
+    }
+
+    pub(super) fn open_error(&self, error: OpenError) -> OpenError {
+        match error {
+            OpenError::Config { kind, problems } => {
+                OpenError::Config { kind, problems: self.problems(problems) }
+            }
+            OpenError::Call(CallError::Fault(fault)) => OpenError::Call(CallError::Fault(Fault {
+                message: self.text(&fault.message),
+                problems: self.problems(fault.problems),
+                ..fault
+            })),
+            OpenError::Call(CallError::BadAnswer(what)) => {
+                OpenError::Call(CallError::BadAnswer(self.text(&what)))
+            }
+            other @ (OpenError::UnknownType { .. }
+            | OpenError::Call(_)
+            | OpenError::ThreadsLost { .. }) => other,
+        }
+    }
+
+    fn log_sink(&self, name: String) -> LogSink {
+        let (secrets, write) = (self.clone(), log_of(name));
+        Arc::new(move |level, message| write(level, &secrets.text(message)))
     }
 }
 
@@ -158,16 +198,17 @@ async fn open(shared: &Shared, id: IntegrationId, changes: u64) -> Result<Opened
     let Some((record, sealed)) = read else { return Err(NotOpened::Gone) };
     let connection = unseal(&shared.vault, id, sealed.as_deref())?;
     let name = label(&record);
-    let instance =
-        shared.plugins.open_sink(&record.kind, &connection, &name, log_of(name.clone())).await?;
     let kind = shared.plugins.find(Role::Sink, &record.kind);
-    let schema = kind.map(|it| &it.descriptor.config_schema);
-    let secrets = schema.map(|it| secrets(it, &connection)).unwrap_or_default();
+    let schema = kind.map(|it| &it.descriptor.config_schema).unwrap_or(&Value::Null);
+    let secrets = Confidential::of(schema, &connection);
+    let log = secrets.log_sink(name.clone());
+    let instance = shared.plugins.open_sink(&record.kind, &connection, &name, log).await;
+    let instance = instance.map_err(|error| secrets.open_error(error))?;
     Ok(Opened {
         instance,
         generation: record.generation,
         threads: kind.is_some_and(|it| it.descriptor.threads),
-        secrets: secrets.into_iter().map(Zeroizing::new).collect(),
+        secrets,
         since: Instant::now(),
         changes,
     })
@@ -178,7 +219,7 @@ pub(super) fn label(record: &IntegrationRecord) -> String {
     format!("{} {}", record.kind, record.name)
 }
 
-pub(super) fn log_of(name: String) -> LogSink {
+fn log_of(name: String) -> LogSink {
     Arc::new(move |level, message| match level {
         LogLevel::Debug => tracing::debug!(integration = name, "{message}"),
         LogLevel::Info => tracing::info!(integration = name, "{message}"),

@@ -18,7 +18,8 @@ use super::send::{self, Made, Tried, What};
 use crate::engine::outgoing::line::{Line, Order, Place, WINDOW};
 use crate::engine::outgoing::rate::Rate;
 use crate::engine::outgoing::signals::{self, STORE_PAUSE, Signals};
-use crate::lifecycle::sending::{self, Circuit, Next, Outcome};
+use crate::lifecycle::attempts::Next;
+use crate::lifecycle::sending::{self, Circuit, Outcome};
 use crate::model::id::{DeliveryId, IntegrationId};
 use crate::model::occurrence::Trigger;
 use crate::store::{IntegrationRecord, NewOccurrence, SettledTelling, StoreError};
@@ -252,7 +253,7 @@ impl Lane {
         let now_ms = self.shared.clock.now_ms();
         match (stored, next) {
             (Ok(true), Next::Again { at_ms }) => self.line.again(id.0, at_ms),
-            (Ok(_), Next::Again { .. } | Next::Delivered | Next::Dead) => self.line.done(id.0),
+            (Ok(_), Next::Again { .. } | Next::Delivered | Next::GivenUp) => self.line.done(id.0),
             (Err(error), _) => {
                 self.line.again(id.0, now_ms);
                 return Err(error);

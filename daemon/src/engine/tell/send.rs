@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mortise_plugin::{
-    Delivery, FaultKind, Message as SinkMessage, MessageLevel, Receipt, SinkCall, SinkInput,
+    Delivery, FaultKind, Message as SinkMessage, MessageLevel, Problem, Receipt, SinkCall,
+    SinkInput,
 };
 use serde_json::Value;
 use tokio::time::Instant;
@@ -130,7 +131,10 @@ async fn attempt_it(
                     reason: "it was cut off, because the integration was changed".to_owned(),
                 },
                 Some(Ok(output)) => {
-                    answer = output.receipt;
+                    answer = output.receipt.map(|it| Receipt {
+                        message_id: it.message_id.map(|it| opened.secrets.text(&it)),
+                        ..it
+                    });
                     match &answer {
                         Some(_) => Outcome::Taken,
                         None => Outcome::Permanent {
@@ -214,14 +218,14 @@ fn for_sink(message: Message) -> SinkMessage {
 
 /// What a call that brought no answer means for the message.
 fn outcome_of(error: &CallError, opened: &Opened) -> Outcome {
-    let reason = opened.without_secrets(&error.to_string());
+    let reason = opened.secrets.text(&error.to_string());
     match error {
         CallError::Fault(fault) => match fault.kind {
             FaultKind::Config => {
                 let mut reason = reason;
-                for problem in fault.problems.iter().take(3) {
-                    let said = opened.without_secrets(&problem.message);
-                    reason.push_str(&format!("; {}: {said}", problem.path));
+                let problems = fault.problems.iter().take(3).cloned().collect();
+                for Problem { path, message, .. } in opened.secrets.problems(problems) {
+                    reason.push_str(&format!("; {path}: {message}"));
                 }
                 Outcome::Config { reason }
             }

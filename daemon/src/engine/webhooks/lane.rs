@@ -16,7 +16,8 @@ use super::send::{self, Endpoint, Found, Sent};
 use crate::engine::outgoing::line::{Line, Order, Place, WINDOW};
 use crate::engine::outgoing::rate::Rate;
 use crate::engine::outgoing::signals::{self, Lane as _, Signals};
-use crate::lifecycle::delivery::{Next, Verdict};
+use crate::lifecycle::attempts::Next;
+use crate::lifecycle::delivery::Verdict;
 use crate::lifecycle::webhook::{Event, Queue, Standing, Status, step};
 use crate::model::id::WebhookId;
 use crate::random::secret_text;
@@ -223,7 +224,7 @@ impl Lane {
         }
         match next {
             Some(Next::Again { at_ms }) => self.line.again(event, at_ms),
-            Some(Next::Delivered | Next::Failed) | None => self.line.done(event),
+            Some(Next::Delivered | Next::GivenUp) | None => self.line.done(event),
         }
         match verdict {
             Some(Verdict::Taken) => self.last_taken_ms = now_ms,
@@ -233,7 +234,7 @@ impl Lane {
             Some(Verdict::Gone) => self.happened(&Event::Gone).await?,
             // One event failed all its attempts, and nothing went through in all that time.
             Some(Verdict::Failed { reason })
-                if next == Some(Next::Failed) && self.last_taken_ms < first_attempt_ms =>
+                if next == Some(Next::GivenUp) && self.last_taken_ms < first_attempt_ms =>
             {
                 self.happened(&Event::Failing { reason }).await?;
             }

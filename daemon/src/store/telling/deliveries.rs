@@ -14,7 +14,8 @@ use super::super::{StoreError, schema};
 use super::records::{
     DecisionsRecord, SubscriptionRecord, TellingAttempt, TellingRecord, TellingState, ThreadRecord,
 };
-use crate::lifecycle::sending::{Circuit, Next, Tries};
+use crate::lifecycle::attempts::{Next, Tries};
+use crate::lifecycle::sending::Circuit;
 use crate::model::id::{DeliveryId, IntegrationId, OccurrenceId, SubscriptionId};
 use crate::model::integration::{Decision, Message, Verdict};
 use crate::model::occurrence::Trigger;
@@ -311,7 +312,7 @@ impl WriteTables<'_> {
                 }
                 self.end_telling(key, &record)?;
             }
-            Next::Dead => {
+            Next::GivenUp => {
                 record.state = TellingState::Dead;
                 self.end_telling(key, &record)?;
             }

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::record::Record;
-use crate::lifecycle::sending::{Circuit, Tries};
+use crate::lifecycle::attempts::Tries;
+use crate::lifecycle::sending::Circuit;
 use crate::model::id::{IntegrationId, OccurrenceId, SubscriptionId};
 use crate::model::integration::{Decision, Message};
 use crate::model::occurrence::{OccurrenceHead, Selector, Trigger};

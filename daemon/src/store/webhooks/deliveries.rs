@@ -9,7 +9,7 @@ use redb::ReadableTable;
 
 use super::super::record::{decode_with_tail, encode_with_tail};
 use super::records::{AttemptRecord, DeliveryRecord, DeliveryState};
-use crate::lifecycle::delivery::{Next, Tried};
+use crate::lifecycle::attempts::{Next, Tries};
 use crate::model::id::WebhookId;
 use crate::store::tables::{ReadTables, WriteTables};
 use crate::store::{StoreError, schema};
@@ -51,7 +51,7 @@ pub struct SettledDelivery {
     /// The attempt.
     pub attempt: AttemptRecord,
     /// How often it was tried by now.
-    pub tried: Tried,
+    pub tried: Tries,
     /// What happens next.
     pub next: Next,
 }
@@ -92,7 +92,7 @@ impl WriteTables<'_> {
                 state,
                 queued_ms: now_ms,
                 due_ms: now_ms,
-                tried: Tried::default(),
+                tried: Tries::default(),
                 attempts: Vec::new(),
                 reason: new.failed.clone(),
             };
@@ -134,7 +134,7 @@ impl WriteTables<'_> {
                 record.state = DeliveryState::Delivered;
                 self.end_delivery(key, &record, &body)?;
             }
-            Next::Failed => {
+            Next::GivenUp => {
                 record.state = DeliveryState::Failed;
                 self.end_delivery(key, &record, &body)?;
             }
@@ -170,7 +170,7 @@ impl WriteTables<'_> {
             state: DeliveryState::Queued,
             queued_ms: now_ms,
             due_ms: now_ms,
-            tried: Tried::default(),
+            tried: Tries::default(),
             reason: None,
             ..record
         };

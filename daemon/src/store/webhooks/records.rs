@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::record::Record;
-use crate::lifecycle::delivery::Tried;
+use crate::lifecycle::attempts::Tries;
 use crate::lifecycle::webhook::{OnDegraded, Standing};
 
 /// An outgoing webhook.
@@ -87,7 +87,7 @@ pub struct DeliveryRecord {
     pub due_ms: u64,
     /// How often it was tried since it was queued.
     #[serde(default)]
-    pub tried: Tried,
+    pub tried: Tries,
     /// Every attempt ever, the last ones when there are many.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<AttemptRecord>,

@@ -3,7 +3,7 @@
 //! In a forum channel every piece of work is a post, under which the rest follows; in other channels a
 //! webhook cannot begin a thread.
 
-use mortise_plugin::{Delivery, Fault, Message, MessageLevel, Problem, Receipt, TypeDescriptor};
+use mortise_plugin::{Delivery, Fault, Message, MessageLevel, Receipt, TypeDescriptor};
 use mortise_sinks::{
     Answer, encoded, fault_of_status, one_line, read_config, seconds_ms, shortened,
 };
@@ -45,6 +45,7 @@ impl Service for Discord {
             description: "Posts to a channel of Discord, by a webhook.".to_owned(),
             config_schema: json!({
                 "type": "object",
+                "additionalProperties": false,
                 "properties": {
                     "webhook_url": secret(
                         "Webhook URL",
@@ -65,7 +66,6 @@ impl Service for Discord {
     }
 
     fn open(config: Value) -> Result<Opened<Discord>, Fault> {
-        let warnings = Problem::unknown_keys(&config, "", &["webhook_url", "forum"]);
         let config: Config = read_config(config)?;
         let mut checks = Checks::default();
         let url = checks.url("webhook_url", &config.webhook_url);
@@ -73,7 +73,7 @@ impl Service for Discord {
             checks.wrong("webhook_url", "must be without parameters");
         }
         checks.end()?;
-        Ok(Opened { service: Discord { url, forum: config.forum }, warnings })
+        Ok(Opened::of(Discord { url, forum: config.forum }))
     }
 
     fn message(&self, delivery: &Delivery, _now_ms: u64) -> Result<Request, Fault> {

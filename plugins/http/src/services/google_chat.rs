@@ -33,6 +33,7 @@ impl Service for GoogleChat {
                     .to_owned(),
             config_schema: json!({
                 "type": "object",
+                "additionalProperties": false,
                 "properties": {
                     "webhook_url": secret(
                         "Webhook URL",
@@ -51,7 +52,7 @@ impl Service for GoogleChat {
     }
 
     fn open(config: Value) -> Result<Opened<GoogleChat>, Fault> {
-        let mut warnings = Problem::unknown_keys(&config, "", &["webhook_url"]);
+        let mut warnings = Vec::new();
         let config: Config = read_config(config)?;
         let mut checks = Checks::default();
         let url = checks.url("webhook_url", &config.webhook_url);

@@ -1,6 +1,6 @@
 //! Gotify: a message of an application on a server of yours.
 
-use mortise_plugin::{Delivery, Fault, MessageLevel, Problem, Receipt, TypeDescriptor};
+use mortise_plugin::{Delivery, Fault, MessageLevel, Receipt, TypeDescriptor};
 use mortise_sinks::{
     Answer, fault_of_status, one_line, plain, read_config, shortened, shortened_to_bytes,
 };
@@ -33,6 +33,7 @@ impl Service for Gotify {
             description: "Sends messages to a Gotify server.".to_owned(),
             config_schema: json!({
                 "type": "object",
+                "additionalProperties": false,
                 "properties": {
                     "server_url": url("Server", "", "Such as `https://gotify.example.com`."),
                     "app_token": secret("Application token", "Of an application (Apps), not of a client."),
@@ -45,13 +46,12 @@ impl Service for Gotify {
     }
 
     fn open(config: Value) -> Result<Opened<Gotify>, Fault> {
-        let warnings = Problem::unknown_keys(&config, "", &["server_url", "app_token"]);
         let config: Config = read_config(config)?;
         let mut checks = Checks::default();
         let server = checks.url("server_url", &config.server_url);
         let token = checks.word("app_token", &config.app_token);
         checks.end()?;
-        Ok(Opened { service: Gotify { server, token }, warnings })
+        Ok(Opened::of(Gotify { server, token }))
     }
 
     fn message(&self, delivery: &Delivery, _now_ms: u64) -> Result<Request, Fault> {

@@ -1,7 +1,7 @@
 //! Matrix: a message to a room, sent with the delivery's id as the transaction's, so that a repetition is
 //! none.
 
-use mortise_plugin::{Delivery, Fault, Message, Problem, Receipt, TypeDescriptor};
+use mortise_plugin::{Delivery, Fault, Message, Receipt, TypeDescriptor};
 use mortise_sinks::{
     Answer, encoded, fault_of_status, one_line, plain, read_config, shortened_to_bytes,
 };
@@ -43,6 +43,7 @@ impl Service for Matrix {
                     .to_owned(),
             config_schema: json!({
                 "type": "object",
+                "additionalProperties": false,
                 "properties": {
                     "homeserver_url": url("Homeserver", "", "Such as `https://matrix.example.com`."),
                     "access_token": secret("Access token", "Of an account that has joined the room."),
@@ -63,8 +64,6 @@ impl Service for Matrix {
     }
 
     fn open(config: Value) -> Result<Opened<Matrix>, Fault> {
-        let known = ["homeserver_url", "access_token", "room_id"];
-        let warnings = Problem::unknown_keys(&config, "", &known);
         let config: Config = read_config(config)?;
         let mut checks = Checks::default();
         let server = checks.url("homeserver_url", &config.homeserver_url);
@@ -75,7 +74,7 @@ impl Service for Matrix {
                 .wrong("room_id", "must be the room's id, which begins with `!`; an alias is none");
         }
         checks.end()?;
-        Ok(Opened { service: Matrix { server, token, room }, warnings })
+        Ok(Opened::of(Matrix { server, token, room }))
     }
 
     fn message(&self, delivery: &Delivery, _now_ms: u64) -> Result<Request, Fault> {

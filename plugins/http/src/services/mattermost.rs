@@ -2,7 +2,7 @@
 //!
 //! The delivery's id goes along as `pending_post_id`, by which the server knows a post that comes again.
 
-use mortise_plugin::{Delivery, Fault, Message, Problem, Receipt, TypeDescriptor};
+use mortise_plugin::{Delivery, Fault, Message, Receipt, TypeDescriptor};
 use mortise_sinks::{
     Answer, encoded, fault_of_status, one_line, read_config, seconds_ms, shortened,
 };
@@ -44,6 +44,7 @@ impl Service for Mattermost {
                     .to_owned(),
             config_schema: json!({
                 "type": "object",
+                "additionalProperties": false,
                 "properties": {
                     "server_url": url("Server", "", "Such as `https://chat.example.com`."),
                     "access_token": secret(
@@ -67,8 +68,6 @@ impl Service for Mattermost {
     }
 
     fn open(config: Value) -> Result<Opened<Mattermost>, Fault> {
-        let known = ["server_url", "access_token", "channel_id"];
-        let warnings = Problem::unknown_keys(&config, "", &known);
         let config: Config = read_config(config)?;
         let mut checks = Checks::default();
         let server = checks.url("server_url", &config.server_url);
@@ -78,7 +77,7 @@ impl Service for Mattermost {
             checks.wrong("channel_id", "must be the channel's id, not its name");
         }
         checks.end()?;
-        Ok(Opened { service: Mattermost { server, token, channel }, warnings })
+        Ok(Opened::of(Mattermost { server, token, channel }))
     }
 
     fn message(&self, delivery: &Delivery, _now_ms: u64) -> Result<Request, Fault> {

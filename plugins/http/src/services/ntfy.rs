@@ -1,6 +1,6 @@
 //! ntfy: a notification to a topic, published as JSON.
 
-use mortise_plugin::{Delivery, Fault, MessageLevel, Problem, Receipt, TypeDescriptor};
+use mortise_plugin::{Delivery, Fault, MessageLevel, Receipt, TypeDescriptor};
 use mortise_sinks::{
     Answer, fault_of_status, one_line, plain, read_config, shortened, shortened_to_bytes,
 };
@@ -39,6 +39,7 @@ impl Service for Ntfy {
                     .to_owned(),
             config_schema: json!({
                 "type": "object",
+                "additionalProperties": false,
                 "properties": {
                     "server_url": url("Server", SERVER, "Where ntfy is."),
                     "topic": text(
@@ -63,8 +64,6 @@ impl Service for Ntfy {
     }
 
     fn open(config: Value) -> Result<Opened<Ntfy>, Fault> {
-        let known = ["server_url", "topic", "access_token"];
-        let warnings = Problem::unknown_keys(&config, "", &known);
         let config: Config = read_config(config)?;
         let mut checks = Checks::default();
         let server = checks.url("server_url", config.server_url.as_deref().unwrap_or(SERVER));
@@ -75,7 +74,7 @@ impl Service for Ntfy {
         }
         let token = config.access_token.as_deref().map(|it| checks.word("access_token", it));
         checks.end()?;
-        Ok(Opened { service: Ntfy { server, topic: config.topic, token }, warnings })
+        Ok(Opened::of(Ntfy { server, topic: config.topic, token }))
     }
 
     fn message(&self, delivery: &Delivery, _now_ms: u64) -> Result<Request, Fault> {

@@ -1,6 +1,6 @@
 //! Opsgenie, by the Alert API: an alert for each piece of work, which the good news at its end closes.
 
-use mortise_plugin::{Delivery, Fault, MessageLevel, Problem, Receipt, TypeDescriptor};
+use mortise_plugin::{Delivery, Fault, MessageLevel, Receipt, TypeDescriptor};
 use mortise_sinks::{
     Answer, encoded, fault_of_status, one_line, plain, read_config, seconds_ms, shortened,
 };
@@ -41,6 +41,7 @@ impl Service for Opsgenie {
                     .to_owned(),
             config_schema: json!({
                 "type": "object",
+                "additionalProperties": false,
                 "properties": {
                     "api_key": secret("API key", "Of an integration of the type API."),
                     "api_url": url("API URL", API_URL, "`https://api.eu.opsgenie.com` for accounts in the EU."),
@@ -54,13 +55,12 @@ impl Service for Opsgenie {
     }
 
     fn open(config: Value) -> Result<Opened<Opsgenie>, Fault> {
-        let warnings = Problem::unknown_keys(&config, "", &["api_key", "api_url"]);
         let config: Config = read_config(config)?;
         let mut checks = Checks::default();
         let key = checks.word("api_key", &config.api_key);
         let url = checks.url("api_url", config.api_url.as_deref().unwrap_or(API_URL));
         checks.end()?;
-        Ok(Opened { service: Opsgenie { key, url }, warnings })
+        Ok(Opened::of(Opsgenie { key, url }))
     }
 
     fn message(&self, delivery: &Delivery, _now_ms: u64) -> Result<Request, Fault> {

@@ -1,7 +1,7 @@
 //! PagerDuty, by the Events API v2: an incident for each piece of work, which the good news at its end
 //! resolves.
 
-use mortise_plugin::{Delivery, Fault, MessageLevel, Problem, Receipt, TypeDescriptor};
+use mortise_plugin::{Delivery, Fault, MessageLevel, Receipt, TypeDescriptor};
 use mortise_sinks::{
     Answer, fault_of_status, one_line, read_config, shortened, shortened_to_bytes,
 };
@@ -44,6 +44,7 @@ impl Service for PagerDuty {
                     .to_owned(),
             config_schema: json!({
                 "type": "object",
+                "additionalProperties": false,
                 "properties": {
                     "routing_key": secret(
                         "Integration key",
@@ -63,15 +64,13 @@ impl Service for PagerDuty {
     }
 
     fn open(config: Value) -> Result<Opened<PagerDuty>, Fault> {
-        let known = ["routing_key", "source", "api_url"];
-        let warnings = Problem::unknown_keys(&config, "", &known);
         let config: Config = read_config(config)?;
         let mut checks = Checks::default();
         let key = checks.word("routing_key", &config.routing_key);
         let url = checks.url("api_url", config.api_url.as_deref().unwrap_or(API_URL));
         checks.end()?;
         let source = one_line(config.source.as_deref().unwrap_or("mortise"));
-        Ok(Opened { service: PagerDuty { key, source, url }, warnings })
+        Ok(Opened::of(PagerDuty { key, source, url }))
     }
 
     fn message(&self, delivery: &Delivery, _now_ms: u64) -> Result<Request, Fault> {

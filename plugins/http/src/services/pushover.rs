@@ -1,6 +1,6 @@
 //! Pushover: a notification to the devices of a person or group.
 
-use mortise_plugin::{Delivery, Fault, MessageLevel, Problem, Receipt, TypeDescriptor};
+use mortise_plugin::{Delivery, Fault, MessageLevel, Receipt, TypeDescriptor};
 use mortise_sinks::{
     Answer, LONGEST_WAIT_MS, fault_of_status, field_lines, one_line, read_config, shortened,
 };
@@ -40,6 +40,7 @@ impl Service for Pushover {
             description: "Sends notifications to phones by Pushover.".to_owned(),
             config_schema: json!({
                 "type": "object",
+                "additionalProperties": false,
                 "properties": {
                     "app_token": secret("Application token", "Of an application: 30 letters and digits."),
                     "user_key": secret("User or group key", "Of whoever is told: 30 letters and digits."),
@@ -59,8 +60,6 @@ impl Service for Pushover {
     }
 
     fn open(config: Value) -> Result<Opened<Pushover>, Fault> {
-        let known = ["app_token", "user_key", "device", "api_url"];
-        let warnings = Problem::unknown_keys(&config, "", &known);
         let config: Config = read_config(config)?;
         let mut checks = Checks::default();
         let token = checks.word("app_token", &config.app_token);
@@ -68,7 +67,7 @@ impl Service for Pushover {
         let url = checks.url("api_url", config.api_url.as_deref().unwrap_or(API_URL));
         checks.end()?;
         let device = config.device.filter(|it| !it.trim().is_empty());
-        Ok(Opened { service: Pushover { token, user, device, url }, warnings })
+        Ok(Opened::of(Pushover { token, user, device, url }))
     }
 
     fn message(&self, delivery: &Delivery, now_ms: u64) -> Result<Request, Fault> {

@@ -3,7 +3,7 @@
 //! Texts are rich text blocks, whose runs know no markup. The answer holds no id, so that there are no
 //! threads. A webhook of the older connectors answers 200 whatever happened, with the trouble in words.
 
-use mortise_plugin::{Delivery, Fault, Message, MessageLevel, Problem, Receipt, TypeDescriptor};
+use mortise_plugin::{Delivery, Fault, Message, MessageLevel, Receipt, TypeDescriptor};
 use mortise_sinks::{
     Answer, fault_of_status, one_line, read_config, shortened, shortened_to_bytes,
 };
@@ -37,6 +37,7 @@ impl Service for Teams {
             description: "Posts cards to a channel or chat of Teams, by a workflow.".to_owned(),
             config_schema: json!({
                 "type": "object",
+                "additionalProperties": false,
                 "properties": {
                     "webhook_url": secret(
                         "Webhook URL",
@@ -54,12 +55,11 @@ impl Service for Teams {
     }
 
     fn open(config: Value) -> Result<Opened<Teams>, Fault> {
-        let warnings = Problem::unknown_keys(&config, "", &["webhook_url"]);
         let config: Config = read_config(config)?;
         let mut checks = Checks::default();
         let url = checks.url("webhook_url", &config.webhook_url);
         checks.end()?;
-        Ok(Opened { service: Teams { url }, warnings })
+        Ok(Opened::of(Teams { url }))
     }
 
     fn message(&self, delivery: &Delivery, _now_ms: u64) -> Result<Request, Fault> {

@@ -1,6 +1,6 @@
 //! Telegram, as a bot: plain texts, which know no markup.
 
-use mortise_plugin::{Delivery, Fault, Problem, Receipt, TypeDescriptor};
+use mortise_plugin::{Delivery, Fault, Receipt, TypeDescriptor};
 use mortise_sinks::{Answer, encoded, fault_of_status, plain, read_config, seconds_ms, shortened};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -38,6 +38,7 @@ impl Service for Telegram {
                     .to_owned(),
             config_schema: json!({
                 "type": "object",
+                "additionalProperties": false,
                 "properties": {
                     "bot_token": secret("Bot token", "From @BotFather, such as `123456:ABC-DEF`."),
                     "chat_id": text(
@@ -60,8 +61,6 @@ impl Service for Telegram {
     }
 
     fn open(config: Value) -> Result<Opened<Telegram>, Fault> {
-        let known = ["bot_token", "chat_id", "topic_id", "api_url"];
-        let warnings = Problem::unknown_keys(&config, "", &known);
         let config: Config = read_config(config)?;
         let mut checks = Checks::default();
         let token = checks.word("bot_token", &config.bot_token);
@@ -76,7 +75,7 @@ impl Service for Telegram {
         let url = checks.url("api_url", config.api_url.as_deref().unwrap_or(API_URL));
         checks.end()?;
         let url = format!("{url}/bot{token}");
-        Ok(Opened { service: Telegram { url, chat, topic: config.topic_id }, warnings })
+        Ok(Opened::of(Telegram { url, chat, topic: config.topic_id }))
     }
 
     fn message(&self, delivery: &Delivery, _now_ms: u64) -> Result<Request, Fault> {
