@@ -23,6 +23,9 @@ use super::{Api, routes, system_update};
 
 type Answer = Pin<Box<dyn Future<Output = Result<Vec<u8>, ApiError>>>>;
 
+/// Reads what was sent, and answers what is to be done.
+type Prepare = dyn Fn(Arc<Api>, Caller, Input) -> Result<Answer, ApiError> + Send + Sync;
+
 /// One call of the API.
 pub(super) struct Route {
     /// Its path below `/api/v1/`.
@@ -45,8 +48,7 @@ pub(super) struct Route {
     pub(super) status: StatusCode,
     pub(super) request: fn(&mut SchemaGenerator) -> Schema,
     pub(super) response: fn(&mut SchemaGenerator) -> Schema,
-    /// Reads what was sent, and answers what is to be done.
-    call: Box<dyn Fn(Arc<Api>, Caller, Input) -> Result<Answer, ApiError> + Send + Sync>,
+    call: Box<Prepare>,
 }
 
 impl Route {

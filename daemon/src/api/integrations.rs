@@ -14,6 +14,7 @@ use super::lists::{Paging, cursor, parse_id, time};
 use super::rights::{Caller, Right};
 use super::subscriptions::may_tell;
 use super::versions::Done;
+use crate::configuration::suggest;
 use crate::engine::tell::{IntegrationChange, NewIntegration, TellError};
 use crate::lifecycle::sending::Circuit;
 use crate::model::id::IntegrationId;
@@ -259,9 +260,11 @@ impl From<TellError> for ApiError {
                 let problems: Vec<_> = problems.into_iter().map(ConnectionProblem::from).collect();
                 ApiError::new(Code::Invalid, message).listing("problems", &problems)
             }
-            TellError::NoSuchType { known, .. } => {
+            TellError::NoSuchType { kind, known } => {
                 let known: Vec<&str> = known.iter().map(String::as_str).collect();
-                ApiError::field("type", message).allowing(&known)
+                let near = suggest::nearest(&kind, known.iter().copied());
+                let near = near.map(|it| format!(", did you mean `{it}`?")).unwrap_or_default();
+                ApiError::field("type", format!("{message}{near}")).allowing(&known)
             }
             TellError::NameTaken(_) | TellError::Conflict(_) => {
                 ApiError::new(Code::Conflict, message)
@@ -449,13 +452,19 @@ pub(super) async fn add_supply(
     let scope: ScopePrefix = parse_id("scope", &which.scope)?;
     may_tell(&caller, Some(&scope))?;
     let by = caller.principal.name();
-    api.tell.add_supply(id, scope.clone(), by.clone()).await?;
-    let created_date = time(api.services.clock.now_ms());
+    api.tell.add_supply(id, scope.clone(), by).await?;
+    // As it is stored: it may have been there before.
+    let all = api.services.store.read(|tables| tables.supplies_of(id))?;
+    let found = all.into_iter().find(|(it, _)| *it == scope);
+    let (_, record) = found.ok_or_else(|| {
+        let message = format!("the supply to {scope} was taken back in the meantime");
+        ApiError::new(Code::Conflict, message)
+    })?;
     let supply = Supply {
         integration: id.to_string(),
         scope: scope.to_string(),
-        created_date,
-        created_by: by,
+        created_date: time(record.created_ms),
+        created_by: record.created_by,
     };
     Ok(OneSupply { supply })
 }

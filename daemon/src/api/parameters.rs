@@ -56,10 +56,15 @@ fn read_json<Q: DeserializeOwned>(body: &[u8]) -> Result<Q, ApiError> {
             return Err(ApiError::new(Code::InvalidJson, message));
         }
     }
+    // Who has the name of a field needs no column.
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let at_field = |message: &str| message.strip_suffix(&place).unwrap_or(message).to_owned();
     Err(match field::<Q>(&path, &message, body) {
         // It names the field itself.
-        Some(field) if named(&message) == Some(field.as_str()) => ApiError::field(&field, message),
-        Some(field) => ApiError::field(&field, format!("`{field}`: {message}")),
+        Some(field) if named(&message) == Some(field.as_str()) => {
+            ApiError::field(&field, at_field(&message))
+        }
+        Some(field) => ApiError::field(&field, format!("`{field}`: {}", at_field(&message))),
         None => ApiError::new(Code::BadRequest, message),
     })
 }

@@ -20,7 +20,7 @@ pub(super) const ROWS: View = View::Table(
         ("WHO", "who"),
         ("CALL", "call"),
         ("OUTCOME", "said_outcome"),
-        ("WHAT", "target"),
+        ("WHAT", "said_target"),
         ("PEER", "peer"),
     ],
 );
@@ -140,8 +140,20 @@ fn say(row: &mut Value) {
         (None, Some(status @ 400..)) => format!("{outcome} {status}"),
         (None, _) => outcome.to_owned(),
     };
+    row["said_target"] = target_of(row).into();
     row["said_date"] = date.into();
     row["said_outcome"] = outcome.into();
+}
+
+/// What a row is about: by a name that it had then, rather than by its id.
+fn target_of(row: &Value) -> String {
+    let target = row["target"].as_str().unwrap_or_default();
+    let is_id = target.split_once('_').is_some_and(|(_, it)| it.len() == 26);
+    // Other things that were named have a kind before a colon.
+    let names = row["also"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let names: Vec<&str> = names.filter(|it| !it.contains(':')).collect();
+    let best = names.iter().find(|it| it.contains('/')).or_else(|| names.first());
+    best.filter(|_| is_id).map_or(target, |it| it).to_owned()
 }
 
 fn verify(client: &Client, as_json: bool, known: Option<&Known>) -> Result<(), Failure> {
@@ -170,6 +182,9 @@ fn verify(client: &Client, as_json: bool, known: Option<&Known>) -> Result<(), F
     }
     if as_json {
         return Ok(());
+    }
+    if answer["last_seq"] == json!(0) {
+        return show::print("the log has no rows yet");
     }
     let mut said = format!("{checked} rows are as they were written");
     if let Some(date) = answer["first_date"].as_str() {
@@ -233,6 +248,15 @@ mod tests {
         let refused =
             said(json!({ "date": date, "outcome": "refused", "status": 401, "times": 3 }));
         assert_eq!(refused.1, "401 x3");
+    }
+
+    #[test]
+    fn rows_are_about_names_rather_than_ids() {
+        let id = "itg_01k00000000000000000000000";
+        let of = |target: &str, also: Value| target_of(&json!({ "target": target, "also": also }));
+        assert_eq!(of(id, json!(["ops", "slack/ops"])), "slack/ops");
+        assert_eq!(of(id, json!(["user:ada"])), id, "that is whom it was granted to");
+        assert_eq!(of("ada", json!(["usr_1"])), "ada");
     }
 
     #[test]

@@ -110,7 +110,10 @@ fn plugins(client: &Client, as_json: bool) -> Result<(), Failure> {
             if plugin["loaded"] != true {
                 refused.push(format!("{path}: {}", plugin["detail"].as_str().unwrap_or_default()));
             }
+            let detail = plugin["detail"].as_str().filter(|_| plugin["loaded"] == true);
+            let detail = detail.unwrap_or("see below").to_owned();
             plugin["library"] = path.rsplit('/').next().unwrap_or_default().into();
+            plugin["detail"] = detail.into();
         }
     }
     show::answer(&answer, &View::PLUGINS, as_json)?;

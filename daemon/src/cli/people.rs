@@ -330,9 +330,15 @@ fn change_members(
     group: &str,
     members: &[String],
 ) -> Result<(), Failure> {
-    for member in members {
+    for (at, member) in members.iter().enumerate() {
         let asked = json!({ "id": group, "member": principal_of(member) });
-        client.call(call, &asked)?;
+        client.call(call, &asked).map_err(|mut failure| {
+            if at > 0 {
+                let before = members[..at].join(", ");
+                failure.message.push_str(&format!("\nthis was done before: {before}"));
+            }
+            failure
+        })?;
     }
     GROUP.show(client, as_json, group)
 }

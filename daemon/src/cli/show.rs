@@ -238,11 +238,18 @@ fn members(value: &Value) -> String {
         // Instructions are an object around a text that somebody wants to read.
         match value.get("content").unwrap_or(value) {
             Value::Null => {}
+            // Nothing to say is not said; scripts have --json.
+            Value::String(text) if text.is_empty() => {}
             Value::String(text) if text.contains('\n') => {
                 lines.push(format!("{name}:"));
                 lines.extend(plain(text).lines().map(|it| format!("  {it}")));
             }
             Value::String(text) => lines.push(format!("{name:<width$}  {}", plain(text))),
+            Value::Array(items) if items.is_empty() => {}
+            Value::Array(items) if items.iter().all(|it| it.as_str().is_some_and(is_word)) => {
+                let words: Vec<&str> = items.iter().filter_map(Value::as_str).collect();
+                lines.push(format!("{name:<width$}  {}", plain(&words.join(", "))));
+            }
             Value::Array(_) | Value::Object(_) => {
                 lines.push(format!("{name:<width$}  {}", plain(&value.to_string())));
             }
@@ -250,6 +257,11 @@ fn members(value: &Value) -> String {
         }
     }
     lines.join("\n")
+}
+
+/// Whether a text can stand in a list without quotes.
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && !text.contains([',', '\n', '"'])
 }
 
 /// Where the files of a version are, for messages.
@@ -440,7 +452,7 @@ mod tests {
         let audited = json!({
             "seq": 1_234_567, "said_date": "2026-01-31 12:00", "who": "service-account:deployment",
             "call": "principal-groups.remove-member", "said_outcome": "failed 409",
-            "target": "itg_01k00000000000000000000000", "peer": "2001:db8::1234:5678",
+            "said_target": "itg_01k00000000000000000000000", "peer": "2001:db8::1234:5678",
         });
         let plugin = json!({
             "loaded": true, "library": "libflow_custom_webhook.so",
@@ -451,6 +463,19 @@ mod tests {
             assert!(widest(view, row.clone()) <= 80, "{row}: {}", widest(view, row.clone()));
         }
         assert_eq!(wrapped("a bb ccc dddd", 4), "a bb\nccc\ndddd");
+    }
+
+    #[test]
+    fn members_are_said_plainly() {
+        let thing = json!({
+            "name": "ops", "groups": "", "none": null, "supplies": ["prod", "dev/x"], "empty": [],
+            "odd": ["a, b"], "more": { "a": 1 },
+        });
+        let said = members(&thing);
+        let mut lines: Vec<&str> = said.lines().collect();
+        lines.sort_unstable();
+        let more = "more      {\"a\":1}";
+        assert_eq!(lines, [more, "name      ops", "odd       [\"a, b\"]", "supplies  prod, dev/x"]);
     }
 
     #[test]

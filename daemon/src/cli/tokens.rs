@@ -172,7 +172,17 @@ pub(super) fn run(client: &Client, as_json: bool, command: TokenCommand) -> Resu
         TokenCommand::Delete { name, principal } => {
             let principal = principal.as_deref().map(principal_of);
             let asked = without_nulls(json!({ "name": name, "principal": principal }));
-            show::answer(&client.call("tokens.delete", &asked)?, &View::DONE, as_json)
+            let deleted = client.try_call("tokens.delete", &asked)?.map_err(|refusal| {
+                let is_elsewhere = refusal.is_not_found() && principal.is_none();
+                let mut failure = Failure::from(refusal);
+                if is_elsewhere {
+                    failure.message.push_str(
+                        " of your own; those of others take --for WHOM, and mortise token list has them",
+                    );
+                }
+                failure
+            });
+            show::answer(&deleted?, &View::DONE, as_json)
         }
     }
 }

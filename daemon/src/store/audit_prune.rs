@@ -54,12 +54,12 @@ impl WriteTables<'_> {
         let mut anchor = self.audit_anchor()?.get(KEY)?.map(|it| record::decode(it.value()));
         let mut anchor: Option<AuditAnchor> = anchor.take().transpose()?;
         let mut before = anchor.as_ref().map_or(BEFORE_THE_FIRST, |it| it.hash);
-        let mut expected = anchor.as_ref().map_or(1, |it| it.seq + 1);
+        let first = anchor.as_ref().map_or(1, |it| it.seq + 1);
         let newest = self.audit()?.last()?.map(|it| it.0.value()).unwrap_or_default();
         let mut old = Vec::new();
         let mut last = None;
         let mut outcome = AuditPruned::All;
-        for row in self.audit()?.range(..newest)? {
+        for (expected, row) in (first..).zip(self.audit()?.range(..newest)?) {
             let (key, value) = row?;
             let as_written = decode(value.value()).and_then(|(hash, json)| {
                 let row = parse(json)?;
@@ -80,7 +80,6 @@ impl WriteTables<'_> {
             old.push(key.value());
             last = Some((expected, hash, at_ms));
             before = hash;
-            expected += 1;
         }
         let pruned_ms = self.now_ms();
         if let Some((seq, hash, at_ms)) = last {

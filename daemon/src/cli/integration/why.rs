@@ -32,8 +32,13 @@ fn id_of(client: &Client, said: &str) -> Result<String, Failure> {
             Ok(found["snap_in"]["id"].as_str().unwrap_or_default().to_owned())
         }
         4 => crate::cli::source::which::id_of(client, said),
-        // What it takes, the daemon says.
-        _ => Ok(said.to_owned()),
+        1 if said.contains('_') => Ok(said.to_owned()),
+        _ => Err(Failure::refused(format!(
+            "`{said}` is nothing that can be asked about: expected the id of a run, an event, an \
+             occurrence, a delivery (dlv_...), a snap-in, an event source or an integration; or a name: \
+             stack/namespace/snap-in, the same with /NAME for an event source of it, or TYPE/NAME of an \
+             integration, such as slack/ops"
+        ))),
     }
 }
 
