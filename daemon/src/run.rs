@@ -7,6 +7,7 @@
 mod bridges;
 mod commands;
 mod effects;
+mod start_code;
 
 use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
@@ -295,6 +296,7 @@ async fn serve(
     engine.spawn(webhooks.clone().keep_pruned(config.store.keep_days));
     engine.spawn(housekeeping::keep_pruned(store.clone(), clock, config.store.keep_days));
     status.set_ready(true);
+    start_code::let_go();
     let socket = bound.socket.as_deref().map(|it| it.display().to_string()).unwrap_or_default();
     info!(address = %bound.address, socket, public_url, waiting, "ready");
     let said = format!("serving on {}", bound.address);
