@@ -287,7 +287,7 @@ const EXCEPTIONS: [Exception; 8] = [
     Exception {
         krate: "actix",
         path: "daemon/src/operations/",
-        names: &["Addr", "Handler", "Message"],
+        names: &["Addr", "Handler", "MailboxError", "Message"],
         reason: "asking an actor needs its address, and bounds that say what it answers",
     },
     Exception {

@@ -2,18 +2,21 @@
 //! one after the other, each with one transaction, and are carried out whole even when whoever asked has
 //! hung up. Its messages go out of a lane, a task that this looks after: one that panicked is begun again.
 //!
-//! Must never: wait for a plugin in its mailbox. What plugins say of a change is asked ahead
-//! ([`Tell::propose`]), and a test runs beside the mailbox.
+//! A change waits in the mailbox for the plugin that looks at it: changes that were looked at beside it would
+//! overtake each other, and an older token take the place of a newer one. A test runs beside the mailbox.
+//! Must never wait without a deadline.
 
 use actix::WeakAddr;
 use actix::prelude::*;
+use mortise_plugin::Problem;
 use tracing::{error, warn};
 
 use super::deaths::Deaths;
 use super::registry::{Ended, Registry, Whose};
 use crate::clock::Clock;
-use crate::engine::tell::{LaneEnd, Proposal, Put, Tell, TellError};
+use crate::engine::tell::{IntegrationChange, LaneEnd, Tell, TellError};
 use crate::model::id::IntegrationId;
+use crate::store::IntegrationRecord;
 
 /// The actor of one integration.
 pub struct Integration {
@@ -26,10 +29,11 @@ pub struct Integration {
     lane_deaths: Deaths,
 }
 
-/// Makes it what was proposed. When this is answered, nothing is sent any more with what it was before.
+/// Changes it, after all changes that came before. When this is answered, nothing is sent any more with what
+/// it was before. Answers what it is, and what is questionable about its connection.
 #[derive(Message)]
-#[rtype(result = "Result<Put, TellError>")]
-pub struct PutProposal(pub Proposal);
+#[rtype(result = "Result<(IntegrationRecord, Vec<Problem>), TellError>")]
+pub struct ChangeIntegration(pub IntegrationChange);
 
 /// Deletes it. When this is answered, nothing is sent with it any more.
 #[derive(Message)]
@@ -105,18 +109,18 @@ impl Actor for Integration {
     }
 }
 
-impl Handler<PutProposal> for Integration {
-    type Result = AtomicResponse<Integration, Result<Put, TellError>>;
+impl Handler<ChangeIntegration> for Integration {
+    type Result = AtomicResponse<Integration, Result<(IntegrationRecord, Vec<Problem>), TellError>>;
 
     fn handle(
         &mut self,
-        PutProposal(proposal): PutProposal,
+        ChangeIntegration(change): ChangeIntegration,
         ctx: &mut Context<Integration>,
     ) -> Self::Result {
         self.serve(ctx);
         let (tell, id) = (self.tell.clone(), self.id);
-        let put = async move { tell.put(id, proposal).await };
-        AtomicResponse::new(Box::pin(put.into_actor(self)))
+        let update = async move { tell.update(id, change).await };
+        AtomicResponse::new(Box::pin(update.into_actor(self)))
     }
 }
 

@@ -5,7 +5,7 @@ use actix::Addr;
 use super::integration::Panic;
 use super::tests::{Bench, run};
 use super::*;
-use crate::engine::tell::{IntegrationChange, Put, TellError};
+use crate::engine::tell::{IntegrationChange, TellError};
 use crate::model::access::{AccessChange, PrincipalId, PrincipalKind, StoredPrincipal};
 use crate::model::id::{IntegrationId, UserId};
 use crate::store::{AccessOutcome, IntegrationRecord, PutIntegration, testing};
@@ -37,27 +37,19 @@ fn renamed(name: &str) -> IntegrationChange {
 }
 
 #[test]
-fn changes_are_stored_one_after_the_other_or_proposed_anew() {
+fn changes_are_made_in_the_order_in_which_they_came() {
     run(async {
         let bench = Bench::plain().await;
         let id = bench.integration("ops", None).await;
-        let tell = &bench.services.tell;
         let actor = bench.actor(id).await.expect("it is there");
-        let first = tell.propose(id, renamed("first")).await.expect("it can be");
-        let second = tell.propose(id, renamed("second")).await.expect("it can be");
-        let both = futures_util::future::join(
-            actor.send(PutProposal(first)),
-            actor.send(PutProposal(second)),
-        );
-        let (first, second) = both.await;
-        let first = first.expect("it lives").expect("stored");
-        assert!(
-            matches!(&first, Put::Stored { record, .. } if record.generation == 2),
-            "{first:?}"
-        );
-        let second = second.expect("it lives").expect("nothing is wrong with it");
-        assert!(matches!(second, Put::Stale), "{second:?}");
-        assert_eq!(bench.stored(id).expect("there").name, "first");
+        let asked: Vec<_> =
+            (0..50).map(|at| actor.send(ChangeIntegration(renamed(&format!("n{at}"))))).collect();
+        let answers = futures_util::future::join_all(asked).await;
+        for (at, answer) in answers.into_iter().enumerate() {
+            let (record, _) = answer.expect("it lives").expect("stored");
+            assert_eq!((record.name, record.generation), (format!("n{at}"), 2 + at as u64));
+        }
+        assert_eq!(bench.stored(id).expect("there").name, "n49");
     });
 }
 
@@ -67,8 +59,7 @@ fn a_change_of_who_hangs_up_is_carried_out() {
         let bench = Bench::plain().await;
         let id = bench.integration("ops", None).await;
         let actor = bench.actor(id).await.expect("it is there");
-        let proposal = bench.services.tell.propose(id, renamed("other")).await.expect("it can be");
-        let asked = actor.send(PutProposal(proposal));
+        let asked = actor.send(ChangeIntegration(renamed("other")));
         // The actor begins with it, and then nobody waits for the answer.
         tokio::task::yield_now().await;
         drop(asked);
@@ -107,7 +98,7 @@ fn one_that_is_deleted_has_no_actor_and_no_grants() {
         assert!(bench.actor(other).await.is_some());
         let again = actor.send(DeleteIntegration).await;
         assert!(!matches!(again, Ok(Ok(()))), "{again:?}");
-        let gone = bench.services.tell.propose(id, renamed("x")).await.expect_err("it is gone");
+        let gone = bench.services.tell.update(id, renamed("x")).await.expect_err("it is gone");
         assert!(matches!(gone, TellError::NoSuchIntegration), "{gone:?}");
     });
 }
@@ -121,9 +112,8 @@ fn an_actor_that_panics_is_built_again_and_its_lane_goes_on() {
         assert!(actor.send(Panic).await.is_err(), "it panicked");
         let built = bench.actor(id).await.expect("it is there");
         // The new one finds the lane of before, and takes changes.
-        let proposal = bench.services.tell.propose(id, renamed("other")).await.expect("it can be");
-        let put = built.send(PutProposal(proposal)).await.expect("it lives").expect("stored");
-        assert!(matches!(put, Put::Stored { .. }), "{put:?}");
+        let changed = built.send(ChangeIntegration(renamed("other"))).await.expect("it lives");
+        assert_eq!(changed.expect("stored").0.name, "other");
         // That the first one has ended is heard of now at the latest: the second one stays.
         let same = bench.actor(id).await.expect("it is there");
         assert_eq!(same, built);

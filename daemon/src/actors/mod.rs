@@ -5,8 +5,9 @@
 //! while its snap-in wants it. One actor per integration serialises its changes and looks after the lane
 //! that its messages go out of. The [`Registry`] finds them, and builds one again that died.
 //!
-//! Must never: decide anything (that is `lifecycle`); wait in a mailbox for anything but the store, or
-//! for what is still sent with a connection that was changed, each with a deadline; keep state that is not in the store. What takes time is an *effect*: it
+//! Must never: decide anything (that is `lifecycle`); wait in a mailbox for anything but the store, a
+//! plugin that looks at a change, or what is still sent with a connection that was changed, each with a
+//! deadline; keep state that is not in the store. What takes time is an *effect*: it
 //! runs outside the mailbox and comes back as a message ([`effects`]).
 
 mod deaths;
@@ -29,7 +30,7 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 use tokio::sync::watch;
 
-pub use integration::{DeleteIntegration, Integration, PutProposal, TestIntegration};
+pub use integration::{ChangeIntegration, DeleteIntegration, Integration, TestIntegration};
 pub use keyrings::BrokenKeyrings;
 pub use registry::{Find, FindIntegration, MadeIntegration, MakeIntegration, Registry};
 pub use snap_in::{

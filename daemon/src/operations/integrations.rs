@@ -1,17 +1,15 @@
 //! What a caller asks of an integration: look, ask its plugin, then one transaction by its actor.
 
-use super::{ACTOR_DEADLINE, Operations};
-use crate::actors::{
-    DeleteIntegration, FindIntegration, Integration, MadeIntegration, MakeIntegration, PutProposal,
-    TestIntegration,
-};
-use crate::engine::tell::{IntegrationChange, NewIntegration, Put, TellError};
-use crate::model::id::IntegrationId;
-use crate::store::IntegrationRecord;
 use mortise_plugin::Problem;
 
-/// How often a change is proposed anew because somebody else changed the same.
-const TRIES: usize = 16;
+use super::{ACTOR_DEADLINE, Operations};
+use crate::actors::{
+    ChangeIntegration, DeleteIntegration, FindIntegration, Integration, MadeIntegration,
+    MakeIntegration, TestIntegration,
+};
+use crate::engine::tell::{IntegrationChange, NewIntegration, TellError};
+use crate::model::id::IntegrationId;
+use crate::store::{IntegrationRecord, StoreError};
 
 const REGISTRY: &str = "the registry of integrations";
 
@@ -31,15 +29,7 @@ impl Operations {
         id: IntegrationId,
         change: IntegrationChange,
     ) -> Result<(IntegrationRecord, Vec<Problem>), TellError> {
-        let tell = &self.services.tell;
-        for _ in 0..TRIES {
-            let proposal = tell.propose(id, change.clone()).await?;
-            match self.ask_integration(id, PutProposal(proposal)).await?? {
-                Put::Stored { record, warnings } => return Ok((record, warnings)),
-                Put::Stale => {}
-            }
-        }
-        Err(TellError::Busy("others change the same integration".to_owned()))
+        self.ask_integration(id, ChangeIntegration(change)).await?
     }
 
     /// Deletes an integration with its connection. When this comes back, nothing is sent with it any more.
@@ -69,6 +59,17 @@ impl Operations {
         let found = found.map_err(|_| TellError::NoAnswer(REGISTRY))??;
         let actor = found.ok_or(TellError::NoSuchIntegration)?;
         let answer = actor.send(message).timeout(ACTOR_DEADLINE).await;
-        answer.map_err(|_| TellError::NoAnswer("the integration"))
+        answer.map_err(|error| match (error, self.is_there(id)) {
+            // It was deleted while this waited.
+            (actix::MailboxError::Closed, Ok(false)) => TellError::NoSuchIntegration,
+            (_, Err(error)) => error.into(),
+            (actix::MailboxError::Closed | actix::MailboxError::Timeout, Ok(_)) => {
+                TellError::NoAnswer("the integration")
+            }
+        })
+    }
+
+    fn is_there(&self, id: IntegrationId) -> Result<bool, StoreError> {
+        self.services.store.read(|tables| tables.has_integration(id))
     }
 }

@@ -1,9 +1,8 @@
 //! Making, changing, testing and deleting integrations. A change is answered when nothing is sent any more
 //! with what was there before.
 //!
-//! What takes time, because a plugin is asked, is done ahead ([`Tell::propose`]); then the actor of the
-//! integration has it stored ([`Tell::put`]), one change after the other. Must never: store a connection
-//! that no plugin has looked at; leave the gate open for the one of before.
+//! The actor of an integration asks for one change after the other. Must never: store a connection that no
+//! plugin has looked at; leave the gate open for the one of before.
 
 use std::time::Duration;
 
@@ -66,31 +65,6 @@ pub struct IntegrationChange {
     pub by: String,
 }
 
-/// A change that was looked at, and not stored yet.
-#[derive(Clone, Debug)]
-pub struct Proposal {
-    /// The generation that it was decided on.
-    before: u64,
-    record: IntegrationRecord,
-    /// Another connection.
-    connection: Option<Value>,
-    warnings: Vec<Problem>,
-}
-
-/// What became of a proposal.
-#[derive(Clone, Debug)]
-pub enum Put {
-    /// It is stored.
-    Stored {
-        /// What the integration is now.
-        record: IntegrationRecord,
-        /// What is questionable about its connection.
-        warnings: Vec<Problem>,
-    },
-    /// The integration is another one meanwhile: propose anew.
-    Stale,
-}
-
 /// A connection as it is shown.
 #[derive(Clone, Debug)]
 pub struct Connection {
@@ -147,12 +121,14 @@ impl Tell {
         }
     }
 
-    /// What an integration would be after a change, decided on what it is now.
-    pub async fn propose(
+    /// Changes an integration. When this comes back, nothing is sent any more with what was there before; and
+    /// nothing begins with it from the commit on, whether or not anybody waits for this. To be called for one
+    /// change after the other: what a mask in a connection stands for is read first.
+    pub async fn update(
         &self,
         id: IntegrationId,
         change: IntegrationChange,
-    ) -> Result<Proposal, TellError> {
+    ) -> Result<(IntegrationRecord, Vec<Problem>), TellError> {
         change.name.as_deref().map_or(Ok(()), definition::check_name)?;
         change.concurrency.map_or(Ok(()), definition::check_concurrency)?;
         change.per_second.flatten().map_or(Ok(()), definition::check_rate)?;
@@ -167,32 +143,26 @@ impl Tell {
             warnings = self.check(&before.kind, &meant).await?.1;
             connection = Some(meant);
         }
+        let generation = before.generation;
         let record = IntegrationRecord {
-            name: change.name.unwrap_or_else(|| before.name.clone()),
+            name: change.name.unwrap_or(before.name),
             enabled: change.enabled.unwrap_or(before.enabled),
             supplied_to_all: change.supplied_to_all.unwrap_or(before.supplied_to_all),
             concurrency: change.concurrency.unwrap_or(before.concurrency),
             per_second: change.per_second.unwrap_or(before.per_second),
-            generation: before.generation + 1,
+            generation: generation + 1,
             modified_ms: self.shared.clock.now_ms(),
             modified_by: change.by,
             kind: before.kind,
             created_ms: before.created_ms,
             created_by: before.created_by,
         };
-        Ok(Proposal { before: before.generation, record, connection, warnings })
-    }
-
-    /// Stores a proposal. When this comes back, nothing is sent any more with what was there before; and
-    /// nothing begins with it from the commit on, whether or not anybody waits for this.
-    pub async fn put(&self, id: IntegrationId, proposal: Proposal) -> Result<Put, TellError> {
-        let Proposal { before, record, connection, warnings } = proposal;
         let (stored, vault) = (record.clone(), self.shared.vault.clone());
         let tell = self.clone();
         let write = self.shared.store.write_then(
             move |tables| {
                 let envelope = connection.as_ref().map(|it| seal(&vault, id, it));
-                tables.put_integration(id, before, &stored, envelope.as_deref())
+                tables.put_integration(id, generation, &stored, envelope.as_deref())
             },
             move |put| match put {
                 PutIntegration::Stored => tell.outdate(id),
@@ -202,10 +172,12 @@ impl Tell {
         match timeout(STORE_DEADLINE, write).await.map_err(|_| TellError::TimedOut)?? {
             PutIntegration::Stored => {
                 self.close_gate(id).await;
-                Ok(Put::Stored { record, warnings })
+                Ok((record, warnings))
             }
             PutIntegration::NameTaken(other) => Err(TellError::NameTaken(other)),
-            PutIntegration::Stale | PutIntegration::TooMany => Ok(Put::Stale),
+            PutIntegration::Stale | PutIntegration::TooMany => {
+                Err(TellError::Busy("somebody else changes the same integration".to_owned()))
+            }
         }
     }
 

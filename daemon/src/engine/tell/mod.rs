@@ -34,7 +34,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-pub use self::change::{Connection, IntegrationChange, NewIntegration, Proposal, Put};
+pub use self::change::{Connection, IntegrationChange, NewIntegration};
 use self::lane::Handle;
 pub use self::manage::{NewSubscription, SubscriptionChange, TellError};
 use crate::clock::Clock;
