@@ -129,6 +129,9 @@ pub struct IndexedField {
     pub number: u16,
     /// How it is ordered.
     pub kind: IndexKind,
+    /// Whether no object can have several values there. Not known of types that were stored before this was.
+    #[serde(default)]
+    pub has_one: bool,
 }
 
 /// Where a definition comes from. Several packages may bring the same.

@@ -479,7 +479,8 @@ pub fn number_fields(
                 number
             }
         };
-        fields.push(IndexedField { path: path.to_owned(), number, kind });
+        let has_one = has_one(&definition.schema, path);
+        fields.push(IndexedField { path: path.to_owned(), number, kind, has_one });
     }
     Ok(Defined { definition, fields })
 }
@@ -516,6 +517,34 @@ fn kind_of(schema: &Value, path: &str) -> IndexKind {
             return if is_time(members) { IndexKind::Time } else { IndexKind::Value };
         }
     }
+}
+
+/// Whether there can be no list on the way of a path, by what the schema says.
+fn has_one(schema: &Value, path: &str) -> bool {
+    let mut at = schema;
+    let mut steps = path.split('.');
+    for _ in 0..DEEPEST_SCHEMA {
+        let Some(members) = at.as_object() else { return false };
+        if let Some(Value::String(reference)) = members.get("$ref") {
+            let Some(target) = follow(schema, reference) else { return false };
+            at = target;
+            continue;
+        }
+        let may_be_list = match members.get("type") {
+            Some(Value::String(name)) => name == "array",
+            Some(Value::Array(names)) => names.iter().any(|it| it == "array"),
+            Some(_) | None => true,
+        };
+        if may_be_list {
+            return false;
+        }
+        let Some(step) = steps.next() else { return true };
+        let Some(property) = members.get("properties").and_then(|it| it.get(step)) else {
+            return false;
+        };
+        at = property;
+    }
+    false
 }
 
 fn is_time(members: &Map<String, Value>) -> bool {

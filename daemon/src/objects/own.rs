@@ -207,7 +207,8 @@ fn define(own: OwnType) -> Defined {
         properties.insert((*name).to_owned(), schema);
         if *is_indexed {
             let number = FieldNumber::try_from(place).unwrap_or_default() + FIRST_OWN;
-            fields.push(IndexedField { path: (*name).to_owned(), number, kind });
+            let has_one = *name != "event_types";
+            fields.push(IndexedField { path: (*name).to_owned(), number, kind, has_one });
         }
     }
     let references: BTreeMap<String, Targets> = own

@@ -107,7 +107,9 @@ fn narrows(condition: &Condition, query: &Query) -> bool {
     let by_age = |place| matches!(place, Place::Id | Place::Created);
     let (column, sort) = (condition.column.place, query.sort.column.place);
     match condition.test {
-        Test::Range(_) => column == sort || (by_age(column) && by_age(sort)),
+        // An object with several values stands at its least or greatest, and another one may be right.
+        Test::Range(_) if column == sort => condition.column.has_one,
+        Test::Range(_) => by_age(column) && by_age(sort),
         Test::AnyOf(_) | Test::NoneOf(_) => false,
     }
 }
@@ -140,9 +142,11 @@ mod tests {
     /// Chooses for a filter, with so many rows for each field.
     fn chosen(filter: &Value, sort: &str, rows: &[(&str, u64)]) -> (Plan, u64) {
         let mut columns = standard_columns();
-        for (number, path) in [(16, "state"), (17, "owner"), (18, "rank")] {
+        for (number, path) in [(16, "state"), (17, "owner"), (18, "rank"), (19, "tags")] {
             let path = path.to_owned();
-            columns.push(Column::from(&IndexedField { path, number, kind: IndexKind::Value }));
+            let kind = IndexKind::Value;
+            let has_one = number != 19;
+            columns.push(Column::from(&IndexedField { path, number, kind, has_one }));
         }
         let Value::Object(filter) = filter else { panic!("no object") };
         let conditions =
@@ -179,6 +183,8 @@ mod tests {
         assert_eq!(chosen(&frequent, "created_date", &rows), (Plan::Merge(0), 0));
         let range = json!({ "rank": { "gt": 5 }, "state": "b" });
         assert_eq!(chosen(&range, "rank", &rows).0, Plan::Walk(Some(0)));
+        let of_several = json!({ "tags": { "gt": 5 } });
+        assert_eq!(chosen(&of_several, "tags", &[("tags", 500_000)]).0, Plan::Walk(None));
         assert_eq!(chosen(&range, "id", &[("rank", 3), ("state", 500_000)]).0, Plan::Gather(0));
         let named = json!({ "id": "x_1", "state": "b" });
         assert_eq!(chosen(&named, "rank", &rows), (Plan::Named(0), 0));

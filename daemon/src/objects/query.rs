@@ -18,6 +18,8 @@ pub struct Column {
     pub place: Place,
     /// How its values are ordered.
     pub kind: IndexKind,
+    /// Whether no object has several values there.
+    pub has_one: bool,
 }
 
 /// Where the values of a column are found in order.
@@ -33,7 +35,8 @@ pub enum Place {
 
 /// The columns that every type has.
 pub fn standard_columns() -> Vec<Column> {
-    let column = |path: &str, place, kind| Column { path: path.to_owned(), place, kind };
+    let column =
+        |path: &str, place, kind| Column { path: path.to_owned(), place, kind, has_one: true };
     vec![
         column("id", Place::Id, IndexKind::Value),
         column("created_date", Place::Created, IndexKind::Time),
@@ -46,7 +49,12 @@ pub fn standard_columns() -> Vec<Column> {
 
 impl From<&IndexedField> for Column {
     fn from(field: &IndexedField) -> Column {
-        Column { path: field.path.clone(), place: Place::Index(field.number), kind: field.kind }
+        Column {
+            path: field.path.clone(),
+            place: Place::Index(field.number),
+            kind: field.kind,
+            has_one: field.has_one,
+        }
     }
 }
 
@@ -213,6 +221,7 @@ impl Sort {
             path: "created_date".to_owned(),
             place: Place::Created,
             kind: IndexKind::Time,
+            has_one: true,
         };
         Sort { column, descending: false }
     }

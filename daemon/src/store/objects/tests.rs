@@ -23,7 +23,10 @@ use crate::objects::query::{Column, Place, Position, Query, Sort, standard_colum
 const KIND: u32 = 1;
 
 fn fields() -> Vec<IndexedField> {
-    let field = |number, path: &str, kind| IndexedField { path: path.to_owned(), number, kind };
+    let field = |number, path: &str, kind| {
+        let has_one = path != "tags";
+        IndexedField { path: path.to_owned(), number, kind, has_one }
+    };
     vec![
         field(FIRST_OWN, "state", IndexKind::Value),
         field(FIRST_OWN + 1, "rank", IndexKind::Value),
@@ -395,6 +398,24 @@ fn lists_are_what_looking_at_all_objects_finds() {
 }
 
 #[test]
+fn an_object_stands_where_its_least_value_is_also_when_another_is_asked_for() {
+    let bench = Bench::in_memory();
+    let both = bench.created(&json!({ "state": "open", "tags": ["a", "c"] }));
+    let later = bench.created(&json!({ "state": "open", "tags": ["b", "d"] }));
+    bench.created(&json!({ "state": "open", "tags": ["a"] }));
+    let column = columns().into_iter().find(|it| it.path == "tags").expect("indexed");
+    for (descending, ids) in
+        [(false, [both.key.id, later.key.id]), (true, [later.key.id, both.key.id])]
+    {
+        let sort = Sort { column: column.clone(), descending };
+        for filter in [json!({ "gt": "b" }), json!({ "gte": "c", "lt": "e" })] {
+            let query = query(&json!({ "tags": filter }), &sort, 10);
+            assert_eq!(by_pages(&bench.store, &query), ids, "{filter} {sort:?}");
+        }
+    }
+}
+
+#[test]
 fn a_page_ends_when_enough_was_looked_at() {
     let bench = Bench::in_memory();
     for number in 0..2_000 {
@@ -480,7 +501,10 @@ fn a_type_that_was_changing_is_what_it_was_after_a_crash() {
     };
     let mut bench = Bench::new(open(&disk));
     let before = bench.created(&json!({ "state": "open", "note": "x" }));
-    let new = IndexedField { path: "note".to_owned(), number: 40, kind: IndexKind::Value };
+    let new = {
+        let path = "note".to_owned();
+        IndexedField { path, number: 40, kind: IndexKind::Value, has_one: true }
+    };
     let mut changing = record(fields());
     let more = [fields(), vec![new]].concat();
     changing.candidate = Some(Defined { fields: more, ..changing.current.clone() });
