@@ -1,5 +1,7 @@
 //! The actors of integrations, with a real store in memory.
 
+use std::time::Duration;
+
 use actix::Addr;
 
 use super::integration::Panic;
@@ -117,5 +119,27 @@ fn an_actor_that_panics_is_built_again_and_its_lane_goes_on() {
         // That the first one has ended is heard of now at the latest: the second one stays.
         let same = bench.actor(id).await.expect("it is there");
         assert_eq!(same, built);
+    });
+}
+
+#[test]
+fn a_lane_that_panics_is_begun_again() {
+    run(async {
+        let bench = Bench::plain().await;
+        let id = bench.integration("ops", None).await;
+        let actor = bench.actor(id).await.expect("it is there");
+        // What is asked of an actor is answered when it has started.
+        let _ = actor.send(TestIntegration).await.expect("it lives");
+        let tell = bench.services.tell.clone();
+        let (first, panic) = tell.lane_task(id).expect("it is served");
+        panic();
+        let begun_again = async {
+            while tell.lane_task(id).is_none_or(|it| it.0 == first) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let patience = Duration::from_secs(10);
+        tokio::time::timeout(patience, begun_again).await.expect("it is begun again");
+        assert_eq!(bench.actor(id).await, Some(actor), "its actor did not notice");
     });
 }

@@ -22,6 +22,8 @@ pub struct Signals {
     changed: AtomicBool,
     requeued: AtomicBool,
     stopped: AtomicBool,
+    #[cfg(test)]
+    panics: AtomicBool,
     notify: Notify,
 }
 
@@ -46,6 +48,13 @@ impl Signals {
     /// The daemon stops: nothing is begun any more.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
+        self.notify.notify_one();
+    }
+
+    /// Makes what serves panic, once; for tests of what happens then.
+    #[cfg(test)]
+    pub fn panic(&self) {
+        self.panics.store(true, Ordering::Release);
         self.notify.notify_one();
     }
 
@@ -88,6 +97,8 @@ async fn look_and_turn(lane: &mut impl Lane, signals: &Signals) -> Result<bool, 
     if signals.stopped.load(Ordering::Acquire) {
         return Ok(false);
     }
+    #[cfg(test)]
+    assert!(!signals.panics.swap(false, Ordering::AcqRel), "a test asked for it");
     if signals.changed.swap(false, Ordering::AcqRel) && !lane.look_again().await? {
         return Ok(false);
     }

@@ -174,6 +174,15 @@ impl Tell {
         }
     }
 
+    /// Which task an integration's messages go out of, and how it is made to panic.
+    #[cfg(test)]
+    pub fn lane_task(&self, id: IntegrationId) -> Option<(tokio::task::Id, impl FnOnce())> {
+        let lanes = self.shared.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let lane = lanes.get(&id)?;
+        let handle = lane.handle.clone();
+        Some((lane.task.id(), move || handle.signals.panic()))
+    }
+
     fn begin(&self, id: IntegrationId, handle: Arc<Handle>) -> Lane {
         let (over, is_over) = watch::channel(false);
         if self.shared.is_stopped() {
