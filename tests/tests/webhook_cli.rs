@@ -352,7 +352,8 @@ fn secrets_and_what_is_forbidden() {
     assert!(known.code == 0 && !known.out.contains(SECRET), "{known:?}");
     let alone = with(&["--print-secret"], "");
     assert!(alone.code == 0 && alone.out.trim().len() == 32, "{alone:?}");
-    let id = alone.err.trim().trim_start_matches("webhook ");
+    // Behind what it warns of.
+    let id = alone.err.lines().find_map(|it| it.strip_prefix("webhook ")).expect("its id");
     let advice = "[egress] allow = [\"127.0.0.1:9\"]";
     eventually("what allows it is said", PATIENCE, || {
         let page = done(&daemon, &["webhook", "show", id]).out;
