@@ -7,6 +7,7 @@
 mod bridges;
 mod commands;
 mod effects;
+mod start_code;
 
 use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
@@ -297,6 +298,7 @@ async fn serve(
     engine.spawn(housekeeping::keep_audit_pruned(store.clone(), clock.clone(), keep_audit));
     engine.spawn(housekeeping::keep_pruned(store.clone(), clock, config.store.keep_days));
     status.set_ready(true);
+    start_code::let_go();
     let socket = bound.socket.as_deref().map(|it| it.display().to_string()).unwrap_or_default();
     info!(address = %bound.address, socket, public_url, waiting, "ready");
     let said = format!("serving on {}", bound.address);

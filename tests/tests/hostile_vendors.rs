@@ -5,10 +5,11 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mortise_tests::daemon::{Daemon, Options};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 /// A test has ten seconds; the rest is for a busy machine.
 const IN_TIME: Duration = Duration::from_secs(40);

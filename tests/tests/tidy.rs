@@ -222,6 +222,7 @@ const BORDERS: [Border; 48] = [
         "libc",
         &[
             "daemon/src/functions/",
+            "daemon/src/run/start_code.rs",
             "daemon/tests/sandbox.rs",
             "daemon/tests/process/",
             "tests/clock/",

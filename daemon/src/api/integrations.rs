@@ -412,7 +412,8 @@ pub(super) async fn update(api: Arc<Api>, caller: Caller, change: Update) -> Res
         name: change.name,
         connection: change.connection,
         enabled: change.enabled,
-        supplied_to_all: change.supplied_to_all,
+        // What it is already is not set again: somebody else may change it meanwhile, who may.
+        supplied_to_all: change.supplied_to_all.filter(|it| *it != before.supplied_to_all),
         concurrency: change.concurrency,
         per_second: change.per_second,
         by: caller.principal.name(),

@@ -48,7 +48,7 @@ pub struct Taken {
     pub source: SourceId,
     /// The events that it led to, in order; with whether each was stored before.
     pub events: Vec<(EventId, bool)>,
-    /// Why there is no event, when the plugin says so.
+    /// Why there is no event, when the plugin says so. Of a request it may hold secrets of the source.
     pub refused: Option<Refusal>,
     /// The plugin's own answer, for an HTTP request.
     pub response: Option<HttpResponse>,
@@ -266,8 +266,11 @@ impl Intake {
             dedup_by(key, &mut events);
         }
         if events.is_empty() {
-            source.without_event(Whence::of(input), &output, self.clock.now_ms());
-            if let Some(refusal) = &mut output.refused {
+            let from = Whence::of(input);
+            source.without_event(from, &output, self.clock.now_ms());
+            // Floods are refused here, and looking for secrets costs more than all else the daemon
+            // does with one: whoever sent a request is not told, and its recording looks itself.
+            if let Some(refusal) = output.refused.as_mut().filter(|_| !from.is_request) {
                 refusal.message = source.masks.mask(&refusal.message);
             }
             return Ok(Some(taken(route.source, Vec::new(), output)));
@@ -479,10 +482,11 @@ impl OpenSource {
     pub(super) fn without_event(&self, from: Whence<'_>, output: &SourceOutput, now_ms: u64) {
         let Whence { peer, method, is_request, asked: _ } = from;
         let status = output.response.as_ref().map_or(OK, |it| it.status);
-        let status_reason = format!("status_{status}");
+        let status_reason;
         let (reason, message) = match &output.refused {
             Some(refusal) => (refusal.reason.as_str(), refusal.message.as_str()),
             None if is_request && status >= FIRST_REFUSAL => {
+                status_reason = format!("status_{status}");
                 (status_reason.as_str(), "the source answered so, and led to no event")
             }
             None if is_request => return self.counts.answered(),

@@ -40,6 +40,11 @@ const MOST_FIELD: usize = 20_000;
 /// A message without control characters but line breaks and tabs, which no service shows, and bounded.
 pub fn clean(message: &Message) -> Message {
     let clean = |text: &str, most: usize| -> String {
+        let is_shown = |it: u8| matches!(it, b' '..=b'~' | b'\n' | b'\t');
+        // Nearly every text.
+        if text.len() <= most && text.bytes().all(is_shown) {
+            return text.to_owned();
+        }
         let text = text.replace("\r\n", "\n").replace('\r', "\n");
         let shown = text.chars().filter(|it| !it.is_control() || *it == '\n' || *it == '\t');
         shortened(&shown.take(most + 1).collect::<String>(), most)

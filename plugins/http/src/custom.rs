@@ -5,7 +5,7 @@ use mortise_sinks::{Answer, check_url, fault_of_status, read_config, wrong};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::service::{Opened, Probe, Request, Service, Told};
+use crate::service::{Opened, Probe, Request, Service, Told, written};
 use crate::signing::{self, Scheme};
 use crate::template::{Json, Text, Values};
 
@@ -140,7 +140,7 @@ impl Service for Custom {
         let values = Values::of(delivery, now_ms);
         let (body, kind) = match self.body.fill(&values) {
             Value::String(text) => (text.into_bytes(), "text/plain; charset=utf-8"),
-            other => (other.to_string().into_bytes(), "application/json; charset=utf-8"),
+            other => (written(&other), "application/json; charset=utf-8"),
         };
         if body.len() > MOST_BODY {
             let size = body.len();

@@ -27,7 +27,7 @@ impl Request {
     pub(crate) fn json(method: &'static str, url: String, body: &Value) -> Request {
         let headers =
             vec![("content-type".to_owned(), "application/json; charset=utf-8".to_owned())];
-        Request { method, url, headers, body: Some(body.to_string().into_bytes()) }
+        Request { method, url, headers, body: Some(written(body)) }
     }
 
     pub(crate) fn with(mut self, name: &str, value: impl Into<String>) -> Request {
@@ -38,6 +38,12 @@ impl Request {
     pub(crate) fn bearer(self, token: &str) -> Request {
         self.with("authorization", format!("Bearer {token}"))
     }
+}
+
+/// JSON as it is sent. Straight into bytes: by way of `Display` it takes twice as long.
+pub(crate) fn written(value: &Value) -> Vec<u8> {
+    // Keys are texts: it can be written.
+    serde_json::to_vec(value).unwrap_or_default()
 }
 
 /// How a connection is shown to work.

@@ -4,7 +4,9 @@
 //! In a URL a value is encoded, in a header it is one line of ASCII. A text of JSON that is one token and
 //! nothing more becomes the value itself, whatever it is; within a longer text a value is written out.
 
-use mortise_plugin::{Delivery, Problem};
+use std::borrow::Cow;
+
+use mortise_plugin::{Delivery, Message, Problem};
 use mortise_sinks::{encoded, one_line, plain};
 use serde_json::{Value, json};
 
@@ -49,47 +51,72 @@ pub(crate) enum Json {
     Other(Value),
 }
 
-/// What tokens stand for in one delivery.
-pub(crate) struct Values(Value);
+/// What tokens stand for in one delivery. Made when they are asked for: a delivery may have 20 occurrences,
+/// and most templates want a title.
+pub(crate) struct Values<'a> {
+    delivery: &'a Delivery,
+    now_ms: u64,
+}
 
-impl Values {
-    pub(crate) fn of(delivery: &Delivery, now_ms: u64) -> Values {
+impl<'a> Values<'a> {
+    pub(crate) fn of(delivery: &'a Delivery, now_ms: u64) -> Values<'a> {
+        Values { delivery, now_ms }
+    }
+
+    fn of_token(&self, token: &str) -> Cow<'a, Value> {
+        let Values { delivery, now_ms } = *self;
         let message = &delivery.message;
-        let fields: serde_json::Map<String, Value> =
-            message.fields.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
-        Values(json!({
-            "id": delivery.id,
-            "attempt": delivery.attempt,
-            "trigger": delivery.trigger,
-            "count": delivery.count,
-            "thread": delivery.thread,
-            "now_ms": now_ms,
-            "message": {
+        Cow::Owned(match token {
+            "id" => json!(delivery.id),
+            "attempt" => json!(delivery.attempt),
+            "trigger" => json!(delivery.trigger),
+            "count" => json!(delivery.count),
+            "thread" => json!(delivery.thread),
+            "now_ms" => json!(now_ms),
+            "message" => json!({
                 "title": message.title,
                 "text": message.text,
                 "level": message.level.name(),
-                "fields": fields,
+                "fields": fields(message),
                 "link": message.link,
                 "plain": plain(message),
-            },
-            "occurrence": delivery.occurrences.first(),
-            "occurrences": delivery.occurrences,
-        }))
-    }
-
-    fn of_token(&self, token: &str) -> &Value {
-        token.split('.').fold(&self.0, |value, step| match value {
-            Value::Array(_) => step.parse::<usize>().map_or(&Value::Null, |at| &value[at]),
-            _ => &value[step],
+            }),
+            "message.title" => json!(message.title),
+            "message.text" => json!(message.text),
+            "message.level" => json!(message.level.name()),
+            "message.fields" => fields(message),
+            "message.link" => json!(message.link),
+            "message.plain" => json!(plain(message)),
+            "occurrences" => Value::Array(delivery.occurrences.clone()),
+            _ => return self.of_occurrence(token),
         })
     }
 
+    /// The first occurrence, or what it has at a path.
+    fn of_occurrence(&self, token: &str) -> Cow<'a, Value> {
+        let mut steps = token.split('.').skip(1);
+        let first = self.delivery.occurrences.first().unwrap_or(&Value::Null);
+        Cow::Borrowed(steps.try_fold(first, at).unwrap_or(&Value::Null))
+    }
+
     fn text(&self, token: &str) -> String {
-        match self.of_token(token) {
+        match self.of_token(token).as_ref() {
             Value::Null => String::new(),
             Value::String(text) => text.clone(),
             other => other.to_string(),
         }
+    }
+}
+
+fn fields(message: &Message) -> Value {
+    let fields = message.fields.iter().map(|(name, value)| (name.clone(), json!(value)));
+    Value::Object(fields.collect())
+}
+
+fn at<'v>(value: &'v Value, step: &str) -> Option<&'v Value> {
+    match value {
+        Value::Array(list) => list.get(step.parse::<usize>().ok()?),
+        other => other.get(step),
     }
 }
 
@@ -119,7 +146,7 @@ impl Text {
         Text(pieces)
     }
 
-    fn join(&self, values: &Values, change: impl Fn(String) -> String) -> String {
+    fn join(&self, values: &Values<'_>, change: impl Fn(String) -> String) -> String {
         let pieces = self.0.iter().map(|piece| match piece {
             Piece::Text(text) => text.clone(),
             Piece::Token(token) => change(values.text(token)),
@@ -127,15 +154,15 @@ impl Text {
         pieces.collect()
     }
 
-    pub(crate) fn plain(&self, values: &Values) -> String {
+    pub(crate) fn plain(&self, values: &Values<'_>) -> String {
         self.join(values, |it| it)
     }
 
-    pub(crate) fn in_url(&self, values: &Values) -> String {
+    pub(crate) fn in_url(&self, values: &Values<'_>) -> String {
         self.join(values, |it| encoded(&it))
     }
 
-    pub(crate) fn in_header(&self, values: &Values) -> String {
+    pub(crate) fn in_header(&self, values: &Values<'_>) -> String {
         self.join(values, |it| {
             one_line(&it).chars().map(|it| if it.is_ascii() { it } else { '?' }).collect()
         })
@@ -162,10 +189,10 @@ impl Json {
         }
     }
 
-    pub(crate) fn fill(&self, values: &Values) -> Value {
+    pub(crate) fn fill(&self, values: &Values<'_>) -> Value {
         match self {
             Json::Text(Text(pieces)) => match pieces.as_slice() {
-                [Piece::Token(token)] => values.of_token(token).clone(),
+                [Piece::Token(token)] => values.of_token(token).into_owned(),
                 pieces => Value::String(Text(pieces.to_vec()).plain(values)),
             },
             Json::List(list) => list.iter().map(|it| it.fill(values)).collect(),

@@ -14,8 +14,21 @@ use crate::client::{Connection, post};
 use crate::samples::{self, Sample};
 use crate::timers::after_minute;
 
-const PLUGINS: [&str; 3] = ["libflow_custom_webhook.so", "libtimer_events.so", "libhttp.so"];
+/// All that come with it: what they cost is part of every figure.
+const PLUGINS: [&str; 9] = [
+    "libcommand.so",
+    "libemail.so",
+    "libflow_custom_webhook.so",
+    "libflow_events.so",
+    "libhttp.so",
+    "libobject_events.so",
+    "libpoll.so",
+    "libslack.so",
+    "libtimer_events.so",
+];
 const READY_WITHIN: Duration = Duration::from_secs(60);
+/// How long something may take that is prepared or waited for.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A running daemon; it ends with this value.
 pub(crate) struct Daemon {
@@ -119,6 +132,57 @@ impl Daemon {
             return Err(format!("{name} was answered {}: {body}", answer.status).into());
         }
         Ok(serde_json::from_slice(answer.body)?)
+    }
+
+    /// Makes the same API call so often, over several connections.
+    pub(crate) async fn call_often(
+        &self,
+        name: &'static str,
+        parameters: &Value,
+        count: u64,
+    ) -> Result<(), Failure> {
+        const CONNECTIONS: u64 = 32;
+        let request = self.api_request(name, parameters);
+        let mut tasks = Vec::new();
+        for at in 0..CONNECTIONS {
+            let share = count / CONNECTIONS + u64::from(at < count % CONNECTIONS);
+            let (address, request) = (self.address, request.clone());
+            tasks.push(tokio::task::spawn_local(async move {
+                let mut connection = Connection::open(address).await?;
+                for _ in 0..share {
+                    let answer = connection.exchange(&request).await?;
+                    if answer.status != 200 {
+                        let status = answer.status;
+                        return Err(Failure::from(format!("{name} was answered {status}")));
+                    }
+                }
+                Ok(())
+            }));
+        }
+        for task in tasks {
+            task.await??;
+        }
+        Ok(())
+    }
+
+    /// Asks again and again until the answer is as it should be.
+    pub(crate) async fn call_until(
+        &self,
+        name: &str,
+        parameters: Value,
+        is_so: impl Fn(&Value) -> bool,
+    ) -> Result<(), Failure> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let seen = self.call(name, parameters.clone()).await?;
+            if is_so(&seen) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(format!("{name} does not get there: {seen:#}").into());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Installs and activates a sample snap-in.

@@ -9,21 +9,22 @@ use crate::{Failure, Options, machine};
 
 /// Memory when idle, then with `options.snap_ins` active ones.
 pub(crate) async fn memory(daemon: &Daemon, options: &Options) -> Result<Value, Failure> {
-    let (idle, idle_private) = machine::memory_mib(daemon.pid());
-    println!("memory, idle: {idle:.1} MiB resident, {idle_private:.1} MiB private");
+    let idle = machine::memory(daemon.pid());
+    println!("memory, idle: {:.1} MiB resident, {:.1} MiB its own", idle.resident, idle.own);
     let first = daemon.install("memory", true).await?;
     for number in 1..options.snap_ins {
         daemon.activate(&first.version, &format!("load/many/s{number}")).await?;
     }
-    let (full, full_private) = machine::memory_mib(daemon.pid());
+    let full = machine::memory(daemon.pid());
     let count = options.snap_ins;
-    println!("memory, {count} active snap-ins: {full:.1} MiB resident, {full_private:.1} private");
+    let (resident, own) = (full.resident, full.own);
+    println!("memory, {count} active snap-ins: {resident:.1} MiB resident, {own:.1} its own");
     Ok(json!({
-        "idle_rss_mib": idle,
-        "idle_private_mib": idle_private,
+        "idle_rss_mib": idle.resident,
+        "idle_own_mib": idle.own,
         "snap_ins": count,
-        "full_rss_mib": full,
-        "full_private_mib": full_private,
+        "full_rss_mib": resident,
+        "full_own_mib": own,
     }))
 }
 

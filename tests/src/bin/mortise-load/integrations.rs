@@ -1,12 +1,9 @@
 //! Integrations: how fast what waits is told through a sink to a local server, beside a loop that only
 //! sends the same requests.
 
-use std::time::Duration;
-
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::client::Connection;
 use crate::daemon::{Daemon, text};
 use crate::receiver::{Receiver, reqwest_loop};
 use crate::report::Row;
@@ -16,7 +13,6 @@ use crate::{Failure, Options, machine};
 const CONCURRENCY: usize = 64;
 /// As many as may wait.
 const MOST: u64 = 9_000;
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The row.
 pub(crate) async fn integrations(
@@ -38,21 +34,24 @@ pub(crate) async fn integrations(
     // The first one is what a request looks like.
     receiver.reset();
     publish(daemon, 1).await?;
-    arrived(receiver, 1).await?;
+    receiver.has(1).await?;
     let sent = receiver.first().ok_or("nothing came")?;
 
     let count = (options.time().as_secs() * 5_000).clamp(1_000, MOST);
     // Held by its rate: what is switched off is not told at all.
     hold(daemon, &id, json!(1)).await?;
     publish(daemon, count).await?;
-    queued(daemon, &id, count * 9 / 10).await?;
+    let are_queued = |seen: &Value| {
+        seen["integration"]["queued"].as_u64().is_some_and(|it| it >= count * 9 / 10)
+    };
+    daemon.call_until("integrations.get", json!({ "id": id }), are_queued).await?;
     receiver.reset();
     let before = machine::cpu_seconds(daemon.pid());
     let began = Instant::now();
     hold(daemon, &id, json!(null)).await?;
     let left = daemon.call("integrations.get", json!({ "id": id })).await?;
     let left = left["integration"]["queued"].as_u64().unwrap_or_default().min(count);
-    arrived(receiver, left).await?;
+    receiver.has(left).await?;
     let rate = receiver.events() as f64 / began.elapsed().as_secs_f64();
     let cost = machine::cpu_seconds(daemon.pid()) - before;
     let alone = reqwest_loop(receiver.address, &sent, CONCURRENCY, options.time(), |_| ()).await?;
@@ -69,63 +68,13 @@ pub(crate) async fn integrations(
     Ok(())
 }
 
-async fn hold(daemon: &Daemon, id: &str, per_second: serde_json::Value) -> Result<(), Failure> {
+async fn hold(daemon: &Daemon, id: &str, per_second: Value) -> Result<(), Failure> {
     daemon.call("integrations.update", json!({ "id": id, "per_second": per_second })).await?;
     Ok(())
 }
 
-async fn arrived(receiver: &Receiver, count: u64) -> Result<(), Failure> {
-    let deadline = Instant::now() + PATIENCE;
-    while receiver.events() < count {
-        if Instant::now() > deadline {
-            return Err(format!("only {} of {count} messages arrived", receiver.events()).into());
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    Ok(())
-}
-
-async fn queued(daemon: &Daemon, id: &str, count: u64) -> Result<(), Failure> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let seen = daemon.call("integrations.get", json!({ "id": id })).await?;
-        if seen["integration"]["queued"].as_u64().is_some_and(|it| it >= count) {
-            return Ok(());
-        }
-        if Instant::now() > deadline {
-            return Err(format!("the messages are not queued: {seen:#}").into());
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// Publishes so many, over several connections.
+/// Publishes so many.
 async fn publish(daemon: &Daemon, count: u64) -> Result<(), Failure> {
-    const CONNECTIONS: u64 = 32;
-    let request = daemon.api_request(
-        "occurrences.publish",
-        &json!({ "name": "load", "title": "One of many", "message": "x".repeat(300) }),
-    );
-    let mut tasks = Vec::new();
-    for at in 0..CONNECTIONS {
-        let share = count / CONNECTIONS + u64::from(at < count % CONNECTIONS);
-        let (address, request) = (daemon.address, request.clone());
-        tasks.push(tokio::task::spawn_local(async move {
-            let mut connection = Connection::open(address).await?;
-            for _ in 0..share {
-                let answer = connection.exchange(&request).await?;
-                if answer.status != 200 {
-                    return Err(Failure::from(format!(
-                        "an occurrence was answered {}",
-                        answer.status
-                    )));
-                }
-            }
-            Ok(())
-        }));
-    }
-    for task in tasks {
-        task.await??;
-    }
-    Ok(())
+    let one = json!({ "name": "load", "title": "One of many", "message": "x".repeat(300) });
+    daemon.call_often("occurrences.publish", &one, count).await
 }

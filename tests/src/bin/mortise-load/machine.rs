@@ -50,14 +50,24 @@ fn stat(pid: u32) -> Option<Stat> {
     Some(Stat { parent: fields.get(1)?.parse().ok()?, ticks: user + system })
 }
 
-/// Resident and private memory of a process, in MiB.
-pub(crate) fn memory_mib(pid: u32) -> (f64, f64) {
+/// Memory of a process, in MiB.
+#[derive(Clone, Copy)]
+pub(crate) struct Memory {
+    /// All that is mapped and present; the most that it can be said to have.
+    pub(crate) resident: f64,
+    /// What of it is no page of a file: heap, stacks, and what the loader wrote into libraries. The rest is
+    /// code and data of the binary and its plugins, which the kernel maps 64 KiB at a time, shares between
+    /// processes, and takes back without being asked.
+    pub(crate) own: f64,
+}
+
+pub(crate) fn memory(pid: u32) -> Memory {
     let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
     let field = |name: &str| -> f64 {
-        text.lines()
-            .filter_map(|it| it.strip_prefix(name)?.split_whitespace().next()?.parse::<f64>().ok())
-            .sum::<f64>()
-            / 1024.0
+        let lines = text.lines();
+        let numbers = lines
+            .filter_map(|it| it.strip_prefix(name)?.split_whitespace().next()?.parse::<f64>().ok());
+        numbers.sum::<f64>() / 1024.0
     };
-    (field("Rss:"), field("Private_Dirty:") + field("Private_Clean:"))
+    Memory { resident: field("Rss:"), own: field("Anonymous:") }
 }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::Failure;
+use crate::daemon::PATIENCE;
 
 /// As many as the echo server has.
 const WORKERS: usize = 2;
@@ -88,6 +89,18 @@ impl Receiver {
     /// How many events came.
     pub(crate) fn events(&self) -> u64 {
         self.counted.events.load(Ordering::Relaxed)
+    }
+
+    /// Waits until so many came.
+    pub(crate) async fn has(&self, count: u64) -> Result<(), Failure> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.events() < count {
+            if Instant::now() > deadline {
+                return Err(format!("only {} of {count} came", self.events()).into());
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Ok(())
     }
 
     /// Counts from nought again, and keeps the first that comes.

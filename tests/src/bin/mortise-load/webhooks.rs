@@ -1,13 +1,10 @@
 //! Outgoing webhooks: how fast what waits is delivered to a local endpoint, beside a loop that only sends
 //! the same signed requests.
 
-use std::time::Duration;
-
 use mortise_tests::snap_in::signed_with;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::client::Connection;
 use crate::daemon::{Daemon, text};
 use crate::receiver::{Receiver, reqwest_loop};
 use crate::report::Row;
@@ -15,7 +12,6 @@ use crate::{Failure, Options, machine};
 
 /// Requests under way at one endpoint: the most that there may be.
 const CONCURRENCY: usize = 64;
-const PATIENCE: Duration = Duration::from_secs(120);
 const SECRET: &str = "EnterYourRandomSecretHere";
 
 /// What the daemon's configuration needs for it.
@@ -52,7 +48,8 @@ pub(crate) async fn webhooks(
         )
         .await?;
     let id = text(&made["webhook"]["id"]);
-    becomes(daemon, &id, "active").await?;
+    let is_active = |seen: &Value| seen["webhook"]["status"] == "active";
+    daemon.call_until("webhooks.get", json!({ "id": id }), is_active).await?;
 
     // Held until there is enough: the objects must not be made while it is measured.
     receiver.set_echoing(false);
@@ -61,26 +58,17 @@ pub(crate) async fn webhooks(
     receiver.reset();
     let seconds = options.time().as_secs().clamp(1, 20);
     let count = seconds * 5_000;
-    make_objects(daemon, count).await?;
+    let one = json!({
+        "type": "load_item", "object": { "title": "One of many", "body": "x".repeat(500) },
+    });
+    daemon.call_often("objects.create", &one, count).await?;
     receiver.set_echoing(true);
     let activate = json!({ "id": id, "action": "activate" });
     daemon.call("webhooks.update", activate).await?;
-    let (mut began, before) = (Instant::now(), machine::cpu_seconds(daemon.pid()));
-    let deadline = Instant::now() + PATIENCE;
-    let mut first = 0;
-    loop {
-        let events = receiver.events();
-        if first == 0 && events > 0 {
-            (began, first) = (Instant::now(), events);
-        }
-        if events >= count {
-            break;
-        }
-        if Instant::now() > deadline {
-            return Err(format!("only {events} of {count} events arrived").into());
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    let before = machine::cpu_seconds(daemon.pid());
+    receiver.has(1).await?;
+    let (began, first) = (Instant::now(), receiver.events());
+    receiver.has(count).await?;
     let rate = (count - first) as f64 / began.elapsed().as_secs_f64();
     let cost = machine::cpu_seconds(daemon.pid()) - before;
     let sent = receiver.first().ok_or("nothing came")?;
@@ -95,50 +83,5 @@ pub(crate) async fn webhooks(
     row.print();
     rows.push(row);
     daemon.call("webhooks.delete", json!({ "id": id })).await?;
-    Ok(())
-}
-
-async fn becomes(daemon: &Daemon, id: &str, status: &str) -> Result<(), Failure> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let seen = daemon.call("webhooks.get", json!({ "id": id })).await?;
-        if seen["webhook"]["status"] == status {
-            return Ok(());
-        }
-        if Instant::now() > deadline {
-            return Err(format!("the webhook is not {status}: {seen:#}").into());
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// Makes so many objects, over several connections.
-async fn make_objects(daemon: &Daemon, count: u64) -> Result<(), Failure> {
-    const CONNECTIONS: u64 = 32;
-    let request = daemon.api_request(
-        "objects.create",
-        &json!({
-            "type": "load_item",
-            "object": { "title": "One of many", "body": "x".repeat(500) },
-        }),
-    );
-    let mut tasks = Vec::new();
-    for at in 0..CONNECTIONS {
-        let share = count / CONNECTIONS + u64::from(at < count % CONNECTIONS);
-        let (address, request) = (daemon.address, request.clone());
-        tasks.push(tokio::task::spawn_local(async move {
-            let mut connection = Connection::open(address).await?;
-            for _ in 0..share {
-                let answer = connection.exchange(&request).await?;
-                if answer.status != 200 {
-                    return Err(Failure::from(format!("an object was answered {}", answer.status)));
-                }
-            }
-            Ok(())
-        }));
-    }
-    for task in tasks {
-        task.await??;
-    }
     Ok(())
 }
