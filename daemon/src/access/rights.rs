@@ -134,6 +134,10 @@ rights! {
     ReadIntegrations = "integrations.read":
         [Owner Contributor Reader IntegrationContributor IntegrationReader]
         [Owner Contributor Reader] whole people;
+    /// List those integrations that one may see, also when there are none.
+    ListIntegrations = "integrations.list":
+        [Owner Contributor Reader IntegrationCreator IntegrationContributor IntegrationReader]
+        [Owner Contributor Reader] whole people;
     /// Make integrations.
     CreateIntegrations = "integrations.create":
         [Owner Contributor IntegrationCreator] [] whole people;

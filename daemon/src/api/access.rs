@@ -169,6 +169,7 @@ fn holder(state: &State, token: &KnownToken) -> Option<HostCaller> {
         person,
         principal: about.principal,
         token: Some(about.name.clone()),
+        token_hash: Some(token.hash),
         powers: state.powers_of_token(about),
         scope: about.scope.clone(),
         expires_ms: about.expires_ms,

@@ -238,6 +238,8 @@ pub(super) struct AuditVerified {
     /// What is wrong with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
+    /// Whether the row that was said to be known was pruned since: it cannot be compared any more.
+    known_is_pruned: bool,
     /// The last row that was looked at, and its hash: kept elsewhere, it shows later whether rows were
     /// taken from the end.
     last_seq: u64,
@@ -280,17 +282,10 @@ pub(super) async fn verify(
         Ok((found, present, anchor, tables.first_audit_ms()?))
     })?;
     let first_seq = anchor.as_ref().map_or(1, |it| it.seq + 1);
-    if let (Some((seq, _)), Some(anchor)) = (known, &anchor)
-        && seq < anchor.seq
-    {
-        let message = format!(
-            "nothing is known of row {seq} any more: rows up to {} were pruned on {}, because they were \
-             older than audit.keep_days",
-            anchor.seq,
-            time(anchor.pruned_ms)
-        );
-        return Err(ApiError::field("known_seq", message));
-    }
+    // Nothing is known of a row before that any more, which is no sign of anything.
+    let is_pruned = |seq: u64| anchor.as_ref().is_some_and(|it| seq < it.seq);
+    let known_is_pruned = known.is_some_and(|(seq, _)| is_pruned(seq));
+    let known = known.filter(|_| !known_is_pruned);
     let mut broken = found.broken.map(|it| (it.seq, it.what.to_owned()));
     if let Some((seq, hash)) = known
         && present != Some(hash)
@@ -313,6 +308,7 @@ pub(super) async fn verify(
         pruned: anchor.map(AuditPrunedRows::from),
         first_broken: broken.as_ref().map(|it| it.0),
         problem: broken.map(|it| it.1),
+        known_is_pruned,
         last_seq: found.last.0,
         last_hash: hex::encode(found.last.1),
         next_cursor: next,

@@ -20,6 +20,7 @@ use super::parameters::Input;
 use super::peers::peer_of;
 use super::rights::{Caller, Principal, Right};
 use super::{Api, routes, system_update};
+use crate::store::keyed;
 
 type Answer = Pin<Box<dyn Future<Output = Result<Vec<u8>, ApiError>>>>;
 
@@ -295,23 +296,40 @@ impl Work {
         input: Input,
         status: StatusCode,
     ) -> Result<Answered, ApiError> {
-        let remembered =
-            self.table.find(&self.listed).map_or(Remembered::Nothing, |it| it.remembered);
+        let route = self.table.find(&self.listed);
+        let remembered = route.map_or(Remembered::Nothing, |it| it.remembered);
         let takes_key = remembered != Remembered::Nothing;
-        let (Input::Body(body), Some(key), true) = (&input, &caller.idempotency_key, takes_key)
+        let (Input::Body(body), Some(key), true, Some(route)) =
+            (&input, &caller.idempotency_key, takes_key, route)
         else {
             return Ok(Answered::Now(status, self.carry_out(caller, input).await?));
         };
         let api = self.api.clone();
-        let called = (self.called.as_str(), remembered);
-        match idempotency::begin(&api, &caller.principal.name(), called, key, body)? {
+        let called = idempotency::Call {
+            name: &self.called,
+            remembered,
+            is_ahead: route.audit == Audit::Ahead,
+            list: self.list_of(route),
+        };
+        match idempotency::begin(&api, &caller, &called, key, body)? {
             Known::Answered(body) => Ok(Answered::Before(body)),
             Known::New(turn) => {
-                let body = self.carry_out(caller, input).await?;
-                turn.end(&api, &body).await;
-                Ok(Answered::Now(status, body))
+                let outcome = keyed(turn.ticket(), self.carry_out(caller, input)).await;
+                turn.end(&api, &outcome).await;
+                Ok(Answered::Now(status, outcome?))
             }
         }
+    }
+
+    /// The call that lists what another one makes.
+    fn list_of(&self, route: &Route) -> Option<String> {
+        let own = || Some(self.called.rsplit_once('.')?.0);
+        let resource = match route.audit {
+            Audit::History(of) if self.object_call.is_none() => of,
+            Audit::History(_) | Audit::Nothing | Audit::WithChange | Audit::Ahead => own()?,
+        };
+        let name = format!("{resource}.list");
+        (self.object_call.is_some() || self.table.find(&name).is_some()).then_some(name)
     }
 
     async fn carry_out(self, caller: Caller, input: Input) -> Result<Vec<u8>, ApiError> {

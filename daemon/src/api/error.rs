@@ -58,6 +58,12 @@ codes! {
     IdempotencyKeyReused = "idempotency_key_reused", 422, "this key was used for another call";
     /// A call with the same key has made it, and its answer held a secret.
     AlreadyCreated = "already_created", 409, "a call with this key has made it already";
+    /// A call with the same key was carried out, and its answer is lost.
+    AlreadyDone = "already_done", 409, "a call with this key was carried out already";
+    /// A call with the same key began, and nobody knows how it ended.
+    OutcomeUnknown = "outcome_unknown", 409, "a call with this key began, and how it ended is not known";
+    /// A call with the same key is being carried out.
+    InProgress = "in_progress", 409, "a call with this key is being carried out";
     /// An event with the same key is pending.
     AlreadyScheduled = "already_scheduled", 409, "an event with this key is pending";
     /// The body is too large.
@@ -103,7 +109,7 @@ impl ApiError {
             message: message.into(),
             members: Map::new(),
             retry_after_seconds: match code {
-                Code::Unavailable | Code::TooManyRequests => Some(1),
+                Code::Unavailable | Code::TooManyRequests | Code::InProgress => Some(1),
                 Code::DiskFull => Some(30),
                 _ => None,
             },

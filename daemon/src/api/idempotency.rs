@@ -1,15 +1,20 @@
 //! `Idempotency-Key`: who does not know whether a call was carried out sends it again with the same
 //! key, and it is carried out once. The answer is remembered for a day, for each caller and call.
 //!
-//! What is published with a key is stored once in the same transaction as the event. For other calls
-//! the answer is stored after they were carried out: a daemon that is killed in between carries a
-//! repetition out again.
+//! What is published with a key is stored once in the same transaction as the event. So is the key of every
+//! other call, with its change (`store/answers.rs`); the answer takes its place afterwards. A repetition
+//! that finds the key without an answer, because the daemon was killed in between, is told so and where to
+//! look, and is not carried out. What is carried out by an actor or another task is stored before it begins:
+//! of that nobody knows whether it was.
+//!
+//! Keys belong to whoever sent them, by his id: somebody later may have his name. Whoever has the right of
+//! the call on less than then is not told the answer.
 //!
 //! An answer that holds a secret is stored without it, and a repetition is told that, and what was made:
 //! what is shown once is not kept in order to be shown twice.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use actix_web::HttpRequest;
 use serde_json::{Map, Value};
@@ -17,7 +22,8 @@ use sha2::{Digest, Sha256};
 
 use super::Api;
 use super::error::{ApiError, Code};
-use crate::store::AnswerRecord;
+use super::rights::Caller;
+use crate::store::{AnswerRecord, CallProgress, KeyTicket};
 
 /// The header.
 pub(super) const HEADER: &str = "idempotency-key";
@@ -44,11 +50,13 @@ impl Remembered {
         match self {
             Remembered::Nothing => None,
             Remembered::Whole => Some(
-                "With an `Idempotency-Key` it is carried out once a day: a repetition gets the same answer.",
+                "With an `Idempotency-Key` it is carried out once a day: a repetition gets the same answer, or \
+                 409 `already_done` or `outcome_unknown` when that is lost.",
             ),
             Remembered::Without(_) => Some(
                 "With an `Idempotency-Key` it is carried out once a day: a repetition is answered with 409 \
-                 `already_created` and with what was made in `created`, without the secret.",
+                 `already_created` and with what was made in `created`, without the secret, or with \
+                 `already_done` or `outcome_unknown` when the answer is lost.",
             ),
         }
     }
@@ -66,7 +74,7 @@ impl Remembered {
         }
     }
 
-    /// What a repetition is answered with.
+    /// What a repetition is answered with, once there is an answer.
     fn repeated(self, stored: String) -> Result<Vec<u8>, ApiError> {
         match self {
             Remembered::Nothing | Remembered::Whole => Ok(stored.into_bytes()),
@@ -116,8 +124,8 @@ pub struct UnderWay(Mutex<HashSet<[u8; 32]>>);
 pub(super) struct Turn<'a> {
     under_way: &'a UnderWay,
     call: [u8; 32],
-    body: [u8; 32],
     remembered: Remembered,
+    ticket: Arc<KeyTicket>,
 }
 
 /// What is known of a call with a key.
@@ -128,54 +136,123 @@ pub(super) enum Known<'a> {
     New(Turn<'a>),
 }
 
+/// A call that may come with a key.
+pub(super) struct Call<'a> {
+    /// As it was called.
+    pub(super) name: &'a str,
+    /// What is remembered of it.
+    pub(super) remembered: Remembered,
+    /// Whether an actor or another task carries it out.
+    pub(super) is_ahead: bool,
+    /// The call that lists what it makes.
+    pub(super) list: Option<String>,
+}
+
 /// Looks whether a call was carried out before.
 pub(super) fn begin<'a>(
     api: &'a Api,
-    principal: &str,
-    (route, remembered): (&str, Remembered),
+    caller: &Caller,
+    it: &Call<'_>,
     key: &str,
     body: &[u8],
 ) -> Result<Known<'a>, ApiError> {
-    let call = hash(&[principal.as_bytes(), route.as_bytes(), key.as_bytes()]);
+    let identity = caller.principal.identity();
+    let call = hash(&[identity.as_bytes(), it.name.as_bytes(), key.as_bytes()]);
     // With the key, which is not stored: a body may hold a secret that is easy to guess.
-    let body = hash(&[key.as_bytes(), body]);
+    let body_hash = hex::encode(hash(&[key.as_bytes(), body]));
     let is_first = {
         let mut under_way = api.under_way.0.lock().unwrap_or_else(PoisonError::into_inner);
         under_way.insert(call)
     };
     if !is_first {
         let message = "a call with this Idempotency-Key is being carried out; try again later";
-        return Err(ApiError::new(Code::Conflict, message));
+        return Err(ApiError::new(Code::InProgress, message));
     }
-    let turn = Turn { under_way: &api.under_way, call, body, remembered };
+    let ticket = KeyTicket::new(call, body_hash.clone(), caller.reach.kind(), it.is_ahead);
+    let turn = Turn { under_way: &api.under_way, call, remembered: it.remembered, ticket };
     let now_ms = api.services.clock.now_ms();
-    match api.services.store.read(|tables| tables.answer(&call, now_ms))? {
-        None => Ok(Known::New(turn)),
-        Some(answer) if answer.body_hash == hex::encode(body) => {
-            remembered.repeated(answer.answer).map(Known::Answered)
-        }
-        Some(_) => Err(ApiError::new(
+    let Some(before) = api.services.store.read(|tables| tables.answer(&call, now_ms))? else {
+        return Ok(Known::New(turn));
+    };
+    if before.body_hash != body_hash {
+        return Err(ApiError::new(
             Code::IdempotencyKeyReused,
             "this Idempotency-Key was sent with other parameters: take a new key for a new call",
-        )),
+        ));
     }
+    let is_less = caller.reach.is_less_than(&before.reach);
+    repeated(it, before, is_less).map(Known::Answered)
+}
+
+/// What a repetition is answered with.
+fn repeated(call: &Call<'_>, before: AnswerRecord, is_less: bool) -> Result<Vec<u8>, ApiError> {
+    let (code, audit, what) = match before.progress {
+        CallProgress::Answered(answer) if !is_less => return call.remembered.repeated(answer),
+        CallProgress::Answered(_) => (
+            Code::AlreadyDone,
+            None,
+            "a call with this Idempotency-Key was carried out; you may do it on less than then, so its \
+             answer is not repeated",
+        ),
+        CallProgress::Done { audit } => (
+            Code::AlreadyDone,
+            audit,
+            "a call with this Idempotency-Key was carried out, and its answer was lost when the daemon \
+             ended before it",
+        ),
+        CallProgress::Begun { audit } => (
+            Code::OutcomeUnknown,
+            audit,
+            "a call with this Idempotency-Key began, and the daemon ended before the answer: it was \
+             carried out wholly, in part or not at all",
+        ),
+    };
+    let mut places: Vec<String> = call.list.iter().map(|it| format!("`{it}`")).collect();
+    places.extend(audit.map(|it| format!("row {it} of the audit log (`audit.list`)")));
+    let look = match places.is_empty() {
+        true => String::new(),
+        false => format!(". Look what there is: {}", places.join(", and ")),
+    };
+    let is_secret = matches!(call.remembered, Remembered::Without(_));
+    let secret = match is_secret && code == Code::AlreadyDone {
+        true => ". Its secret is lost with the answer: delete what was made",
+        false => "",
+    };
+    let message = format!("{what}{look}{secret}. To do it once more, send it with another key");
+    let error = ApiError::new(code, message);
+    let error = match &call.list {
+        Some(list) => error.with("list", list.as_str().into()),
+        None => error,
+    };
+    Err(match audit {
+        Some(row) => error.with("audit_row", row.into()),
+        None => error,
+    })
 }
 
 impl Turn<'_> {
-    /// Remembers what was answered. A failure changes nothing and is not remembered.
-    pub(super) async fn end(self, api: &Api, answer: &[u8]) {
-        let Some(text) = self.remembered.kept(answer) else { return };
-        if text.len() > LARGEST_ANSWER {
-            return;
-        }
-        let record = AnswerRecord {
-            body_hash: hex::encode(self.body),
-            answered_ms: api.services.clock.now_ms(),
-            answer: text,
-        };
+    /// What is stored with the first thing that the call changes.
+    pub(super) fn ticket(&self) -> Arc<KeyTicket> {
+        self.ticket.clone()
+    }
+
+    /// Remembers what was answered. What failed may be sent again with its key.
+    pub(super) async fn end(self, api: &Api, outcome: &Result<Vec<u8>, ApiError>) {
         let call = self.call;
-        let write = api.services.store.write(move |it| it.remember_answer(&call, &record));
-        if let Err(error) = write.await {
+        let written = match outcome {
+            Ok(answer) => {
+                let text = self.remembered.kept(answer).filter(|it| it.len() <= LARGEST_ANSWER);
+                // That it was carried out stays known all the same.
+                let Some(text) = text else { return };
+                let record = self.ticket.answered(text, api.services.clock.now_ms());
+                api.services.store.write(move |it| it.remember_answer(&call, &record)).await
+            }
+            Err(_) if self.ticket.is_stored() => {
+                api.services.store.write(move |it| it.forget_answer(&call)).await
+            }
+            Err(_) => return,
+        };
+        if let Err(error) = written {
             // The call was carried out: that is what its caller has to hear.
             tracing::warn!(%error, "the answer to a call with an Idempotency-Key is not remembered");
         }
@@ -204,6 +281,38 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_lost_answer_is_told_with_where_to_look() {
+        let call = |remembered| Call {
+            name: "webhooks.create",
+            remembered,
+            is_ahead: false,
+            list: Some("webhooks.list".to_owned()),
+        };
+        let before = |progress| AnswerRecord {
+            body_hash: String::new(),
+            answered_ms: 0,
+            reach: "all".to_owned(),
+            progress,
+        };
+        let told = |remembered, progress, is_less| {
+            repeated(&call(remembered), before(progress), is_less).expect_err("no answer")
+        };
+        let secret = Remembered::Without(&["secret"]);
+        let done = told(secret, CallProgress::Done { audit: Some(7) }, false);
+        assert_eq!(done.code(), Code::AlreadyDone);
+        assert_eq!(done.member("audit_row"), Some(&json!(7)));
+        let message = done.message();
+        assert!(message.contains("`webhooks.list`") && message.contains("delete"), "{message}");
+        let begun = told(Remembered::Whole, CallProgress::Begun { audit: None }, false);
+        assert_eq!(begun.code(), Code::OutcomeUnknown);
+        assert!(!begun.message().contains("audit"), "{}", begun.message());
+        let answer = || CallProgress::Answered("{}".to_owned());
+        let less = told(Remembered::Whole, answer(), true);
+        assert_eq!(less.code(), Code::AlreadyDone);
+        assert!(repeated(&call(Remembered::Whole), before(answer()), false).is_ok());
+    }
 
     #[test]
     fn a_secret_is_not_remembered() {

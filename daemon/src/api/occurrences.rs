@@ -12,6 +12,7 @@ use super::error::{ApiError, Code};
 use super::lists::{Paging, cursor, parse_id, time};
 use super::rights::{Caller, Reach, Right};
 use super::{extent, snap_ins};
+use crate::configuration::suggest::quoted;
 use crate::engine::tell::definition::{check_word, read_trigger};
 use crate::engine::tell::explain::{About, Explained, ExplainedDecision, KINDS};
 use crate::model::id::OccurrenceId;
@@ -345,6 +346,13 @@ pub(super) async fn explain(
     asked: Explain,
 ) -> Result<Explanation, ApiError> {
     let about = About::read(&asked.id).ok_or_else(|| {
+        if let Some(kind) = KINDS.iter().find(|it| asked.id.starts_with(**it)) {
+            let id = quoted(&asked.id);
+            let message = format!(
+                "{id} is malformed: `{kind}` is followed by 26 digits and small letters; copy the whole id"
+            );
+            return ApiError::field("id", message);
+        }
         let message = "this is to be the id of a run, an event, an occurrence, a delivery, a snap-in, an \
                        event source or an integration: what it begins with says of what it is";
         ApiError::field("id", message).allowing(&KINDS)

@@ -29,7 +29,7 @@ pub(super) fn routes() -> Vec<Route> {
         ),
         read(
             "integrations.list",
-            R::ReadIntegrations,
+            R::ListIntegrations,
             "Lists integrations, oldest first",
             integrations::list,
         ),
@@ -93,6 +93,7 @@ pub(super) fn routes() -> Vec<Route> {
             "Subscribes to a trigger through an integration",
             subscriptions::create,
         )
+        .writes_itself()
         .remembered(),
         read("subscriptions.get", R::ReadIntegrations, "Shows a subscription", subscriptions::get),
         read(
@@ -171,6 +172,7 @@ pub(super) fn routes() -> Vec<Route> {
             "Registers an endpoint for changes of objects, which is asked whether it wants them",
             webhooks::create,
         )
+        .writes_itself()
         .creating()
         .remembered_without(&["secret", "standard_secret"]),
         read("webhooks.get", R::ReadWebhooks, "Shows an outgoing webhook", webhooks::get),

@@ -47,6 +47,7 @@ pub(super) fn unix_caller(
         name,
         principal: None,
         token: None,
+        token_hash: None,
         powers,
         scope: None,
         expires_ms: None,

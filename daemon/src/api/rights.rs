@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::access::change::Authority;
 use crate::access::rights::{ForFunctions, RightSet};
-use crate::model::access::PrincipalId;
+use crate::model::access::{PrincipalId, TokenHash};
 use crate::model::actor::Actor;
 use crate::model::event::Cause;
 use crate::model::id::{IntegrationId, ServiceAccountId, SnapInId};
@@ -30,6 +30,8 @@ pub struct HostCaller {
     pub principal: Option<PrincipalId>,
     /// The name of the token that was sent.
     pub token: Option<String>,
+    /// Its hash: another may get its name.
+    pub token_hash: Option<TokenHash>,
     /// What he may do.
     pub powers: Powers,
     /// What the token is limited to.
@@ -63,6 +65,9 @@ pub enum Principal {
     },
 }
 
+/// The kind of [`Reach::All`].
+const ALL: &str = "all";
+
 /// On what a right is held.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reach {
@@ -84,6 +89,22 @@ impl Reach {
             Reach::Integrations(these) => these.contains(&id),
             Reach::Under(_) | Reach::SnapIn(_) => false,
         }
+    }
+
+    /// What it is, for comparing.
+    pub fn kind(&self) -> String {
+        match self {
+            Reach::All => ALL.to_owned(),
+            Reach::Under(scope) => format!("under {scope}"),
+            Reach::SnapIn(id) => id.to_string(),
+            // Which is not compared: it grows with each one that he makes.
+            Reach::Integrations(_) => "integrations".to_owned(),
+        }
+    }
+
+    /// Whether there is something within one of that kind that is not within this one.
+    pub fn is_less_than(&self, kind: &str) -> bool {
+        *self != Reach::All && self.kind() != kind
     }
 
     /// Whether it is all that happens under a prefix, or on the whole host when there is none.
@@ -157,6 +178,23 @@ impl Principal {
             Principal::ServiceAccount { id, .. } => id.to_string(),
             // It is not that person who did it.
             Principal::Actor { actor, id, .. } => format!("{id} for {}", actor.name),
+        }
+    }
+
+    /// What tells him from everybody else who ever was or will be: names are given anew. Whoever comes
+    /// with a token that is limited is somebody else than with one that is not.
+    pub fn identity(&self) -> String {
+        match self {
+            Principal::Host(caller) => {
+                let token = caller.token_hash.map(hex::encode).unwrap_or_default();
+                match (caller.principal, caller.is_limited) {
+                    (Some(id), false) => id.to_string(),
+                    (Some(id), true) => format!("{id} by {token}"),
+                    (None, _) => format!("{} by {token}", caller.name),
+                }
+            }
+            Principal::ServiceAccount { id, .. } => id.to_string(),
+            Principal::Actor { actor, id, .. } => format!("{id} for {}", actor.user),
         }
     }
 

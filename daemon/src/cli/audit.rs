@@ -162,8 +162,10 @@ fn verify(client: &Client, as_json: bool, known: Option<&Known>) -> Result<(), F
         asked = json!({ "known_seq": known.seq, "known_hash": known.hash });
     }
     let mut checked = 0;
+    let mut known_is_pruned = false;
     let answer = loop {
         let answer = client.call("audit.verify", &asked)?;
+        known_is_pruned |= answer["known_is_pruned"] == json!(true);
         checked += answer["checked"].as_u64().unwrap_or_default();
         match answer["next_cursor"].as_str() {
             Some(cursor) => asked = json!({ "cursor": cursor }),
@@ -173,6 +175,7 @@ fn verify(client: &Client, as_json: bool, known: Option<&Known>) -> Result<(), F
     if as_json {
         let mut answer = answer.clone();
         answer["checked"] = checked.into();
+        answer["known_is_pruned"] = known_is_pruned.into();
         show::answer(&answer, &View::EVERYTHING, true)?;
     }
     let text = |key: &str| show::plain(answer[key].as_str().unwrap_or_default());
@@ -189,6 +192,13 @@ fn verify(client: &Client, as_json: bool, known: Option<&Known>) -> Result<(), F
     let mut said = format!("{checked} rows are as they were written");
     if let Some(date) = answer["first_date"].as_str() {
         said.push_str(&format!(", from row {} of {} on", answer["first_seq"], show::plain(date)));
+    }
+    if let Some(known) = known.filter(|_| known_is_pruned) {
+        said.push_str(&format!(
+            "\nrow {}, whose hash is known, was pruned since: nothing is left to compare it with, and the \
+             rest is whole; know the last row from now on",
+            known.seq
+        ));
     }
     said.push_str(&before(&answer["pruned"]).map(|it| format!("\n{it}")).unwrap_or_default());
     show::print(&format!("{said}\nthe last is\n{}:{}", answer["last_seq"], text("last_hash")))

@@ -200,11 +200,11 @@ fn at<'a>(row: &'a Value, key: &str) -> &'a Value {
     if key.starts_with('/') { row.pointer(key).unwrap_or(&Value::Null) } else { &row[key] }
 }
 
-/// What may happen to a column on a narrow terminal. Ids, names, URLs and what went wrong stay.
+/// What may happen to a column on a narrow terminal. Ids, URLs and what went wrong stay.
 fn fit(title: &str) -> Fit {
     match title {
         "DESCRIPTION" | "FUNCTION" | "FILE" | "TYPE" | "CALLED BY" | "WHAT" | "ROLES"
-        | "GROUPS" | "LIMITED TO" | "FILTER" | "WHO" | "CALL" => Fit::Cut,
+        | "GROUPS" | "LIMITED TO" | "FILTER" | "WHO" | "CALL" | "NAME" | "THROUGH" => Fit::Cut,
         "CREATED" | "CHANGED" | "RECEIVED" | "BYTES" | "ATTEMPTS" | "OPEN" | "VERIFIED"
         | "PARENT" | "PEER" | "USED" | "TOKENS" | "ACCEPTED" | "REFUSED" | "FAILED" | "METHOD"
         | "PATH" => Fit::Drop,

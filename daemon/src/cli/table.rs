@@ -1,5 +1,7 @@
 //! Tables that fit a terminal. Pure: the width is handed in.
 
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
 use crate::configuration::suggest::steers;
 
 /// What may happen to a column when the terminal is too narrow.
@@ -64,7 +66,7 @@ fn line(row: &[String], widths: &[Option<usize>]) -> String {
         let Some(width) = width else { continue };
         let cell = cut(cell, *width);
         line.push_str(&cell);
-        line.extend(std::iter::repeat_n(' ', width + GAP - length(&cell)));
+        line.extend(std::iter::repeat_n(' ', (width + GAP).saturating_sub(length(&cell))));
     }
     line.trim_end().to_owned()
 }
@@ -80,19 +82,28 @@ fn printable(it: char) -> char {
     }
 }
 
-/// A text in at most so many characters, and in one line.
+/// A text in at most so many columns of a terminal, and in one line.
 pub(super) fn cut(text: &str, most: usize) -> String {
     let one_line: String = text.chars().map(printable).collect();
     if length(&one_line) <= most {
         return one_line;
     }
-    let mut cut: String = one_line.chars().take(most.saturating_sub(1)).collect();
+    let mut left = most.saturating_sub(1);
+    let fits = |it: &char| match left.checked_sub(it.width().unwrap_or_default()) {
+        Some(rest) => {
+            left = rest;
+            true
+        }
+        None => false,
+    };
+    let mut cut: String = one_line.chars().take_while(fits).collect();
     cut.push('…');
     cut
 }
 
+/// Columns of a terminal: a character of Chinese or Japanese takes two.
 fn length(text: &str) -> usize {
-    text.chars().count()
+    text.width()
 }
 
 #[cfg(test)]
@@ -144,6 +155,16 @@ mod tests {
              a1   a long desc…  ACTIVE\n\
              b22  short lines   ACTIVE"
         );
+    }
+
+    #[test]
+    fn a_wide_character_takes_two_columns() {
+        let rows = [vec!["支払いの通知".to_owned(), "a".to_owned()]];
+        let columns = [("TEXT", Fit::Cut), ("ID", Fit::Whole)];
+        assert_eq!(table(&columns, &rows, None), "TEXT          ID\n支払いの通知  a");
+        assert_eq!(cut("支払いの通知", 12), "支払いの通知");
+        assert_eq!(cut("支払いの通知", 11), "支払いの通…");
+        assert_eq!(cut("支払いの通知", 10), "支払いの…");
     }
 
     #[test]

@@ -79,7 +79,7 @@ impl WriteTables<'_> {
     ) -> Result<AccessOutcome, StoreError> {
         let present = self.counters()?.get(GENERATION)?.map_or(0, |it| it.value());
         if present != generation {
-            return Ok(AccessOutcome::Stale);
+            return self.made_nothing(AccessOutcome::Stale);
         }
         self.counters()?.insert(GENERATION, generation + 1)?;
         let now_ms = self.now_ms();

@@ -102,7 +102,7 @@ impl AuditTicket {
         tables.append_audit(&AuditEvent::Begun { call: self.call.clone() })
     }
 
-    /// It is on the disk.
+    /// It is on the disk; 0 when that write changed nothing.
     pub(super) fn committed(&self, seq: u64) {
         self.begun.store(seq, Ordering::Release);
     }
@@ -150,6 +150,11 @@ impl WriteTables<'_> {
         self.audit()?.insert(u128::from(row.seq), bytes.as_slice())?;
         if let AuditEvent::Done { begun: Some(begun), .. } = event {
             self.audit_ends()?.insert(u128::from(*begun), u128::from(row.seq))?;
+        }
+        match event {
+            AuditEvent::Begun { .. } => self.note_audit_row(row.seq),
+            // That something ended is no part of what it did.
+            AuditEvent::Done { .. } | AuditEvent::Refused(_) => self.made_nothing(())?,
         }
         Ok(row.seq)
     }

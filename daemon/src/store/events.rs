@@ -106,18 +106,18 @@ impl WriteTables<'_> {
     pub fn accept_events(&mut self, new: &AcceptEvents) -> Result<Acceptance, StoreError> {
         let generation = self.route_generations()?.get(new.source.0)?.map(|it| it.value());
         if generation != Some(new.generation) {
-            return Ok(Acceptance::Stale);
+            return self.made_nothing(Acceptance::Stale);
         }
         if let Some(read) = &new.read
             && !self.move_cursor(&new.source.to_string(), *read)?
         {
-            return Ok(Acceptance::Stale);
+            return self.made_nothing(Acceptance::Stale);
         }
         let live = match self.take_from_schedule(new.source, &new.scheduled)? {
             TakenFromSchedule::All => None,
             TakenFromSchedule::These(live) => Some(live),
             TakenFromSchedule::KeyPending { due_ms } => {
-                return Ok(Acceptance::KeyPending { due_ms });
+                return self.made_nothing(Acceptance::KeyPending { due_ms });
             }
         };
         let mut stored = Vec::with_capacity(new.events.len());

@@ -9,6 +9,8 @@
 
 mod access;
 mod answers;
+#[cfg(test)]
+mod answers_tests;
 mod artifacts;
 #[cfg(test)]
 mod artifacts_tests;
@@ -84,6 +86,7 @@ use redb::ReadableTable;
 use tokio::sync::{Notify, oneshot};
 
 pub use access::{AccessOutcome, hash_of_token};
+pub use answers::{KeyTicket, keyed};
 pub use artifacts::{Attachment, Completion, Extension, NewArtifact, NewPart, Retention, Upload};
 pub use audit::{
     AuditHash, AuditTicket, BEFORE_THE_FIRST, Broken, StoredAudit, Verified, audit_hash, audited,
@@ -106,9 +109,10 @@ pub use outbox::PendingEffect;
 pub use packages::{NewVersion, PackageDeletion, VersionCreation};
 pub use recordings::{MOST_BODY_BYTES, MOST_WANTED};
 pub use records::{
-    AnswerRecord, ArtifactRecord, AuthorizationRecord, DisplayedRecord, KeyringRecord,
-    PackageRecord, PastVersion, PreviousToken, ScheduledRecord, SnapInRecord, SourceCountsRecord,
-    SourceRecord, TagRecord, TimerRecord, UserRecord, UserSettingsRecord, VersionRecord,
+    AnswerRecord, ArtifactRecord, AuthorizationRecord, CallProgress, DisplayedRecord,
+    KeyringRecord, PackageRecord, PastVersion, PreviousToken, ScheduledRecord, SnapInRecord,
+    SourceCountsRecord, SourceRecord, TagRecord, TimerRecord, UserRecord, UserSettingsRecord,
+    VersionRecord,
 };
 pub use retention::PruneCursor;
 pub use runs::{Claim, FinishedAttempt, OpenRun, Reopening, RunFilter, Settled};
@@ -203,20 +207,37 @@ impl Store {
         committed: impl FnOnce(&A) + Send + 'static,
     ) -> Answer<A> {
         let Some(writer) = &self.writer else { return Answer(None) };
-        let Some(ticket) = AuditTicket::pending() else {
+        let (audit, key) = (AuditTicket::pending(), KeyTicket::pending());
+        if audit.is_none() && key.is_none() {
             return Answer(Some(writer.submit(operation, committed)));
-        };
+        }
         // The call that this is part of is written down with what it changes.
         let row = Arc::new(AtomicU64::new(0));
-        let written = row.clone();
-        let appended = ticket.clone();
+        let has_key = Arc::new(AtomicBool::new(false));
+        let (written, kept) = (row.clone(), has_key.clone());
+        let (appended, stored) = (audit.clone(), key.clone());
         let operation = move |tables: &mut WriteTables<'_>| {
             let answer = operation(tables)?;
-            written.store(appended.append(tables)?, Ordering::Release);
+            let is_change = !tables.has_made_nothing();
+            let row = match appended.as_ref().filter(|_| is_change) {
+                Some(audit) => audit.append(tables)?,
+                None => 0,
+            };
+            let key = stored.as_ref().filter(|_| is_change);
+            key.map(|it| it.append(tables)).transpose()?;
+            written.store(row, Ordering::Release);
+            kept.store(key.is_some(), Ordering::Release);
             Ok(answer)
         };
         let committed = move |answer: &A| {
-            ticket.committed(row.load(Ordering::Acquire));
+            if let Some(audit) = &audit {
+                audit.committed(row.load(Ordering::Acquire));
+            }
+            if let Some(key) = key
+                && has_key.load(Ordering::Acquire)
+            {
+                key.committed();
+            }
             committed(answer);
         };
         Answer(Some(writer.submit(operation, committed)))

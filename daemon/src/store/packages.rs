@@ -71,8 +71,10 @@ impl WriteTables<'_> {
         &mut self,
         record: &PackageRecord,
     ) -> Result<Result<PackageId, PackageId>, StoreError> {
-        if let Some(id) = self.package_slugs()?.get(record.slug.as_str())? {
-            return Ok(Err(PackageId(id.value())));
+        let slug = record.slug.as_str();
+        let other = self.package_slugs()?.get(slug)?.map(|it| PackageId(it.value()));
+        if let Some(other) = other {
+            return self.made_nothing(Err(other));
         }
         let id = self.new_id();
         put(self.packages()?, id, record)?;

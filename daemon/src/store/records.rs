@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::StoreError;
 use super::record::Record;
 use crate::lifecycle::snap_in::Effect;
 use crate::lifecycle::source::Block;
@@ -374,8 +375,27 @@ pub struct AnswerRecord {
     pub body_hash: String,
     /// When, milliseconds of the Unix epoch.
     pub answered_ms: u64,
-    /// The body of the answer.
-    pub answer: String,
+    /// On what its caller had the right of the call; empty in what an older daemon wrote.
+    pub reach: String,
+    /// How far it came.
+    pub progress: CallProgress,
+}
+
+/// How far a call with an `Idempotency-Key` came.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CallProgress {
+    /// It was about to be carried out, by another task than its own.
+    Begun {
+        /// The row of the audit log that says so.
+        audit: Option<u64>,
+    },
+    /// It was carried out: this stands in the very transaction of its change.
+    Done {
+        /// The row of the audit log that says so.
+        audit: Option<u64>,
+    },
+    /// It was answered, with this body.
+    Answered(String),
 }
 
 /// A file that is kept; its bytes are parts under the id of its content.
@@ -463,6 +483,24 @@ impl Record for EffectRecord {
 }
 impl Record for AnswerRecord {
     const NAME: &'static str = "answer";
+    /// 2: how far the call came, and on what its caller had the right.
+    const VERSION: u8 = 2;
+
+    fn from_older(version: u8, json: &[u8]) -> Result<Self, StoreError> {
+        #[derive(Deserialize)]
+        struct First {
+            body_hash: String,
+            answered_ms: u64,
+            answer: String,
+        }
+        if version != 1 {
+            return Err(StoreError::corrupt(format!("answer record of unknown version {version}")));
+        }
+        let First { body_hash, answered_ms, answer } = serde_json::from_slice(json)
+            .map_err(|error| StoreError::corrupt(format!("unreadable answer record: {error}")))?;
+        let progress = CallProgress::Answered(answer);
+        Ok(AnswerRecord { body_hash, answered_ms, reach: String::new(), progress })
+    }
 }
 impl Record for ArtifactRecord {
     const NAME: &'static str = "artifact";

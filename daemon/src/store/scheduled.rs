@@ -146,18 +146,18 @@ impl WriteTables<'_> {
     /// Adds a pending event, or puts it in the place of the one with its key.
     pub fn schedule(&mut self, new: &NewScheduled) -> Result<Scheduling, StoreError> {
         if self.sources()?.get(new.source.0)?.is_none() {
-            return Ok(Scheduling::NoSuchSource);
+            return self.made_nothing(Scheduling::NoSuchSource);
         }
         let pending = self.pending_place(new.source, &new.event_key)?;
         match pending {
             Some(place) if !new.replace => {
-                return Ok(Scheduling::KeyPending { due_ms: place.due_ms });
+                return self.made_nothing(Scheduling::KeyPending { due_ms: place.due_ms });
             }
             Some(place) => {
                 self.take_scheduled(new.source, place)?;
             }
             None if self.count_scheduled(new.source)? >= MOST_SCHEDULED => {
-                return Ok(Scheduling::TooMany);
+                return self.made_nothing(Scheduling::TooMany);
             }
             None => {}
         }

@@ -28,6 +28,8 @@ macro_rules! tables {
             has_occurrences: bool,
             /// What is wanted of runs, once it was looked at.
             pub(super) wanted_of_runs: Option<super::occurrences::Wanted>,
+            /// What the operation that runs now has done.
+            operation: Operation,
             $($name: Option<Table<'txn, $key, $value>>,)*
         }
 
@@ -47,6 +49,7 @@ macro_rules! tables {
                     changed: BTreeSet::new(),
                     has_occurrences: false,
                     wanted_of_runs: None,
+                    operation: Operation::default(),
                     $($name: None,)*
                 }
             }
@@ -168,7 +171,42 @@ impl ReadTables {
     }
 }
 
+/// What is known of one operation of a transaction.
+#[derive(Clone, Copy, Debug, Default)]
+struct Operation {
+    /// It only looked, and said why it does nothing.
+    made_nothing: bool,
+    /// The row of the audit log that it wrote.
+    audit_row: Option<u64>,
+}
+
 impl WriteTables<'_> {
+    /// Another operation begins.
+    pub(super) fn begin_operation(&mut self) {
+        self.operation = Operation::default();
+    }
+
+    /// What an operation answers that changed nothing: what it was part of is not carried out with it.
+    pub(super) fn made_nothing<A>(&mut self, answer: A) -> Result<A, StoreError> {
+        self.operation.made_nothing = true;
+        Ok(answer)
+    }
+
+    /// Whether it said so.
+    pub(super) fn has_made_nothing(&self) -> bool {
+        self.operation.made_nothing
+    }
+
+    /// It wrote this row of the audit log.
+    pub(super) fn note_audit_row(&mut self, seq: u64) {
+        self.operation.audit_row = Some(seq);
+    }
+
+    /// The row of the audit log that it wrote.
+    pub(super) fn audit_row(&self) -> Option<u64> {
+        self.operation.audit_row
+    }
+
     /// Milliseconds of the Unix epoch at which the transaction began.
     pub fn now_ms(&self) -> u64 {
         self.now_ms

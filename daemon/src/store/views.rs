@@ -34,11 +34,12 @@ impl Record for StoredView {
 impl WriteTables<'_> {
     /// Adds a view.
     pub fn create_view(&mut self, new: &StoredView) -> Result<ViewChange, StoreError> {
-        if let Some(id) = self.view_names()?.get(new.view.name.as_str())? {
-            return Ok(ViewChange::NameTaken(ViewId(id.value())));
+        let other = self.view_names()?.get(new.view.name.as_str())?.map(|it| ViewId(it.value()));
+        if let Some(other) = other {
+            return self.made_nothing(ViewChange::NameTaken(other));
         }
         if redb::ReadableTableMetadata::len(self.views()?)? >= MOST_VIEWS {
-            return Ok(ViewChange::TooMany);
+            return self.made_nothing(ViewChange::TooMany);
         }
         let id = self.new_id();
         put(self.views()?, id, new)?;

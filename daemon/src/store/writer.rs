@@ -214,6 +214,7 @@ fn apply_all(
 ) -> Result<(BTreeSet<String>, bool), StoreError> {
     let mut tables = WriteTables::new(txn, ids, random, now_ms);
     for job in batch {
+        tables.begin_operation();
         catch_unwind(AssertUnwindSafe(|| job.apply(&mut tables)))
             .unwrap_or_else(|panic| Err(StoreError::Panicked(panic_message(panic.as_ref()))))?;
     }

@@ -8,6 +8,9 @@ use super::Connection;
 use crate::cli::connection::Client;
 use crate::cli::{Failure, files, payload};
 
+/// What the daemon shows in place of a secret; sent back, it keeps it.
+const MASK: &str = "********";
+
 impl Connection {
     /// Whether anything of it is given.
     pub(super) fn is_given(&self) -> bool {
@@ -42,13 +45,14 @@ pub(super) fn connection(given: &Connection, present: Value) -> Result<Option<Va
 }
 
 /// Refuses a secret for a place that is not for one: it would be shown to whoever may see the connection.
-/// Of places below the first level the type alone knows.
+/// Of places below the first level the type alone knows. And a secret among the arguments of the command,
+/// which others on the host see.
 pub(super) fn check_secrets(
     client: &Client,
     given: &Connection,
     kind: &str,
 ) -> Result<(), Failure> {
-    if given.secret.is_empty() {
+    if given.secret.is_empty() && given.set.is_empty() {
         return Ok(());
     }
     let types = client.call("integrations.types", &json!({}))?;
@@ -57,6 +61,24 @@ pub(super) fn check_secrets(
         // The daemon says which there are.
         return Ok(());
     };
+    for it in &given.set {
+        let (key, value) = parts(it, "--set KEY=VALUE")?;
+        let mut schema = &found["schema"];
+        let mut is_secret = false;
+        for step in key.split('.') {
+            schema = below(schema, step);
+            is_secret |= schema["writeOnly"] == true;
+        }
+        let value = plain(value);
+        if holds_secret(schema, &value) || is_secret && !is_none(&value) {
+            // Without the value.
+            return Err(Failure::usage(format!(
+                "--set {key}: this is a secret of the type {kind}, and others on this host see the \
+                 arguments of commands: write --secret {key}=@FILE, or --secret {key}=- for standard \
+                 input. Whoever may have seen it knows it now: have another one made"
+            )));
+        }
+    }
     let properties = found["schema"]["properties"].as_object().cloned().unwrap_or_default();
     for it in &given.secret {
         let (key, _) = parts(it, "--secret KEY=@FILE, or KEY=- for standard input")?;
@@ -71,6 +93,32 @@ pub(super) fn check_secrets(
         )));
     }
     Ok(())
+}
+
+/// What the schema says of a member.
+fn below<'a>(schema: &'a Value, member: &str) -> &'a Value {
+    match &schema["properties"][member] {
+        Value::Null => &schema["additionalProperties"],
+        found => found,
+    }
+}
+
+/// Whether a value takes a secret away, or keeps it, rather than being one.
+fn is_none(value: &Value) -> bool {
+    value.is_null() || *value == json!(MASK)
+}
+
+fn holds_secret(schema: &Value, value: &Value) -> bool {
+    if schema["writeOnly"] == true {
+        return !is_none(value);
+    }
+    match value {
+        Value::Object(members) => {
+            members.iter().any(|(name, it)| holds_secret(below(schema, name), it))
+        }
+        Value::Array(all) => all.iter().any(|it| holds_secret(&schema["items"], it)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
 }
 
 fn parts<'a>(given: &'a str, form: &str) -> Result<(&'a str, &'a str), Failure> {
@@ -148,6 +196,22 @@ mod tests {
             set: set.iter().map(|it| (*it).to_owned()).collect(),
             secret: Vec::new(),
         }
+    }
+
+    #[test]
+    fn a_value_of_a_secret_place_is_one() {
+        let schema = json!({ "properties": {
+            "url": { "type": "string" },
+            "token": { "type": "string", "writeOnly": true },
+            "headers": { "additionalProperties": { "type": "string", "writeOnly": true } },
+            "to": { "type": "array", "items": { "properties": { "key": { "writeOnly": true } } } },
+        }});
+        let holds = |value: Value| holds_secret(&schema, &value);
+        assert!(holds(json!({ "token": "hush" })) && holds(json!({ "headers": { "x": "hush" } })));
+        assert!(holds(json!({ "to": [{}, { "key": 1 }] })));
+        assert!(!holds(json!({ "url": "x", "token": null, "headers": {}, "to": [{}] })));
+        assert!(!holds(json!({ "token": MASK })));
+        assert_eq!(below(below(&schema, "headers"), "x")["writeOnly"], true);
     }
 
     #[test]

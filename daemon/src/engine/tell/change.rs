@@ -129,10 +129,12 @@ impl Tell {
         id: IntegrationId,
         change: IntegrationChange,
     ) -> Result<(IntegrationRecord, Vec<Problem>), TellError> {
-        change.name.as_deref().map_or(Ok(()), definition::check_name)?;
         change.concurrency.map_or(Ok(()), definition::check_concurrency)?;
         change.per_second.flatten().map_or(Ok(()), definition::check_rate)?;
         let (before, sealed) = self.read(id)?;
+        // One that it has already may be from before names were looked at so closely.
+        let name = change.name.as_deref().filter(|it| *it != before.name);
+        name.map_or(Ok(()), definition::check_name)?;
         let mut warnings = Vec::new();
         let mut connection = None;
         if let Some(given) = &change.connection {

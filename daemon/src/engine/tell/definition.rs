@@ -3,7 +3,7 @@
 
 use mortise_jq::Program;
 
-use crate::configuration::suggest::{nearest, quoted};
+use crate::configuration::suggest::{nearest, quoted, steers};
 use crate::model::occurrence::{Family, Selector, Trigger, is_name};
 use crate::routing::template::{Template, TemplateError, tokens};
 
@@ -38,22 +38,29 @@ fn invalid<T>(field: &'static str, message: impl Into<String>) -> Result<T, Inva
     Err(Invalid { field, message: message.into(), allowed: Vec::new() })
 }
 
-/// The name of an integration.
+/// The name of a new integration, or a new name: those that there are already stay.
 pub fn check_name(name: &str) -> Result<(), Invalid> {
     let is_name = !name.trim().is_empty()
         && name.trim() == name
         && name.chars().count() <= LONGEST_NAME
-        && !name.chars().any(char::is_control);
+        && !name.chars().any(|it| it == '/' || is_unseen(it));
     if is_name {
         return Ok(());
     }
     invalid(
         "name",
         format!(
-            "name is {}: expected 1 to {LONGEST_NAME} characters without spaces at its ends",
+            "name is {}: expected 1 to {LONGEST_NAME} characters without spaces at its ends, none of them \
+             `/`, which stands between type and name, a tab, the end of a line, or another character that \
+             is not seen or turns the direction of writing",
             quoted(name)
         ),
     )
+}
+
+/// Characters with which two names look alike, or one looks like another one.
+fn is_unseen(it: char) -> bool {
+    steers(it) || matches!(it, '\u{200b}'..='\u{200d}')
 }
 
 /// How many messages may be under way at once.
@@ -174,7 +181,14 @@ mod tests {
         assert!(wrong.message.contains("did you mean `{{error.message}}`?"), "{wrong}");
         assert!(wrong.allowed.contains(&"function".to_owned()));
         assert!(check_filter(".level ==").is_err_and(|it| it.field == "filter"));
-        for name in ["", " x", "a\nb", &"x".repeat(LONGEST_NAME + 1)] {
+        let unseen =
+            ["a\nb", "a\tb", "a/b", "a\u{202e}b", "a\u{200b}b", "a\u{200d}b", "a\u{feff}b"];
+        for name in unseen {
+            let wrong = check_name(name).expect_err(name);
+            assert!(wrong.message.contains("none of them `/`"), "{wrong}");
+        }
+        assert!(check_name("支払い é").is_ok());
+        for name in ["", " x", &"x".repeat(LONGEST_NAME + 1)] {
             assert!(check_name(name).is_err(), "{name:?}");
         }
         assert!(check_name("Ops channel").is_ok());

@@ -148,10 +148,10 @@ impl WriteTables<'_> {
     /// Makes an object.
     pub fn create_object(&mut self, new: &NewObject) -> Result<ObjectWrite, StoreError> {
         if self.types_revision()? != new.writing.revision {
-            return Ok(ObjectWrite::Stale);
+            return self.made_nothing(ObjectWrite::Stale);
         }
         if let Some(missing) = self.missing_target(&new.references, None)? {
-            return Ok(ObjectWrite::NoSuchTarget(missing));
+            return self.made_nothing(ObjectWrite::NoSuchTarget(missing));
         }
         let id = match new.id {
             Some(id) => id,

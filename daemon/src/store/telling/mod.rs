@@ -222,10 +222,10 @@ impl WriteTables<'_> {
         record: &SubscriptionRecord,
     ) -> Result<PutDemand, StoreError> {
         if self.integrations()?.get(record.integration.0)?.is_none() {
-            return Ok(PutDemand::NoSuchIntegration);
+            return self.made_nothing(PutDemand::NoSuchIntegration);
         }
         if self.subscriptions()?.len()? >= MOST_SUBSCRIPTIONS {
-            return Ok(PutDemand::TooMany);
+            return self.made_nothing(PutDemand::TooMany);
         }
         put(self.subscriptions()?, id.0, record)?;
         self.telling_changed()?;
