@@ -5,6 +5,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use mortise_tests::daemon::{Daemon, Options};
 use mortise_tests::eventually;
 use mortise_tests::mail_server::{Encryption, MailServer, Rules};
@@ -209,6 +211,100 @@ fn a_service_that_repeats_what_it_is_sent_shows_no_secret() {
         "{dead}"
     );
     assert!(!daemon.log().contains("planted"));
+}
+
+/// Repeats the path that it is asked for, as servers do that have no such page, and of a header what
+/// follows its scheme, also decoded.
+fn repeating() -> Vendor {
+    Vendor::answering(|asked| {
+        let credential = asked.header("authorization").and_then(|it| it.split_once(' '));
+        let credential = credential.map(|it| it.1).unwrap_or_default();
+        let decoded = STANDARD.decode(credential).unwrap_or_default();
+        let decoded = String::from_utf8_lossy(&decoded).into_owned();
+        let password = decoded.split_once(':').map(|it| it.1).unwrap_or_default();
+        let segment = asked.path.split('?').next().and_then(|it| it.rsplit('/').next());
+        let values: Vec<&str> = asked.path.split(['=', '&']).collect();
+        let body = format!(
+            "Cannot POST {} ({} {values:?}): {credential} {decoded} {password} {} <end>",
+            asked.path,
+            segment.unwrap_or_default(),
+            asked.header("x-key").unwrap_or_default(),
+        );
+        let status = if asked.path.contains("listener") { 200 } else { 404 };
+        Reply { status, headers: Vec::new(), body }
+    })
+}
+
+#[test]
+fn a_service_that_takes_secrets_apart_shows_none_either() {
+    let vendor = repeating();
+    let daemon = start("");
+    let at = |path: &str| format!("{}{path}", vendor.url());
+    let basic = format!("Basic {}", STANDARD.encode("ops:planted-password"));
+    let login = json!({ "url": at("/login"), "headers": { "Authorization": basic } });
+    let token = json!({ "url": at("/token"), "headers": {
+        "Authorization": "Token planted-token", "X-Key": "id-{{trigger}}-planted-key",
+    } });
+    let connections = [
+        ("discord", json!({ "webhook_url": at("/api/webhooks/4711471147114711/planted-Path") })),
+        (
+            "google-chat",
+            json!({
+                "webhook_url": at("/v1/spaces/AAAA/messages?key=planted-first&token=planted-second"),
+            }),
+        ),
+        ("http", login),
+        ("http", token),
+    ];
+    let listener = json!({
+        "type": "http", "name": "listener", "supplied_to_all": true,
+        "connection": { "url": at("/listener") },
+    });
+    let listener = daemon.call("integrations.create", &listener)["integration"]["id"].clone();
+    let degraded = json!({ "integration": listener, "trigger": "integration.degraded" });
+    daemon.call("subscriptions.create", &degraded);
+    let mut said = Vec::new();
+    let mut ids = Vec::new();
+    for (number, (kind, connection)) in connections.iter().enumerate() {
+        let id = integration(&daemon, kind, connection);
+        let renamed = json!({ "id": id, "name": format!("ops-{number}") });
+        daemon.call("integrations.update", &renamed);
+        let tested = daemon.call("integrations.test", &json!({ "id": id }));
+        assert!(tested["error"].as_str().is_some_and(|it| it.contains("Cannot POST")), "{tested}");
+        said.push(tested);
+        ids.push(id);
+    }
+    open_the_door(&daemon);
+    for id in &ids {
+        said.push(eventually("its reason is shown", PATIENCE, || {
+            let shown = daemon.call("integrations.get", &json!({ "id": id }));
+            let reason = shown["integration"]["reason"].as_str();
+            reason.is_some_and(|it| it.contains("Cannot POST")).then_some(shown)
+        }));
+    }
+    let told = eventually("another integration is told of all", PATIENCE, || {
+        let asked = vendor.asked();
+        let told: Vec<Value> =
+            asked.into_iter().filter(|it| it.path == "/listener").map(|it| it.body).collect();
+        (told.len() >= ids.len()).then_some(told)
+    });
+    assert!(told.iter().all(|it| it.to_string().contains("Cannot POST")), "{told:?}");
+    said.extend(told);
+    said.push(daemon.call("deliveries.list", &json!({})));
+    said.push(daemon.call("occurrences.list", &json!({})));
+    said.push(daemon.call("audit.list", &json!({})));
+    said.push(json!(daemon.log()));
+    let encoded = basic.replace("Basic ", "");
+    for text in said.iter().map(ToString::to_string) {
+        for part in ["planted", "4711471147114711", "/api/webhooks", "messages?key", &encoded] {
+            assert!(!text.contains(part), "{part} in {text}");
+        }
+    }
+    // What is no secret stays: where it is, and what happened.
+    let tested = said.iter().filter_map(|it| it["error"].as_str());
+    let tested: Vec<&str> = tested.collect();
+    assert!(tested.iter().all(|it| it.contains("404")), "{tested:?}");
+    assert!(tested[2].contains("Cannot POST /login"), "{tested:?}");
 }
 
 #[test]

@@ -158,8 +158,10 @@ pub(super) struct ShownExplained {
     #[serde(skip_serializing_if = "Option::is_none")]
     decided_date: Option<String>,
     decisions: Vec<ShownDecision>,
-    /// How many decisions were not kept, or are about integrations that the caller may not see.
-    left_out: u32,
+    /// How many decisions were not kept. Absent for who may not see all integrations: how many there are
+    /// is not for them either.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_out: Option<u32>,
 }
 
 /// What was decided for one integration and subscription.
@@ -397,7 +399,6 @@ fn may_ask(api: &Api, caller: &Caller, about: About) -> Result<bool, ApiError> {
 fn explained(caller: &Caller, explained: Explained) -> ShownExplained {
     let Explained { occurrence, decided_ms, decisions, left_out } = explained;
     let visible = caller.principal.reach(Right::ReadIntegrations);
-    let all = decisions.len();
     let decisions: Vec<ShownDecision> = decisions
         .into_iter()
         .filter(|it| {
@@ -405,12 +406,11 @@ fn explained(caller: &Caller, explained: Explained) -> ShownExplained {
         })
         .map(decision)
         .collect();
-    let hidden = u32::try_from(all - decisions.len()).unwrap_or(u32::MAX);
     ShownExplained {
         occurrence: shown(occurrence),
         decided_date: decided_ms.map(time),
         decisions,
-        left_out: left_out.saturating_add(hidden),
+        left_out: (visible == Some(Reach::All)).then_some(left_out),
     }
 }
 

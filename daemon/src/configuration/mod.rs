@@ -14,6 +14,7 @@ mod plan_sections;
 #[cfg(test)]
 mod plan_tests;
 pub mod readiness;
+pub mod secret_parts;
 pub mod suggest;
 pub mod values;
 pub mod write_only;

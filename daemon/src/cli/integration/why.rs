@@ -58,7 +58,12 @@ fn page(answer: &Value) -> String {
         }
         let decisions = explained["decisions"].as_array().cloned().unwrap_or_default();
         if decisions.is_empty() && !explained["decided_date"].is_null() {
-            lines.push("  nobody was told: there was no integration".to_owned());
+            // Without the number, this is somebody who may not see all of them.
+            lines.push(match explained["left_out"].as_u64() {
+                Some(_) => "  nobody was told: there was no integration".to_owned(),
+                None => "  who was told is not shown: you may see no integration that it is about"
+                    .to_owned(),
+            });
         }
         lines.extend(alike(&decisions).iter().map(|it| several(it)));
         if explained["left_out"].as_u64().is_some_and(|it| it > 0) {
@@ -184,6 +189,18 @@ mod tests {
              subscription sub_1\n      delivery dlv_1\n  itg_2: no_supply - the integration is not \
              supplied to this scope\n  and 2 decisions more that are not shown\nrun_1: it has not ended"
         );
+    }
+
+    #[test]
+    fn who_may_see_no_integration_is_not_told_that_there_is_none() {
+        let answer = |decisions: Value| {
+            json!({ "occurrences": [{
+                "occurrence": { "trigger": "t", "id": "occ_1", "date": "2026" },
+                "decided_date": "2026", "decisions": [], "left_out": decisions,
+            }] })
+        };
+        assert!(page(&answer(json!(0))).ends_with("nobody was told: there was no integration"));
+        assert!(page(&answer(Value::Null)).contains("not shown: you may see no integration"));
     }
 
     #[test]

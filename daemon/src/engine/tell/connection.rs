@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::Shared;
+use crate::configuration::secret_parts::with_parts;
 use crate::configuration::write_only::secrets;
 use crate::functions::pool::{SecretTexts, mask_texts};
 use crate::model::id::IntegrationId;
@@ -61,14 +62,14 @@ impl Opened {
     }
 }
 
-/// The secrets of a connection, which are taken out of all that its plugin says: services repeat them in
-/// their answers, and plugins cut those off.
+/// The secrets of a connection and their parts, which are taken out of all that its plugin says: services
+/// repeat them in their answers, also taken apart, and plugins cut those off.
 #[derive(Clone)]
 pub(super) struct Confidential(SecretTexts);
 
 impl Confidential {
     pub(super) fn of(schema: &Value, connection: &Value) -> Confidential {
-        Confidential(secrets(schema, connection).into_iter().map(Zeroizing::new).collect())
+        Confidential(with_parts(secrets(schema, connection)).into())
     }
 
     /// A text without them, in whatever form, and without what is left of one where it was cut off.

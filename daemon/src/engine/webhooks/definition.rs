@@ -16,7 +16,7 @@ pub const SECRET_BYTES: std::ops::RangeInclusive<usize> = 8..=32;
 pub const CONCURRENCY: std::ops::RangeInclusive<u16> = 1..=64;
 /// When nothing is said.
 pub const DEFAULT_CONCURRENCY: u16 = 8;
-const LONGEST_URL: usize = 2_048;
+pub const LONGEST_URL: usize = 2_048;
 /// Characters of the value of a header.
 pub const LONGEST_HEADER: usize = 1_024;
 

@@ -12,9 +12,10 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::Shared;
-use super::definition::LONGEST_HEADER;
+use super::definition::{LONGEST_HEADER, LONGEST_URL};
 use super::envelope::{self, Opened};
 use super::message;
+use crate::configuration::secret_parts::with_parts;
 use crate::egress::EgressError;
 use crate::functions::pool::{SecretTexts, mask_texts};
 use crate::lifecycle::attempts::Next;
@@ -28,7 +29,10 @@ use crate::store::{AttemptRecord, DeliveryState, SettledDelivery, StoreError, We
 /// How much of an answer is kept.
 const KEPT_OF_ANSWER: usize = 1024;
 /// How much of it is read: what is masked must not be cut before it is found.
-const READ_OF_ANSWER: usize = KEPT_OF_ANSWER + 2 * LONGEST_HEADER;
+const READ_OF_ANSWER: usize = KEPT_OF_ANSWER + 2 * LONGEST_MASKED;
+/// The longest text that is masked.
+const LONGEST_MASKED: usize =
+    if LONGEST_HEADER > LONGEST_URL { LONGEST_HEADER } else { LONGEST_URL };
 /// What is shorter may be a word of every text.
 const SHORTEST_MASKED: usize = 8;
 /// How much of the answer to a challenge is read.
@@ -72,7 +76,7 @@ impl Endpoint {
         let previous = opened.previous.clone().map(Zeroizing::new);
         let secrets = WebhookSecrets { current: Zeroizing::new(opened.secret.clone()), previous };
         let headers = opened.headers.iter().map(|(name, it)| (name.clone(), it.clone())).collect();
-        let masks = masked_texts(&secrets, &opened.headers);
+        let masks = masked_texts(&record.url, &secrets, &opened.headers);
         let filter = match record.filter.as_deref().map(Program::compile) {
             None => Filter::None,
             Some(Ok(program)) => Filter::Program(program),
@@ -232,13 +236,16 @@ fn kept(body: &[u8], masks: &SecretTexts) -> String {
     answer
 }
 
-/// Values of headers, what follows a scheme in them, and the secrets.
-fn masked_texts(secrets: &WebhookSecrets, headers: &BTreeMap<String, String>) -> SecretTexts {
-    let values =
-        headers.values().flat_map(|it| [Some(it.as_str()), it.split_once(' ').map(|it| it.1)]);
+/// The URL, which lets in whoever knows it, values of headers, and the secrets; and the parts of all.
+fn masked_texts(
+    url: &str,
+    secrets: &WebhookSecrets,
+    headers: &BTreeMap<String, String>,
+) -> SecretTexts {
+    let values = headers.values().map(String::as_str).chain([url]);
     let secrets = std::iter::once(&secrets.current).chain(&secrets.previous).map(|it| it.as_str());
-    let all = values.flatten().chain(secrets).filter(|it| it.len() >= SHORTEST_MASKED);
-    all.map(|it| Zeroizing::new(it.to_owned())).collect()
+    let all = values.chain(secrets).filter(|it| it.len() >= SHORTEST_MASKED);
+    with_parts(all.map(str::to_owned)).into()
 }
 
 fn explain(error: &EgressError) -> String {
@@ -260,14 +267,24 @@ mod tests {
 
     #[test]
     fn what_an_endpoint_repeats_is_masked_before_it_is_cut() {
+        let url = "https://x.example/webhooks/PathSecret?api_key=QuerySecret";
         let secrets =
             WebhookSecrets { current: Zeroizing::new("s3cr3t-of-it".to_owned()), previous: None };
-        let headers = [("authorization", "Bearer 0123456789abcdef"), ("x-team", "ops")];
+        let headers = [
+            ("authorization", "Bearer 0123456789abcdef"),
+            ("x-login", "Basic b3BzOmh1bnRlcjItb3Bz"),
+            ("x-team", "ops"),
+        ];
         let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        let masks = masked_texts(&secrets, &headers);
+        let masks = masked_texts(url, &secrets, &headers);
         let answer = kept(b"you sent s3cr3t-of-it, 0123456789abcdef and ops", &masks);
         assert!(!answer.contains("s3cr3t") && !answer.contains("0123456789"), "{answer}");
         assert!(answer.ends_with(" and ops"), "{answer}");
+        let answer = kept(
+            b"Cannot POST /webhooks/PathSecret?api_key=QuerySecret (PathSecret, QuerySecret), hunter2-ops",
+            &masks,
+        );
+        assert_eq!(answer, "Cannot POST [secret] ([secret], [secret]), [secret]");
         let padding = "\u{e4}".repeat(KEPT_OF_ANSWER / 2 - 3);
         let answer = kept(format!("{padding}0123456789abcdef").as_bytes(), &masks);
         assert!(answer.len() <= KEPT_OF_ANSWER && !answer.contains("0123"), "{answer}");
