@@ -80,6 +80,11 @@ fn changes_are_told_with_before_and_after() {
     let token = made["token"].as_str().expect("a token");
     assert!(!daemon.call("audit.export", &json!({ "limit": 1000 })).to_string().contains(token));
 
+    // By a name of hers there is all that is about her, whichever name was said then.
+    let about: Vec<Value> = rows(&daemon, &json!({ "target": "user:ada" }));
+    let calls: Vec<&str> = about.iter().filter_map(|it| it["call"].as_str()).collect();
+    assert_eq!(calls, ["tokens.create", "users.update", "users.create"]);
+
     // What a user does, and by which token; what fails without a change is no row.
     daemon.call("roles.grant", &json!({ "principal": "user:ada", "role": "contributor" }));
     let made = daemon.try_call_as(token, "packages.create", &json!({ "slug": "hers" }));

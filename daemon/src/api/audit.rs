@@ -6,11 +6,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::Api;
 use super::error::ApiError;
 use super::lists::{Paging, cursor, parse_id, time};
 use super::rights::Caller;
 use super::times::parse_time;
+use super::{Api, principals};
 use crate::model::audit::{AuditEvent, AuditFilter, AuditRow, AuditedCall};
 use crate::store::{AuditAnchor, AuditHash};
 
@@ -156,6 +156,22 @@ fn shown(row: AuditRow) -> Row {
     }
 }
 
+/// What something is called in rows: calls name it by its id where they have one.
+fn names_of(api: &Api, said: Option<String>) -> Result<Vec<String>, ApiError> {
+    let Some(said) = said else { return Ok(Vec::new()) };
+    let mut names = Vec::from([said.clone()]);
+    if let Some((kind, name)) = said.split_once('/') {
+        let found = api.services.store.read(|tables| tables.integration_by_name(kind, name))?;
+        names.extend(found.map(|it| it.to_string()));
+    }
+    if said.contains(':')
+        && let Ok(principal) = principals::find(&api.access.state(), "target", &said)
+    {
+        names.push(principal.to_string());
+    }
+    Ok(names)
+}
+
 pub(super) async fn list(api: Arc<Api>, _: Caller, list: List) -> Result<Rows, ApiError> {
     let at = |field: &str, text: &Option<String>| {
         text.as_deref().map(|it| parse_time(field, it)).transpose()
@@ -166,7 +182,7 @@ pub(super) async fn list(api: Arc<Api>, _: Caller, list: List) -> Result<Rows, A
         call: list.call,
         who: list.who,
         peer: list.peer,
-        target: list.target,
+        targets: names_of(&api, list.target)?,
         refused: list.kind.map(|it| match it {
             Kind::Changes => false,
             Kind::Refused => true,

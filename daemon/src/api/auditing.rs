@@ -170,7 +170,8 @@ impl Auditing<'_> {
                     Some(before) => self.view(Some(before)).await,
                     None => answer.filter(|it| !it.is_null()),
                 };
-                // It may have another name now, or just have got one.
+                // It may have another name now, or just have got one, or have none any more.
+                add_names(&mut call, before.as_ref().map(masking::names).unwrap_or_default());
                 add_names(&mut call, after.as_ref().map(masking::names).unwrap_or_default());
                 (old, new) = masking::difference(before.as_ref(), after.as_ref());
                 // What was made has an id only now.

@@ -111,8 +111,8 @@ pub struct AuditFilter {
     pub who: Option<String>,
     /// Where it comes from.
     pub peer: Option<String>,
-    /// What it is about.
-    pub target: Option<String>,
+    /// What it is about, by any of these names; by whatever, when there are none.
+    pub targets: Vec<String>,
     /// Whether only what was refused, or only what was not.
     pub refused: Option<bool>,
     /// Not before, milliseconds of the Unix epoch.
@@ -133,6 +133,7 @@ impl AuditFilter {
         let is_about = |wanted: &String| {
             about.is_some_and(|it| it.target.as_ref() == Some(wanted) || it.also.contains(wanted))
         };
+        let is_wanted = self.targets.is_empty() || self.targets.iter().any(is_about);
         let is_call = |wanted: &String| {
             wanted == call || (wanted.ends_with('.') && call.starts_with(wanted.as_str()))
         };
@@ -142,7 +143,7 @@ impl AuditFilter {
         self.call.as_ref().is_none_or(is_call)
             && self.who.as_ref().is_none_or(is_who)
             && self.peer.as_ref().is_none_or(|it| it == peer)
-            && self.target.as_ref().is_none_or(is_about)
+            && is_wanted
             && self.refused.is_none_or(|it| it == refused)
             && self.from_ms.is_none_or(|it| row.at_ms >= it)
             && self.until_ms.is_none_or(|it| row.at_ms < it)

@@ -343,7 +343,13 @@ pub(in crate::cli) fn run(
             let made = client.call("integrations.create", &new)?;
             let id = made["integration"]["id"].clone();
             for scope in supply {
-                client.call("supplies.create", &json!({ "integration": id, "scope": scope }))?;
+                let supply = json!({ "integration": id, "scope": scope });
+                client.call("supplies.create", &supply).map_err(|mut failure| {
+                    failure.message.push_str(&format!(
+                        "\n{kind}/{name} was made, without a supply to `{scope}`"
+                    ));
+                    failure
+                })?;
             }
             show::warn(&made);
             let shown = client.call("integrations.get", &json!({ "id": id }))?;
