@@ -121,6 +121,18 @@ fn nothing_is_made_twice_after_kill_dash_nine() {
                         let all = daemon.call(list, &json!({}))["webhooks"].clone();
                         all.as_array().expect("a list").clone()
                     }
+                    "chores.list" => {
+                        let mut all = Vec::new();
+                        let mut asked = json!({ "limit": 100 });
+                        loop {
+                            let page = daemon.call(list, &asked);
+                            all.extend(page["chores"].as_array().expect("a list").clone());
+                            if page["next_cursor"].is_null() {
+                                break all;
+                            }
+                            asked["cursor"] = page["next_cursor"].clone();
+                        }
+                    }
                     _ => daemon.list_all(list, things, &json!({})),
                 };
                 let whole = [format!("\"{key}\""), format!("/{key}/")];

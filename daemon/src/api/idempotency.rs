@@ -157,7 +157,12 @@ pub(super) fn begin<'a>(
     body: &[u8],
 ) -> Result<Known<'a>, ApiError> {
     let identity = caller.principal.identity();
-    let call = hash(&[identity.as_bytes(), it.name.as_bytes(), key.as_bytes()]);
+    // A user who is made anew under a name gets the id that snap-ins know it by.
+    let id = caller.principal.of_host().and_then(|it| it.principal);
+    let state = api.access.state();
+    let made_ms = id.and_then(|it| state.principal(it)).map_or(0, |it| it.created_ms);
+    let since = made_ms.to_be_bytes();
+    let call = hash(&[identity.as_bytes(), &since, it.name.as_bytes(), key.as_bytes()]);
     // With the key, which is not stored: a body may hold a secret that is easy to guess.
     let body_hash = hex::encode(hash(&[key.as_bytes(), body]));
     let is_first = {
