@@ -49,7 +49,8 @@ pub(in crate::cli) enum SubscriptionCommand {
 A message goes out where the integration is supplied, too: mortise supply add. What is under no \
 scope (webhook.*, plugin.failed, integration.*, what is published or reported without --snap-in) \
 goes only through integrations that serve everything (--for-all), and never to a subscription with \
---scope. run.* and * have every run written down that succeeds, whatever the filter: give them a --scope.
+--scope. run.* and * have every run written down that succeeds, whatever the filter: give them a \
+--scope.
 
 Examples:
   mortise subscription create slack/ops snap_in.failed --scope prod
