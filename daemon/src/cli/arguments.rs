@@ -222,6 +222,9 @@ pub(super) enum Command {
     Milestone(Milestone),
     /// Say who was told of something, who was not, and why
     #[command(after_help = "\
+It takes the right to see occurrences. What went through an integration is in \
+mortise delivery list --integration.
+
 Examples:
   mortise why run_01k9...             a run
   mortise why evt_01k9...             an event and what came of it
@@ -261,10 +264,16 @@ Examples:
     Plugins,
     /// Write the manual pages into a directory
     #[command(hide = true)]
-    Man { directory: PathBuf },
+    Man {
+        /// Where they are written
+        directory: PathBuf,
+    },
     /// Write the completions of a shell to standard output
     #[command(hide = true)]
-    Completions { shell: clap_complete::Shell },
+    Completions {
+        /// Such as bash, zsh or fish
+        shell: clap_complete::Shell,
+    },
     /// Make any call of the API
     Call {
         /// Such as `runs.list`

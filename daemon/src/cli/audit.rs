@@ -29,9 +29,11 @@ pub(super) const ROWS: View = View::Table(
 pub(super) enum AuditCommand {
     /// List what was changed and what was refused, newest first
     #[command(after_help = "\
-Shown is what was asked for, to the minute; --json has the rest: what was sent, and what was different before and after, with \
-secrets masked. `unknown` is a call that began and of which nobody knows how it ended, because the \
-daemon was killed.
+Shown is what was asked for, to the minute; --json has the rest: what was sent, and what was \
+different before and after, with secrets masked. `unknown` is a call that began and of which nobody \
+knows how it ended, because the daemon was killed. Calls that were refused are counted, and written \
+down once a minute. A change that was refused when it had begun already is `failed 403`, among the \
+changes.
 
 Examples:
   mortise audit list --call snap-ins. --from 2026-01-31T00:00:00Z
@@ -51,10 +53,10 @@ Examples:
         /// Only what is about this: by id, or by the name, scope or TYPE/NAME that it had then
         #[arg(long, value_name = "NAME|ID")]
         target: Option<String>,
-        /// Only what was refused
+        /// Only calls that were refused before they began, by caller, call and minute
         #[arg(long, conflicts_with = "changes")]
         refused: bool,
-        /// Only what was not
+        /// Only changes, those that failed too
         #[arg(long)]
         changes: bool,
         /// Not before: RFC 3339

@@ -122,6 +122,11 @@ impl Failure {
         Failure { message, exit_code, problem: None }
     }
 
+    /// Whether the caller has no right to what he asked for.
+    fn is_forbidden(&self) -> bool {
+        self.problem.as_ref().is_some_and(|it| it["code"] == "forbidden")
+    }
+
     /// What the daemon said, or the same of what it did not say.
     fn as_json(&self) -> Value {
         if let Some(problem) = &self.problem {

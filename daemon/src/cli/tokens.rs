@@ -42,7 +42,7 @@ everything. A token never does more than whom it belongs to.
 
 Examples:
   mortise token create laptop --for ada --expires-in 90d
-  mortise token create ci --for service-account:deploy --role reader > ci.token
+  (umask 077; mortise token create ci --for service-account:deploy --role reader > ci.token)
   mortise token create payments --scope prod/payments
   MORTISE_TOKEN=$(cat ci.token) mortise whoami")]
     Create {
@@ -76,7 +76,7 @@ Examples:
     Delete {
         /// Its name
         name: String,
-        /// Whose it is: a user's name, service-account:NAME, or an id
+        /// Whose it is: a user's name, service-account:NAME, an id, or `host` for the host's own
         #[arg(long = "for", value_name = "WHOM")]
         principal: Option<String>,
     },

@@ -92,13 +92,13 @@ Examples:
         /// Let it serve this prefix of scopes; can be given several times
         #[arg(long, value_name = "SCOPE")]
         supply: Vec<String>,
-        /// Make it switched off
+        /// Make it switched off: what happens meanwhile is never told
         #[arg(long)]
         off: bool,
-        /// Messages under way at once: 1 to 64
+        /// Messages under way at once: 1 to 64, 4 when absent
         #[arg(long)]
         concurrency: Option<u16>,
-        /// Messages that begin in one second at most
+        /// Messages that begin in one second at most; as many as there are when absent
         #[arg(long)]
         per_second: Option<u32>,
     },
@@ -128,7 +128,10 @@ Examples:
     },
     /// Change an integration; nothing is sent with what was there before when this comes back
     #[command(after_help = "\
-What is not given stays, the secrets of the connection too.
+What is not given stays, the secrets of the connection too, unless something that says where they \
+go is another one, such as a URL, a host or a port: give each --secret again then. While an \
+integration is off, what is queued waits; what happens meanwhile is not queued, and nobody is told \
+of it later.
 
 Examples:
   mortise integration update slack/ops --secret bot_token=@new-token.txt
@@ -145,7 +148,7 @@ Examples:
         /// Switch it on
         #[arg(long, conflicts_with = "off")]
         on: bool,
-        /// Switch it off: what is queued waits
+        /// Switch it off: what is queued waits, what happens meanwhile is never told
         #[arg(long)]
         off: bool,
         /// Let it serve everything on the host, or not
@@ -257,7 +260,11 @@ pub(in crate::cli) enum OccurrenceCommand {
         occurrence: String,
     },
     /// Publish one: subscribers to custom.NAME are told of it
-    #[command(after_help = "Examples:
+    #[command(after_help = "\
+Without --snap-in it is under no scope: it goes only through integrations that serve everything \
+(--for-all), and to subscriptions without a scope.
+
+Examples:
   mortise occurrence publish backup.done 'The backup is done' --level success
   mortise occurrence publish disk.full 'The disk is full' --level error --data '{\"host\": \"db1\"}'")]
     Publish {
@@ -282,7 +289,11 @@ pub(in crate::cli) enum OccurrenceCommand {
 
 /// Reports on a longer piece of work.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = "Examples:
+#[command(after_help = "\
+Without --snap-in it is under no scope: it goes only through integrations that serve everything \
+(--for-all), and to subscriptions without a scope.
+
+Examples:
   mortise milestone migration-7 started 'Moving 3 databases'
   mortise milestone migration-7 done 'All of them are moved' --level success")]
 pub(in crate::cli) struct Milestone {

@@ -46,11 +46,16 @@ pub(in crate::cli) struct About {
 pub(in crate::cli) enum SubscriptionCommand {
     /// Be told of something through an integration
     #[command(after_help = "\
-A message goes out where the integration is supplied, too: mortise supply add.
+A message goes out where the integration is supplied, too: mortise supply add. What is under no \
+scope (webhook.*, plugin.failed, integration.*, what is published or reported without --snap-in) \
+goes only through integrations that serve everything (--for-all), and never to a subscription with \
+--scope. run.* and * have every run written down that succeeds, whatever the filter: give them a \
+--scope.
 
 Examples:
   mortise subscription create slack/ops snap_in.failed --scope prod
-  mortise subscription create slack/ops 'run.*' --filter '.level == \"error\"' --group-wait 60
+  mortise subscription create slack/ops run.dead --scope prod --group-wait 60
+  mortise subscription create slack/ops 'run.*' --scope prod/payments --filter '.level == \"error\"'
   mortise subscription create slack/ops run.failed --title '{{function}}: {{error.message}}'")]
     Create {
         /// Id, or type and name as in slack/ops

@@ -38,7 +38,12 @@ pub(super) fn show(client: &Client, as_json: bool, text: &str) -> Result<(), Fai
     let dead = client.call("dead-letters.list", &of)?["runs"].clone();
     let sources = finish::sources(client, &snap_in)?;
     let whose = json!({ "id": snap_in["id"] });
-    let users = client.list_all("snap-ins.list-users", "users", &whose)?;
+    let users = match client.list_all("snap-ins.list-users", "users", &whose) {
+        Ok(users) => Some(users),
+        // Whoever may only look does not learn who has set something.
+        Err(failure) if failure.is_forbidden() => None,
+        Err(failure) => return Err(failure),
+    };
     if as_json {
         let page = json!({
             "snap_in": snap_in, "event_sources": sources, "runs": runs, "dead_letters": dead,
@@ -51,7 +56,7 @@ pub(super) fn show(client: &Client, as_json: bool, text: &str) -> Result<(), Fai
         manifest: configure::manifest_of(client, &snap_in)?,
         versions: client.list_all("versions.list", "versions", &of_package)?,
         sources,
-        users,
+        users: users.unwrap_or_default(),
         runs: runs.as_array().cloned().unwrap_or_default(),
         has_dead_letters: dead.as_array().is_some_and(|it| !it.is_empty()),
         snap_in,

@@ -26,7 +26,8 @@ on. Secrets are never given on the command line: they come from a file or standa
 
 Examples:
   mortise webhook create https://example.com/hook --event work_created --event work_updated
-  mortise webhook create https://example.com/hook --event work_created --print-secret > secret
+  (umask 077; mortise webhook create https://example.com/hook --event work_created \\
+      --print-secret > secret)
   mortise webhook create https://example.com/hook --event work_created --wait \\
       --header authorization=@token.txt --filter '.work_created.work.type == \"ticket\"'
   pass show hook | mortise webhook create URL --event work_created --secret-file -")]
@@ -49,7 +50,8 @@ What is not given stays. Another secret is made with `mortise webhook rotate`.
 Examples:
   mortise webhook update WEBHOOK --add-event work_deleted
   mortise webhook update WEBHOOK --endpoint https://new.example.com/hook --wait
-  mortise webhook update WEBHOOK --header authorization=@token.txt --remove-header x-team
+  mortise webhook update WEBHOOK --header authorization=@token.txt
+  mortise webhook update WEBHOOK --remove-header x-team          one that it has
   mortise webhook update WEBHOOK --filter @only-tickets.jq --on-degraded hold")]
     Update(change::Update),
     /// Ask the endpoint at once whether it wants events, and send them when it echoes
@@ -75,11 +77,12 @@ Examples:
     /// Give a webhook another secret, which is shown this once
     #[command(after_help = "\
 Until the overlap ends, requests are signed with the secret before too, in webhook-signature and in \
-X-Mortise-Signature-Previous. The endpoint is asked again; what happens meanwhile waits.
+X-Mortise-Signature-Previous. The endpoint is asked again; what happens meanwhile waits. Without \
+an overlap, give the receiver the secret that is printed meanwhile: the challenge is signed with it.
 
 Examples:
-  mortise webhook rotate WEBHOOK --print-secret > secret
-  mortise webhook rotate WEBHOOK --overlap-seconds 0 --wait      # it has leaked
+  (umask 077; mortise webhook rotate WEBHOOK --print-secret > secret)
+  mortise webhook rotate WEBHOOK --overlap-seconds 0 --wait      it has leaked
   pass show hook | mortise webhook rotate WEBHOOK --secret-file -")]
     Rotate(change::Rotate),
     /// Send an object as it is now, as the event `TYPE_fetched`
