@@ -99,6 +99,8 @@ pub struct ApiError {
     retry_after_seconds: Option<u32>,
     /// Whether the audit log has a row of the call that it ended.
     is_audited: bool,
+    /// Whether what was asked may still be done, by somebody who did not answer in time.
+    is_unfinished: bool,
 }
 
 impl ApiError {
@@ -114,12 +116,23 @@ impl ApiError {
                 _ => None,
             },
             is_audited: false,
+            is_unfinished: false,
         }
     }
 
     /// The audit log has it, and whoever counts refusals need not.
     pub(super) fn audited(self) -> ApiError {
         ApiError { is_audited: true, ..self }
+    }
+
+    /// Nobody answered in time, and it may still be done.
+    pub(super) fn unfinished(self) -> ApiError {
+        ApiError { is_unfinished: true, ..self }
+    }
+
+    /// Whether it may still be done.
+    pub(super) fn is_unfinished(&self) -> bool {
+        self.is_unfinished
     }
 
     /// Whether the audit log has it.

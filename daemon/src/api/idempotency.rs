@@ -241,7 +241,7 @@ impl Turn<'_> {
         self.ticket.clone()
     }
 
-    /// Remembers what was answered. What failed may be sent again with its key.
+    /// Remembers what was answered. What failed may be sent again with its key, unless it may still be done.
     pub(super) async fn end(self, api: &Api, outcome: &Result<Vec<u8>, ApiError>) {
         let call = self.call;
         let written = match outcome {
@@ -252,6 +252,8 @@ impl Turn<'_> {
                 let record = self.ticket.answered(text, api.services.clock.now_ms());
                 api.services.store.write(move |it| it.remember_answer(&call, &record)).await
             }
+            // What may still be done must not be done once more: that it began stays known.
+            Err(error) if error.is_unfinished() => return,
             Err(_) if self.ticket.is_stored() => {
                 api.services.store.write(move |it| it.forget_answer(&call)).await
             }
@@ -317,6 +319,17 @@ mod tests {
         let less = told(Remembered::Whole, answer(), true);
         assert_eq!(less.code(), Code::AlreadyDone);
         assert!(repeated(&call(Remembered::Whole), before(answer()), false).is_ok());
+    }
+
+    #[test]
+    fn what_may_still_be_done_keeps_its_key() {
+        use crate::actors::AskError;
+        use crate::engine::tell::TellError;
+        assert!(ApiError::from(TellError::TimedOut).is_unfinished());
+        assert!(ApiError::from(TellError::NoAnswer("the integration")).is_unfinished());
+        assert!(ApiError::from(AskError::TimedOut).audited().is_unfinished());
+        assert!(!ApiError::from(TellError::Busy("full".to_owned())).is_unfinished());
+        assert!(!ApiError::from(TellError::NoSuchIntegration).is_unfinished());
     }
 
     #[test]

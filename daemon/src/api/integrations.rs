@@ -272,8 +272,9 @@ impl From<TellError> for ApiError {
             TellError::NoSuchIntegration | TellError::NoSuchSubscription => {
                 ApiError::new(Code::NotFound, message)
             }
-            TellError::Busy(_) | TellError::TimedOut | TellError::NoAnswer(_) => {
-                ApiError::new(Code::Unavailable, message)
+            TellError::Busy(_) => ApiError::new(Code::Unavailable, message),
+            TellError::TimedOut | TellError::NoAnswer(_) => {
+                ApiError::new(Code::Unavailable, message).unfinished()
             }
             TellError::Store(error) => error.into(),
         }

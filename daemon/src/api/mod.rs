@@ -193,7 +193,7 @@ impl From<AskError> for ApiError {
             | AskError::NoSuchUser
             | AskError::NoSuchVersion => ApiError::new(Code::NotFound, message),
             AskError::Store(error) => error.into(),
-            AskError::TimedOut => ApiError::new(Code::Unavailable, message),
+            AskError::TimedOut => ApiError::new(Code::Unavailable, message).unfinished(),
         }
     }
 }
@@ -242,7 +242,7 @@ impl From<OperationError> for ApiError {
             OperationError::Registration(_) => ApiError::new(Code::Invalid, message),
             OperationError::KeyringNeeded(_) => ApiError::new(Code::Conflict, message),
             OperationError::Keyring(error) => error.into(),
-            OperationError::NoAnswer(_) => ApiError::new(Code::Unavailable, message),
+            OperationError::NoAnswer(_) => ApiError::new(Code::Unavailable, message).unfinished(),
         }
     }
 }
